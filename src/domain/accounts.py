@@ -1,0 +1,51 @@
+"""Accounts and their API keys. Only the SHA-256 of a key is stored; the key itself is shown once."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from secrets import token_urlsafe
+
+from domain.ids import new_id
+from domain.profile import iso
+
+ACCOUNT_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """What is known of a key. Dates are ISO 8601 in UTC."""
+
+    id: str
+    hash: str
+    created_on: str
+    expires_on: str | None = None
+    revoked_on: str | None = None
+
+
+def new_api_key(now: datetime, expires_on: str | None) -> tuple[str, ApiKey]:
+    """A key of 256 random bits as its owner will send it, and what is stored of it."""
+    secret = f"key_{token_urlsafe(32)}"
+    return secret, ApiKey(new_id(now), hash_of(secret), iso(now), expires_on)
+
+
+def hash_of(secret: str) -> str:
+    """A look-up by this hash takes the same time whatever part of a guessed key is right."""
+    return sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def is_account_name(name: object) -> bool:
+    return isinstance(name, str) and ACCOUNT_NAME.fullmatch(name) is not None
+
+
+def is_expired(expires_on: str | None, now: datetime) -> bool:
+    return expires_on is not None and expires_on <= iso(now)
+
+
+def parse_date(text: object) -> str | None:
+    """A date in ISO 8601, with an offset, in the form that is stored and compared. None when it is none."""
+    try:
+        moment = datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    return iso(moment.astimezone(UTC)) if moment and moment.tzinfo else None

@@ -1,0 +1,294 @@
+"""Contract section 3: the event types. One class is one type; a new type is one more class in this module.
+
+The class name in lower case is the type's name on the wire, the docstring its documentation, and each
+field's type says what a 400 says. Fields that a class does not name are kept as sent.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, WithJsonSchema, model_validator
+
+from domain.email import normal_email
+from domain.problems import Problem
+from domain.values import unstorable
+
+# --- Field types ----------------------------------------------------------------------------------
+
+GIVEN_TWICE = object()  # stands for a scalar that is given flat and under `generic`, and differs
+
+
+def as_text(value: object) -> str:
+    """An identifier as text: trimmed; 123, 123.0 and "123" are the same. Empty for what is none."""
+    if isinstance(value, Decimal) and value.is_finite() and abs(value.adjusted()) <= 256:
+        plain = f"{value or 0:f}"
+        return plain.rstrip("0").rstrip(".") if "." in plain else plain
+    return value.strip() if isinstance(value, str) else ""
+
+
+def as_number(value: object) -> Decimal | None:
+    """A number, or a numeric string in JSON's notation; None for anything else."""
+    if isinstance(value, str):
+        try:
+            value = Decimal(value.strip()) if value.isascii() and "_" not in value else None
+        except InvalidOperation:
+            return None
+    return value if isinstance(value, Decimal) and value.is_finite() else None
+
+
+def _identifier(value: object) -> object:
+    if not as_text(value):
+        raise ValueError("is a string that is not empty, or a number")
+    return value
+
+
+def _text(value: object) -> object:
+    if not isinstance(value, str | Decimal):
+        raise ValueError("is a string")
+    return value
+
+
+def _once(value: object) -> object:
+    if value is GIVEN_TWICE:
+        raise ValueError("is given twice, flat and under generic, and the two differ")
+    return value
+
+
+def _order_id(value: object) -> object:
+    if not 1 <= len(as_text(_once(value))) <= 256:
+        raise ValueError("is a string of 1 to 256 characters, or a number")
+    return value
+
+
+def _event_name(value: object) -> object:
+    if not isinstance(value, str) or not value.strip() or len(value) > 255:
+        raise ValueError("is a string of 1 to 255 characters")
+    return value
+
+
+def _items(value: object) -> object:
+    if value is not None and not (isinstance(value, list) and all(isinstance(item, dict) for item in value)):
+        raise ValueError("is a list of objects")
+    return value
+
+
+def is_tags(value: object) -> bool:
+    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(tag, str) for tag in value))
+
+
+def _tags(value: object) -> object:
+    if not is_tags(value):
+        raise ValueError("is a list of strings, or one string with ; between the tags")
+    return value
+
+
+def _email(value: object) -> object:
+    if value is not None and normal_email(value) is None:
+        raise ValueError("is not an email address")
+    return value
+
+
+_TEXT_OR_NUMBER = {"anyOf": [{"type": "string", "minLength": 1}, {"type": "number"}]}
+
+Identifier = Annotated[Any, PlainValidator(_identifier), WithJsonSchema(_TEXT_OR_NUMBER)]
+Text = Annotated[Any, PlainValidator(_text), WithJsonSchema({"type": "string"})]
+OrderId = Annotated[Any, PlainValidator(_order_id), WithJsonSchema(_TEXT_OR_NUMBER)]
+EventName = Annotated[
+    Any, PlainValidator(_event_name), WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 255})
+]
+Items = Annotated[Any, PlainValidator(_items), WithJsonSchema({"type": "array", "items": {"type": "object"}})]
+Tags = Annotated[
+    Any, PlainValidator(_tags), WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]})
+]
+Email = Annotated[Any, PlainValidator(_email), WithJsonSchema({"type": "string", "format": "email"})]
+Once = Annotated[Any, PlainValidator(_once), WithJsonSchema({})]
+
+# --- The catalogue --------------------------------------------------------------------------------
+
+
+class EventType(BaseModel):
+    """What every event type shares: an object whose other fields are kept as sent."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    aliases: ClassVar[tuple[str, ...]] = ()
+    may_be_empty: ClassVar[bool] = True
+
+    @classmethod
+    def type_name(cls) -> str:
+        return cls.__name__.lower()
+
+
+class Update(EventType):
+    """Sets attributes of the user's profile, key by key."""
+
+    may_be_empty: ClassVar[bool] = False
+
+    tags: Tags = Field([], description="Tags to add; -tag removes one.", examples=[["vip", "-trial"]])
+
+
+class Login(EventType):
+    """A login. Sets attributes of the user's profile; `email` identifies an anonymous user."""
+
+    email: Email = Field(None, description="The address the user logged in with.", examples=["ana@example.com"])
+    tags: Tags = Field([], description="Tags to add; -tag removes one.", examples=[["vip", "-trial"]])
+
+
+class Confirmation(EventType):
+    """A placed order. Stored once for each `orderId`. The scalars may stand under `generic` as well."""
+
+    SCALARS: ClassVar = ("orderId", "total", "status", "currency", "coupons", "total_shipping", "phone")
+
+    orderId: OrderId = Field(description="The shop's number of the order.", examples=["A-1001"])
+    total: Once = Field(None, description="What the order is worth; a number or a numeric string.", examples=[59.9])
+    status: Once = Field(None, description="State of the order.", examples=["paid"])
+    currency: Once = Field(None, description="Currency of the amounts.", examples=["EUR"])
+    coupons: Once = Field(None, description="Coupons used.", examples=["SUMMER"])
+    total_shipping: Once = Field(None, description="Costs of shipping.", examples=[4.9])
+    phone: Once = Field(None, description="The customer's telephone number.")
+    items: Items = Field([], description="What was bought.", examples=[[{"itemId": "SKU-1", "quantity": 1}]])
+
+    @model_validator(mode="before")
+    @classmethod
+    def _flat(cls, payload: dict[str, Any]) -> dict[str, Any]:
+        """Servers nest the scalars under `generic`, browsers send them flat: both are read."""
+        nested = payload.get("generic")
+        if not isinstance(nested, dict):
+            return payload
+        flat = dict(payload)
+        for name in cls.SCALARS:
+            if name in nested:
+                flat[name] = nested[name] if name not in payload else _same(name, payload[name], nested[name])
+        return flat
+
+    @property
+    def order_id(self) -> str:
+        return as_text(self.orderId)
+
+
+class EmailOpen(EventType):
+    """An email was opened. Stored once in 20 minutes for each user."""
+
+    aliases: ClassVar = ("emailOpen", "email_open")
+
+
+class Generic(EventType):
+    """A custom event, sent by a server."""
+
+    event_name: EventName = Field(description="What the event is called.", examples=["newsletter_signup"])
+
+
+class Event(EventType):
+    """A custom event, in the form that browsers send."""
+
+    event_name: EventName = Field(description="What the event is called.", examples=["newsletter_signup"])
+
+
+class ViewItem(EventType):
+    """A product was viewed."""
+
+    itemId: Identifier = Field(description="The product.", examples=["SKU-1"])
+
+
+class ViewCategory(EventType):
+    """A category was viewed."""
+
+    category: Text = Field(description="The category.", examples=["shoes"])
+
+
+class Search(EventType):
+    """The shop was searched."""
+
+    query: Text = Field(description="What was searched for.", examples=["red shoes"])
+
+
+class AddToCart(EventType):
+    """A product was put into the cart."""
+
+    itemId: Identifier = Field(description="The product.", examples=["SKU-1"])
+    cartId: Any = Field(None, description="The cart.", examples=["C-7"])
+    quantity: Any = Field(None, description="How many.", examples=[2])
+
+
+class AddToWishlist(EventType):
+    """A product was put on the wishlist."""
+
+    prodId: Identifier = Field(description="The product.", examples=["SKU-1"])
+
+
+class Checkout(EventType):
+    """The checkout reached a step."""
+
+    cartId: Any = Field(None, description="The cart.", examples=["C-7"])
+    step: Any = Field(None, description="The step.", examples=["payment"])
+    items: Items = Field([], description="What is in the cart.", examples=[[{"itemId": "SKU-1"}]])
+
+
+CATALOGUE: Mapping[str, type[EventType]] = {cls.type_name(): cls for cls in EventType.__subclasses__()}
+WIRE_NAMES: Mapping[str, type[EventType]] = {
+    name: cls for cls in CATALOGUE.values() for name in (cls.type_name(), *cls.aliases)
+}
+
+# --- Parsing --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedEvent:
+    """An event that may be stored. `payload` is what was sent, `model` what its type reads of it."""
+
+    type: str
+    payload: dict[str, Any]
+    model: EventType
+
+
+def parse_event(wire_name: str, payload: object) -> ParsedEvent | tuple[Problem, ...]:
+    """The event of the type that callers call `wire_name`, or all that is wrong with it."""
+    cls = WIRE_NAMES.get(wire_name)
+    if cls is None:
+        return (_unknown_type(wire_name),)
+    field = f"event.{wire_name}"
+    if not isinstance(payload, dict) or not (payload or cls.may_be_empty):
+        needs = "an object" if cls.may_be_empty else "an object with at least one attribute"
+        return (Problem(f"Invalid {wire_name}", f"The payload of {wire_name} is {needs}.", field),)
+    problems = list(unstorable(payload, field))
+    try:
+        model = cls.model_validate(payload)
+    except ValidationError as error:
+        problems += _problems(error, wire_name, cls)
+    return tuple(problems) or ParsedEvent(cls.type_name(), payload, model)
+
+
+def _problems(error: ValidationError, wire_name: str, cls: type[EventType]) -> Iterator[Problem]:
+    for detail in error.errors(include_url=False, include_input=False):
+        name = str(detail["loc"][0])
+        if detail["type"] == "missing":
+            about = cls.model_fields[name].description
+            yield Problem(f"Missing {name}", f"{wire_name} needs {name}. {about}", f"event.{wire_name}.{name}")
+        else:
+            yield Problem(f"Invalid {name}", f"{name} {detail['ctx']['error']}.", f"event.{wire_name}.{name}")
+
+
+def _unknown_type(wire_name: str) -> Problem:
+    from difflib import SequenceMatcher  # only for requests that fail
+
+    def likeness(name: str) -> float:
+        return SequenceMatcher(None, name, wire_name[:64].lower()).ratio()
+
+    names = ", ".join(sorted(CATALOGUE, key=likeness, reverse=True))
+    return Problem(
+        "Unknown event type",
+        f"The event types are {names}. For an event of your own use generic with an event_name.",
+        f"event.{wire_name}",
+    )
+
+
+def _same(name: str, flat: object, nested: object) -> object:
+    """`flat` when both places say the same, else GIVEN_TWICE."""
+    if name == "orderId":
+        same = as_text(flat) == as_text(nested)
+    else:
+        number = as_number(flat)
+        same = flat == nested or (number is not None and number == as_number(nested))
+    return flat if same else GIVEN_TWICE

@@ -1,0 +1,80 @@
+"""API keys, for operators: `sam remote invoke KeyFunction --event '{"action": "create", "account": "shop"}'`.
+
+    {"action": "create", "account": NAME[, "expiresOn": DATE]}           the key, shown this once
+    {"action": "list",   "account": NAME}                                what is known of the account's keys
+    {"action": "expire", "account": NAME, "keyId": ID, "expiresOn": DATE}
+    {"action": "revoke", "account": NAME, "keyId": ID}
+
+DATE is ISO 8601 with an offset. Errors come in the shape of the API's.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from domain.accounts import ApiKey, is_account_name, new_api_key, parse_date
+from domain.problems import Conflict, Invalid, NotFound, Problem, Refused, invalid_parameter
+from domain.store import Store
+from handlers.rest import errors_of
+from handlers.runtime import logger, table
+
+ACTIONS = ("create", "list", "expire", "revoke")
+UNKNOWN_KEY = Problem("Key not found", "The account has no key with this keyId.", "keyId")
+REVOKED = Problem("Key revoked", "The key is revoked already. Create a new one.", "keyId")
+
+
+@logger.inject_lambda_context(clear_state=True)
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    try:
+        answer = _answer(event, datetime.now(UTC))
+    except Refused as refused:
+        return errors_of(refused.problems)
+    logger.info("done", action=event["action"], account=event["account"])
+    return {"account": event["account"], **answer}
+
+
+def _answer(event: dict[str, Any], now: datetime) -> dict[str, Any]:
+    expires_on = parse_date(event.get("expiresOn"))
+    _check(event, expires_on)
+    store = Store(table(), event["account"])
+    match event["action"]:
+        case "create":
+            secret, key = new_api_key(now, expires_on)
+            store.add_key(key)
+            return {"apiKey": secret, **_shown(key)}
+        case "list":
+            return {"keys": [_shown(key) for key in store.keys()]}
+        case "expire":
+            key = _find(store, event["keyId"])
+            changed = store.expire_key(key, str(expires_on))
+        case _:
+            key = _find(store, event["keyId"])
+            changed = store.revoke_key(key, now)
+    if not changed:
+        raise Conflict([REVOKED])
+    return _shown(_find(store, event["keyId"]))
+
+
+def _check(event: dict[str, Any], expires_on: str | None) -> None:
+    problems = []
+    if event.get("action") not in ACTIONS:
+        problems.append(invalid_parameter("action", f"action is one of {', '.join(ACTIONS)}."))
+    if not is_account_name(event.get("account")):
+        problems.append(invalid_parameter("account", "account is made of a-z, 0-9 and -, 63 characters at most."))
+    if event.get("action") in ("expire", "revoke") and not isinstance(event.get("keyId"), str):
+        problems.append(invalid_parameter("keyId", "keyId is the id of a key, as list shows it."))
+    if expires_on is None and ("expiresOn" in event or event.get("action") == "expire"):
+        problems.append(invalid_parameter("expiresOn", "expiresOn is a date in ISO 8601, such as 2027-01-31T00:00:00Z."))
+    if problems:
+        raise Invalid(problems)
+
+
+def _find(store: Store, key_id: str) -> ApiKey:
+    for key in store.keys():
+        if key.id == key_id:
+            return key
+    raise NotFound([UNKNOWN_KEY])
+
+
+def _shown(key: ApiKey) -> dict[str, Any]:
+    known = {"keyId": key.id, "createdOn": key.created_on, "expiresOn": key.expires_on, "revokedOn": key.revoked_on}
+    return {name: value for name, value in known.items() if value is not None}
