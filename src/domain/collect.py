@@ -131,4 +131,3 @@ def _change_by_event(event: ParsedEvent, user: User, now: datetime) -> tuple[Cha
             return change_by_email_open(now), []
         case _:
             return Change(), []
-

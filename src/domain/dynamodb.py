@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from botocore.config import Config
 from botocore.exceptions import ClientError, HTTPClientError
@@ -50,8 +50,7 @@ UNAVAILABLE = {
 
 def new_client() -> "DynamoDBClient":
     """botocore's client: the same as boto3's, without the parts of boto3 that nothing here uses."""
-    client: DynamoDBClient = get_session().create_client("dynamodb", config=CLIENT_CONFIG)
-    return client
+    return cast("DynamoDBClient", get_session().create_client("dynamodb", config=CLIENT_CONFIG))
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +155,7 @@ def to_item(values: Mapping[str, Any]) -> dict[str, AttributeValue]:
     return {name: serialize(value) for name, value in values.items()}
 
 
-def from_item(item: Mapping[str, AttributeValue]) -> Item:
+def from_item(item: Mapping[str, Any]) -> Item:
     return {name: deserialize(value) for name, value in item.items()}
 
 

@@ -100,7 +100,9 @@ EventName = Annotated[
 ]
 Items = Annotated[Any, PlainValidator(_items), WithJsonSchema({"type": "array", "items": {"type": "object"}})]
 Tags = Annotated[
-    Any, PlainValidator(_tags), WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]})
+    Any,
+    PlainValidator(_tags),
+    WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]}),
 ]
 Email = Annotated[Any, PlainValidator(_email), WithJsonSchema({"type": "string", "format": "email"})]
 Once = Annotated[Any, PlainValidator(_once), WithJsonSchema({})]

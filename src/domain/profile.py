@@ -72,9 +72,7 @@ def change_attributes(sent: Mapping[str, Any], email: str | None, prefix: str) -
     ]
     if sent.get("email") is not None and normal_email(sent["email"]) != email:
         warnings.append(Warning(f"{prefix}email", "This is not the user's email. The identity stays as it is."))
-    attributes = {
-        name: value for name, value in sent.items() if name not in (*SYSTEM_ATTRIBUTES, "email", "tags")
-    }
+    attributes = {name: value for name, value in sent.items() if name not in (*SYSTEM_ATTRIBUTES, "email", "tags")}
     return Change(attributes, *change_tags(sent.get("tags", []))), warnings
 
 
@@ -99,7 +97,9 @@ def change_by_purchase(total: object, now: datetime) -> tuple[Change, list[Warni
         system["lastPurchaseValue"] = value
         totals["totalPurchasesValue"] = value
         return Change(system=system, totals=totals), []
-    warning = Warning("event.confirmation.total", "This is not a number that can be counted. The order was stored without it.")
+    warning = Warning(
+        "event.confirmation.total", "This is not a number that can be counted. The order was stored without it."
+    )
     return Change(system=system, totals=totals), [warning] if total is not None else []
 
 

@@ -6,8 +6,15 @@ from typing import Any
 
 from domain.email import normal_email
 from domain.events import ParsedEvent, parse_event
-from domain.problems import MISSING_EVENT, MISSING_IDENTIFIER, MISSING_USER, Invalid, Problem
-from domain.problems import invalid_attribute, invalid_email
+from domain.problems import (
+    MISSING_EVENT,
+    MISSING_IDENTIFIER,
+    MISSING_USER,
+    Invalid,
+    Problem,
+    invalid_attribute,
+    invalid_email,
+)
 from domain.values import unstorable
 
 USER_ATTRIBUTES = ("tel", "firstname", "lastname", "country", "city")

@@ -223,7 +223,7 @@ class Store:
         failed = self.table.write([_put_new(by_hash), _put_new({**by_account, "expiresOn": key.expires_on})])
         assert failed is None
 
-    def keys(self) -> list[ApiKey]:
+    def api_keys(self) -> list[ApiKey]:
         """All keys that the account ever had, oldest first."""
         return sorted(map(_api_key, self.table.partition(f"ACCOUNT#{self.account}")), key=lambda key: key.created_on)
 
@@ -288,8 +288,8 @@ class Store:
     def _open_window(self, user_id: str, event_id: str, now: datetime) -> Action:
         """An open is let in when there is no window yet, or when the last one has ended by its time:
 
-            |-- accepted ------- window: 20 minutes ------- until --|-- accepted ...
-                     discarded opens leave `until` as it is         (TTL deletes the item at any time later)
+        |-- accepted ------- window: 20 minutes ------- until --|-- accepted ...
+                 discarded opens leave `until` as it is         (TTL deletes the item at any time later)
         """
         now_ms = ids.milliseconds_of(now)
         until = ids.milliseconds_of(now + EMAIL_OPEN_WINDOW)

@@ -56,9 +56,7 @@ def unstorable(value: object, field: str, level: int = 1) -> Iterator[Problem]:
             yield Problem("Invalid text", "A lone surrogate is not a character. Send valid Unicode.", field)
     elif isinstance(value, Decimal):
         if not _fits(value):
-            yield Problem(
-                "Invalid number", "A number has at most 38 digits, between 1E-130 and 9.99E+125.", field
-            )
+            yield Problem("Invalid number", "A number has at most 38 digits, between 1E-130 and 9.99E+125.", field)
     elif isinstance(value, dict | list):
         if level > MAX_LEVELS:
             yield Problem("Too many levels", TOO_DEEP, field)

@@ -1,7 +1,6 @@
 """POST /v1/event/: reads as the story of a request."""
 
 from datetime import UTC, datetime
-from typing import Any
 
 from aws_lambda_powertools.logging import correlation_paths
 
@@ -10,7 +9,7 @@ from domain.idempotency import Answer
 from domain.request import parse_request
 from domain.store import Store
 from handlers import rest
-from handlers.runtime import logger, metrics, table
+from handlers.runtime import logger, table
 
 
 @logger.inject_lambda_context(correlation_id_path=correlation_paths.API_GATEWAY_REST, clear_state=True)

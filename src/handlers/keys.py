@@ -42,7 +42,7 @@ def _answer(event: dict[str, Any], now: datetime) -> dict[str, Any]:
             store.add_key(key)
             return {"apiKey": secret, **_shown(key)}
         case "list":
-            return {"keys": [_shown(key) for key in store.keys()]}
+            return {"keys": [_shown(key) for key in store.api_keys()]}
         case "expire":
             key = _find(store, event["keyId"])
             changed = store.expire_key(key, str(expires_on))
@@ -63,13 +63,15 @@ def _check(event: dict[str, Any], expires_on: str | None) -> None:
     if event.get("action") in ("expire", "revoke") and not isinstance(event.get("keyId"), str):
         problems.append(invalid_parameter("keyId", "keyId is the id of a key, as list shows it."))
     if expires_on is None and ("expiresOn" in event or event.get("action") == "expire"):
-        problems.append(invalid_parameter("expiresOn", "expiresOn is a date in ISO 8601, such as 2027-01-31T00:00:00Z."))
+        problems.append(
+            invalid_parameter("expiresOn", "expiresOn is a date in ISO 8601, such as 2027-01-31T00:00:00Z.")
+        )
     if problems:
         raise Invalid(problems)
 
 
 def _find(store: Store, key_id: str) -> ApiKey:
-    for key in store.keys():
+    for key in store.api_keys():
         if key.id == key_id:
             return key
     raise NotFound([UNKNOWN_KEY])

@@ -26,7 +26,7 @@ from domain.problems import (
     invalid_json,
     invalid_parameter,
 )
-from handlers.runtime import logger, metrics
+from handlers.runtime import logger
 
 Event = dict[str, Any]
 Response = dict[str, Any]
@@ -122,7 +122,9 @@ def header(event: Event, name: str) -> str | None:
     return None
 
 
-def ok(body: Mapping[str, Any], headers: Mapping[str, str] | None = None, dumps: Callable[..., str] = json.dumps) -> Response:
+def ok(
+    body: Mapping[str, Any], headers: Mapping[str, str] | None = None, dumps: Callable[..., str] = json.dumps
+) -> Response:
     return _response(200, dumps(body), headers or {})
 
 
