@@ -19,7 +19,7 @@ from domain.problems import (
     Unavailable,
     Warning,
 )
-from domain.profile import Change, change_attributes, change_by_email_open, change_by_purchase, merge
+from domain.profile import NO_CHANGE, Change, change_attributes, change_by_email_open, change_by_purchase, merge
 from domain.request import EventRequest, UserReference
 from domain.restrictions import Restriction, is_bot
 from domain.store import Entry, Store
@@ -74,9 +74,9 @@ def _known_restriction(
     if is_bot(request.user.user_agent):
         return Restriction.BOT
     # Under an idempotency key this may be the repeat of the open that opened the window.
-    if isinstance(request.event.model, EmailOpen) and key is None:
-        if milliseconds_of(now) < store.email_open_until(user.id):
-            return Restriction.EMAIL_OPEN_IN_WINDOW
+    may_ask = isinstance(request.event.model, EmailOpen) and key is None
+    if may_ask and milliseconds_of(now) < store.email_open_until(user.id):
+        return Restriction.EMAIL_OPEN_IN_WINDOW
     return None
 
 
@@ -130,4 +130,4 @@ def _change_by_event(event: ParsedEvent, user: User, now: datetime) -> tuple[Cha
         case EmailOpen():
             return change_by_email_open(now), []
         case _:
-            return Change(), []
+            return NO_CHANGE, []

@@ -58,6 +58,9 @@ class Change:
         return any((self.attributes, self.add_tags, self.remove_tags, self.system, self.totals))
 
 
+NO_CHANGE = Change()
+
+
 def iso(moment: datetime) -> str:
     """ISO 8601 in UTC, to the millisecond: 2026-11-23T07:25:00.000Z."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -109,7 +112,7 @@ def change_by_email_open(now: datetime) -> Change:
 
 def merge(changes: Iterable[Change]) -> Change:
     """One change that does all of `changes`; the later one wins where two set the same."""
-    merged = Change()
+    merged = NO_CHANGE
     for change in changes:
         merged = Change(
             {**merged.attributes, **change.attributes},

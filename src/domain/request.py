@@ -1,4 +1,4 @@
-"""Contract section 2: what the body of POST /v1/event/ says, checked as a whole so that all problems are told at once."""
+"""Contract section 2: what the body of POST /v1/event/ says, checked as a whole to tell all problems at once."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -63,20 +63,17 @@ def _parse_user(user: object) -> tuple[UserReference, tuple[Problem, ...]]:
     if not isinstance(user, dict):
         return UserReference(), (Problem("Invalid user", "user is an object with email or _id.", "user"),)
     given = {name: value for name, value in user.items() if value is not None}
-    problems = [*_identifier_problems(given), *_attribute_problems(given)]
-    return UserReference(
-        email=normal_email(given.get("email")),
-        id=given.get("_id"),
-        attributes={name: given[name] for name in USER_ATTRIBUTES if name in given},
-        user_agent=given.get("userAgent", ""),
-    ), tuple(problems)
+    email = normal_email(given.get("email"))
+    problems = [*_identifier_problems(given, email), *_attribute_problems(given)]
+    attributes = {name: given[name] for name in USER_ATTRIBUTES if name in given}
+    return UserReference(email, given.get("_id"), attributes, given.get("userAgent", "")), tuple(problems)
 
 
-def _identifier_problems(user: Mapping[str, Any]) -> list[Problem]:
+def _identifier_problems(user: Mapping[str, Any], email: str | None) -> list[Problem]:
     if "email" not in user and "_id" not in user:
         return [MISSING_IDENTIFIER]
     problems = []
-    if "email" in user and normal_email(user["email"]) is None:
+    if "email" in user and email is None:
         problems.append(invalid_email("user.email"))
     if "_id" in user and not isinstance(user["_id"], str):
         problems.append(Problem("Invalid _id", "_id is a string.", "user._id"))

@@ -4,6 +4,7 @@ from datetime import timedelta
 from enum import StrEnum
 
 EMAIL_OPEN_WINDOW = timedelta(minutes=20)
+MAX_USER_AGENT_LENGTH = 1024  # of which more is not searched: real ones are far shorter
 
 
 class Restriction(StrEnum):
@@ -16,6 +17,8 @@ class Restriction(StrEnum):
 
 def is_bot(user_agent: str) -> bool:
     """Whether a visitor's user agent declares itself a crawler. A doubtful or empty one is a person."""
+    if not user_agent:
+        return False
     from crawleruseragents import is_crawler  # hundreds of patterns: only for requests that ask
 
-    return bool(user_agent) and is_crawler(user_agent)
+    return bool(is_crawler(user_agent[:MAX_USER_AGENT_LENGTH]))

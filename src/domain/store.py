@@ -26,7 +26,7 @@ from domain.accounts import ApiKey
 from domain.dynamodb import Action, Item, Table, to_item
 from domain.idempotency import Answer, IdempotencyKey
 from domain.problems import KEY_REUSED, KeyReused, Warning
-from domain.profile import SYSTEM_ATTRIBUTES, Change, Profile, iso
+from domain.profile import NO_CHANGE, SYSTEM_ATTRIBUTES, Change, Profile, iso
 from domain.restrictions import EMAIL_OPEN_WINDOW, Restriction
 
 # An expression has 4 KB and 300 operators at most; a change of more paths replaces the maps as a whole.
@@ -40,7 +40,7 @@ class Entry:
     answer: Answer  # what the caller gets if this is stored; it names the event and the user
     type: str
     payload: Mapping[str, Any]
-    change: Change = Change()
+    change: Change = NO_CHANGE
     order_id: str | None = None
     opens_email: bool = False
     claims_email: str | None = None
@@ -80,10 +80,12 @@ class Store:
             "tags": dict.fromkeys(change.add_tags, True),
             "cursorKey": token_hex(16),
         }
-        if email is None:
-            return self.table.write([_put_new(profile)], blame="attributes") is None
-        profile["email"] = email
-        return self.table.write([_put_new(profile), self._claim(email, user_id)], blame="attributes") is None
+        actions = [_put_new(profile | ({"email": email} if email else {}))]
+        if email:
+            actions.append(self._claim(email, user_id))
+        failed = self.table.write(actions, blame="attributes")
+        # The profile that is there may be ours, by an earlier attempt whose answer was lost.
+        return failed is None or failed.get(0, {}).get("cursorKey") == profile["cursorKey"]
 
     def change_user(self, user_id: str, change: Change) -> bool:
         """False when there is no such user."""
@@ -184,7 +186,8 @@ class Store:
         if profile.email:
             tombstone["Put"]["ExpressionAttributeValues"] = to_item({":email": profile.email})
             actions.append({"Delete": {"Key": to_item(self._email_key(profile.email))}})
-        return self.table.write(actions) is None
+        failed = self.table.write(actions)
+        return failed is None or failed.get(0, {}).get("erasedAt") == iso(now)  # by a lost attempt of ours
 
     def sweep(self, user_id: str) -> bool:
         """Deletes a page of what an erased user left behind. True when nothing was left."""
@@ -200,9 +203,10 @@ class Store:
         tombstone = self.table.get(self._profile_key(user_id))
         if not leftovers or not tombstone or _is_user(tombstone):
             return True
-        keys = [{"pk": item["pk"], "sk": item["sk"]} for item in leftovers]
-        used = {item["idempotencyKey"] for item in leftovers if "idempotencyKey" in item}
-        self.table.delete_all([*(self._idempotency_key(key_hash) for key_hash in used), *keys])
+        for item in leftovers:
+            if "idempotencyKey" in item:
+                self._forget(item["idempotencyKey"], user_id)
+        self.table.delete_all([{"pk": item["pk"], "sk": item["sk"]} for item in leftovers])
         return False
 
     def end_erasure(self, user_id: str) -> None:
@@ -247,7 +251,8 @@ class Store:
                 "ExpressionAttributeValues": to_item({":now": iso(now)}),
             }
         }
-        return self.table.write([revoked, {"Delete": {"Key": to_item(_api_key_key(key.hash))}}]) is None
+        failed = self.table.write([revoked, {"Delete": {"Key": to_item(_api_key_key(key.hash))}}])
+        return failed is None or failed.get(0, {}).get("revokedOn") == iso(now)  # by a lost attempt of ours
 
     # --- Keys and actions -------------------------------------------------------------------------
 
@@ -331,6 +336,14 @@ class Store:
                 "ExpressionAttributeValues": to_item({":now": int(now.timestamp())}),
             }
         }
+
+    def _forget(self, key_hash: str, user_id: str) -> None:
+        """Deletes an idempotency key's item if it names this user; another user may have the key by now."""
+        condition = {
+            "ConditionExpression": "userId = :userId",
+            "ExpressionAttributeValues": to_item({":userId": user_id}),
+        }
+        self.table.write([{"Delete": {"Key": to_item(self._idempotency_key(key_hash)), **condition}}])
 
     def _update(self, user_id: str, change: Change, claims_email: str | None = None) -> Action:
         """The change, made to a user who exists (and who is anonymous still, to claim an email)."""

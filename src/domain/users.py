@@ -110,8 +110,10 @@ def _create_as(
     email = normal_email(identifier)
     if email:
         return _create(new_id(now), email, sent, store, now)
+    if "@" in identifier:
+        raise Invalid([invalid_attribute("email")])
     if not is_id(identifier):
-        raise Invalid([Problem("Invalid _id", "An _id is a UUID in lower case; an email has an @.", "_id")])
+        raise Invalid([Problem("Invalid _id", "An _id is a UUID in lower case.", "_id")])
     email = normal_email(sent.get("email"))
     created = _create(identifier, email, sent, store, now)
     if created is None and email and store.user_id_of(email):
