@@ -1,0 +1,40 @@
+# `make` alone lists what there is.
+
+VENV = .venv
+PY = $(VENV)/bin/python
+PORT = 8010
+
+# The first Python that is new enough; PYTHON=... chooses another. Asked only while .venv is being made.
+NEW_ENOUGH = import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON = $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$python && break; done)
+
+.PHONY: help run key clean test lint format dynamodb bench lock
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+
+run: $(VENV)/installed ## Run the API on this machine (PORT=8010)
+	@$(PY) -m local run --port $(PORT)
+
+key: $(VENV)/installed ## Make an API key on the running API (ACCOUNT=name)
+	@test -n "$(ACCOUNT)" || { echo "Name the account: make key ACCOUNT=name" >&2; exit 1; }
+	@$(PY) -m local key "$(ACCOUNT)"
+
+clean: ## Forget the local data and what was built (.venv stays)
+	@test ! -x $(PY) || $(PY) -m local stopped
+	rm -rf .stack .aws-sam .hypothesis .mypy_cache .pytest_cache .ruff_cache
+
+test: $(VENV)/installed ## Run all tests
+	@$(PY) -m pytest
+
+lock: $(VENV)/installed ## Resolve requirements-dev.in and src/requirements.in again
+	@$(VENV)/bin/uv pip compile $(LOCK) requirements-dev.in -o requirements-dev.txt
+	@$(VENV)/bin/uv pip compile $(LOCK) src/requirements.in -c requirements-dev.txt -o src/requirements.txt
+LOCK = --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+
+$(VENV)/installed: requirements-dev.txt
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer found: install one, or name it with PYTHON=" >&2; exit 1; }
+	@$(PYTHON) -c '$(NEW_ENOUGH)' || { echo "$(PYTHON) is not Python 3.11 or newer" >&2; exit 1; }
+	@$(PYTHON) local/install.py $(VENV)
+	@touch $@

@@ -1,0 +1,122 @@
+"""The commands behind `make run`, `make key` and `make clean`."""
+
+import argparse
+import http.client
+import json
+import shlex
+import signal
+import sys
+from collections.abc import Callable
+from http import HTTPStatus
+from types import FrameType
+from urllib.parse import urlsplit
+
+from local import aws, stack
+from local.stack import Stack, StackError
+
+FOLDER = stack.ROOT / ".stack"
+DEMO_KEY = FOLDER / "demo-key"
+ENDPOINT = FOLDER / "endpoint"
+DEMO_USER = {"email": "ana@example.com"}
+DEMO_EVENT = {"user": DEMO_USER, "event": {"update": {"firstname": "Ana"}}}
+
+
+def main() -> int:
+    arguments = parse_arguments()
+    # Whatever ends us, the emulator is stopped as by Ctrl-C.
+    handle_signals(signal.default_int_handler)
+    try:
+        arguments.command(arguments)
+    except StackError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def handle_signals(handler: Callable[[int, FrameType | None], object] | signal.Handlers) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, handler)
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    run_command = commands.add_parser("run", help="deploy the stack and serve it until Ctrl-C")
+    run_command.add_argument("--port", type=int, required=True)
+    run_command.set_defaults(command=run)
+    key_command = commands.add_parser("key", help="make an API key on the running stack")
+    key_command.add_argument("account")
+    key_command.set_defaults(command=create_key)
+    stopped_command = commands.add_parser("stopped", help="fail if the stack is running")
+    stopped_command.set_defaults(command=check_stopped)
+    return parser.parse_args()
+
+
+def run(arguments: argparse.Namespace) -> None:
+    check_stopped(arguments)
+    print(f"Starting an AWS emulator on {aws.HOST}:{arguments.port} and deploying template.yaml to it ...", flush=True)
+    with stack.running(arguments.port, FOLDER) as it:
+        ENDPOINT.write_text(it.endpoint)
+        print_usage(it.api_url, demo_key(it))
+        try:
+            it.emulator.wait()
+        except KeyboardInterrupt:
+            handle_signals(signal.SIG_IGN)
+            print("\nStopping; the data is kept for the next `make run`.", flush=True)
+        else:
+            raise StackError(f"The emulator stopped by itself; see {FOLDER / 'emulator.log'}")
+        finally:
+            ENDPOINT.unlink()
+
+
+def demo_key(it: Stack) -> str:
+    """A key of the demo account, which has a demo user then: the key of an earlier start while it is good."""
+    api_key = DEMO_KEY.read_text() if DEMO_KEY.exists() else ""
+    status = create_demo_user(it.api_url, api_key)
+    if status == HTTPStatus.UNAUTHORIZED:
+        api_key = it.create_key("demo")
+        DEMO_KEY.write_text(api_key)
+        status = create_demo_user(it.api_url, api_key)
+    if status not in (HTTPStatus.OK, HTTPStatus.CONFLICT):
+        raise StackError(f"The demo user was not created: the API answered {status}")
+    return api_key
+
+
+def create_demo_user(api_url: str, api_key: str) -> int:
+    url = urlsplit(api_url)
+    connection = http.client.HTTPConnection(url.netloc)
+    connection.request("POST", f"{url.path}/user/", json.dumps(DEMO_USER), {"Authorization": api_key})
+    return connection.getresponse().status
+
+
+def print_usage(api_url: str, api_key: str) -> None:
+    event = shlex.quote(json.dumps(DEMO_EVENT))
+    print(f"API_URL={api_url}")
+    print(f"API_KEY={api_key}")
+    print(f"curl -i {api_url}/event/ -H 'Authorization: {api_key}' -d {event}")
+    print("Ctrl-C stops it", flush=True)
+
+
+def create_key(arguments: argparse.Namespace) -> None:
+    endpoint = running_endpoint()
+    if endpoint is None:
+        raise StackError("The stack is not running: start it with `make run` in another terminal")
+    print(f"API_KEY={stack.create_key(endpoint, arguments.account)}")
+
+
+def check_stopped(_: argparse.Namespace) -> None:
+    if endpoint := running_endpoint():
+        raise StackError(f"The stack is running at {endpoint}: stop it with Ctrl-C first")
+
+
+def running_endpoint() -> str | None:
+    if not ENDPOINT.exists():
+        return None
+    endpoint = ENDPOINT.read_text()
+    return endpoint if stack.is_up(endpoint) else None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,73 @@
+"""Completes the deployed REST API with what the emulator leaves out of it.
+
+SAM hands the whole API to API Gateway as one OpenAPI document. MiniStack 1.5 imports that document without two of
+AWS's extensions: the gateway's own error bodies, and methods that take any verb. Both are read from the deployed
+template here and put in with the API Gateway calls that do the same.
+"""
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from local import aws
+
+if TYPE_CHECKING:
+    from mypy_boto3_apigateway import APIGatewayClient
+    from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_lambda import LambdaClient
+
+ANY_METHOD = "x-amazon-apigateway-any-method"
+GATEWAY_RESPONSES = "x-amazon-apigateway-gateway-responses"
+INTEGRATION = "x-amazon-apigateway-integration"
+
+
+def complete(endpoint: str, stack_name: str, api_id: str) -> None:
+    gateway: APIGatewayClient = aws.client("apigateway", endpoint)
+    document = deployed_document(endpoint, stack_name)
+    for response_type, response in document[GATEWAY_RESPONSES].items():
+        gateway.put_gateway_response(restApiId=api_id, responseType=response_type, **response)
+    for path, operations in document["paths"].items():
+        if ANY_METHOD in operations:
+            uri = integration_uri(endpoint, stack_name, operations[ANY_METHOD])
+            put_any_method(gateway, api_id, path, uri)
+    gateway.create_deployment(restApiId=api_id, stageName="v1")
+
+
+def deployed_document(endpoint: str, stack_name: str) -> dict[str, Any]:
+    """The OpenAPI document that SAM made of the template."""
+    cloudformation: CloudFormationClient = aws.client("cloudformation", endpoint)
+    template = cloudformation.get_template(StackName=stack_name, TemplateStage="Processed")["TemplateBody"]
+    document: dict[str, Any] = template["Resources"]["Api"]["Properties"]["Body"]
+    return document
+
+
+def integration_uri(endpoint: str, stack_name: str, operation: dict[str, Any]) -> str:
+    """The address of the operation's function, with the function's name in the template replaced by its ARN."""
+    uri: str = operation[INTEGRATION]["uri"]["Fn::Sub"]
+    [function] = re.findall(r"\$\{(\w+)\.Arn\}", uri)
+    cloudformation: CloudFormationClient = aws.client("cloudformation", endpoint)
+    resource = cloudformation.describe_stack_resource(StackName=stack_name, LogicalResourceId=function)
+    functions: LambdaClient = aws.client("lambda", endpoint)
+    deployed = functions.get_function(FunctionName=resource["StackResourceDetail"]["PhysicalResourceId"])
+    arn = deployed["Configuration"]["FunctionArn"]
+    return uri.replace(f"${{{function}.Arn}}", arn).replace("${AWS::Region}", aws.REGION)
+
+
+def put_any_method(gateway: "APIGatewayClient", api_id: str, path: str, uri: str) -> None:
+    resources = gateway.get_resources(restApiId=api_id, limit=500)["items"]
+    [resource_id] = [resource["id"] for resource in resources if resource["path"] == path]
+    [authorizer] = gateway.get_authorizers(restApiId=api_id)["items"]
+    gateway.put_method(
+        restApiId=api_id,
+        resourceId=resource_id,
+        httpMethod="ANY",
+        authorizationType="CUSTOM",
+        authorizerId=authorizer["id"],
+    )
+    gateway.put_integration(
+        restApiId=api_id,
+        resourceId=resource_id,
+        httpMethod="ANY",
+        type="AWS_PROXY",
+        integrationHttpMethod="POST",
+        uri=uri,
+    )

@@ -1,0 +1,205 @@
+"""Deploys this repository's template.yaml into an AWS emulator on this machine.
+
+`make run` keeps its state in a folder; HTTP tests throw theirs away:
+
+    with stack.running() as it:
+        key = it.create_key("some-account")
+        requests.post(f"{it.api_url}/user/", headers={"Authorization": key}, json={"email": "ana@example.com"})
+"""
+
+import contextlib
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from local import aws, gateway
+from local.emulator import READY
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_lambda import LambdaClient
+
+ROOT = Path(__file__).parent.parent
+STACK_NAME = "event-api"
+START_SECONDS = 60
+SAVE_SECONDS = 60
+
+
+class StackError(Exception):
+    """What went wrong, in one line for the user."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    endpoint: str
+    """Where the emulated AWS services listen; for `aws.client`."""
+    api_url: str
+    emulator: subprocess.Popen[bytes]
+
+    def create_key(self, account: str) -> str:
+        return create_key(self.endpoint, account)
+
+
+@contextlib.contextmanager
+def running(port: int = 0, folder: Path | None = None, parameters: Mapping[str, str] | None = None) -> Iterator[Stack]:
+    """The deployed stack, until the block ends.
+
+    port 0 takes a free one. Without a folder nothing is kept. parameters are those of template.yaml.
+    """
+    port = port or free_port()
+    endpoint = f"http://{aws.HOST}:{port}"
+    with working_folder(folder) as work, emulator(port, work, persist=folder is not None) as process:
+        deploy(endpoint, work / "deploy.log", parameters or {})
+        api_id = outputs(endpoint)["ApiId"]
+        gateway.complete(endpoint, STACK_NAME, api_id)
+        tell_ready(process)
+        # By path, because not every system resolves the name <api id>.execute-api.localhost.
+        yield Stack(endpoint, f"{endpoint}/_aws/execute-api/{api_id}/v1", process)
+
+
+def create_key(endpoint: str, account: str) -> str:
+    functions: LambdaClient = aws.client("lambda", endpoint)
+    request = json.dumps({"action": "create", "account": account})
+    answer = functions.invoke(FunctionName=outputs(endpoint)["KeyFunctionName"], Payload=request)
+    result = json.load(answer["Payload"])
+    if "apiKey" not in result:
+        raise StackError(f"No key was made: {json.dumps(result)}")
+    key: str = result["apiKey"]
+    return key
+
+
+def outputs(endpoint: str) -> dict[str, str]:
+    cloudformation: CloudFormationClient = aws.client("cloudformation", endpoint)
+    [stack] = cloudformation.describe_stacks(StackName=STACK_NAME)["Stacks"]
+    return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+
+
+def is_up(endpoint: str) -> bool:
+    connection = http.client.HTTPConnection(endpoint.removeprefix("http://"), timeout=5)
+    try:
+        connection.request("GET", "/_ministack/ready")
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+@contextlib.contextmanager
+def working_folder(folder: Path | None) -> Iterator[Path]:
+    """The given folder or a temporary one, with an empty tmp/ for what the emulator unpacks."""
+    with contextlib.ExitStack() as stack:
+        work = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="event-api-")))
+        temporary = work / "tmp"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        stack.callback(shutil.rmtree, temporary, ignore_errors=True)
+        yield work
+
+
+@contextlib.contextmanager
+def emulator(port: int, work: Path, persist: bool) -> Iterator[subprocess.Popen[bytes]]:
+    check_free(port)
+    endpoint = f"http://{aws.HOST}:{port}"
+    log = work / "emulator.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "local.emulator"],
+            cwd=ROOT,
+            env=aws.environment(endpoint) | emulator_settings(port, work, persist),
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            bufsize=0,
+            # A process group of its own: Ctrl-C reaches only us, and we then stop the whole group.
+            start_new_session=True,
+        )
+    try:
+        wait_until_up(process, endpoint, log)
+        yield process
+    finally:
+        stop(process)
+
+
+def emulator_settings(port: int, work: Path, persist: bool) -> dict[str, str]:
+    return {
+        "GATEWAY_PORT": str(port),
+        "BIND_HOST": aws.HOST,
+        "MINISTACK_REGION": aws.REGION,
+        "PERSIST_STATE": "1" if persist else "0",
+        "STATE_DIR": str(work / "state"),
+        "TMPDIR": str(work / "tmp"),
+        # No second port, and hands off the user's containers.
+        "IOT_MTLS_ENABLED": "0",
+        "SFTP_ENABLED": "0",
+        "DOCKER_HOST": "unix:///no-docker",
+    }
+
+
+def wait_until_up(process: subprocess.Popen[bytes], endpoint: str, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while not is_up(endpoint):
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise StackError(f"The emulator did not start; see {log}")
+        time.sleep(0.1)
+
+
+def tell_ready(process: subprocess.Popen[bytes]) -> None:
+    assert process.stdin is not None
+    process.stdin.write(READY)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    assert process.stdin is not None
+    process.stdin.close()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(SAVE_SECONDS)
+    # Functions still at work, or an emulator that hangs.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def deploy(endpoint: str, log: Path, parameters: Mapping[str, str]) -> None:
+    """Deploys the unbuilt template: the functions find their dependencies in the environment that runs the emulator."""
+    command = [sys.executable, "-m", "samcli", "deploy", "--template-file", "template.yaml", "--stack-name", STACK_NAME]
+    command += ["--region", aws.REGION, "--resolve-s3", "--capabilities", "CAPABILITY_IAM"]
+    command += ["--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar"]
+    if parameters:
+        command += ["--parameter-overrides", *(f"{name}={value}" for name, value in parameters.items())]
+    settings = {"SAM_CLI_TELEMETRY": "0", "SAM_CLI_POLL_DELAY": "0.5"}
+    with log.open("w") as output:
+        env = aws.environment(endpoint) | settings
+        done = subprocess.run(
+            command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False
+        )
+    if done.returncode != 0:
+        raise StackError(f"`sam deploy` failed; see {log}")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((aws.HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def check_free(port: int) -> None:
+    with socket.socket() as probe:
+        # As the emulator does: connections of an earlier run that are still closing are no obstacle.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((aws.HOST, port))
+        except OSError as error:
+            raise StackError(f"Port {port}: {error.strerror}. Choose another one with PORT=number.") from error
