@@ -37,6 +37,7 @@ LONGEST_PAUSE_SECONDS = 0.4
 # Codes of errors and of cancellation reasons after which the same request may succeed later:
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
 UNAVAILABLE = {
+    "InternalFailure",
     "InternalServerError",
     "ProvisionedThroughputExceeded",
     "ProvisionedThroughputExceededException",

@@ -12,8 +12,8 @@ from domain.problems import Problem
 
 AttributeValue: TypeAlias = dict[str, Any]
 
-MAX_LEVELS = 32
-MAX_NAME_BYTES = 65_535
+MAX_LEVELS = 32  # the innermost holds no list or object, not even an empty one
+MAX_NAME_BYTES = 50_000  # DynamoDB takes 64 KB, DynamoDB Local cannot read such a name back
 # 38 digits between 1E-130 and 9.99...E+125. Trailing zeros are no digits, so Rounded is not trapped.
 NUMBERS = Context(prec=38, Emin=-130, Emax=125, traps=[Inexact, InvalidOperation, Overflow, Subnormal])
 
@@ -58,12 +58,12 @@ def unstorable(value: object, field: str, level: int = 1) -> Iterator[Problem]:
         if not _fits(value):
             yield Problem("Invalid number", "A number has at most 38 digits, between 1E-130 and 9.99E+125.", field)
     elif isinstance(value, dict | list):
-        if level > MAX_LEVELS:
+        if level >= MAX_LEVELS:
             yield Problem("Too many levels", TOO_DEEP, field)
             return
         for name, item in value.items() if isinstance(value, dict) else enumerate(value):
             if isinstance(name, str) and not (name and _is_name(name)):
-                yield Problem("Invalid name", "A name is not empty, valid Unicode, 64 KB at most.", field)
+                yield Problem("Invalid name", "A name is not empty, valid Unicode, 50,000 bytes at most.", field)
             yield from unstorable(item, f"{field}.{name}", level + 1)
 
 
