@@ -1,0 +1,65 @@
+"""One deployed stack for all HTTP tests, on a free port; nothing of it is kept."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+from uuid import uuid4
+
+import pytest
+
+from local import stack
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: Mapping[str, str]
+    text: str
+
+    @property
+    def body(self) -> Any:
+        return json.loads(self.text)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """A client of the API, as strict as a caller's: it sends bytes and reads bytes."""
+
+    api_url: str
+    key: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def send(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Answer:
+        data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        sent = {"Authorization": self.key, **(headers or {})}
+        request = Request(self.api_url + path, data, {k: v for k, v in sent.items() if v}, method=method)
+        try:
+            with urlopen(request, timeout=60) as response:
+                return Answer(response.status, response.headers, response.read().decode())
+        except HTTPError as error:
+            return Answer(error.code, error.headers, error.read().decode())
+
+    def event(self, user: Mapping[str, Any], event: Mapping[str, Any], **headers: str) -> Answer:
+        return self.send("POST", "/event/", {"user": user, "event": event}, headers)
+
+
+@pytest.fixture(scope="session")
+def deployed() -> Iterator[stack.Stack]:
+    with stack.running() as it:
+        yield it
+
+
+@pytest.fixture
+def caller(deployed: stack.Stack) -> Caller:
+    """A caller with an account of its own, so that tests do not meet."""
+    return Caller(deployed.api_url, deployed.create_key(f"test-{uuid4().hex[:12]}"))
+
+
+@pytest.fixture
+def ana(caller: Caller) -> dict[str, str]:
+    user = {"email": "ana@example.com"}
+    assert caller.send("POST", "/user/", user).status == 200
+    return user
