@@ -13,7 +13,6 @@ from local import aws
 if TYPE_CHECKING:
     from mypy_boto3_apigateway import APIGatewayClient
     from mypy_boto3_cloudformation import CloudFormationClient
-    from mypy_boto3_lambda import LambdaClient
 
 ANY_METHOD = "x-amazon-apigateway-any-method"
 GATEWAY_RESPONSES = "x-amazon-apigateway-gateway-responses"
@@ -41,15 +40,13 @@ def deployed_document(endpoint: str, stack_name: str) -> dict[str, Any]:
 
 
 def integration_uri(endpoint: str, stack_name: str, operation: dict[str, Any]) -> str:
-    """The address of the operation's function, with the function's name in the template replaced by its ARN."""
+    """The address of the operation's function, with the alias's name in the template replaced by its ARN."""
     uri: str = operation[INTEGRATION]["uri"]["Fn::Sub"]
-    [function] = re.findall(r"\$\{(\w+)\.Arn\}", uri)
+    [alias] = re.findall(r"\$\{(\w+)\}", uri)
     cloudformation: CloudFormationClient = aws.client("cloudformation", endpoint)
-    resource = cloudformation.describe_stack_resource(StackName=stack_name, LogicalResourceId=function)
-    functions: LambdaClient = aws.client("lambda", endpoint)
-    deployed = functions.get_function(FunctionName=resource["StackResourceDetail"]["PhysicalResourceId"])
-    arn = deployed["Configuration"]["FunctionArn"]
-    return uri.replace(f"${{{function}.Arn}}", arn).replace("${AWS::Region}", aws.REGION)
+    resource = cloudformation.describe_stack_resource(StackName=stack_name, LogicalResourceId=alias)
+    arn = resource["StackResourceDetail"]["PhysicalResourceId"]
+    return uri.replace(f"${{{alias}}}", arn).replace("${AWS::Region}", aws.REGION)
 
 
 def put_any_method(gateway: "APIGatewayClient", api_id: str, path: str, uri: str) -> None:
