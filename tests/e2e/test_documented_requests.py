@@ -4,8 +4,8 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from e2e.conftest import Caller
 
+from e2e.conftest import Caller
 from local import stack
 
 CREATED = '{"results": {"message": "Event created", "email": "Event was created for the specified user"}}'
@@ -55,8 +55,7 @@ def test_a_second_confirmation_with_the_same_order_id_is_discarded(caller: Calle
     assert (first.status, first.text) == (200, CREATED)
     assert second.status == 200
     assert second.text == (
-        '{"results": {"message": "Event discarded", '
-        '"email": "A confirmation with this orderId was already received"}}'
+        '{"results": {"message": "Event discarded", "email": "A confirmation with this orderId was already received"}}'
     )
     assert second.headers["X-Event-Status"] == "discarded"
     profile = caller.send("GET", "/user/ana@example.com").body

@@ -1,0 +1,209 @@
+"""Contract section 6, DELETE: nothing is left of the person, whatever happens meanwhile."""
+
+import contextlib
+import itertools
+import json
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from builders import ANA, a_moment, a_user, send, the_profile
+from domain import users
+from domain.dynamodb import Table
+from domain.erasure import IN_FLIGHT, erase_leftovers
+from domain.idempotency import IdempotencyKey
+from domain.problems import NotFound, Unavailable
+from domain.store import Store
+
+LATER = IN_FLIGHT + timedelta(seconds=1)
+
+
+class Crash(Exception):
+    """The process dies here."""
+
+
+@pytest.fixture
+def store(table: Table) -> Store:
+    return Store(table, "shop")
+
+
+def everything(store: Store) -> str:
+    """The whole table as text."""
+    pages = store.table.client.get_paginator("scan").paginate(TableName=store.table.name)
+    return json.dumps([item for page in pages for item in page["Items"]])
+
+
+def erase(store: Store, identifier: str = ANA) -> datetime:
+    """Erases the user, and runs the worker now and when the user's last event in flight has landed."""
+    now = a_moment()
+    users.erase(identifier, store, now)
+    erase_leftovers(store.table, now)
+    assert erase_leftovers(store.table, now + LATER) == 0
+    return now
+
+
+@contextlib.contextmanager
+def crash_before_call(store: Store, number: int) -> Iterator[None]:
+    """The process dies before its call of DynamoDB with this number."""
+    calls = itertools.count(1)
+
+    def count(**_: Any) -> None:
+        if next(calls) == number:
+            raise Crash
+
+    events = store.table.client.meta.events
+    events.register_first("before-parameter-build.dynamodb", count)
+    try:
+        with pytest.raises(Crash):
+            yield
+    finally:
+        events.unregister("before-parameter-build.dynamodb", count)
+
+
+def test_no_item_names_an_erased_person(store: Store) -> None:
+    profile = a_user(store, tel="+34 600 000 000", tags=["vip"])
+    key = IdempotencyKey.of("key", b"body")
+    send(store, {"update": {"firstname": "Ana"}})
+    send(store, {"emailopen": {}})
+    send(store, {"confirmation": {"orderId": "A-1", "total": 10}}, key=key)
+    send(store, {"search": {"query": "+34 600 000 000"}}, key=IdempotencyKey.of("other", b"body"))
+    erase(store)
+    left = everything(store)
+    for name in (ANA, profile.id, "600 000 000", "Ana", key.key_hash):
+        assert name not in left
+
+
+def test_an_order_of_an_erased_person_still_counts_once(store: Store) -> None:
+    a_user(store)
+    send(store, {"confirmation": {"orderId": "A-1"}})
+    erase(store)
+    a_user(store)
+    assert send(store, {"confirmation": {"orderId": "A-1"}}).discarded
+
+
+def test_the_user_does_not_exist_from_the_moment_of_the_answer(store: Store) -> None:
+    profile = a_user(store)
+    users.erase(ANA, store, a_moment())
+    for identifier in (ANA, profile.id):
+        with pytest.raises(NotFound):
+            users.read(identifier, store)
+        with pytest.raises(NotFound):
+            users.erase(identifier, store, a_moment())
+        with pytest.raises(NotFound):
+            users.change(identifier, {"a": "b"}, False, store, a_moment())
+    with pytest.raises(NotFound):
+        send(store, {"search": {"query": "x"}}, email=ANA)
+    with pytest.raises(NotFound):
+        send(store, {"search": {"query": "x"}}, _id=profile.id)
+
+
+def test_a_new_user_with_the_address_keeps_what_is_theirs_while_the_old_one_is_swept(store: Store) -> None:
+    a_user(store, colour="red")
+    now = a_moment()
+    users.erase(ANA, store, now)
+    a_user(store, colour="blue")
+    send(store, {"search": {"query": "mine"}})
+    assert erase_leftovers(store.table, now + LATER) == 0
+    assert the_profile(store)["colour"] == "blue"
+    assert len(users.events(ANA, {}, store)[0]) == 1
+
+
+def test_another_user_keeps_an_idempotency_key_that_the_erased_one_had_before(store: Store) -> None:
+    a_user(store)
+    a_user(store, "bob@example.com")
+    key = IdempotencyKey.of("key", b"body")
+    yesterday = a_moment() - timedelta(hours=25)
+    send(store, {"search": {"query": "x"}}, now=yesterday, key=key)
+    first = send(store, {"search": {"query": "x"}}, key=key, email="bob@example.com")
+    erase(store)
+    repeat = send(store, {"search": {"query": "x"}}, key=key, email="bob@example.com")
+    assert (repeat.event_id, repeat.replayed) == (first.event_id, True)
+
+
+EVENTS_IN_FLIGHT: list[dict[str, Any]] = [
+    {"search": {"query": "in flight"}},
+    {"update": {"firstname": "in flight"}},
+    {"confirmation": {"orderId": "in flight", "total": 1}},
+    {"emailopen": {"what": "in flight"}},
+]
+
+
+@pytest.mark.parametrize("event", EVENTS_IN_FLIGHT, ids=lambda event: next(iter(event)))
+@pytest.mark.parametrize("key", [None, IdempotencyKey.of("key", b"body")], ids=["without key", "with key"])
+def test_an_event_in_flight_leaves_nothing_behind(store: Store, event: dict[str, Any], key: IdempotencyKey) -> None:
+    """The user is erased, and swept, after the event's function has looked the user up."""
+    profile = a_user(store)
+    now = a_moment()
+    erased = False
+
+    def erase_before_the_write(**_: Any) -> None:
+        nonlocal erased
+        if not erased:
+            erased = True
+            users.erase(ANA, store, now)
+            erase_leftovers(store.table, now)
+
+    writes = ("before-parameter-build.dynamodb.PutItem", "before-parameter-build.dynamodb.TransactWriteItems")
+    for write in writes:
+        store.table.client.meta.events.register_first(write, erase_before_the_write)
+    try:
+        with contextlib.suppress(NotFound):
+            answer = send(store, event, key=key)
+            assert not answer.discarded  # created before the erasure, which takes it along
+    finally:
+        for write in writes:
+            store.table.client.meta.events.unregister(write, erase_before_the_write)
+    assert erased
+    assert erase_leftovers(store.table, now + LATER) == 0
+    left = everything(store)
+    assert profile.id not in left
+    assert "in flight" not in left
+
+
+# Look-up, profile, tombstone; then the erasures, the user's items, the tombstone, three idempotency keys,
+# the items' deletion, again the user's items and the tombstone, the end.
+@pytest.mark.parametrize("number", range(1, 14))
+def test_an_erasure_that_dies_at_any_call_is_finished_by_the_next_run(store: Store, number: int) -> None:
+    profile = a_user(store)
+    for order in range(3):
+        send(store, {"confirmation": {"orderId": order}}, key=IdempotencyKey.of(str(order), b""))
+    now = a_moment()
+    with crash_before_call(store, number):
+        users.erase(ANA, store, now)
+        erase_leftovers(store.table, now + LATER)
+    if number <= 3:  # nothing has happened yet: the caller got no answer, and asks again
+        users.erase(ANA, store, now)
+    assert erase_leftovers(store.table, now + LATER) == 0
+    left = everything(store)
+    assert ANA not in left
+    assert profile.id not in left
+
+
+def test_more_events_than_a_page_holds_are_erased(store: Store) -> None:
+    profile = a_user(store)
+    long = "x" * 60_000
+    for number in range(40):  # 2.4 MB; DynamoDB reads 1 MB at a time
+        send(store, {"search": {"query": long, "number": number}})
+    erase(store)
+    assert profile.id not in everything(store)
+
+
+def test_a_worker_that_runs_out_of_time_goes_on_in_its_next_run(store: Store) -> None:
+    a_user(store)
+    send(store, {"search": {"query": "x"}})
+    now = a_moment()
+    users.erase(ANA, store, now)
+    no_time = Table(store.table.client, store.table.name, deadline=0)
+    with pytest.raises(Unavailable):
+        erase_leftovers(no_time, now + LATER)
+    assert erase_leftovers(store.table, now + LATER) == 0
+
+
+def test_an_erasure_is_not_done_while_an_event_may_be_in_flight(store: Store) -> None:
+    a_user(store)
+    now = a_moment()
+    users.erase(ANA, store, now)
+    assert erase_leftovers(store.table, now + IN_FLIGHT - timedelta(milliseconds=1)) == 1
+    assert erase_leftovers(store.table, now + IN_FLIGHT) == 0
