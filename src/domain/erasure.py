@@ -15,13 +15,14 @@ from domain.store import Store, erasures
 IN_FLIGHT = timedelta(seconds=60)
 
 
-def erase_leftovers(table: Table, now: datetime) -> int:
-    """Goes on with every erasure until `table.deadline`; returns how many are not done yet."""
+def erase_leftovers(table: Table, now: datetime) -> list[str]:
+    """Goes on with every erasure until `table.deadline`; returns when each that is not done yet began."""
     pending = list(erasures(table))
-    unfinished = len(pending)
+    unfinished = [begun for _, _, begun in pending]
     try:
         for account, user_id, begun in pending:
-            unfinished -= _erase(Store(table, account), user_id, may_end=begun <= iso(now - IN_FLIGHT))
+            if _erase(Store(table, account), user_id, may_end=begun <= iso(now - IN_FLIGHT)):
+                unfinished.remove(begun)
     except Unavailable:  # out of time, or throttled: the next run goes on here
         pass
     return unfinished

@@ -4,16 +4,24 @@ from datetime import UTC, datetime
 from typing import Any
 
 from domain.accounts import hash_of, is_expired
+from domain.problems import Refused, Unauthorized
 from domain.store import find_key
-from handlers.runtime import logger, table
+from handlers.metrics import record
+from handlers.runtime import logger, observed, table
 
 
-@logger.inject_lambda_context(clear_state=True)
+@observed
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    found = find_key(table(), hash_of(event["authorizationToken"]))
+    try:
+        found = find_key(table(), hash_of(event["authorizationToken"]))
+    except Refused as refused:  # API Gateway answers with 503
+        record("RequestsRefused", kind=type(refused).__name__)
+        raise
     if found is None or is_expired(found[1], datetime.now(UTC)):
-        logger.info("denied")
+        record("RequestsRefused", kind=Unauthorized.__name__)
+        logger.info("answered", outcome="denied", reason="expired" if found else "unknown", account=found and found[0])
         return _policy("Deny", event["methodArn"])
+    logger.info("answered", outcome="allowed", account=found[0])
     return _policy("Allow", event["methodArn"]) | {"principalId": found[0], "context": {"account": found[0]}}
 
 

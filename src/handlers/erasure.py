@@ -1,17 +1,21 @@
 """Runs each minute, and goes on with what DELETE /v1/user/... began."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from domain.erasure import erase_leftovers
-from handlers.runtime import logger, table
+from handlers.metrics import record
+from handlers.runtime import logger, observed, table
 
 RESERVE_SECONDS = 15  # for the call that is under way when the time is up
 
 
-@logger.inject_lambda_context(clear_state=True)
+@observed
 def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
     seconds = context.get_remaining_time_in_millis() / 1000 - RESERVE_SECONDS
-    unfinished = erase_leftovers(table(seconds), datetime.now(UTC))
-    logger.info("erased", unfinished=unfinished)
-    return {"unfinished": unfinished}
+    now = datetime.now(UTC)
+    unfinished = erase_leftovers(table(seconds), now)
+    oldest = now - datetime.fromisoformat(min(unfinished)) if unfinished else timedelta()
+    record("OldestErasure", oldest.total_seconds())
+    logger.info("answered", outcome="done", unfinished=len(unfinished))
+    return {"unfinished": len(unfinished)}

@@ -2,30 +2,44 @@
 
 from datetime import UTC, datetime
 
-from aws_lambda_powertools.logging import correlation_paths
-
 from domain.collect import collect
 from domain.idempotency import Answer
+from domain.problems import NotFound
 from domain.request import parse_request
+from domain.restrictions import Restriction
 from domain.store import Store
 from handlers import rest
+from handlers.metrics import record
 from handlers.runtime import logger, table
 
 
-@logger.inject_lambda_context(correlation_id_path=correlation_paths.API_GATEWAY_REST, clear_state=True)
 @rest.endpoint
 def handler(event: rest.Event) -> rest.Response:
     store = Store(table(), rest.account_of(event))
     body = rest.body_of(event)
     request = parse_request(rest.json_object(body))
     logger.append_keys(event_type=request.event.type)
-    answer = collect(request, store, datetime.now(UTC), rest.idempotency_key(event, body))
+    try:
+        answer = collect(request, store, datetime.now(UTC), rest.idempotency_key(event, body))
+    except NotFound:
+        record("UnknownUsers", 1)
+        raise
+    record("UnknownUsers", 0)
+    if not answer.replayed:
+        _count(request.event.type, answer)
     return _response(answer)
+
+
+def _count(event_type: str, answer: Answer) -> None:
+    if answer.discarded:
+        record("EventsDiscarded", kind=Restriction(answer.discarded).name)
+    else:
+        record("EventsCreated", kind=event_type)
 
 
 def _response(answer: Answer) -> rest.Response:
     status = "discarded" if answer.discarded else "created"
-    logger.append_keys(event_id=answer.event_id, outcome=status)
+    logger.append_keys(event_id=answer.event_id, outcome=status, discarded=answer.discarded, replayed=answer.replayed)
     results = {"message": "Event created", "email": "Event was created for the specified user"}
     if answer.discarded:
         results = {"message": "Event discarded", "email": answer.discarded}

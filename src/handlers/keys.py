@@ -15,20 +15,22 @@ from domain.accounts import ApiKey, is_account_name, new_api_key, parse_date
 from domain.problems import Conflict, Invalid, NotFound, Problem, Refused, invalid_parameter
 from domain.store import Store
 from handlers.rest import errors_of
-from handlers.runtime import logger, table
+from handlers.runtime import logger, observed, table
 
 ACTIONS = ("create", "list", "expire", "revoke")
 UNKNOWN_KEY = Problem("Key not found", "The account has no key with this keyId.", "keyId")
 REVOKED = Problem("Key revoked", "The key is revoked already. Create a new one.", "keyId")
 
 
-@logger.inject_lambda_context(clear_state=True)
+@observed
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     try:
         answer = _answer(event, datetime.now(UTC))
     except Refused as refused:
+        problems = [problem.message for problem in refused.problems]
+        logger.info("answered", outcome="refused", refused=type(refused).__name__, problems=problems)
         return errors_of(refused.problems)
-    logger.info("done", action=event["action"], account=event["account"])
+    logger.info("answered", outcome="done", action=event["action"], account=event["account"])
     return {"account": event["account"], **answer}
 
 

@@ -26,7 +26,8 @@ from domain.problems import (
     invalid_json,
     invalid_parameter,
 )
-from handlers.runtime import logger
+from handlers.metrics import record
+from handlers.runtime import logger, observed
 
 Event = dict[str, Any]
 Response = dict[str, Any]
@@ -45,18 +46,29 @@ RETRY_AFTER_SECONDS = 1
 
 
 def endpoint(answer: Callable[[Event], Response]) -> Callable[[Event, Any], Response]:
-    """Makes a Lambda handler of a function that answers a request or raises Refused."""
+    """Makes a Lambda handler of a function that answers a request or raises Refused.
 
+    It logs one line, with no more of the request than is named here and by the handlers: what callers send
+    (paths, field names and values) tells who somebody is.
+    """
+
+    @observed
     @wraps(answer)
     def handler(event: Event, context: Any) -> Response:
-        logger.append_keys(account=_authorizer(event).get("account"))
+        logger.append_keys(
+            correlation_id=_request_id(event),
+            account=_authorizer(event).get("account"),
+            route=f"{event.get('httpMethod')} {event.get('resource')}",
+            outcome="done",
+        )
         try:
             response = answer(event)
         except Refused as refused:
             response = _refusal(refused)
         except Exception as error:  # the last resort: the caller learns the request id, the log the rest
             response = _failure(error, event)
-        logger.info("answered", status=response["statusCode"])
+        log = logger.error if response["statusCode"] == 500 else logger.info
+        log("answered", status=response["statusCode"])
         return response
 
     return handler
@@ -147,16 +159,18 @@ def errors_of(problems: Iterable[Problem]) -> dict[str, Any]:
 
 def _refusal(refused: Refused) -> Response:
     kind = type(refused)
-    logger.append_keys(refused=kind.__name__, problems=[problem.message for problem in refused.problems])
+    record("RequestsRefused", kind=kind.__name__)
+    problems = [problem.message for problem in refused.problems]
+    logger.append_keys(outcome="refused", refused=kind.__name__, problems=problems)
     retry = {"Retry-After": str(RETRY_AFTER_SECONDS)} if kind is Unavailable else {}
     return _response(STATUS[kind], json.dumps(errors_of(refused.problems)), retry)
 
 
 def _failure(error: Exception, event: Event) -> Response:
     """An error of ours. Its message may hold what the caller sent, so the log gets type and place only."""
-    logger.error("failed", error=type(error).__name__, stack=traceback.format_tb(error.__traceback__))
-    request_id = (event.get("requestContext") or {}).get("requestId", "unknown")
-    problem = Problem("Internal server error", f"The request failed on our side. Request id: {request_id}")
+    stack = traceback.format_tb(error.__traceback__)
+    logger.append_keys(outcome="failed", error=type(error).__name__, stack=stack)
+    problem = Problem("Internal server error", f"The request failed on our side. Request id: {_request_id(event)}")
     return _response(500, json.dumps(errors_of([problem])), {})
 
 
@@ -166,6 +180,10 @@ def _response(status: int, body: str, headers: Mapping[str, str]) -> Response:
 
 def _authorizer(event: Event) -> Mapping[str, Any]:
     return (event.get("requestContext") or {}).get("authorizer") or {}
+
+
+def _request_id(event: Event) -> str:
+    return str((event.get("requestContext") or {}).get("requestId", "unknown"))
 
 
 def _number(text: str) -> Decimal:

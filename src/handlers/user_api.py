@@ -7,7 +7,6 @@ from typing import Any
 from urllib.parse import unquote
 
 import simplejson
-from aws_lambda_powertools.logging import correlation_paths
 
 from domain import users
 from domain.ids import time_of
@@ -15,12 +14,11 @@ from domain.problems import UNKNOWN_PATH, NotFound, Warning
 from domain.profile import Profile, iso
 from domain.store import Store
 from handlers import rest
-from handlers.runtime import logger, table
+from handlers.runtime import table
 
 dumps = partial(simplejson.dumps, use_decimal=True)  # numbers as exact as they were sent
 
 
-@logger.inject_lambda_context(correlation_id_path=correlation_paths.API_GATEWAY_REST, clear_state=True)
 @rest.endpoint
 def handler(event: rest.Event) -> rest.Response:
     store = Store(table(), rest.account_of(event))
