@@ -14,11 +14,7 @@ from handlers.metrics import publish, record
 T = TypeVar("T")
 
 TABLE_NAME = os.environ["TABLE_NAME"]  # the template sets it; without it nothing works
-
-if os.environ.get("POWERTOOLS_TRACE_DISABLED") == "false":
-    from aws_lambda_powertools import Tracer  # makes the start slower
-
-    Tracer(patch_modules=["botocore"])  # DynamoDB's calls, not what is in them, join the trace that Lambda begins
+TRACING = os.environ.get("TRACING") == "Active"
 
 logger = Logger()
 client = new_client()
@@ -44,19 +40,25 @@ def observed(handler: Callable[[dict[str, Any], Any], T]) -> Callable[[dict[str,
 
 
 def _begin_call(context: dict[str, Any], **_: Any) -> None:
-    context["event-api.begun"] = time.perf_counter()
+    context["begun"] = time.time()
 
 
-def _record_answer(context: dict[str, Any], parsed_response: dict[str, Any] | None, **_: Any) -> None:
-    """Of each attempt that botocore makes. None: there was no answer in time."""
-    milliseconds = (time.perf_counter() - context["event-api.begun"]) * 1000
-    answer = parsed_response or {}
-    reasons = answer.get("CancellationReasons", ())
-    codes = [problem["Code"] for problem in (answer.get("Error"), *reasons) if problem and "Code" in problem]
-    record("StoreLatency", milliseconds)
-    if not UNAVAILABLE.isdisjoint(codes):
+def _record_answer(context: dict[str, Any], parsed_response: dict[str, Any] | None, event_name: str, **_: Any) -> None:
+    """Of each attempt that botocore makes. No response: there was none in time."""
+    begun, ended = context["begun"], time.time()
+    answer = parsed_response or {"Error": {"Code": "NoAnswer"}}
+    reasons = (answer.get("Error"), *answer.get("CancellationReasons", ()))
+    codes = [reason["Code"] for reason in reasons if reason]
+    throttled = not UNAVAILABLE.isdisjoint(codes)
+    operation = event_name.rpartition(".")[2]
+    logger.debug("store answered", operation=operation, milliseconds=round((ended - begun) * 1000, 1), codes=codes)
+    record("StoreLatency", (ended - begun) * 1000)
+    if throttled:
         record("StoreThrottles")
-    logger.debug("store answered", milliseconds=milliseconds, codes=codes)
+    if TRACING:
+        from handlers.tracing import send_call  # makes the start slower
+
+        send_call(operation, begun, ended, failed=bool(codes), throttled=throttled)
 
 
 client.meta.events.register("before-call.dynamodb", _begin_call)

@@ -1,0 +1,38 @@
+"""DynamoDB's calls in X-Ray's traces. Imported only where tracing is on.
+
+Lambda begins the trace; a call joins it as a subsegment, sent to the daemon that runs beside the function:
+https://docs.aws.amazon.com/xray/latest/devguide/xray-api-sendingdata.html
+AWS's SDK does the same, but is at its end, and would bring all of botocore into the package.
+"""
+
+import json
+import os
+import socket
+from contextlib import suppress
+from secrets import token_hex
+
+_socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+
+def send_call(operation: str, begun: float, ended: float, *, failed: bool, throttled: bool) -> None:
+    """Times are seconds since 1970. What is in the call stays out of the trace."""
+    header = dict(part.partition("=")[::2] for part in os.environ.get("_X_AMZN_TRACE_ID", "").split(";"))
+    host, _, port = os.environ.get("AWS_XRAY_DAEMON_ADDRESS", "").rpartition(":")
+    if header.get("Sampled") != "1" or not host:
+        return
+    subsegment = {
+        "type": "subsegment",
+        "name": "DynamoDB",
+        "namespace": "aws",
+        "id": token_hex(8),
+        "trace_id": header["Root"],
+        "parent_id": header["Parent"],
+        "start_time": begun,
+        "end_time": ended,
+        "error": failed,
+        "throttle": throttled,
+        "aws": {"operation": operation},
+    }
+    document = '{"format": "json", "version": 1}\n' + json.dumps(subsegment)
+    with suppress(OSError):  # a trace is not worth a request
+        _socket.sendto(document.encode(), (host, int(port)))
