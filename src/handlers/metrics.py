@@ -9,6 +9,8 @@ from typing import Any
 
 from aws_lambda_powertools import Metrics
 
+NAMESPACE = "EventApi"
+
 # Unit, and the dimension by which it is counted besides the total.
 METRICS: Mapping[str, tuple[str, str | None]] = {
     "EventsCreated": ("Count", "type"),
@@ -20,7 +22,7 @@ METRICS: Mapping[str, tuple[str, str | None]] = {
     "OldestErasure": ("Seconds", None),  # the age of the oldest that is not done, 0 when all are
 }
 
-_metrics = Metrics()
+_metrics = Metrics(namespace=NAMESPACE)
 
 
 def record(name: str, value: float = 1, kind: str = "") -> None:
