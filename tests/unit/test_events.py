@@ -1,0 +1,265 @@
+"""Contract section 3: the event types, and what each demands of its payload."""
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from builders import an_event, an_example, as_sent
+from domain.events import (
+    CATALOGUE,
+    WIRE_NAMES,
+    Confirmation,
+    EventType,
+    ParsedEvent,
+    as_number,
+    as_text,
+    is_tags,
+    parse_event,
+)
+from domain.problems import Problem
+
+ROOT = Path(__file__).parents[2]
+CONTRACT = {
+    "update", "login", "confirmation", "emailopen", "generic", "event", "viewitem", "viewcategory", "search",
+    "addtocart", "addtowishlist", "checkout",
+}  # fmt: skip
+every_type = pytest.mark.parametrize("event_type", CATALOGUE)
+
+
+def problems(wire_name: str, payload: object) -> list[tuple[str, str | None]]:
+    parsed = parse_event(wire_name, as_sent(payload))
+    assert not isinstance(parsed, ParsedEvent), "accepted"
+    return [(problem.message, problem.field) for problem in parsed]
+
+
+def order_id(payload: dict[str, Any]) -> str:
+    model = an_event("confirmation", payload).model
+    assert isinstance(model, Confirmation)
+    return model.order_id
+
+
+# --- The catalogue is closed ----------------------------------------------------------------------
+
+
+def test_the_types_are_those_of_the_contract() -> None:
+    assert set(CATALOGUE) == CONTRACT
+    assert set(WIRE_NAMES) == CONTRACT | {"emailOpen", "email_open"}
+
+
+@every_type
+def test_a_type_says_what_it_is(event_type: str) -> None:
+    doc = CATALOGUE[event_type].__doc__
+    assert doc
+    assert doc != EventType.__doc__
+
+
+@every_type
+def test_each_field_of_a_type_says_what_it_is(event_type: str) -> None:
+    for name, field in CATALOGUE[event_type].model_fields.items():
+        assert field.description, name
+
+
+@every_type
+def test_each_required_field_has_an_example_and_the_examples_make_a_payload(event_type: str) -> None:
+    for name, field in CATALOGUE[event_type].model_fields.items():
+        assert field.examples or not field.is_required(), name
+    assert an_event(event_type, an_example(event_type)).type == event_type
+
+
+@every_type
+def test_a_type_has_an_api_gateway_event_that_it_accepts(event_type: str) -> None:
+    sent = json.loads((ROOT / "events" / f"{event_type}.json").read_text())
+    [(wire_name, payload)] = json.loads(sent["body"])["event"].items()
+    assert wire_name == event_type
+    assert an_event(wire_name, payload).type == event_type
+
+
+@every_type
+def test_a_type_is_in_the_readme(event_type: str) -> None:
+    assert f"| `{event_type}` |" in (ROOT / "README.md").read_text()
+
+
+def test_a_new_type_is_one_class() -> None:
+    """What follows from a class follows for every class: nothing else lists the types."""
+    assert [cls.type_name() for cls in EventType.__subclasses__()] == list(CATALOGUE)
+
+
+# --- Names ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wire_name", ["emailopen", "emailOpen", "email_open"])
+def test_an_email_open_has_three_names_on_the_wire_and_one_when_stored(wire_name: str) -> None:
+    assert an_event(wire_name, {}).type == "emailopen"
+
+
+@pytest.mark.parametrize("wire_name", ["Update", "UPDATE", "emailOPEN", " update", "", "eventtype", "confirmation "])
+def test_a_name_is_the_name_and_nothing_like_it(wire_name: str) -> None:
+    assert problems(wire_name, {"a": 1}) == [("Unknown event type", f"event.{wire_name}")]
+
+
+@pytest.mark.parametrize(
+    ("wire_name", "nearest"),
+    [("Update", "update"), ("viewItem", "viewitem"), ("purchase_confirmation", "confirmation"), ("serch", "search")],
+)
+def test_an_unknown_type_is_told_the_types_the_nearest_first(wire_name: str, nearest: str) -> None:
+    [problem] = [each for each in parse_event(wire_name, {}) if isinstance(each, Problem)]  # type: ignore[union-attr]
+    assert problem.description.startswith(f"The event types are {nearest}, ")
+    assert all(name in problem.description for name in CONTRACT)
+    assert problem.description.endswith("use generic with an event_name.")
+
+
+# --- Payloads -------------------------------------------------------------------------------------
+
+
+@every_type
+@pytest.mark.parametrize("payload", [None, [], "x", 1, True])
+def test_a_payload_is_an_object(event_type: str, payload: object) -> None:
+    assert problems(event_type, payload) == [(f"Invalid {event_type}", f"event.{event_type}")]
+
+
+@every_type
+def test_what_a_type_does_not_name_is_kept_as_sent(event_type: str) -> None:
+    payload = an_example(event_type) | {"extra": [1, {"deep": None}], "Total": "x", "model_config": 1, "type_name": ""}
+    event = an_event(event_type, payload)
+    assert event.payload == as_sent(payload)
+
+
+@pytest.mark.parametrize(
+    ("wire_name", "field"),
+    [
+        ("confirmation", "orderId"), ("generic", "event_name"), ("event", "event_name"), ("viewitem", "itemId"),
+        ("viewcategory", "category"), ("search", "query"), ("addtocart", "itemId"), ("addtowishlist", "prodId"),
+    ],
+)  # fmt: skip
+def test_a_required_field_is_demanded_by_name(wire_name: str, field: str) -> None:
+    assert problems(wire_name, {"other": 1}) == [(f"Missing {field}", f"event.{wire_name}.{field}")]
+    wrong_values: list[object] = [None, [], {}, True]
+    for wrong in wrong_values:
+        assert problems(wire_name, {field: wrong}) == [(f"Invalid {field}", f"event.{wire_name}.{field}")], wrong
+
+
+@pytest.mark.parametrize("wire_name", ["emailopen", "checkout", "login"])
+def test_some_payloads_may_be_empty(wire_name: str) -> None:
+    assert an_event(wire_name, {}).payload == {}
+
+
+def test_an_update_has_at_least_one_attribute() -> None:
+    assert problems("update", {}) == [("Invalid update", "event.update")]
+    assert an_event("update", {"size": None}).payload == {"size": None}
+
+
+@pytest.mark.parametrize("name", ["", " ", 7, "x" * 256])
+@pytest.mark.parametrize("wire_name", ["generic", "event"])
+def test_an_event_name_is_a_string_of_1_to_255_characters(wire_name: str, name: object) -> None:
+    assert problems(wire_name, {"event_name": name}) == [("Invalid event_name", f"event.{wire_name}.event_name")]
+
+
+@pytest.mark.parametrize("name", ["x", "x" * 255, "é" * 255, "my_event"])
+@pytest.mark.parametrize("wire_name", ["generic", "event"])
+def test_an_event_name_up_to_the_limit_is_accepted(wire_name: str, name: str) -> None:
+    assert an_event(wire_name, {"event_name": name}).type == wire_name
+
+
+@pytest.mark.parametrize("wire_name", ["confirmation", "checkout"])
+@pytest.mark.parametrize("items", ["x", {}, [1], [{"itemId": 1}, "x"], [None]])
+def test_items_are_a_list_of_objects(wire_name: str, items: object) -> None:
+    assert problems(wire_name, {"orderId": 1, "items": items}) == [("Invalid items", f"event.{wire_name}.items")]
+
+
+@pytest.mark.parametrize("wire_name", ["update", "login"])
+@pytest.mark.parametrize("tags", [None, 1, {}, [1], ["a", None], True])
+def test_tags_are_a_string_or_a_list_of_strings(wire_name: str, tags: object) -> None:
+    assert not is_tags(as_sent(tags))
+    assert problems(wire_name, {"tags": tags}) == [("Invalid tags", f"event.{wire_name}.tags")]
+
+
+@pytest.mark.parametrize("email", ["ana", 7, "", "ana@", ["ana@example.com"]])
+def test_the_email_of_a_login_is_an_address(email: object) -> None:
+    assert problems("login", {"email": email}) == [("Invalid email", "event.login.email")]
+
+
+def test_all_that_is_wrong_with_a_payload_is_listed_at_once() -> None:
+    parsed = parse_event("confirmation", {"items": "x", "n": Decimal("NaN"), "o": {"": "\ud800"}})
+    assert not isinstance(parsed, ParsedEvent)
+    assert {problem.field for problem in parsed} == {
+        "event.confirmation.n", "event.confirmation.o", "event.confirmation.o.",
+        "event.confirmation.orderId", "event.confirmation.items",
+    }  # fmt: skip
+
+
+# --- Orders ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("sent", "text"), [
+    (123, "123"), ("123", "123"), (" 123\n", "123"), (0, "0"), (-0.0, "0"), (100, "100"), ("A-1", "A-1"),
+    ("a-1", "a-1"), ("0123", "0123"), ("x" * 256, "x" * 256), ("ñ#/ü", "ñ#/ü"),
+])  # fmt: skip
+def test_an_order_id_is_text_trimmed_and_case_sensitive(sent: object, text: str) -> None:
+    assert order_id({"orderId": sent}) == text
+
+
+@given(st.integers(-(10**30), 10**30), st.integers(0, 5))
+def test_an_order_id_is_the_same_as_a_number_with_zeros_and_as_a_string(number: int, zeros: int) -> None:
+    with_zeros = Decimal(f"{number}.{'0' * zeros}") if zeros else Decimal(number)
+    assert as_text(with_zeros) == as_text(Decimal(number)) == as_text(str(number)) == str(number)
+
+
+@given(st.decimals(min_value=-(10**9), max_value=10**9, places=6))
+def test_two_numbers_are_the_same_order_exactly_when_they_are_equal(number: Decimal) -> None:
+    assert as_text(number) == as_text(number.normalize())
+    assert Decimal(as_text(number)) == number
+
+
+@pytest.mark.parametrize("sent", ["", " ", "\t\n", None, True, [], {}, "x" * 257, Decimal("1E300")])
+def test_an_order_id_that_is_none_is_invalid(sent: object) -> None:
+    parsed = parse_event("confirmation", {"orderId": sent})
+    assert not isinstance(parsed, ParsedEvent)
+    assert ("Invalid orderId", "event.confirmation.orderId") in [(each.message, each.field) for each in parsed]
+
+
+@pytest.mark.parametrize("name", ["orderId", *Confirmation.SCALARS])
+def test_an_order_is_read_flat_and_under_generic(name: str) -> None:
+    order = {"orderId": "A-1", name: "7"}
+    rest = {key: value for key, value in order.items() if key != name}
+    flat = an_event("confirmation", order)
+    nested = an_event("confirmation", {**rest, "generic": {name: "7"}})
+    assert getattr(nested.model, name) == getattr(flat.model, name) == "7"
+    assert nested.payload == {**rest, "generic": {name: "7"}}, "it is stored as sent"
+
+
+@pytest.mark.parametrize("name", Confirmation.SCALARS)
+def test_a_scalar_given_in_both_places_and_different_is_invalid(name: str) -> None:
+    order = {"orderId": "A-1", "generic": {"orderId": "A-1"}}
+    order["generic"] |= {name: "1"}  # type: ignore[operator]
+    assert problems("confirmation", {**order, name: "2"}) == [(f"Invalid {name}", f"event.confirmation.{name}")]
+
+
+@pytest.mark.parametrize(
+    ("name", "flat", "nested"),
+    [("orderId", 123, " 123 "), ("total", 19.9, "19.90"), ("status", "paid", "paid"), ("coupons", ["A"], ["A"])],
+)
+def test_a_scalar_given_in_both_places_and_the_same_is_accepted(name: str, flat: object, nested: object) -> None:
+    an_event("confirmation", {"orderId": 123, name: flat, "generic": {name: nested}})
+
+
+@pytest.mark.parametrize("generic", ["x", 1, None, []])
+def test_a_generic_that_is_no_object_is_a_field_like_any_other(generic: object) -> None:
+    assert order_id({"orderId": "A-1", "generic": generic}) == "A-1"
+
+
+@pytest.mark.parametrize(("sent", "number"), [
+    (Decimal("19.90"), "19.9"), ("19.90", "19.9"), (" 5 ", "5"), ("-3", "-3"), ("1e3", "1000"), (Decimal(0), "0"),
+])  # fmt: skip
+def test_a_total_is_a_number_or_a_numeric_string(sent: object, number: str) -> None:
+    assert as_number(sent) == Decimal(number)
+
+
+@pytest.mark.parametrize("sent", ["", "19,90", "€5", "1_000", "١٢", "NaN", "Infinity", "abc", True, None, [], {}])
+def test_a_total_that_is_no_number_does_not_refuse_the_order(sent: object) -> None:
+    assert as_number(sent) is None
+    assert order_id({"orderId": "A-1", "total": sent}) == "A-1"
