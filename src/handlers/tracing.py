@@ -11,8 +11,6 @@ import socket
 from contextlib import suppress
 from secrets import token_hex
 
-_socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-
 
 def send_call(operation: str, begun: float, ended: float, *, failed: bool, throttled: bool) -> None:
     """Times are seconds since 1970. What is in the call stays out of the trace."""
@@ -34,5 +32,6 @@ def send_call(operation: str, begun: float, ended: float, *, failed: bool, throt
         "aws": {"operation": operation},
     }
     document = '{"format": "json", "version": 1}\n' + json.dumps(subsegment)
-    with suppress(OSError):  # a trace is not worth a request
-        _socket.sendto(document.encode(), (host, int(port)))
+    # A trace is not worth a request.
+    with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as daemon:
+        daemon.sendto(document.encode(), (host, int(port)))

@@ -1,0 +1,234 @@
+"""What operators see of a request: one line of log, one of metrics, and neither says who somebody is."""
+
+import json
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from botocore.awsrequest import AWSResponse
+
+from builders import ANA, a_user
+from domain.dynamodb import Table
+from domain.store import Store
+from handlers import authorizer, erasure, event_api, keys, user_api
+from handlers.metrics import METRICS, NAMESPACE
+from handlers.runtime import client, logger
+
+ACCOUNT = "shop"
+SECRETS = (ANA, "ana%40", "Lovelace", "198.51.100.7")
+
+
+@dataclass
+class Context:
+    """What Lambda tells of an invocation."""
+
+    aws_request_id: str = "lambda-request"
+    function_name: str = "function"
+    memory_limit_in_mb: int = 512
+    invoked_function_arn: str = "arn"
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 60_000
+
+
+@dataclass
+class Printed:
+    """What a function printed since it was asked last."""
+
+    capsys: pytest.CaptureFixture[str]
+
+    def read(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """The lines of the log, and those of metrics."""
+        lines = [json.loads(line) for line in self.capsys.readouterr().out.splitlines()]
+        return [line for line in lines if "_aws" not in line], [line for line in lines if "_aws" in line]
+
+
+class Stdout:
+    """Where print prints at the moment; the logger keeps the one of its start, which pytest has replaced."""
+
+    def write(self, text: str) -> None:
+        sys.stdout.write(text)
+
+    def flush(self) -> None:
+        sys.stdout.flush()
+
+
+@pytest.fixture
+def printed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Printed:
+    monkeypatch.setattr(logger.registered_handler, "stream", Stdout())
+    return Printed(capsys)
+
+
+@pytest.fixture
+def ana(functions_table: Table, printed: Printed) -> str:
+    profile = a_user(Store(functions_table, ACCOUNT), ANA, lastname="Lovelace")
+    printed.read()
+    return profile.id
+
+
+def gateway_event(method: str, resource: str, body: Any = None, user: str | None = None) -> dict[str, Any]:
+    return {
+        "httpMethod": method,
+        "resource": resource,
+        "path": f"/v1{resource}",
+        "body": json.dumps(body) if isinstance(body, dict) else body,
+        "pathParameters": {"id": user} if user else None,
+        "requestContext": {
+            "requestId": "gateway-request",
+            "authorizer": {"account": ACCOUNT},
+            "identity": {"sourceIp": "198.51.100.7"},
+        },
+    }
+
+
+def post_event(event: dict[str, Any], email: str = ANA, **user: Any) -> dict[str, Any]:
+    body = {"user": {"email": email, "lastname": "Lovelace", **user}, "event": event}
+    return event_api.handler(gateway_event("POST", "/event", body), Context())
+
+
+def test_an_event_is_found_by_the_ids_that_its_caller_got(ana: str, printed: Printed) -> None:
+    response = post_event({"search": {"query": "shoes"}})
+    [line], _ = printed.read()
+    told = {
+        "level": "INFO",
+        "correlation_id": "gateway-request",
+        "function_request_id": "lambda-request",
+        "event_id": response["headers"]["X-Event-Id"],
+        "account": ACCOUNT,
+        "route": "POST /event",
+        "event_type": "search",
+        "outcome": "created",
+        "status": 200,
+    }
+    assert line.items() >= told.items()
+
+
+def test_a_discarded_event_is_logged_with_the_reason(ana: str, printed: Printed) -> None:
+    post_event({"emailopen": {}})
+    printed.read()
+    post_event({"emailopen": {}})
+    [line], [metrics] = printed.read()
+    assert (line["outcome"], line["status"]) == ("discarded", 200)
+    assert metrics["reason"] == "EMAIL_OPEN_IN_WINDOW"
+
+
+def test_a_refused_request_is_logged_with_its_problems(ana: str, printed: Printed) -> None:
+    post_event({"nonsense": {}})
+    [line], [metrics] = printed.read()
+    assert (line["outcome"], line["refused"], line["status"]) == ("refused", "Invalid", 400)
+    assert line["problems"] == ["Unknown event type"]
+    assert metrics["reason"] == "Invalid"
+
+
+def test_nothing_of_one_request_is_logged_with_the_next(ana: str, printed: Printed) -> None:
+    post_event({"search": {"query": "shoes"}})
+    printed.read()
+    user_api.handler(gateway_event("GET", "/user/{id}", user=ana), Context())
+    [line], [metrics] = printed.read()
+    assert {"event_id", "event_type"}.isdisjoint(line)
+    assert "EventsCreated" not in metrics
+
+
+def test_a_failure_is_one_error_with_its_place_but_without_its_message(ana: str, printed: Printed) -> None:
+    response = event_api.handler(gateway_event("POST", "/event", body=[ANA]), Context())
+    [line], _ = printed.read()
+    assert response["statusCode"] == line["status"] == 500
+    assert (line["level"], line["outcome"], line["error"]) == ("ERROR", "failed", "AttributeError")
+    assert "body_of" in line["stack"][-1]
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda: post_event({"update": {"email": ANA, "lastname": "Lovelace"}}),
+        lambda: post_event({"nonsense": {ANA: "Lovelace"}}),
+        lambda: post_event({"update": {ANA: "\ud800"}}),
+        lambda: post_event({"search": {"query": "Lovelace"}}, email="not" + ANA),
+        lambda: post_event({"search": {"query": 1}}, firstname=[ANA]),
+        lambda: event_api.handler(gateway_event("POST", "/event", f'{{"{ANA}":'), Context()),
+        lambda: event_api.handler(gateway_event("POST", "/event", f'{{"{ANA}": 1, "{ANA}": 2}}'), Context()),
+        lambda: event_api.handler(gateway_event("POST", "/event", [ANA]), Context()),
+        lambda: user_api.handler(gateway_event("GET", "/user/{id}", user="ana%40example.com"), Context()),
+        lambda: user_api.handler(gateway_event("PUT", "/user/{id}", {ANA: "Lovelace"}, "ana%40example.com"), Context()),
+        lambda: user_api.handler(gateway_event("DELETE", "/user/{id}", user="ana%40example.com"), Context()),
+    ],
+)
+def test_no_line_says_who_somebody_is(ana: str, printed: Printed, ask: Callable[[], object]) -> None:
+    before = logger.log_level
+    logger.setLevel("DEBUG")
+    ask()
+    logger.setLevel(before)
+    lines = json.dumps(printed.read())
+    assert "gateway-request" in lines
+    assert [secret for secret in SECRETS if secret in lines] == []
+
+
+def test_the_authorizer_says_why_it_denies_and_never_the_key(functions_table: Table, printed: Printed) -> None:
+    made = keys.handler({"action": "create", "account": ACCOUNT}, Context())
+    for key, told in ((made["apiKey"], ("allowed", ACCOUNT, None)), ("key_guess", ("denied", None, "unknown"))):
+        arn = "arn:aws:execute-api:eu-west-1:1:api/v1/GET/user/ana%40example.com"
+        authorizer.handler({"authorizationToken": key, "methodArn": arn}, Context())
+        lines, metrics = printed.read()
+        assert tuple(map(lines[-1].get, ("outcome", "account", "reason"))) == told
+        assert not any(secret in json.dumps([lines, metrics]) for secret in (key, "ana%40"))
+
+
+def throttle(*_: object, **__: object) -> AWSResponse:
+    body = json.dumps({"__type": "com.amazonaws.dynamodb.v20120810#ThrottlingException", "message": "slow down"})
+
+    class Raw:
+        def stream(self) -> list[bytes]:
+            return [body.encode()]
+
+    return AWSResponse("https://dynamodb", 400, {}, Raw())
+
+
+def test_each_metric_is_counted_and_by_nothing_that_a_caller_can_choose(ana: str, printed: Printed) -> None:
+    post_event({"search": {"query": "shoes"}})
+    post_event({"search": {"query": "shoes"}}, userAgent="Googlebot/2.1")
+    post_event({"search": {"query": "shoes"}}, email="nobody@example.com")
+    erasure.handler({}, Context())
+    client.meta.events.register_first("before-send.dynamodb", throttle)
+    response = post_event({"search": {"query": "shoes"}})
+    client.meta.events.unregister("before-send.dynamodb", throttle)
+    _, lines = printed.read()
+
+    assert response["statusCode"] == 503
+    assert len(lines) == 5, "one line for each request"
+    found = set()
+    for line in lines:
+        for directive in line["_aws"]["CloudWatchMetrics"]:
+            assert directive["Namespace"] == NAMESPACE
+            for metric in directive["Metrics"]:
+                assert line[metric["Name"]], "each metric of a line has its value"
+                found |= {(metric["Name"], metric["Unit"], *dimensions) for dimensions in directive["Dimensions"]}
+    expected = {(name, unit, "service") for name, (unit, _) in METRICS.items()}
+    expected |= {(name, unit, "service", dimension) for name, (unit, dimension) in METRICS.items() if dimension}
+    assert found == expected
+    assert lines[0]["UnknownUsers"] == [0]
+    assert lines[2]["UnknownUsers"] == [1]
+    assert lines[4]["StoreThrottles"] == [1, 1], "the call and botocore's second attempt"
+
+
+def test_a_traced_call_reaches_the_daemon_of_x_ray(ana: str, printed: Printed, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as daemon:
+        daemon.bind(("127.0.0.1", 0))
+        daemon.settimeout(5)
+        monkeypatch.setenv("AWS_XRAY_DAEMON_ADDRESS", f"127.0.0.1:{daemon.getsockname()[1]}")
+        monkeypatch.setenv(
+            "_X_AMZN_TRACE_ID", "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"
+        )
+        monkeypatch.setattr("handlers.runtime.TRACING", True)
+        post_event({"search": {"query": "shoes"}})
+        header, document = daemon.recv(65_536).decode().split("\n")
+
+    assert json.loads(header) == {"format": "json", "version": 1}
+    subsegment = json.loads(document)
+    assert subsegment["trace_id"] == "1-5759e988-bd862e3fe1be46a994272793"
+    assert subsegment["parent_id"] == "53995c3f42cd8ad8"
+    assert subsegment["aws"] == {"operation": "GetItem"}
+    assert subsegment["start_time"] <= subsegment["end_time"]
+    assert not any(secret in document for secret in SECRETS)
