@@ -1,0 +1,146 @@
+"""Contract sections 5 and 6: what is set on a profile, and what is left out."""
+
+from datetime import timedelta, timezone
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from builders import ANA, a_moment, as_sent
+from domain.profile import (
+    SYSTEM_ATTRIBUTES,
+    Change,
+    Profile,
+    change_attributes,
+    change_by_email_open,
+    change_by_purchase,
+    change_tags,
+    iso,
+    merge,
+)
+
+tag_lists = st.lists(st.tuples(st.booleans(), st.sampled_from("abc")).map(lambda each: "-" * each[0] + each[1]))
+
+
+def test_the_system_attributes_are_those_of_the_contract() -> None:
+    assert set(SYSTEM_ATTRIBUTES) == {
+        "_id", "createdOn", "isCustomer", "numberOfPurchases", "totalPurchasesValue", "lastPurchaseValue",
+        "lastPurchaseDate", "lastEmailOpenDate",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SYSTEM_ATTRIBUTES)
+def test_what_the_system_maintains_is_left_out_with_a_warning(name: str) -> None:
+    change, [warning] = change_attributes({name: Decimal(5), "city": "Madrid"}, ANA, "event.update.")
+    assert change.attributes == {"city": "Madrid"}
+    assert change.system == {}
+    assert warning.field == f"event.update.{name}"
+
+
+@pytest.mark.parametrize(("email", "of_user"), [("bob@example.com", ANA), (ANA, None), (7, ANA), ([], ANA)])
+def test_an_email_that_is_not_the_users_is_left_out_with_a_warning(email: object, of_user: str | None) -> None:
+    change, [warning] = change_attributes({"email": email}, of_user, "event.update.")
+    assert not change
+    assert warning.field == "event.update.email"
+
+
+@pytest.mark.parametrize("email", [ANA, " ANA@example.com", None])
+def test_the_users_own_email_is_no_reason_for_a_warning(email: object) -> None:
+    change, warnings = change_attributes({"email": email}, ANA, "")
+    assert not change
+    assert warnings == []
+
+
+@pytest.mark.parametrize("name", ["name", "SIZE", "a.b", "#x", ":v", "createdon", "attributes", "pk", "é", " ", "0"])
+def test_any_other_name_is_an_attribute(name: str) -> None:
+    change, warnings = change_attributes({name: None}, ANA, "")
+    assert (change.attributes, warnings) == ({name: None}, [])
+
+
+# --- Tags -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("sent", "added", "removed"), [
+    (["VIP", "new one", "a_1", "a-b"], {"vip", "newone", "a_1", "ab"}, set()),
+    ("vip;New ; -old", {"vip", "new"}, {"old"}),
+    (["-vip"], set(), {"vip"}),
+    ([" -vip"], set(), {"vip"}),
+    (["vip", "-vip"], set(), {"vip"}),
+    (["-vip", "VIP"], {"vip"}, set()),
+    (["ñandú", "日本"], {"ñandú", "日本"}, set()),
+    (["", "-", "!", ";"], set(), set()),
+    ("", set(), set()),
+    ([], set(), set()),
+])  # fmt: skip
+def test_tags_are_lower_case_letters_digits_and_underscores(
+    sent: str | list[str], added: set[str], removed: set[str]
+) -> None:
+    assert change_tags(sent) == (added, removed)
+
+
+@given(tag_lists)
+def test_tags_come_out_as_if_they_were_set_one_after_the_other(sent: list[str]) -> None:
+    one_by_one: set[str] = {"a", "b"}
+    for tag in sent:
+        (one_by_one.discard if tag.startswith("-") else one_by_one.add)(tag.lstrip("-"))
+    added, removed = change_tags(sent)
+    assert ({"a", "b"} | added) - removed == one_by_one
+    assert change_tags(";".join(sent)) == (added, removed)
+
+
+@given(tag_lists, tag_lists)
+def test_two_changes_merged_do_what_they_do_one_after_the_other(first: list[str], second: list[str]) -> None:
+    merged = merge([Change({"a": 1}, *change_tags(first)), Change({"a": 2}, *change_tags(second))])
+    assert (merged.add_tags, merged.remove_tags) == change_tags(first + second)
+    assert merged.attributes == {"a": 2}
+
+
+# --- What the system maintains --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("total", [19.9, "19.90", " 19.9 "])
+def test_a_purchase_counts(total: object) -> None:
+    now = a_moment()
+    change, warnings = change_by_purchase(as_sent(total), now)
+    assert warnings == []
+    assert change.totals == {"numberOfPurchases": 1, "totalPurchasesValue": Decimal("19.9")}
+    assert change.system == {"isCustomer": True, "lastPurchaseDate": iso(now), "lastPurchaseValue": Decimal("19.9")}
+
+
+@pytest.mark.parametrize("total", ["59,90", "", "abc", [], {}, True, "NaN", "1E15", -(10**15), "0.0000000001"])
+def test_a_total_that_cannot_be_counted_keeps_the_purchase_and_warns(total: object) -> None:
+    change, [warning] = change_by_purchase(as_sent(total), a_moment())
+    assert change.totals == {"numberOfPurchases": 1}
+    assert change.system.keys() == {"isCustomer", "lastPurchaseDate"}
+    assert warning.field == "event.confirmation.total"
+
+
+def test_a_purchase_without_a_total_is_nothing_to_warn_of() -> None:
+    change, warnings = change_by_purchase(None, a_moment())
+    assert (change.totals, warnings) == ({"numberOfPurchases": 1}, [])
+
+
+def test_an_email_open_leaves_its_date() -> None:
+    now = a_moment()
+    assert change_by_email_open(now) == Change(system={"lastEmailOpenDate": iso(now)})
+
+
+def test_a_date_is_iso_8601_in_utc() -> None:
+    now = a_moment()
+    assert iso(now) == iso(now.astimezone(timezone(timedelta(hours=5))))
+    assert iso(now).endswith("Z")
+    assert len(iso(now)) == len("2026-11-23T07:25:00.000Z")
+
+
+# --- What callers see -----------------------------------------------------------------------------
+
+
+def test_a_user_is_one_flat_object() -> None:
+    profile = Profile("id", ANA, {"createdOn": "today"}, {"city": "Madrid"}, frozenset({"b", "a"}), "secret")
+    expected = {"_id": "id", "email": ANA, "createdOn": "today", "city": "Madrid", "tags": ["a", "b"]}
+    assert profile.flat() == expected
+
+
+def test_what_a_user_does_not_have_is_absent() -> None:
+    assert Profile("id").flat() == {"_id": "id"}

@@ -1,0 +1,155 @@
+"""Ids, addresses, bots, accounts and idempotency keys."""
+
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from builders import a_moment
+from domain.accounts import hash_of, is_account_name, is_expired, new_api_key, parse_date
+from domain.email import normal_email
+from domain.idempotency import IdempotencyKey
+from domain.ids import is_id, milliseconds_of, new_id, time_of
+from domain.profile import iso
+from domain.restrictions import is_bot
+
+moments = st.datetimes(datetime(1970, 1, 2), datetime(2200, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
+
+
+# --- Ids ------------------------------------------------------------------------------------------
+
+
+@given(moments, moments)
+def test_ids_sort_by_time(one: datetime, other: datetime) -> None:
+    if milliseconds_of(one) < milliseconds_of(other):
+        assert new_id(one) < new_id(other)
+
+
+@given(moments)
+def test_an_id_is_a_uuid_that_knows_its_time(moment: datetime) -> None:
+    made = new_id(moment)
+    assert UUID(made).version == 7
+    assert UUID(made).variant == "specified in RFC 4122"
+    assert is_id(made)
+    assert abs(time_of(made) - moment) <= timedelta(milliseconds=1)
+
+
+def test_ids_of_one_moment_differ() -> None:
+    now = a_moment()
+    assert len({new_id(now) for _ in range(1000)}) == 1000
+
+
+@pytest.mark.parametrize("text", ["", "x", "{id}", "urn:uuid:{id}", "{ID}", "{id} ", "{hex}", "../{id}", "{id}#EVENT"])
+def test_only_the_canonical_form_is_an_id(text: str) -> None:
+    made = new_id(a_moment())
+    assert (
+        not is_id(
+            text.replace("{id}", f"{made}")
+            .replace("{ID}", "A" + made.upper()[1:])
+            .replace("{hex}", made.replace("-", ""))
+        )
+        or text == "{id}"
+    )
+
+
+# --- Addresses ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("sent", "normal"), [
+    (" Ana@Example.com ", "ana@example.com"), ("ana+tag@example.com", "ana+tag@example.com"),
+    ("ana@test", "ana@test"), ("José@example.com", "josé@example.com"), ("ana@BÜCHER.example", "ana@bücher.example"),
+])  # fmt: skip
+def test_an_address_identifies_trimmed_and_in_lower_case(sent: str, normal: str) -> None:
+    assert normal_email(sent) == normal
+
+
+@pytest.mark.parametrize("sent", [
+    None, 7, "", "ana", "ana@", "@example.com", "a@b@example.com", "ana@example..com", "ana@exa mple.com",
+    "x" * 300 + "@example.com", "ana\x00@example.com", "ana@example.com\nbob", "Ana <ana@example.com>", "\ud800@example.com",
+])  # fmt: skip
+def test_what_is_no_address_is_none(sent: object) -> None:
+    assert normal_email(sent) is None
+
+
+@given(st.text())
+def test_any_text_is_an_address_or_none(text: str) -> None:
+    normal = normal_email(text)
+    assert normal is None or normal_email(normal) == normal
+
+
+# --- Bots -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("agent", [
+    "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
+    "Mozilla/5.0 (compatible; bingbot/2.0; +http://www.bing.com/bingbot.htm)",
+    "facebookexternalhit/1.1 (+http://www.facebook.com/externalhit_uatext.php)",
+])  # fmt: skip
+def test_a_crawler_that_says_so_is_a_bot(agent: str) -> None:
+    assert is_bot(agent)
+
+
+@pytest.mark.parametrize("agent", [
+    "",
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0 Safari/537.36",
+    "Mozilla/5.0 (Linux; Android 9; CUBOT_X19) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/94.0 Mobile Safari/537.36",
+    "Mozilla/5.0 (Linux; Android 7.0; CUBOT NOTE Plus Build/NRD90M) AppleWebKit/537.36 Chrome/64.0 Mobile Safari/537.36",
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 Mobile/15E148 [FBAN/FBIOS;FBAV/470.0]",
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 Mobile/15E148 Instagram 340.0.3.28.93",
+])  # fmt: skip
+def test_a_person_is_no_bot(agent: str) -> None:
+    assert not is_bot(agent)
+
+
+def test_an_endless_agent_is_judged_by_its_beginning() -> None:
+    assert is_bot("Googlebot/2.1 " + "x" * 250_000)
+    assert not is_bot("x" * 250_000 + " Googlebot/2.1")
+
+
+# --- Accounts -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["demo", "shop-1", "0", "a" * 63])
+def test_an_account_has_a_plain_name(name: str) -> None:
+    assert is_account_name(name)
+
+
+@pytest.mark.parametrize("name", ["", "-a", "Demo", "a#b", "a b", "a/b", "a" * 64, "demo\n", None, 7, "é", "USER"])
+def test_a_name_that_could_meet_a_key_of_the_table_is_no_account(name: object) -> None:
+    assert not is_account_name(name)
+
+
+def test_only_the_hash_of_a_key_is_kept() -> None:
+    secret, key = new_api_key(a_moment(), None)
+    assert secret not in repr(key)
+    assert key.hash == hash_of(secret) == sha256(secret.encode()).hexdigest()
+    assert new_api_key(a_moment(), None)[0] != secret
+
+
+def test_a_key_ends_at_its_time() -> None:
+    now = a_moment()
+    assert not is_expired(None, now)
+    assert not is_expired(iso(now + timedelta(milliseconds=1)), now)
+    assert is_expired(iso(now), now)
+
+
+@pytest.mark.parametrize(("text", "stored"), [
+    ("2027-01-31T00:00:00Z", "2027-01-31T00:00:00.000Z"), ("2027-01-31T01:00:00+01:00", "2027-01-31T00:00:00.000Z"),
+    ("2027-01-31", None), ("2027-01-31T00:00:00", None), ("tomorrow", None), ("", None), (None, None), (7, None),
+])  # fmt: skip
+def test_a_date_has_an_offset_and_is_stored_in_utc(text: object, stored: str | None) -> None:
+    assert parse_date(text) == stored
+
+
+# --- Idempotency keys -----------------------------------------------------------------------------
+
+
+def test_of_an_idempotency_key_and_its_body_only_hashes_are_kept() -> None:
+    key = IdempotencyKey.of("order of ana@example.com", b"body")
+    assert len(key.key_hash) == len(key.body_hash) == 64
+    assert key == IdempotencyKey.of("order of ana@example.com", b"body")
+    assert key.body_hash != IdempotencyKey.of("order of ana@example.com", b"body ").body_hash
+    assert key.key_hash != IdempotencyKey.of("Order of ana@example.com", b"body").key_hash
