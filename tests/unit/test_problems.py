@@ -24,7 +24,7 @@ OURS = {
     "ReplicatedWriteConflictException",  # there is no global table
     "ResourceNotFoundException",
     "TransactionCanceledException",  # read by Table.write
-    "TransactionConflictException",  # of single writes: see test below
+    "TransactionConflictException",  # of a single write to an item in a transaction; ours go to new items
 }
 
 
