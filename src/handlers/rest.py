@@ -65,7 +65,7 @@ def endpoint(answer: Callable[[Event], Response]) -> Callable[[Event, Any], Resp
             response = answer(event)
         except Refused as refused:
             response = _refusal(refused)
-        except Exception as error:  # the last resort: the caller learns the request id, the log the rest
+        except Exception as error:  # noqa: BLE001 the last resort: the caller learns the request id, the log the rest
             response = _failure(error, event)
         log = logger.error if response["statusCode"] == 500 else logger.info
         log("answered", status=response["statusCode"])
