@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
 
 from builders import ANA, a_user
 from domain.dynamodb import Table
@@ -176,14 +177,14 @@ def test_the_authorizer_says_why_it_denies_and_never_the_key(functions_table: Ta
         assert not any(secret in json.dumps([lines, metrics]) for secret in (key, "ana%40"))
 
 
-def throttle(*_: object, **__: object) -> AWSResponse:
+def throttle(*_: object, **__: object) -> Any:
     body = json.dumps({"__type": "com.amazonaws.dynamodb.v20120810#ThrottlingException", "message": "slow down"})
 
     class Raw:
         def stream(self) -> list[bytes]:
             return [body.encode()]
 
-    return AWSResponse("https://dynamodb", 400, {}, Raw())
+    return AWSResponse("https://dynamodb", 400, HTTPHeaders(), Raw())
 
 
 def test_each_metric_is_counted_and_by_nothing_that_a_caller_can_choose(ana: str, printed: Printed) -> None:
@@ -205,7 +206,7 @@ def test_each_metric_is_counted_and_by_nothing_that_a_caller_can_choose(ana: str
             for metric in directive["Metrics"]:
                 assert line[metric["Name"]], "each metric of a line has its value"
                 found |= {(metric["Name"], metric["Unit"], *dimensions) for dimensions in directive["Dimensions"]}
-    expected = {(name, unit, "service") for name, (unit, _) in METRICS.items()}
+    expected: set[tuple[str, ...]] = {(name, unit, "service") for name, (unit, _) in METRICS.items()}
     expected |= {(name, unit, "service", dimension) for name, (unit, dimension) in METRICS.items() if dimension}
     assert found == expected
     assert lines[0]["UnknownUsers"] == [0]

@@ -1,0 +1,210 @@
+"""template.yaml against the code, the runbook, and an emulator of CloudFormation."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from samcli.yamlhelper import yaml_parse
+
+from domain.dynamodb import CLIENT_CONFIG, REQUEST_SECONDS
+from domain.erasure import IN_FLIGHT
+from handlers.erasure import RESERVE_SECONDS
+from handlers.metrics import METRICS, NAMESPACE
+from local import aws, stack
+
+TEMPLATE: dict[str, Any] = yaml_parse((stack.ROOT / "template.yaml").read_text())
+RESOURCES: dict[str, Any] = TEMPLATE["Resources"]
+GLOBALS: dict[str, Any] = TEMPLATE["Globals"]["Function"]
+RUNBOOK = stack.ROOT / "docs" / "runbook.md"
+GATEWAY_SECONDS = 29
+AUTHORIZER_SECONDS = 10
+SERVICE = {"Ref": "AWS::StackName"}
+CHEAP = {
+    "Monitoring": "off",
+    "Release": "AllAtOnce",
+    "LogLevel": "DEBUG",
+    "LogRetentionDays": "1",
+    "AuthorizerCacheSeconds": "0",
+}
+FULL = {
+    "AccessLog": "on",
+    "Tracing": "Active",
+    "AlarmEmail": "oncall@example.com",
+    "SilenceMinutes": "15",
+    "DebugSampleRate": "0.01",
+    "Release": "Linear10PercentEvery1Minute",
+}
+
+
+def of_type(resource_type: str) -> dict[str, dict[str, Any]]:
+    return {name: each["Properties"] for name, each in RESOURCES.items() if each["Type"] == resource_type}
+
+
+ALARMS = of_type("AWS::CloudWatch::Alarm")
+FUNCTIONS = of_type("AWS::Serverless::Function")
+
+
+def test_everything_says_what_it_is_for() -> None:
+    described = [*TEMPLATE["Parameters"].values(), *TEMPLATE["Outputs"].values(), *FUNCTIONS.values()]
+    assert all(each["Description"] for each in described)
+    assert all(alarm["AlarmDescription"] for alarm in ALARMS.values())
+
+
+def test_every_condition_and_parameter_is_used() -> None:
+    text = (stack.ROOT / "template.yaml").read_text()
+    for name in (*TEMPLATE["Parameters"], *TEMPLATE["Conditions"]):
+        assert len(re.findall(rf"\b{name}\b", text)) > 1, name
+
+
+# --- Time limits ---
+
+
+def slowest_call() -> float:
+    config: Any = CLIENT_CONFIG
+    attempts = config.retries["total_max_attempts"]
+    pause = 2 ** (attempts - 1) - 1  # botocore's standard mode: up to 1 s before the second attempt
+    return float(attempts * (config.connect_timeout + config.read_timeout) + pause)
+
+
+@pytest.mark.parametrize("name", ["EventFunction", "UserFunction"])
+def test_a_function_answers_before_its_time_limit_and_that_is_before_the_gateways(name: str) -> None:
+    timeout = FUNCTIONS[name].get("Timeout", GLOBALS["Timeout"])
+    assert REQUEST_SECONDS + slowest_call() < timeout < GATEWAY_SECONDS
+
+
+def test_the_authorizers_only_call_ends_before_its_time_limit() -> None:
+    assert slowest_call() < FUNCTIONS["AuthorizerFunction"]["Timeout"] <= AUTHORIZER_SECONDS
+
+
+def test_an_erasure_stops_before_its_time_limit_and_waits_for_events_under_way() -> None:
+    assert slowest_call() < RESERVE_SECONDS < FUNCTIONS["ErasureFunction"]["Timeout"]
+    assert GLOBALS["Timeout"] < IN_FLIGHT.total_seconds()
+
+
+# --- Metrics ---
+
+
+def dimensions_of(alarm: Mapping[str, Any]) -> dict[str, Any]:
+    return {each["Name"]: each["Value"] for each in alarm["Dimensions"]}
+
+
+def test_alarms_on_our_metrics_are_on_metrics_that_the_code_emits() -> None:
+    ours = {name: alarm for name, alarm in ALARMS.items() if alarm["Namespace"] == NAMESPACE}
+    assert len(ours) == 4
+    for name, alarm in ours.items():
+        assert alarm["MetricName"] in METRICS, name
+        assert dimensions_of(alarm) == {"service": SERVICE}, name
+    assert GLOBALS["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"] == SERVICE
+
+
+def test_alarms_on_aws_metrics_are_on_this_api_and_its_functions() -> None:
+    api = RESOURCES["Api"]["Properties"]
+    for name, alarm in ALARMS.items():
+        if alarm["Namespace"] == "AWS/ApiGateway":
+            assert alarm["MetricName"] in ("5XXError", "Latency")
+            assert dimensions_of(alarm) == {"ApiName": api["Name"], "Stage": api["StageName"]}
+        elif alarm["Namespace"] == "AWS/Lambda":
+            assert dimensions_of(alarm)["FunctionName"]["Ref"] in FUNCTIONS
+        else:
+            assert alarm["Namespace"] == NAMESPACE, name
+
+
+def dashboard() -> dict[str, Any]:
+    body, _ = RESOURCES["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+    parsed: dict[str, Any] = json.loads(body.replace("${Silence}", ', "${SilenceAlarm.Arn}"'))
+    return parsed
+
+
+def shown_metrics() -> Iterator[tuple[str, ...]]:
+    """The name and dimensions of each of our metrics on the dashboard."""
+    for widget in dashboard()["widgets"]:
+        for metric in widget["properties"].get("metrics", []):
+            if metric[0] == NAMESPACE:
+                assert metric[2:4] == ["service", "${AWS::StackName}"]
+                yield metric[1], "service"
+            elif isinstance(metric[0], dict):
+                found = re.match(
+                    rf"SEARCH\('{{{NAMESPACE},(\w+),(\w+)}} service=\"\${{AWS::StackName}}\" MetricName=\"(\w+)\"'",
+                    metric[0]["expression"],
+                )
+                assert found, metric
+                yield found[3], found[1], found[2]
+
+
+def test_the_dashboard_shows_each_metric_that_the_code_emits_and_no_other() -> None:
+    emitted: set[tuple[str, ...]] = {(name, "service") for name in METRICS}
+    emitted |= {(name, "service", dimension) for name, (_, dimension) in METRICS.items() if dimension}
+    assert set(shown_metrics()) == emitted
+
+
+def test_the_dashboard_shows_each_alarm() -> None:
+    [alarms] = [widget["properties"]["alarms"] for widget in dashboard()["widgets"] if widget["type"] == "alarm"]
+    assert {arn.removeprefix("${").removesuffix(".Arn}") for arn in alarms} == set(ALARMS)
+
+
+def test_the_dashboards_widgets_do_not_overlap() -> None:
+    seen: set[tuple[int, int]] = set()
+    for widget in dashboard()["widgets"]:
+        columns = range(widget["x"], widget["x"] + widget["width"])
+        cells = {(x, y) for x in columns for y in range(widget["y"], widget["y"] + widget["height"])}
+        assert columns.stop <= 24
+        assert seen.isdisjoint(cells)
+        seen |= cells
+
+
+def test_each_alarm_has_its_part_of_the_runbook_and_tells_somebody() -> None:
+    headings = re.findall(r"^### (\w+Alarm)$", RUNBOOK.read_text(), re.MULTILINE)
+    assert sorted(headings) == sorted(ALARMS)
+    for alarm in ALARMS.values():
+        assert alarm["AlarmActions"] == alarm["OKActions"] == [{"Ref": "AlarmTopic"}]
+
+
+# --- Releases ---
+
+
+def test_no_parameter_can_replace_the_table() -> None:
+    table = RESOURCES["Table"]
+    assert table["DeletionPolicy"] == table["UpdateReplacePolicy"] == "Retain"
+    assert "Condition" not in table
+    properties = table["Properties"]
+    assert properties["DeletionProtectionEnabled"] is True
+    assert "TableName" not in properties
+    assert not re.search(r'"(Ref|Fn::\w+)"', json.dumps(properties))
+
+
+def test_a_release_goes_back_on_alarms_that_exist() -> None:
+    condition, alarms, _ = GLOBALS["DeploymentPreference"]["Alarms"]["Fn::If"]
+    assert condition == "Monitored"
+    assert {alarm["Ref"] for alarm in alarms} <= set(ALARMS)
+    assert all(RESOURCES[alarm["Ref"]]["Condition"] == condition for alarm in alarms)
+    assert set(TEMPLATE["Mappings"]["Release"]) == set(TEMPLATE["Parameters"]["Release"]["AllowedValues"])
+
+
+def resource_types(endpoint: str) -> set[str]:
+    cloudformation: Any = aws.client("cloudformation", endpoint)
+    pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=stack.STACK_NAME)
+    return {each["ResourceType"] for page in pages for each in page["StackResourceSummaries"]}
+
+
+@pytest.mark.http
+def test_every_set_of_parameters_deploys_over_every_other_and_keeps_the_data(tmp_path: Path) -> None:
+    with stack.running(parameters=CHEAP) as deployed:
+        assert {"AWS::CloudWatch::Alarm", "AWS::CloudWatch::Dashboard", "AWS::SNS::Topic"}.isdisjoint(
+            resource_types(deployed.endpoint)
+        )
+        deployed.create_key("shop")
+        table_name = stack.outputs(deployed.endpoint)["TableName"]
+        dynamodb: Any = aws.client("dynamodb", deployed.endpoint)
+        before = dynamodb.scan(TableName=table_name)["Items"]
+        # All of them each time: `sam deploy` keeps what an earlier one said of a parameter that it does not name.
+        defaults = {name: str(each["Default"]) or '""' for name, each in TEMPLATE["Parameters"].items()}
+        for parameters in (FULL, {}, CHEAP):
+            stack.deploy(deployed.endpoint, tmp_path / "deploy.log", defaults | parameters)
+            has_alarms = "AWS::CloudWatch::Alarm" in resource_types(deployed.endpoint)
+            assert has_alarms == (parameters is not CHEAP)
+            assert stack.outputs(deployed.endpoint)["TableName"] == table_name
+            assert dynamodb.scan(TableName=table_name)["Items"] == before
+    assert len(before) == 2
