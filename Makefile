@@ -28,6 +28,18 @@ clean: ## Forget the local data and what was built (.venv stays)
 test: $(VENV)/installed ## Run all tests
 	@$(PY) -m pytest
 
+lint: $(VENV)/installed ## Check style, format and types
+	@$(VENV)/bin/ruff check
+	@$(VENV)/bin/ruff format --check
+	@$(VENV)/bin/mypy
+
+format: $(VENV)/installed ## Mend style and format
+	@$(VENV)/bin/ruff check --fix
+	@$(VENV)/bin/ruff format
+
+dynamodb: $(VENV)/installed ## Run DynamoDB Local for `sam local`
+	@PYTHONPATH=src $(PY) -m local.dynamodb --port 8001
+
 lock: $(VENV)/installed ## Resolve requirements-dev.in and src/requirements.in again
 	@$(VENV)/bin/uv pip compile $(LOCK) requirements-dev.in -o requirements-dev.txt
 	@$(VENV)/bin/uv pip compile $(LOCK) src/requirements.in -c requirements-dev.txt -o src/requirements.txt
