@@ -76,7 +76,7 @@ def test_any_other_name_is_an_attribute(name: str) -> None:
 def test_tags_are_lower_case_letters_digits_and_underscores(
     sent: str | list[str], added: set[str], removed: set[str]
 ) -> None:
-    assert change_tags(sent) == (added, removed)
+    assert [set(tags) for tags in change_tags(sent)] == [added, removed]
 
 
 @given(tag_lists)
@@ -118,7 +118,8 @@ def test_a_total_that_cannot_be_counted_keeps_the_purchase_and_warns(total: obje
 
 def test_a_purchase_without_a_total_is_nothing_to_warn_of() -> None:
     change, warnings = change_by_purchase(None, a_moment())
-    assert (change.totals, warnings) == ({"numberOfPurchases": 1}, [])
+    assert change.totals == {"numberOfPurchases": 1}
+    assert warnings == []
 
 
 def test_an_email_open_leaves_its_date() -> None:

@@ -42,7 +42,7 @@ def test_ids_of_one_moment_differ() -> None:
     assert len({new_id(now) for _ in range(1000)}) == 1000
 
 
-@pytest.mark.parametrize("text", ["", "x", "{id}", "urn:uuid:{id}", "{ID}", "{id} ", "{hex}", "../{id}", "{id}#EVENT"])
+@pytest.mark.parametrize("text", ["", "x", "urn:uuid:{id}", "{ID}", "{id} ", "{hex}", "../{id}", "{id}#EVENT"])
 def test_only_the_canonical_form_is_an_id(text: str) -> None:
     made = "a" + new_id(a_moment())[1:]
     forms = {"{id}": made, "{ID}": made.upper(), "{hex}": made.replace("-", "")}
