@@ -1,7 +1,6 @@
 """Between API Gateway's proxy events and the domain. Nothing else makes a response or an error body."""
 
 import base64
-import binascii
 import json
 import traceback
 from collections.abc import Callable, Iterable, Mapping
@@ -87,7 +86,7 @@ def body_of(event: Event) -> bytes:
     body = event.get("body") or ""
     try:
         raw = base64.b64decode(body, validate=True) if event.get("isBase64Encoded") else body.encode()
-    except (binascii.Error, UnicodeEncodeError) as error:
+    except ValueError as error:
         raise Invalid([invalid_json("The body is not text in UTF-8.")]) from error
     if len(raw) > MAX_BODY_BYTES:
         raise TooLarge([BODY_TOO_LARGE])
