@@ -1,0 +1,212 @@
+"""Contract sections 1 and 2: whatever a body or a header holds, the answer is one of the table's, never a 500."""
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from botocore.awsrequest import AWSResponse
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from api.gateway import Answer, call, event_file, invoke, post_event, timeline
+from builders import ANA
+from domain.profile import Profile
+from handlers.runtime import client
+
+KIB = 1024
+BODY = json.dumps({"user": {"email": ANA}, "event": {"search": {"query": "shoes"}}})
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+def post(body: Any, **parts: Any) -> Answer:
+    return call("POST", "/event", body, **parts)
+
+
+def update(attributes: str) -> Answer:
+    """An update whose payload is this text of JSON."""
+    return post(f'{{"user": {{"email": "{ANA}"}}, "event": {{"update": {attributes}}}}}')
+
+
+# --- The body -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "body",
+    [None, "", " ", "x", "{", "[]", '"x"', "1", "null", "true", BODY + "}", BODY[:-1], "\ufeff" + BODY, "{'a': 1}"],
+)
+def test_a_body_that_is_no_json_object_is_invalid_json(body: str, ana: Profile) -> None:
+    answer = post(body)
+    assert (answer.status, answer.errors) == (400, [("Invalid JSON", None)])
+
+
+@pytest.mark.parametrize("body", ["", "{", '{"a" 1}', '{\n"a": 1\n"b": 2}', "[]"])
+def test_invalid_json_is_told_with_line_and_column(body: str, ana: Profile) -> None:
+    description = post(body).body["errors"][0]["description"]
+    assert "line " in description
+    assert "column " in description
+
+
+@pytest.mark.parametrize("body", ['{"a": 1, "a": 1}', '{"user": {"email": "a", "email": "b"}}', '{"": 1, "": 2}'])
+def test_a_name_that_is_given_twice_is_invalid_json(body: str, ana: Profile) -> None:
+    assert post(body).errors == [("Invalid JSON", None)]
+
+
+@pytest.mark.parametrize("deep", ["[" * 100_000, '{"a":' * 40_000, "[" * 5_000 + "]" * 5_000])
+def test_a_bottomless_body_is_400(deep: str, ana: Profile) -> None:
+    assert update('{"a": ' + deep + "}").status == 400
+
+
+def test_the_content_type_does_not_matter(ana: Profile) -> None:
+    for headers in (None, {}, {"Content-Type": "text/plain"}, {"content-type": "application/xml"}):
+        assert post(BODY, headers=headers).status == 200
+
+
+def test_a_body_may_come_in_base64(ana: Profile) -> None:
+    assert post(base64.b64encode(BODY.encode()).decode(), isBase64Encoded=True).status == 200
+
+
+@pytest.mark.parametrize("body", ["%%%", base64.b64encode(b'{"user": "\xff"}').decode(), "é", "\ud800"])
+def test_a_body_that_is_no_utf_8_is_400(body: str, ana: Profile) -> None:
+    answer = post(body, isBase64Encoded=True)
+    assert (answer.status, answer.errors) == (400, [("Invalid JSON", None)])
+
+
+@pytest.mark.parametrize("encoded", [True, False])
+def test_a_body_has_256_kib_at_most(encoded: bool, ana: Profile) -> None:
+    def sized(size: int) -> Answer:
+        body = BODY + " " * (size - len(BODY))
+        return post(base64.b64encode(body.encode()).decode() if encoded else body, isBase64Encoded=encoded)
+
+    assert sized(256 * KIB).status == 200
+    assert (sized(256 * KIB + 1).status, sized(256 * KIB + 1).errors) == (413, [("Request too large", None)])
+
+
+def test_a_body_is_measured_in_bytes(ana: Profile) -> None:
+    assert post('{"a": "' + "é" * (128 * KIB) + '"}').status == 413
+
+
+@pytest.mark.parametrize(("attributes", "field"), [
+    ('{"a": NaN}', "a"), ('{"a": Infinity}', "a"), ('{"a": -Infinity}', "a"), ('{"a": 1e400}', "a"),
+    ('{"a": 1e126}', "a"),
+    ('{"a": ' + "1" * 39 + "}", "a"), ('{"a": 1e99999999999999999999}', "a"), ('{"a": -0.' + "1" * 10_000 + "}", "a"),
+    ('{"a": "\\ud800"}', "a"), ('{"a": ["\\udfff"]}', "a.0"), ('{"": 1}', ""), ('{"a": {"": 1}}', "a"),
+    ('{"a": ' + "[" * 40 + "]" * 40 + "}", "a" + ".0" * 30),
+])  # fmt: skip
+def test_what_the_store_cannot_hold_is_400_naming_the_field(attributes: str, field: str, ana: Profile) -> None:
+    answer = update(attributes)
+    assert answer.status == 400
+    assert [place for _, place in answer.errors] == [f"event.update.{field}".rstrip(".")]
+
+
+@given(st.dictionaries(st.text(), json_values))
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_payload_is_stored_as_it_was_or_refused(ana: Profile, payload: dict[str, Any]) -> None:
+    answer = post_event({"emailopen": payload}, {"email": ANA}, headers={"Idempotency-Key": "one window is enough"})
+    assert answer.status in (200, 400, 422)
+
+
+@given(json_values)
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_json_is_answered(ana: Profile, value: Any) -> None:
+    assert post(value).status == 400
+    assert post({"user": value, "event": {"search": value}}).status in (400, 404)
+    assert post({"user": {"email": ANA}, "event": value}).status in (200, 400)
+
+
+@given(st.binary())
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_bytes_are_answered(ana: Profile, body: bytes) -> None:
+    assert post(base64.b64encode(body).decode(), isBase64Encoded=True).status == 400
+
+
+def test_values_come_back_exactly_in_type_and_value(ana: Profile) -> None:
+    attributes = (
+        '{"text": "ñ\\u0000日", "whole": 1, "money": 19.90, "long": 12345678901234567890123456789012345678, '
+        '"small": 1E-130, "yes": true, "no": false, "nothing": null, "empty": "", "list": [1, "1", [], {}], '
+        '"object": {"a.b": {"#": [null]}}, "size": 1, "a.b": 1, "#a": 1, ":v": 1, " ": 1, "SELECT": 1}'
+    )
+    assert update(attributes).status == 200
+    sent = json.loads(attributes, parse_int=str, parse_float=str)
+    shown = call("GET", "/user/{id}", pathParameters={"id": ANA}).text
+    read = json.loads(shown, parse_int=str, parse_float=str)
+    assert {"money": read.pop("money"), "small": read.pop("small")} == {"money": "19.9", "small": "1E-130"}
+    sent = {name: value for name, value in sent.items() if name not in ("money", "small")}
+    assert {name: read[name] for name in sent} == sent
+    [event] = timeline(ANA).body["events"]
+    assert event["payload"] == json.loads(attributes)
+
+
+# --- Headers and account --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["Idempotency-Key", "idempotency-key", "IDEMPOTENCY-KEY", "iDeMpOtEnCy-KeY"])
+def test_a_header_name_comes_in_any_case(name: str, ana: Profile) -> None:
+    first, repeat = (post(BODY, headers={name: "k"}) for _ in range(2))
+    assert "Idempotent-Replayed" not in first.headers
+    assert repeat.headers["Idempotent-Replayed"] == "true"
+    assert (repeat.text, repeat.headers["X-Event-Id"]) == (first.text, first.headers["X-Event-Id"])
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256])
+def test_an_idempotency_key_has_1_to_255_characters(key: str, ana: Profile) -> None:
+    answer = post(BODY, headers={"Idempotency-Key": key})
+    assert (answer.status, answer.errors) == (400, [("Invalid Idempotency-Key", "Idempotency-Key")])
+    assert post(BODY, headers={"Idempotency-Key": "x" * 255}).status == 200
+
+
+def test_the_callers_own_user_agent_is_never_judged(ana: Profile) -> None:
+    answer = post(BODY, headers={"User-Agent": "Googlebot/2.1"})
+    assert answer.headers["X-Event-Status"] == "created"
+
+
+@pytest.mark.parametrize(
+    "context", [None, {}, {"authorizer": None}, {"authorizer": {}}, {"authorizer": {"account": ""}}]
+)
+def test_without_an_account_every_call_is_401(context: Any, ana: Profile) -> None:
+    for name in ("update", "user-get", "user-post", "user-delete", "user-events"):
+        event = event_file(name) | {"requestContext": context}
+        answer = invoke("EventFunction" if name == "update" else "UserFunction", event)
+        assert (answer["statusCode"], json.loads(answer["body"])["errors"][0]["message"]) == (401, "Unauthorized")
+
+
+# --- Our fault ------------------------------------------------------------------------------------
+
+
+def test_a_failure_of_ours_tells_the_request_id_and_nothing_internal(ana: Profile) -> None:
+    def another_table(params: dict[str, Any], **_: Any) -> None:
+        params["TableName"] = "gone"
+
+    client.meta.events.register_first("before-parameter-build.dynamodb", another_table)
+    try:
+        answer = post(BODY)
+    finally:
+        client.meta.events.unregister("before-parameter-build.dynamodb", another_table)
+    request_id = event_file("user-get")["requestContext"]["requestId"]
+    assert answer.status == 500
+    description = f"The request failed on our side. Request id: {request_id}"
+    assert answer.body == {"errors": [{"message": "Internal server error", "description": description}]}
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["ThrottlingException", "ProvisionedThroughputExceededException", "InternalServerError", "RequestLimitExceeded"],
+)
+def test_a_store_that_throttles_is_503_with_retry_after(code: str, ana: Profile) -> None:
+    class Raw:
+        def stream(self) -> Any:
+            yield json.dumps({"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "slow down"}).encode()
+
+    def throttle(request: Any, **_: Any) -> Any:
+        return AWSResponse(request.url, 500 if code == "InternalServerError" else 400, {}, Raw())  # type: ignore[arg-type]
+
+    client.meta.events.register_first("before-send.dynamodb", throttle)
+    try:
+        answer = post(BODY)
+    finally:
+        client.meta.events.unregister("before-send.dynamodb", throttle)
+    assert (answer.status, answer.errors) == (503, [("Service unavailable", None)])
+    assert int(answer.headers["Retry-After"]) >= 1
