@@ -1,6 +1,5 @@
 """Makes the virtual environment for `make`: python local/install.py FOLDER. Needs only the standard library."""
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -29,14 +28,11 @@ def install(folder: Path) -> str | None:
     command = [*pip, "--no-deps", "--require-hashes", f"--requirement={REQUIREMENTS}"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     problem = "pip was interrupted"
-    total = len(re.findall(r"^\S+==", REQUIREMENTS.read_text(), re.MULTILINE))
-    collected = 0
     for line in process.stdout or ():
         if line.startswith("Collecting "):
-            collected += 1
-            show(f"{collected} of {total}: {line.split()[1]}")
+            show(line.split()[1])
         elif line.startswith("Installing "):
-            show("installing ...")
+            show("unpacking ...")
         elif line.startswith("ERROR: "):
             problem = line.strip()
     show("")

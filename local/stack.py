@@ -201,5 +201,5 @@ def check_free(port: int) -> None:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((aws.HOST, port))
-        except OSError as error:
-            raise StackError(f"Port {port}: {error.strerror}. Choose another one with PORT=number.") from error
+        except (OSError, OverflowError) as error:
+            raise StackError(f"Port {port} cannot be used, choose another one with PORT=number: {error}") from error
