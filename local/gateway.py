@@ -1,8 +1,9 @@
 """Completes the deployed REST API with what the emulator leaves out of it.
 
-SAM hands the whole API to API Gateway as one OpenAPI document. MiniStack 1.5 imports that document without two of
-AWS's extensions: the gateway's own error bodies, and methods that take any verb. Both are read from the deployed
-template here and put in with the API Gateway calls that do the same.
+SAM hands the whole API to API Gateway as one OpenAPI document. MiniStack 1.5 makes that document with the defaults of
+the template's parameters, and imports it without two of AWS's extensions: the gateway's own error bodies, and methods
+that take any verb. What is missing is read from the deployed stack here and put in with the API Gateway calls that do
+the same.
 """
 
 import re
@@ -12,6 +13,7 @@ from local import aws
 
 if TYPE_CHECKING:
     from mypy_boto3_apigateway import APIGatewayClient
+    from mypy_boto3_apigateway.type_defs import PatchOperationTypeDef
     from mypy_boto3_cloudformation import CloudFormationClient
 
 ANY_METHOD = "x-amazon-apigateway-any-method"
@@ -22,12 +24,14 @@ INTEGRATION = "x-amazon-apigateway-integration"
 def complete(endpoint: str, stack_name: str, api_id: str) -> None:
     gateway: APIGatewayClient = aws.client("apigateway", endpoint)
     document = deployed_document(endpoint, stack_name)
+    [authorizer] = gateway.get_authorizers(restApiId=api_id)["items"]
+    set_authorizer_cache(gateway, api_id, authorizer["id"], parameters(endpoint, stack_name)["AuthorizerCacheSeconds"])
     for response_type, response in document[GATEWAY_RESPONSES].items():
         gateway.put_gateway_response(restApiId=api_id, responseType=response_type, **response)
     for path, operations in document["paths"].items():
         if ANY_METHOD in operations:
             uri = integration_uri(endpoint, stack_name, operations[ANY_METHOD])
-            put_any_method(gateway, api_id, path, uri)
+            put_any_method(gateway, api_id, authorizer["id"], path, uri)
     gateway.create_deployment(restApiId=api_id, stageName="v1")
 
 
@@ -37,6 +41,12 @@ def deployed_document(endpoint: str, stack_name: str) -> dict[str, Any]:
     template = cloudformation.get_template(StackName=stack_name, TemplateStage="Processed")["TemplateBody"]
     document: dict[str, Any] = template["Resources"]["Api"]["Properties"]["Body"]
     return document
+
+
+def parameters(endpoint: str, stack_name: str) -> dict[str, str]:
+    cloudformation: CloudFormationClient = aws.client("cloudformation", endpoint)
+    [stack] = cloudformation.describe_stacks(StackName=stack_name)["Stacks"]
+    return {parameter["ParameterKey"]: parameter["ParameterValue"] for parameter in stack["Parameters"]}
 
 
 def integration_uri(endpoint: str, stack_name: str, operation: dict[str, Any]) -> str:
@@ -49,16 +59,20 @@ def integration_uri(endpoint: str, stack_name: str, operation: dict[str, Any]) -
     return uri.replace(f"${{{alias}}}", arn).replace("${AWS::Region}", aws.REGION)
 
 
-def put_any_method(gateway: "APIGatewayClient", api_id: str, path: str, uri: str) -> None:
+def set_authorizer_cache(gateway: "APIGatewayClient", api_id: str, authorizer_id: str, seconds: str) -> None:
+    change: PatchOperationTypeDef = {"op": "replace", "path": "/authorizerResultTtlInSeconds", "value": seconds}
+    gateway.update_authorizer(restApiId=api_id, authorizerId=authorizer_id, patchOperations=[change])
+
+
+def put_any_method(gateway: "APIGatewayClient", api_id: str, authorizer_id: str, path: str, uri: str) -> None:
     resources = gateway.get_resources(restApiId=api_id, limit=500)["items"]
     [resource_id] = [resource["id"] for resource in resources if resource["path"] == path]
-    [authorizer] = gateway.get_authorizers(restApiId=api_id)["items"]
     gateway.put_method(
         restApiId=api_id,
         resourceId=resource_id,
         httpMethod="ANY",
         authorizationType="CUSTOM",
-        authorizerId=authorizer["id"],
+        authorizerId=authorizer_id,
     )
     gateway.put_integration(
         restApiId=api_id,
