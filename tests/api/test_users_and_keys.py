@@ -1,0 +1,224 @@
+"""Contract sections 1 and 6 at the functions: the user API, the authorizer, and keys for operators."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from api.gateway import call, event_file, invoke, post_event, replay, timeline, user
+from builders import ANA, a_moment
+from domain.profile import Profile, iso
+from domain.store import Store
+
+BOB = "bob@example.com"
+ARN = "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3d4e5/v1/POST/event"
+UNKNOWN_ID = "00000000-0000-7000-8000-000000000000"
+
+
+# --- Users ----------------------------------------------------------------------------------------
+
+
+def test_a_post_answers_as_documented(demo: Store) -> None:
+    answer = call("POST", "/user", {"email": BOB, "firstname": "Bob", "tags": "a;b"})
+    shown = answer.body["object"]
+    assert answer.status == 200
+    assert answer.body == {
+        "results": [{"message": "Successfully added new user.", "email": BOB}],
+        "object": {
+            "_id": shown["_id"],
+            "createdOn": shown["createdOn"],
+            "email": BOB,
+            "firstname": "Bob",
+            "tags": ["a", "b"],
+        },
+    }
+    assert user("GET", BOB).body == shown
+
+
+def test_an_anonymous_user_has_no_email_in_any_answer(demo: Store) -> None:
+    answer = call("POST", "/user", {"city": "Vigo"})
+    assert answer.body["results"] == [{"message": "Successfully added new user."}]
+    assert "email" not in answer.body["object"]
+    assert user("GET", answer.body["object"]["_id"]).body == answer.body["object"]
+
+
+def test_a_put_answers_like_a_post(ana: Profile) -> None:
+    answer = user("PUT", ANA, {"city": "Madrid"})
+    assert answer.body["results"] == [{"message": "Successfully updated user.", "email": ANA}]
+    assert answer.body["object"] == user("GET", ANA).body
+    assert answer.body["object"]["city"] == "Madrid"
+
+
+@pytest.mark.parametrize(("query", "status"), [
+    (None, 404), ({}, 404), ({"upsert": "false"}, 404), ({"upsert": ""}, 404), ({"upsert": "true"}, 200),
+    ({"upsert": "true", "unknown": "x"}, 200),
+])  # fmt: skip
+def test_only_upsert_true_creates(demo: Store, query: dict[str, str] | None, status: int) -> None:
+    assert user("PUT", BOB, {"city": "Vigo"}, queryStringParameters=query).status == status
+    assert user("GET", BOB).status == status
+
+
+def test_an_upsert_of_what_can_be_no_user_is_400(demo: Store) -> None:
+    for identifier in ("x", "ana@", "%00"):
+        assert user("PUT", identifier, {}, queryStringParameters={"upsert": "true"}).status == 400
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/user"), ("PUT", "/user/{id}")])
+@pytest.mark.parametrize("body", [None, "", "{", "[]", '{"a": 1, "a": 2}'])
+def test_a_body_that_is_no_json_object_is_400(method: str, path: str, body: str, ana: Profile) -> None:
+    answer = call(method, path, body, pathParameters={"id": ANA})
+    assert (answer.status, answer.errors) == (400, [("Invalid JSON", None)])
+
+
+def test_what_a_caller_may_not_write_is_left_out_with_a_warning(ana: Profile) -> None:
+    for answer in (
+        call("POST", "/user", {"email": BOB, "_id": "x", "isCustomer": True}),
+        user("PUT", ANA, {"email": ANA, "_id": "x", "isCustomer": True}),
+    ):
+        assert answer.status == 200
+        assert [warning["field"] for warning in answer.body["warnings"]] == ["_id", "isCustomer"]
+        assert "isCustomer" not in answer.body["object"]
+    assert "warnings" not in user("PUT", ANA, {"email": ANA, "city": "Vigo"}).body
+
+
+@pytest.mark.parametrize("identifier", [ANA, "ana%40example.com", " ANA@example.com ", "Ana%40Example.com"])
+def test_a_user_is_found_by_the_email_however_the_path_writes_it(ana: Profile, identifier: str) -> None:
+    assert user("GET", identifier).body["_id"] == ana.id
+
+
+@pytest.mark.parametrize("identifier", [UNKNOWN_ID, "x", "%", "%2F", "demo#USER#x", "..%2F..", "%ff", "null"])
+def test_an_unknown_user_is_404_for_each_call(ana: Profile, identifier: str) -> None:
+    answers = [user("GET", identifier), user("PUT", identifier, {}), user("DELETE", identifier), timeline(identifier)]
+    for answer in answers:
+        assert (answer.status, answer.errors) == (404, [("User not found", None)])
+        assert answer.body["errors"][0]["description"] == "This _id does not exist in our database."
+
+
+def test_an_erased_user_is_404_at_once_and_gone_after_the_erasure(ana: Profile, demo: Store) -> None:
+    post_event({"search": {"query": "x"}})
+    answer = user("DELETE", ANA)
+    assert (answer.status, answer.body) == (200, {"results": [{"message": "Successfully deleted user.", "email": ANA}]})
+    for later in (user("GET", ANA), user("DELETE", ANA), timeline(ANA), post_event({"search": {"query": "x"}})):
+        assert later.status == 404
+    assert call("POST", "/user", {"email": ANA}).status == 200, "the address is free at once"
+    assert invoke("ErasureFunction", event_file("erasure")) == {"unfinished": 1}, "an event may be in flight"
+
+
+# --- Timeline -------------------------------------------------------------------------------------
+
+
+def test_the_timeline_shows_what_was_sent_newest_first(ana: Profile) -> None:
+    begun = iso(a_moment())
+    sent: list[dict[str, Any]] = [{"search": {"query": "x", "n": 1.5}}, {"emailOpen": {}}, {"update": {"city": "Vigo"}}]
+    ids = [post_event(event).headers["X-Event-Id"] for event in sent]
+    answer = timeline(ANA)
+    assert answer.body.keys() == {"events"}, "no cursor after the last page"
+    shown = answer.body["events"]
+    assert [event["payload"] for event in shown] == [{"city": "Vigo"}, {}, {"query": "x", "n": 1.5}]
+    assert [event["type"] for event in shown] == ["update", "emailopen", "search"]
+    assert sorted(event["_id"] for event in shown) == sorted(ids)
+    assert all(event.keys() == {"_id", "type", "payload", "createdOn"} for event in shown)
+    assert all(begun <= event["createdOn"] <= iso(a_moment()) for event in shown)
+
+
+def test_the_cursor_of_a_page_gives_the_next(ana: Profile) -> None:
+    for number in range(3):
+        post_event({"search": {"query": str(number)}})
+    first = timeline(ANA, {"limit": "2"}).body
+    second = timeline(ANA, {"limit": "2", "cursor": first["cursor"]}).body
+    read = [event["_id"] for event in first["events"] + second["events"]]
+    assert read == [event["_id"] for event in timeline(ANA).body["events"]]
+    assert "cursor" not in second
+
+
+# --- Paths ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "resource"), [("GET", "/{proxy+}"), ("PATCH", "/{proxy+}"), ("DELETE", "/{proxy+}")]
+)
+def test_an_unknown_path_or_method_is_404(demo: Store, method: str, resource: str) -> None:
+    answer = call(method, resource)
+    assert (answer.status, answer.errors) == (404, [("Not found", None)])
+
+
+# --- Accounts -------------------------------------------------------------------------------------
+
+
+def test_the_account_of_the_key_is_all_that_a_caller_reaches(ana: Profile) -> None:
+    for identifier in (ANA, ana.id):
+        assert user("GET", identifier, account="other").status == 404
+        assert user("PUT", identifier, {"city": "x"}, account="other").status == 404
+        assert user("DELETE", identifier, account="other").status == 404
+        assert timeline(identifier, account="other").status == 404
+    assert post_event({"search": {"query": "x"}}, {"_id": ana.id}, account="other").status == 404
+    assert replay("user-get").body == ana.flat()
+
+
+# --- Keys and the authorizer ----------------------------------------------------------------------
+
+
+def effect(token: str) -> tuple[str, Any]:
+    policy = invoke("AuthorizerFunction", {"type": "TOKEN", "authorizationToken": token, "methodArn": ARN})
+    [statement] = policy["policyDocument"]["Statement"]
+    assert statement["Resource"] == "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3d4e5/v1/*"
+    return statement["Effect"], policy.get("context")
+
+
+def keys(action: str, account: str = "demo", **more: Any) -> dict[str, Any]:
+    answer: dict[str, Any] = invoke("KeyFunction", {"action": action, "account": account, **more})
+    return answer
+
+
+def test_a_key_opens_its_account_until_it_is_revoked(demo: Store) -> None:
+    first, second = keys("create"), keys("create")
+    assert effect(first["apiKey"]) == effect(second["apiKey"]) == ("Allow", {"account": "demo"})
+    revoked = keys("revoke", keyId=first["keyId"])
+    assert revoked.keys() == {"account", "keyId", "createdOn", "revokedOn"}
+    assert effect(first["apiKey"])[0] == "Deny"
+    assert effect(second["apiKey"])[0] == "Allow"
+    assert keys("revoke", keyId=first["keyId"])["errors"][0]["message"] == "Key revoked"
+
+
+def test_a_key_opens_nothing_from_its_expiry_on(demo: Store) -> None:
+    past, future = (iso(a_moment() + timedelta(hours=hours)) for hours in (-1, 1))
+    assert effect(keys("create", expiresOn=past)["apiKey"])[0] == "Deny"
+    key = keys("create", expiresOn=future)
+    assert effect(key["apiKey"])[0] == "Allow"
+    assert keys("expire", keyId=key["keyId"], expiresOn=past)["expiresOn"] == past
+    assert effect(key["apiKey"])[0] == "Deny"
+
+
+@pytest.mark.parametrize(
+    "wrong", ["", " ", "x", "Bearer {key}", "Basic {key}", "{key} ", "{key}x", "\ud800", "KEY", "x" * 9000]
+)
+def test_only_the_raw_key_is_the_key(demo: Store, wrong: str) -> None:
+    key = keys("create")["apiKey"]
+    assert effect(wrong.replace("{key}", key)) == ("Deny", None)
+
+
+def test_a_key_is_listed_without_anything_that_opens_the_account(demo: Store) -> None:
+    secret = keys("create")["apiKey"]
+    keys("create", account="other")
+    [listed] = keys("list")["keys"]
+    assert listed.keys() == {"keyId", "createdOn"}
+    assert secret not in str(keys("list"))
+
+
+@pytest.mark.parametrize(("request_", "fields"), [
+    ({}, ["action", "account"]), ({"action": "create"}, ["account"]),
+    ({"action": "create", "account": "a#b"}, ["account"]),
+    ({"action": "create", "account": "demo", "expiresOn": "soon"}, ["expiresOn"]),
+    ({"action": "expire", "account": "demo"}, ["keyId", "expiresOn"]),
+    ({"action": "revoke", "account": "demo"}, ["keyId"]),
+    ({"action": "revoke", "account": "demo", "keyId": "x"}, ["keyId"]),
+])  # fmt: skip
+def test_an_operators_mistakes_are_told(demo: Store, request_: dict[str, Any], fields: list[str]) -> None:
+    errors = invoke("KeyFunction", request_)["errors"]
+    assert [error["field"] for error in errors] == fields
+
+
+def test_another_accounts_key_cannot_be_revoked(demo: Store) -> None:
+    theirs = keys("create", account="other")
+    assert keys("revoke", keyId=theirs["keyId"])["errors"][0]["message"] == "Key not found"
+    assert effect(theirs["apiKey"]) == ("Allow", {"account": "other"})
