@@ -1,0 +1,222 @@
+"""The conventions of this repository, executed: imports, table keys, permissions, variables, paths."""
+
+import ast
+import contextlib
+import re
+import subprocess
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api.gateway import FUNCTIONS, RESOURCES, call, event_file, function_of, invoke, post_event, timeline, user
+from builders import ANA, a_moment, a_user
+from domain import users
+from domain.dynamodb import Table
+from domain.erasure import IN_FLIGHT
+from domain.restrictions import Restriction
+from domain.store import Store
+from handlers.runtime import client
+from local.stack import ROOT
+
+SRC = ROOT / "src"
+MODULES = sorted(SRC.rglob("*.py"))
+DOMAIN = [path for path in MODULES if path.parent.name == "domain"]
+HANDLERS = [path for path in MODULES if path.parent.name == "handlers"]
+every_module = pytest.mark.parametrize("path", MODULES, ids=lambda path: f"{path.parent.name}.{path.stem}")
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that a file imports, wherever in it."""
+    found = set()
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path} imports relatively"
+            found.add(str(node.module))
+    return found
+
+
+def texts(path: Path) -> set[str]:
+    """Every string of a file's code, docstrings apart."""
+    nodes = list(ast.walk(tree(path)))
+    bare = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    return {
+        node.value
+        for node in nodes
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in bare
+    }
+
+
+def packages(path: Path) -> set[str]:
+    return {name.partition(".")[0] for name in imports(path)}
+
+
+# --- Imports --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", DOMAIN, ids=lambda path: path.stem)
+def test_the_domain_knows_neither_lambda_nor_the_gateway_nor_the_handlers(path: Path) -> None:
+    assert not packages(path) & {"aws_lambda_powertools", "awslambdaric", "handlers", "boto3", "local", "tests"}
+
+
+@every_module
+def test_only_one_module_talks_to_aws(path: Path) -> None:
+    talks = bool(packages(path) & {"boto3", "botocore"})
+    assert talks == (path == SRC / "domain" / "dynamodb.py")
+
+
+@every_module
+def test_a_handler_does_not_import_another_functions(path: Path) -> None:
+    entries = {handler.rsplit(".", 1)[0] for handler in FUNCTIONS.values()}
+    assert not imports(path) & entries
+
+
+PURE = ["email", "events", "ids", "problems", "profile", "request", "restrictions", "values", "idempotency", "accounts"]
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_a_pure_module_does_not_know_the_store(name: str) -> None:
+    assert not imports(SRC / "domain" / f"{name}.py") & {"domain.store", "domain.dynamodb"}
+
+
+# --- Table keys -----------------------------------------------------------------------------------
+
+
+def test_only_the_store_knows_a_table_key() -> None:
+    """Sort keys and attribute names of the table at the top of store.py appear in no other module's code."""
+    doc = str(ast.get_docstring(tree(SRC / "domain" / "store.py")))
+    rows = re.findall(r"^ {4}\w[\w ]+?  +(\S+(?: id>| \S+>)?\S*)  +(\S+)", doc, re.MULTILINE)[1:]
+    keys = {word for row in rows for cell in row for word in re.findall(r"[A-Z]{3,}", cell)} - {"SHA"}
+    assert keys >= {"USER", "PROFILE", "EVENT", "EMAILOPEN", "ORDER", "ERASURES", "IDEMPOTENCY", "KEY", "ACCOUNT"}
+    own_names = {restriction.name for restriction in Restriction}
+    for path in {*HANDLERS, *DOMAIN} - {SRC / "domain" / "store.py"}:
+        for text in texts(path) - own_names:
+            assert not set(re.split(r"[^A-Za-z]+", text)) & keys, f"{path.name}: {text!r}"
+    for path in HANDLERS:
+        assert not texts(path) & {"pk", "sk", "expiresAt", ":pk"}, path.name
+
+
+# --- Permissions ----------------------------------------------------------------------------------
+
+ACTION_OF = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem", "ConditionCheck": "ConditionCheckItem"}
+
+
+def allowed(function: str) -> set[str]:
+    statements = [
+        statement
+        for policy in RESOURCES[function]["Properties"]["Policies"]
+        for statement in policy["Statement"]
+        if statement["Effect"] == "Allow"
+    ]
+    actions = [statement["Action"] for statement in statements]
+    return {each for action in actions for each in ([action] if isinstance(action, str) else action)}
+
+
+@contextlib.contextmanager
+def calls_recorded(of: str, used: dict[str, set[str]]) -> Iterator[None]:
+    """The IAM actions that the calls inside of the block need; a transaction needs those of its items."""
+
+    def record(params: dict[str, Any], event_name: str, **_: Any) -> None:
+        operation = event_name.rpartition(".")[2]
+        if operation == "TransactWriteItems":
+            used[of] |= {f"dynamodb:{ACTION_OF[kind]}" for item in params["TransactItems"] for kind in item}
+        else:
+            used[of].add(f"dynamodb:{operation}")
+
+    client.meta.events.register_first("before-parameter-build.dynamodb", record)
+    try:
+        yield
+    finally:
+        client.meta.events.unregister("before-parameter-build.dynamodb", record)
+
+
+@pytest.fixture
+def used(functions_table: Table) -> dict[str, set[str]]:
+    """The IAM actions that each function needs, found by a day in its life."""
+    store = Store(functions_table, "demo")
+    used: dict[str, set[str]] = {function: set() for function in FUNCTIONS}
+    with calls_recorded("KeyFunction", used):
+        key = invoke("KeyFunction", event_file("key-create"))
+        account = {"account": "demo", "keyId": key["keyId"]}
+        invoke("KeyFunction", event_file("key-list"))
+        invoke("KeyFunction", {"action": "expire", "expiresOn": "2099-01-31T00:00:00Z", **account})
+        invoke("KeyFunction", {"action": "revoke", **account})
+    with calls_recorded("AuthorizerFunction", used):
+        invoke("AuthorizerFunction", event_file("authorizer"))
+    a_user(store)
+    for path in sorted((ROOT / "events").glob("*.json")):
+        event = event_file(path.stem)
+        if event.get("httpMethod") and event["httpMethod"] != "DELETE":
+            with calls_recorded(function_of(event), used):
+                invoke(function_of(event), event)
+    with calls_recorded("EventFunction", used):
+        anonymous = a_user(store, None).id
+        for number, email in product(range(2), ("new@example.com", ANA)):
+            post_event({"login": {"email": email}}, {"_id": anonymous}, headers={"Idempotency-Key": f"{number}"})
+        post_event({"update": {f"a{n}": n for n in range(500)}})
+    with calls_recorded("UserFunction", used):
+        user("PUT", ANA, {f"b{n}": n for n in range(500)})
+        call("POST", "/user", {})
+        timeline(ANA, {"limit": "1"})
+        user("DELETE", ANA)
+    bob = a_user(store, "erased@example.com")
+    post_event({"search": {"query": "x"}}, {"_id": bob.id}, headers={"Idempotency-Key": "of erased"})
+    users.erase(bob.id, store, a_moment() - 2 * IN_FLIGHT)
+    with calls_recorded("ErasureFunction", used):
+        invoke("ErasureFunction", event_file("erasure"))
+    return used
+
+
+def test_each_function_may_do_exactly_what_it_does(used: dict[str, set[str]]) -> None:
+    assert used == {function: allowed(function) for function in FUNCTIONS}
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_no_permission_is_a_wildcard(function: str) -> None:
+    assert not [action for action in allowed(function) if "*" in action]
+    for policy in RESOURCES[function]["Properties"]["Policies"]:
+        for statement in policy["Statement"]:
+            assert statement["Resource"] != "*"
+
+
+# --- Variables ------------------------------------------------------------------------------------
+
+
+def variables_of_code() -> set[str]:
+    found: set[str] = set()
+    for path in MODULES:
+        found |= set(re.findall(r"""environ(?:\.get\(|\[)\s*["'](\w+)["']""", path.read_text()))
+    return found
+
+
+def test_each_variable_of_the_code_is_set_by_the_template_or_by_lambda() -> None:
+    template = (ROOT / "template.yaml").read_text()
+    by_lambda = {"_X_AMZN_TRACE_ID", "AWS_XRAY_DAEMON_ADDRESS", "AWS_REGION"}
+    assert "TABLE_NAME" in variables_of_code()
+    for name in variables_of_code() - by_lambda:
+        assert re.search(rf"^ +{name}: ", template, re.MULTILINE), name
+
+
+# --- What is committed ----------------------------------------------------------------------------
+
+
+def tracked() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True).stdout  # noqa: S607
+    return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="this is no clone")
+def test_no_tracked_file_holds_a_path_of_somebodys_machine() -> None:
+    machine = re.compile(r"(?<![\w.$}-])(?:/" + r"root|/" + r"work|/" + r"home/(?!runner)\w+|/" + r"Users/\w+)/")
+    for path in tracked():
+        with contextlib.suppress(UnicodeDecodeError):
+            found = machine.search(path.read_text())
+            assert not found, f"{path}: {found and found.group()}"
