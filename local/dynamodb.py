@@ -100,7 +100,7 @@ def main() -> int:
     parser.add_argument("--port", type=int, required=True)
     port: int = parser.parse_args().port
     # Whatever ends us, Java is stopped as by Ctrl-C.
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     try:
         serve(port)
