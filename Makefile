@@ -9,7 +9,7 @@ NEW_ENOUGH = import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON = $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: help run key clean test lint format dynamodb bench lock
+.PHONY: help run key clean test lint format dynamodb lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -40,13 +40,13 @@ format: $(VENV)/installed ## Mend style and format
 dynamodb: $(VENV)/installed ## Run DynamoDB Local for `sam local`
 	@PYTHONPATH=src $(PY) -m local.dynamodb --port 8001
 
-lock: $(VENV)/installed ## Resolve requirements-dev.in and src/requirements.in again
-	@$(VENV)/bin/uv pip compile $(LOCK) requirements-dev.in -o requirements-dev.txt
+lock: $(VENV)/installed ## Resolve the requirements again (UPGRADE=--upgrade: to newer versions)
+	@$(VENV)/bin/uv pip compile $(LOCK) $(UPGRADE) requirements-dev.in -o requirements-dev.txt
 	@$(VENV)/bin/uv pip compile $(LOCK) src/requirements.in -c requirements-dev.txt -o src/requirements.txt
 LOCK = --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
 $(VENV)/installed: requirements-dev.txt
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer found: install one, or name it with PYTHON=" >&2; exit 1; }
-	@$(PYTHON) -c '$(NEW_ENOUGH)' || { echo "$(PYTHON) is not Python 3.11 or newer" >&2; exit 1; }
+	@$(PYTHON) -c '$(NEW_ENOUGH)' 2>/dev/null || { echo "$(PYTHON) is not Python 3.11 or newer" >&2; exit 1; }
 	@$(PYTHON) local/install.py $(VENV)
 	@touch $@

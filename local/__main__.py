@@ -17,6 +17,7 @@ from local.stack import Stack, StackError
 FOLDER = stack.ROOT / ".stack"
 DEMO_KEY = FOLDER / "demo-key"
 ENDPOINT = FOLDER / "endpoint"
+LOG = FOLDER / "emulator.log"
 DEMO_USER = {"email": "ana@example.com"}
 DEMO_EVENT = {"user": DEMO_USER, "event": {"update": {"firstname": "Ana"}}}
 
@@ -66,7 +67,7 @@ def run(arguments: argparse.Namespace) -> None:
             handle_signals(signal.SIG_IGN)
             print("\nStopping; the data is kept for the next `make run`.", flush=True)
         else:
-            raise StackError(f"The emulator stopped by itself; see {FOLDER / 'emulator.log'}")
+            raise StackError(f"The emulator stopped by itself; see {LOG}")
         finally:
             ENDPOINT.unlink()
 
@@ -80,7 +81,7 @@ def demo_key(it: Stack) -> str:
         DEMO_KEY.write_text(api_key)
         status = create_demo_user(it.api_url, api_key)
     if status not in (HTTPStatus.OK, HTTPStatus.CONFLICT):
-        raise StackError(f"The demo user was not created: the API answered {status}")
+        raise StackError(f"The demo user was not created, the API answered {status}; see {LOG}")
     return api_key
 
 
