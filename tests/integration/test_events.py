@@ -325,6 +325,32 @@ def test_an_anonymous_user_may_log_in_without_an_address(store: Store) -> None:
     assert the_profile(store, anonymous.id) == anonymous.flat() | {"visits": 1}
 
 
+def test_a_user_who_claims_two_addresses_at_once_gets_one(store: Store) -> None:
+    """The second login arrives after the first has looked up who the user is, and before it writes."""
+    anonymous = a_user(store, None)
+    first_ids: list[str] = []
+    begun = False
+
+    def log_in_before_the_write(**_: Any) -> None:
+        nonlocal begun
+        if not begun:
+            begun = True
+            first_ids.append(send(store, {"login": {"email": BOB}}, _id=anonymous.id).event_id)
+
+    events = store.table.client.meta.events
+    events.register_first("before-parameter-build.dynamodb.TransactWriteItems", log_in_before_the_write)
+    try:
+        answer = send(store, {"login": {"email": ANA, "visits": 1}}, _id=anonymous.id)
+    finally:
+        events.unregister("before-parameter-build.dynamodb.TransactWriteItems", log_in_before_the_write)
+    assert [warning.field for warning in answer.warnings] == ["event.login.email"]
+    profile = the_profile(store, BOB)
+    assert (profile["_id"], profile["email"], profile["visits"]) == (anonymous.id, BOB, 1)
+    with pytest.raises(NotFound):
+        users.read(ANA, store)
+    assert sorted(the_events(store, BOB)) == sorted([*first_ids, answer.event_id])
+
+
 # --- Together or not at all -----------------------------------------------------------------------
 
 TOGETHER: list[dict[str, Any]] = [
