@@ -6,6 +6,7 @@ import json
 import shlex
 import signal
 import sys
+import time
 from collections.abc import Callable
 from http import HTTPStatus
 from types import FrameType
@@ -60,9 +61,11 @@ def run(arguments: argparse.Namespace) -> None:
     print(f"Starting an AWS emulator on {aws.HOST}:{arguments.port} and deploying template.yaml to it ...", flush=True)
     with stack.running(arguments.port, FOLDER) as it:
         ENDPOINT.write_text(it.endpoint)
-        print_usage(it.api_url, demo_key(it))
         try:
-            it.emulator.wait()
+            print_usage(it.api_url, demo_key(it))
+            # In short waits: a signal that comes just before an endless one would be forgotten.
+            while it.emulator.poll() is None:
+                time.sleep(0.5)
         except KeyboardInterrupt:
             handle_signals(signal.SIG_IGN)
             print("\nStopping; the data is kept for the next `make run`.", flush=True)

@@ -14,10 +14,21 @@ import sys
 import threading
 from typing import Any
 
-from ministack.services.cloudformation.provisioners import _RESOURCE_HANDLERS
-
 READY = b"ready"
 UNKNOWN_TYPES = ("AWS::CodeDeploy::Application", "AWS::CodeDeploy::DeploymentGroup", "AWS::Logs::QueryDefinition")
+
+
+def stop_with_parent() -> None:
+    ready = sys.stdin.buffer.read() == READY
+    os.kill(os.getpid(), signal.SIGTERM if ready else signal.SIGKILL)
+
+
+def accept_unknown_types() -> None:
+    # Here, because the parent imports READY from this module and must not become an emulator itself.
+    from ministack.services.cloudformation.provisioners import _RESOURCE_HANDLERS
+
+    for each in UNKNOWN_TYPES:
+        _RESOURCE_HANDLERS[each] = {"create": create_nothing, "delete": delete_nothing}
 
 
 def create_nothing(logical_id: str, properties: dict[str, Any], stack_name: str) -> tuple[str, dict[str, Any]]:
@@ -27,13 +38,7 @@ def create_nothing(logical_id: str, properties: dict[str, Any], stack_name: str)
 def delete_nothing(*_: object) -> None: ...
 
 
-def stop_with_parent() -> None:
-    ready = sys.stdin.buffer.read() == READY
-    os.kill(os.getpid(), signal.SIGTERM if ready else signal.SIGKILL)
-
-
 if __name__ == "__main__":
-    for each in UNKNOWN_TYPES:
-        _RESOURCE_HANDLERS[each] = {"create": create_nothing, "delete": delete_nothing}
     threading.Thread(target=stop_with_parent, daemon=True).start()
+    accept_unknown_types()
     runpy.run_module("ministack", run_name="__main__", alter_sys=True)
