@@ -3,13 +3,14 @@
 VENV = .venv
 PY = $(VENV)/bin/python
 PORT = 8010
+STRESS = 20
 
 # The first Python that is new enough; PYTHON=... chooses another. Asked only while .venv is being made.
 NEW_ENOUGH = import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON = $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: help run key clean test lint format dynamodb lock
+.PHONY: help run key clean test stress lint format dynamodb lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -27,6 +28,9 @@ clean: ## Forget the local data and what was built (.venv stays)
 
 test: $(VENV)/installed ## Run all tests
 	@$(PY) -m pytest
+
+stress: $(VENV)/installed ## Look harder for what breaks (STRESS=20 times as many made-up requests)
+	@STRESS=$(STRESS) $(PY) -m pytest tests/integration/test_any_json.py tests/integration/test_model.py
 
 lint: $(VENV)/installed ## Check style, format and types
 	@$(VENV)/bin/ruff check

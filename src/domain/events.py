@@ -264,6 +264,8 @@ def parse_event(wire_name: str, payload: object) -> ParsedEvent | tuple[Problem,
 
 def _problems(error: ValidationError, wire_name: str, cls: type[EventType]) -> Iterator[Problem]:
     for detail in error.errors(include_url=False, include_input=False):
+        if not detail["loc"]:  # a name that is no Unicode, of which `unstorable` tells
+            continue
         name = str(detail["loc"][0])
         if detail["type"] == "missing":
             about = cls.model_fields[name].description

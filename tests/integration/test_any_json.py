@@ -1,0 +1,113 @@
+"""Whatever JSON comes: refused with a reason, or stored and read back as it was sent. Never anything else."""
+
+import contextlib
+import json
+import os
+from decimal import Decimal
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from builders import ANA, a_moment, a_user
+from domain import users
+from domain.collect import collect
+from domain.events import CATALOGUE
+from domain.problems import Invalid, NotFound, TooLarge
+from domain.profile import SYSTEM_ATTRIBUTES
+from domain.request import parse_request
+from domain.store import Store
+from engines import aws_engine_only
+from handlers.rest import json_object
+
+pytestmark = aws_engine_only
+
+EXAMPLES = int(os.environ.get("STRESS", "1")) * 200
+NASTY = [
+    "",
+    " ",
+    "__proto__",
+    "__class__",
+    "model_fields",
+    "size",
+    "name",
+    "a.b",
+    "#",
+    ":v",
+    "\0",
+    "\ud800",
+    "é",
+    "😀",
+    "pk",
+]
+NASTY += ["attributes", "tags", "email", "_id", "createdOn", "generic", "orderId", "x" * 300]
+
+# As text, because that is how they come: JSON knows no limits.
+numbers = st.from_regex(r"-?(0|[1-9][0-9]{0,45})(\.[0-9]{1,45})?([eE][+-]?[0-9]{1,3})?", fullmatch=True)
+texts = st.sampled_from(NASTY) | st.text(max_size=8)
+scalars = st.sampled_from(["null", "true", "false", "NaN", "-Infinity"]) | numbers | texts.map(json.dumps)
+
+
+def lists(items: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    return st.lists(items, max_size=4).map(lambda values: f"[{','.join(values)}]")
+
+
+def objects(items: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    return st.dictionaries(texts, items, max_size=4).map(
+        lambda values: "{" + ",".join(f"{json.dumps(name)}:{value}" for name, value in values.items()) + "}"
+    )
+
+
+anything = st.recursive(scalars, lambda items: lists(items) | objects(items), max_leaves=12)
+event_types = st.sampled_from([*CATALOGUE, "emailOpen", "unknown", ""])
+
+
+@given(event_type=event_types, payload=objects(anything) | anything, user=objects(anything))
+@example(event_type="update", payload='{"a":' + "[" * 31 + "]" * 31 + "}", user="{}")
+@example(event_type="update", payload='{"a":' + "[" * 30 + "]" * 30 + "}", user="{}")
+@example(event_type="update", payload='{"\\ud800":[]}', user="{}")
+@example(event_type="update", payload='{"n":1E125,"m":1E-130,"z":-0,"t":1.10}', user="{}")
+@example(event_type="update", payload="{" + ",".join(f'"{n}":{n}' for n in range(5000)) + "}", user="{}")
+@example(event_type="update", payload='{"tags":' + json.dumps([f"t{n}" for n in range(3000)]) + "}", user="{}")
+@example(event_type="update", payload='{"l":[' + ",".join(["0"] * 120_000) + "]}", user="{}")
+@example(event_type="update", payload='{"' + "k" * 50_000 + '":1}', user="{}")
+@example(event_type="confirmation", payload='{"orderId":"' + "\\ud83d\\ude00" * 256 + '"}', user="{}")
+@example(event_type="confirmation", payload='{"orderId":1E-130,"total":1E125}', user="{}")
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+def test_any_event_is_refused_or_stored_as_sent(store: Store, event_type: str, payload: str, user: str) -> None:
+    named = user[:-1] + ("," if len(user) > 2 else "") + f'"email":"{ANA}"}}'
+    body = f'{{"user":{named},"event":{{{json.dumps(event_type)}:{payload}}}}}'.encode()
+    with contextlib.suppress(NotFound):  # of the example before
+        users.erase(ANA, store, a_moment())
+    a_user(store)
+    try:
+        request = parse_request(json_object(body))
+        answer = collect(request, store, a_moment())
+    except (Invalid, NotFound, TooLarge):
+        return
+    if answer.discarded:
+        return
+    [event] = users.events(ANA, {"limit": "1"}, store)[0]
+    assert (event.id, event.payload) == (answer.event_id, request.event.payload)
+    if event.type == "update":
+        profile = users.read(ANA, store).flat()
+        kept = {name: value for name, value in request.event.payload.items() if is_attribute(name)}
+        assert {name: profile[name] for name in kept} == kept
+
+
+def is_attribute(name: str) -> bool:
+    return name not in (*SYSTEM_ATTRIBUTES, "email", "tags")
+
+
+@pytest.mark.parametrize("digits", [39, 10_000, 200_000])
+def test_a_number_of_many_digits_is_refused_by_its_field(store: Store, digits: int) -> None:
+    a_user(store)
+    body = json_object(b'{"user":{"email":"ana@example.com"},"event":{"update":{"n":' + b"1" * digits + b"}}}")
+    with pytest.raises(Invalid) as refused:
+        collect(parse_request(body), store, a_moment())
+    assert [problem.field for problem in refused.value.problems] == ["event.update.n"]
+    assert isinstance(body["event"]["update"]["n"], Decimal)
