@@ -10,7 +10,7 @@ NEW_ENOUGH = import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON = $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: help run key clean test stress lint format dynamodb lock
+.PHONY: help run key clean test stress lint format dynamodb openapi lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -43,6 +43,9 @@ format: $(VENV)/installed ## Mend style and format
 
 dynamodb: $(VENV)/installed ## Run DynamoDB Local for `sam local`
 	@PYTHONPATH=src $(PY) -m local.dynamodb --port 8001
+
+openapi: $(VENV)/installed ## Make docs/openapi.json of the code
+	@TABLE_NAME=none AWS_DEFAULT_REGION=none PYTHONPATH=src $(PY) -m docs.openapi
 
 lock: $(VENV)/installed ## Resolve the requirements again (UPGRADE=--upgrade: to newer versions)
 	@$(VENV)/bin/uv pip compile $(LOCK) $(UPGRADE) requirements-dev.in -o requirements-dev.txt

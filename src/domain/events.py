@@ -90,21 +90,25 @@ def _email(value: object) -> object:
     return value
 
 
-_TEXT_OR_NUMBER = {"anyOf": [{"type": "string", "minLength": 1}, {"type": "number"}]}
+_TEXT_OR_NUMBER = {"anyOf": [{"type": "string", "pattern": "\\S"}, {"type": "number"}]}
 
 Identifier = Annotated[Any, PlainValidator(_identifier), WithJsonSchema(_TEXT_OR_NUMBER)]
-Text = Annotated[Any, PlainValidator(_text), WithJsonSchema({"type": "string"})]
-OrderId = Annotated[Any, PlainValidator(_order_id), WithJsonSchema(_TEXT_OR_NUMBER)]
-EventName = Annotated[
-    Any, PlainValidator(_event_name), WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 255})
+Text = Annotated[Any, PlainValidator(_text), WithJsonSchema({"type": ["string", "number"]})]
+OrderId = Annotated[
+    Any,
+    PlainValidator(_order_id),
+    WithJsonSchema({"anyOf": [{"type": "string", "pattern": "\\S", "maxLength": 256}, {"type": "number"}]}),
 ]
-Items = Annotated[Any, PlainValidator(_items), WithJsonSchema({"type": "array", "items": {"type": "object"}})]
+EventName = Annotated[
+    Any, PlainValidator(_event_name), WithJsonSchema({"type": "string", "pattern": "\\S", "maxLength": 255})
+]
+Items = Annotated[Any, PlainValidator(_items), WithJsonSchema({"type": ["array", "null"], "items": {"type": "object"}})]
 Tags = Annotated[
     Any,
     PlainValidator(_tags),
     WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]}),
 ]
-Email = Annotated[Any, PlainValidator(_email), WithJsonSchema({"type": "string", "format": "email"})]
+Email = Annotated[Any, PlainValidator(_email), WithJsonSchema({"type": ["string", "null"], "format": "email"})]
 Once = Annotated[Any, PlainValidator(_once), WithJsonSchema({})]
 
 # --- The catalogue --------------------------------------------------------------------------------
