@@ -28,10 +28,11 @@ every_kind = pytest.mark.parametrize("event", EVERY_KIND, ids=lambda event: next
 @every_kind
 def test_a_repeat_stores_nothing_and_gets_the_first_answer(store: Store, event: dict[str, Any]) -> None:
     a_user(store)
-    first = send(store, event, key=KEY)
+    now = a_moment()
+    first = send(store, event, now=now, key=KEY)
     profile = the_profile(store)
-    at_once = send(store, event, key=KEY)
-    late = send(store, event, now=a_moment() + DAY - SECOND, key=KEY)
+    at_once = send(store, event, now=now, key=KEY)
+    late = send(store, event, now=now + DAY - SECOND, key=KEY)
     assert not first.replayed
     assert at_once == late == replace(first, replayed=True)
     assert the_profile(store) == profile
