@@ -10,7 +10,7 @@ NEW_ENOUGH = import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON = $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: help run key clean test stress lint format dynamodb openapi lock
+.PHONY: help run key clean test stress lint format dynamodb openapi build bench lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -46,6 +46,15 @@ dynamodb: $(VENV)/installed ## Run DynamoDB Local for `sam local`
 
 openapi: $(VENV)/installed ## Make docs/openapi.json of the code
 	@TABLE_NAME=none AWS_DEFAULT_REGION=none PYTHONPATH=src $(PY) -m docs.openapi
+
+build: $(VENV)/installed ## Build the functions for `sam deploy` (CONFIG=prod: another section of samconfig.toml)
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" sam build --config-env $(CONFIG)
+	@PYENV_VERSION=3.13 python3.13 -m compileall -q --invalidation-mode unchecked-hash .aws-sam/build/*/ || \
+		echo "Python 3.13 is not here: the functions are not compiled, and take twice as long to start" >&2
+CONFIG = default
+
+bench: $(VENV)/installed ## Compare the functions with bare ones: time, memory, size
+	@PYTHONPATH=src:tests TABLE_NAME=none AWS_DEFAULT_REGION=none $(PY) -m benchmark $(BENCH)
 
 lock: $(VENV)/installed ## Resolve the requirements again (UPGRADE=--upgrade: to newer versions)
 	@$(VENV)/bin/uv pip compile $(LOCK) $(UPGRADE) requirements-dev.in -o requirements-dev.txt

@@ -6,36 +6,18 @@ field's type says what a 400 says. Fields that a class does not name are kept as
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, WithJsonSchema, model_validator
 
 from domain.email import normal_email
 from domain.problems import Problem
-from domain.values import unstorable
+from domain.values import as_number, as_text, unstorable
 
 # --- Field types ----------------------------------------------------------------------------------
 
 GIVEN_TWICE = object()  # stands for a scalar that is given flat and under `generic`, and differs
-
-
-def as_text(value: object) -> str:
-    """An identifier as text: trimmed; 123, 123.0 and "123" are the same. Empty for what is none."""
-    if isinstance(value, Decimal) and value.is_finite() and abs(value.adjusted()) <= 256:
-        plain = f"{value or 0:f}"
-        return plain.rstrip("0").rstrip(".") if "." in plain else plain
-    return value.strip() if isinstance(value, str) else ""
-
-
-def as_number(value: object) -> Decimal | None:
-    """A number, or a numeric string in JSON's notation; None for anything else."""
-    if isinstance(value, str):
-        try:
-            value = Decimal(value.strip()) if value.isascii() and "_" not in value else None
-        except InvalidOperation:
-            return None
-    return value if isinstance(value, Decimal) and value.is_finite() else None
 
 
 def _identifier(value: object) -> object:
@@ -117,7 +99,8 @@ Once = Annotated[Any, PlainValidator(_once), WithJsonSchema({})]
 class EventType(BaseModel):
     """What every event type shares: an object whose other fields are kept as sent."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    # A validator is compiled when the first event of its type comes: most starts see one type.
+    model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
 
     aliases: ClassVar[tuple[str, ...]] = ()
     may_be_empty: ClassVar[bool] = True

@@ -7,8 +7,8 @@ from decimal import Decimal
 from typing import Any
 
 from domain.email import normal_email
-from domain.events import as_number
 from domain.problems import Warning
+from domain.values import as_number
 
 # Maintained by the system. Callers cannot write these: a try is left out with a warning.
 SYSTEM_ATTRIBUTES = (

@@ -20,6 +20,24 @@ NUMBERS = Context(prec=38, Emin=-130, Emax=125, traps=[Inexact, InvalidOperation
 TOO_DEEP = f"DynamoDB holds at most {MAX_LEVELS} levels of lists and objects."
 
 
+def as_text(value: object) -> str:
+    """An identifier as text: trimmed; 123, 123.0 and "123" are the same. Empty for what is none."""
+    if isinstance(value, Decimal) and value.is_finite() and abs(value.adjusted()) <= 256:
+        plain = f"{value or 0:f}"
+        return plain.rstrip("0").rstrip(".") if "." in plain else plain
+    return value.strip() if isinstance(value, str) else ""
+
+
+def as_number(value: object) -> Decimal | None:
+    """A number, or a numeric string in JSON's notation; None for anything else."""
+    if isinstance(value, str):
+        try:
+            value = Decimal(value.strip()) if value.isascii() and "_" not in value else None
+        except InvalidOperation:
+            return None
+    return value if isinstance(value, Decimal) and value.is_finite() else None
+
+
 def serialize(value: object) -> AttributeValue:
     """The attribute value, in the low-level API's form, of a JSON value without `unstorable` parts."""
     if isinstance(value, str):

@@ -16,12 +16,11 @@ from domain.events import (
     Confirmation,
     EventType,
     ParsedEvent,
-    as_number,
-    as_text,
     is_tags,
     parse_event,
 )
 from domain.problems import Problem
+from domain.values import as_number, as_text
 
 ROOT = Path(__file__).parents[2]
 CONTRACT = {

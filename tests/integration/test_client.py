@@ -1,0 +1,77 @@
+"""DynamoDB's client: it reads less of botocore's data, asks the same endpoints, and starts well from a snapshot."""
+
+import random
+import time
+from typing import Any
+
+import pytest
+from botocore.awsrequest import AWSPreparedRequest
+from botocore.exceptions import ConnectTimeoutError
+from botocore.session import Session, get_session
+
+from domain.dynamodb import DynamoDBLoader, Table, new_client
+from engines import aws_engine_only
+from faults import cancelled, faults
+
+REGIONS = sorted(
+    region
+    for partition in Session().get_available_partitions()
+    for region in Session().get_available_regions("dynamodb", partition)
+)
+
+
+def where_it_asks(session: Session) -> tuple[str, str]:
+    """The address that a request goes to, and the scope of its signature."""
+    client: Any = session.create_client("dynamodb")
+    sent: list[Any] = []
+
+    def stop(request: AWSPreparedRequest, **_: Any) -> None:
+        sent.append(request)
+        raise ConnectTimeoutError(endpoint_url=request.url)
+
+    client.meta.events.register("before-send.dynamodb", stop)
+    with pytest.raises(ConnectTimeoutError):
+        client.list_tables()
+    authorization = sent[0].headers["Authorization"].decode()
+    return sent[0].url, authorization.split("/", 2)[2].split(",")[0]
+
+
+@pytest.mark.parametrize("fips", ["false", "true"])
+def test_it_asks_the_same_endpoint_in_every_region(monkeypatch: pytest.MonkeyPatch, fips: str) -> None:
+    monkeypatch.setenv("AWS_USE_FIPS_ENDPOINT", fips)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    monkeypatch.setenv("AWS_ACCOUNT_ID", "123456789012")
+    stock_loader, loader = get_session().get_component("data_loader"), DynamoDBLoader()
+    assert "cn-north-1" in REGIONS
+    for region in REGIONS:
+        monkeypatch.setenv("AWS_DEFAULT_REGION", region)
+        stock, lean = get_session(), get_session()
+        stock.register_component("data_loader", stock_loader)
+        lean.register_component("data_loader", loader)
+        assert where_it_asks(lean) == where_it_asks(stock)
+
+
+def test_it_retries_and_gives_up_as_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:1")
+    client = new_client()
+    sent: list[AWSPreparedRequest] = []
+    client.meta.events.register("before-send.dynamodb", lambda request, **_: sent.append(request))
+    with pytest.raises(Exception, match="Could not connect"):
+        client.list_tables()
+    assert len(sent) == 2
+
+
+@aws_engine_only
+def test_functions_that_start_from_one_snapshot_do_not_wait_alike(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[tuple[float, ...]] = []
+    for _ in range(2):
+        random.seed(1)  # the state in the snapshot
+        pauses: list[float] = []
+        monkeypatch.setattr(time, "sleep", pauses.append)
+        with faults(table.client, "TransactWriteItems", *[cancelled("TransactionConflict")] * 3):
+            assert table.write([{"Put": {"Item": {"pk": {"S": "a"}, "sk": {"S": "b"}}}}]) is None
+        waited.append(tuple(pauses))
+    assert len(waited[0]) == 3
+    assert waited[0] != waited[1]
