@@ -3,7 +3,6 @@
 import ast
 import contextlib
 import re
-import subprocess
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 
 from api.gateway import FUNCTIONS, RESOURCES, call, event_file, function_of, invoke, post_event, timeline, user
 from builders import ANA, a_moment, a_user
+from clone import IS_CLONE, tracked
 from domain import users
 from domain.dynamodb import Table
 from domain.erasure import IN_FLIGHT
@@ -208,15 +208,10 @@ def test_each_variable_of_the_code_is_set_by_the_template_or_by_lambda() -> None
 # --- What is committed ----------------------------------------------------------------------------
 
 
-def tracked() -> list[Path]:
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True).stdout  # noqa: S607
-    return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
-
-
-@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="this is no clone")
+@pytest.mark.skipif(not IS_CLONE, reason="this is no clone")
 def test_no_tracked_file_holds_a_path_of_somebodys_machine() -> None:
     machine = re.compile(r"(?<![\w.$}-])(?:/" + r"root|/" + r"work|/" + r"home/(?!runner)\w+|/" + r"Users/\w+)/")
-    for path in tracked():
+    for name in tracked():
         with contextlib.suppress(UnicodeDecodeError):
-            found = machine.search(path.read_text())
-            assert not found, f"{path}: {found and found.group()}"
+            found = machine.search((ROOT / name).read_text())
+            assert not found, f"{name}: {found and found.group()}"

@@ -3,6 +3,7 @@
 import pytest
 
 from api.gateway import ENVELOPE, event_file, function_of, invoke, replay
+from domain.events import CATALOGUE
 from domain.profile import Profile
 from domain.store import Store
 from local.stack import ROOT
@@ -19,10 +20,7 @@ UNKNOWN_EMAIL = (
 UNKNOWN_ID = '{"errors": [{"message": "User not found", "description": "This _id does not exist in our database."}]}'
 
 # What a file needs before it, its status, and its body or the message and field of its problems.
-CREATES = [
-    "update", "login", "confirmation", "confirmation-flat", "emailopen", "generic", "event", "viewitem", "viewcategory",
-    "search", "addtocart", "addtowishlist", "checkout", "user-attributes", "idempotency-key",
-]  # fmt: skip
+CREATES = [*CATALOGUE, "confirmation-flat", "user-attributes", "idempotency-key"]
 DISCARDS = {
     "confirmation-duplicate": ("confirmation", "A confirmation with this orderId was already received"),
     "emailopen-in-window": ("emailopen", "An email open was already received in the last 20 minutes"),

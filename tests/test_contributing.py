@@ -1,0 +1,87 @@
+"""CONTRIBUTING.md's walkthrough, walked in a clone: its text is what is done here."""
+
+import json
+import re
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from clone import make
+from local.stack import ROOT
+
+TEXT = (ROOT / "CONTRIBUTING.md").read_text()
+[WALKTHROUGH] = re.findall(r"^## Add an event type\n(.*?)^## ", TEXT, re.MULTILINE | re.DOTALL)
+WHERE_TYPES_ARE_READ = ["tests/unit/test_events.py", "tests/unit/test_openapi.py", "tests/api/test_event_files.py"]
+
+
+def write_the_class(clone: Path) -> None:
+    [block] = re.findall(r"^ *```python\n(.*?)^ *```", WALKTHROUGH, re.MULTILINE | re.DOTALL)
+    events = clone / "src" / "domain" / "events.py"
+    classes, constant, rest = events.read_text().partition("CATALOGUE: ")
+    events.write_text(f"{classes}{textwrap.dedent(block)}\n\n{constant}{rest}")
+
+
+def add_the_example(clone: Path) -> None:
+    example = json.loads((clone / "events" / "search.json").read_text())
+    body = json.loads(example["body"])
+    example["body"] = json.dumps(body | {"event": {"refund": {"orderId": "A-1001"}}})
+    (clone / "events" / "refund.json").write_text(json.dumps(example))
+
+
+def add_the_row(clone: Path) -> None:
+    readme = clone / "README.md"
+    table, last_row, rest = readme.read_text().partition("| `checkout` |")
+    readme.write_text(f"{table}| `refund` | `orderId` |\n{last_row}{rest}")
+
+
+def make_openapi(clone: Path) -> None:
+    subprocess.run(make("openapi"), cwd=clone, check=True)
+
+
+# The words of the walkthrough, and what they mean.
+STEPS: dict[str, Callable[[Path], None]] = {
+    "Write one class in the catalogue of `src/domain/events.py`": write_the_class,
+    "`events/refund.json`: copy `events/search.json` and change the event in its body": add_the_example,
+    "Add its row to the table in `README.md`": add_the_row,
+    "run `make openapi`": make_openapi,
+}
+
+
+def run_tests(clone: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "pytest", "-q", "--exitfirst", "-p", "no:cacheprovider", *arguments]
+    return subprocess.run(command, cwd=clone, capture_output=True, text=True, check=False)
+
+
+def test_the_walkthrough_has_these_steps_in_this_order() -> None:
+    places = [WALKTHROUGH.find(words) for words in STEPS]
+    assert -1 not in places
+    assert places == sorted(places)
+    assert re.findall(r"^(\d)\. ", WALKTHROUGH, re.MULTILINE) == ["1", "2", "3"]
+
+
+def test_the_walkthrough_adds_an_event_type(clone: Path) -> None:
+    for step in STEPS.values():
+        step(clone)
+    done = run_tests(clone, "tests/unit", "tests/api/test_event_files.py", "tests/test_house_rules.py")
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("left_out", "told"),
+    [
+        (add_the_example, "events/refund.json"),
+        (add_the_row, "test_a_type_is_in_the_readme[refund]"),
+        (make_openapi, "run `make openapi`"),
+    ],
+)
+def test_a_step_that_was_left_out_is_told_by_a_test(clone: Path, left_out: Callable[[Path], None], told: str) -> None:
+    for step in STEPS.values():
+        if step is not left_out:
+            step(clone)
+    done = run_tests(clone, *WHERE_TYPES_ARE_READ)
+    assert done.returncode == 1, done.stdout
+    assert told in done.stdout
