@@ -64,8 +64,12 @@ def running(port: int = 0, folder: Path | None = None, parameters: Mapping[str, 
         api_id = outputs(endpoint)["ApiId"]
         gateway.complete(endpoint, STACK_NAME, api_id)
         tell_ready(process)
-        # By path, because not every system resolves the name <api id>.execute-api.localhost.
-        yield Stack(endpoint, f"{endpoint}/_aws/execute-api/{api_id}/v1", process)
+        yield Stack(endpoint, api_url(endpoint, api_id), process)
+
+
+def api_url(endpoint: str, api_id: str) -> str:
+    """By path, because not every system resolves the name <api id>.execute-api.localhost."""
+    return f"{endpoint}/_aws/execute-api/{api_id}/v1"
 
 
 def create_key(endpoint: str, account: str) -> str:
@@ -79,9 +83,9 @@ def create_key(endpoint: str, account: str) -> str:
     return key
 
 
-def outputs(endpoint: str) -> dict[str, str]:
+def outputs(endpoint: str, stack_name: str = STACK_NAME) -> dict[str, str]:
     cloudformation: CloudFormationClient = aws.client("cloudformation", endpoint)
-    [stack] = cloudformation.describe_stacks(StackName=STACK_NAME)["Stacks"]
+    [stack] = cloudformation.describe_stacks(StackName=stack_name)["Stacks"]
     return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
 
 

@@ -4,25 +4,23 @@ import json
 import re
 import subprocess
 import sys
-import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from clone import make
-from local.stack import ROOT
+from documents import blocks, text
 
-TEXT = (ROOT / "CONTRIBUTING.md").read_text()
-[WALKTHROUGH] = re.findall(r"^## Add an event type\n(.*?)^## ", TEXT, re.MULTILINE | re.DOTALL)
+[WALKTHROUGH] = re.findall(r"^## Add an event type\n(.*?)^## ", text("CONTRIBUTING.md"), re.MULTILINE | re.DOTALL)
 WHERE_TYPES_ARE_READ = ["tests/unit/test_events.py", "tests/unit/test_openapi.py", "tests/api/test_event_files.py"]
 
 
 def write_the_class(clone: Path) -> None:
-    [block] = re.findall(r"^ *```python\n(.*?)^ *```", WALKTHROUGH, re.MULTILINE | re.DOTALL)
+    [block] = blocks("CONTRIBUTING.md", "python")
     events = clone / "src" / "domain" / "events.py"
     classes, constant, rest = events.read_text().partition("CATALOGUE: ")
-    events.write_text(f"{classes}{textwrap.dedent(block)}\n\n{constant}{rest}")
+    events.write_text(f"{classes}{block}\n\n{constant}{rest}")
 
 
 def add_the_example(clone: Path) -> None:

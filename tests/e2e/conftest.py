@@ -1,9 +1,13 @@
 """One deployed stack for all HTTP tests, on a free port; nothing of it is kept."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from email.message import Message
+from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -11,7 +15,7 @@ from uuid import uuid4
 
 import pytest
 
-from local import stack
+from local import aws, stack
 
 
 @dataclass(frozen=True)
@@ -64,3 +68,18 @@ def ana(caller: Caller) -> dict[str, str]:
     user = {"email": "ana@example.com"}
     assert caller.send("POST", "/user/", user).status == 200
     return user
+
+
+def shell(commands: str, endpoint: str, folder: Path, **variables: str) -> str:
+    """What commands of the documents print, in a folder and with the emulator in the place of AWS."""
+    settings = {
+        "PATH": f"{sys.prefix}/bin:{os.environ['PATH']}",
+        "SAM_CLI_TELEMETRY": "0",
+        "SAM_CLI_POLL_DELAY": "0.5",
+        "STACK": stack.STACK_NAME,
+    }
+    env = aws.environment(endpoint) | settings | variables
+    command = ["bash", "-euo", "pipefail", "-c", commands]
+    done = subprocess.run(command, cwd=folder, env=env, input="y\n", capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout

@@ -1,0 +1,16 @@
+"""What the documents say, for the tests that do it."""
+
+import re
+import textwrap
+
+from local.stack import ROOT
+
+
+def text(document: str) -> str:
+    return (ROOT / document).read_text()
+
+
+def blocks(document: str, language: str = "sh") -> list[str]:
+    """The fenced code of a language, in its order."""
+    found = re.findall(rf"^( *)```{language}\n(.*?)^\1```$", text(document), re.MULTILINE | re.DOTALL)
+    return [textwrap.dedent(block) for _, block in found]

@@ -1,0 +1,170 @@
+"""Each deployment that README.md, samconfig.toml and docs/runbook.md name, over each other and beside each other."""
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from samcli.yamlhelper import yaml_parse
+
+from documents import blocks, text
+from e2e.conftest import Caller, shell
+from local import aws, gateway, stack
+
+pytestmark = pytest.mark.http
+
+# As for `make run`, the emulator gets the unbuilt template; CI builds it.
+UNBUILT = 'sam() { [ "$1" = build ] || command sam "$@"; }\n'
+RUNBOOK = "docs/runbook.md"
+
+Parameters = dict[str, str]
+SAMCONFIG = tomllib.loads(text("samconfig.toml"))
+PARAMETERS: dict[str, Any] = yaml_parse(text("template.yaml"))["Parameters"]
+DEFAULTS = {name: str(parameter["Default"]) for name, parameter in PARAMETERS.items()}
+EXAMPLES = {
+    "AlarmEmail": "oncall@example.com",
+    "AuthorizerCacheSeconds": "0",
+    "LogRetentionDays": "1",
+    "Release": "Linear10PercentEvery1Minute",
+    "SilenceMinutes": "0",
+    "ThrottleBurst": "50",
+    "ThrottleRate": "100",
+}
+# These need a table, or a DynamoDB, of another name: tested below, and what `sam local` is for.
+ELSEWHERE = {"RestoredTable", "DynamoDBEndpoint"}
+
+
+def of_samconfig(environment: str) -> Parameters:
+    overrides = SAMCONFIG[environment]["deploy"]["parameters"].get("parameter_overrides", [])
+    return dict(override.split("=") for override in overrides)
+
+
+def of_document(document: str) -> list[Parameters]:
+    """What the document sets parameters to: as few sets as give each parameter one value."""
+    sets: list[Parameters] = []
+    for name, value in re.findall(r"\b([A-Z]\w+)=(\w[\w.]*)", text(document)):
+        if name in PARAMETERS.keys() - ELSEWHERE:
+            fitting = next((each for each in sets if each.get(name, value) == value), None)
+            if fitting is None:
+                sets.append(fitting := {})
+            fitting[name] = value
+    return sets
+
+
+SETS = {
+    "dev": of_samconfig("dev"),
+    "prod": of_samconfig("prod"),
+    **{f"runbook-{number}": each for number, each in enumerate(of_document(RUNBOOK))},
+    "examples": EXAMPLES,
+    "default": of_samconfig("default"),
+}
+
+
+@pytest.fixture(scope="module")
+def deployed() -> Iterator[stack.Stack]:
+    """A stack of this module's own, because its tests change it."""
+    with stack.running() as it:
+        yield it
+
+
+@pytest.fixture
+def ana(caller: Caller) -> dict[str, str]:
+    ana = {"email": "ana@example.com", "firstname": "Ana"}
+    assert caller.send("POST", "/user/", ana).status == 200
+    return ana
+
+
+def the_block(document: str, words: str) -> str:
+    [found] = [block for block in blocks(document) if words in block]
+    return found
+
+
+def table(endpoint: str, name: str) -> tuple[Any, ...]:
+    """What tells a table from another one of its name, and what is in it."""
+    dynamodb: Any = aws.client("dynamodb", endpoint)
+    described = dynamodb.describe_table(TableName=name)["Table"]
+    return described["TableId"], described["CreationDateTime"], dynamodb.scan(TableName=name)["Items"]
+
+
+def resource_types(endpoint: str) -> set[str]:
+    cloudformation: Any = aws.client("cloudformation", endpoint)
+    pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=stack.STACK_NAME)
+    return {each["ResourceType"] for page in pages for each in page["StackResourceSummaries"]}
+
+
+def assert_it_works(caller: Caller, ana: Mapping[str, str]) -> None:
+    assert caller.send("GET", f"/user/{ana['email']}").body["firstname"] == "Ana"
+    assert caller.event(ana, {"search": {"query": "shoes"}}).status == 200
+
+
+def test_every_parameter_is_deployed_with_another_value() -> None:
+    settings = {setting for parameters in SETS.values() for setting in parameters.items()}
+    assert {name for name, _ in settings - DEFAULTS.items()} == PARAMETERS.keys() - ELSEWHERE
+    assert {"AccessLog": "on", "Tracing": "Active", "DebugSampleRate": "0.01"}.items() <= SETS["runbook-0"].items()
+
+
+@pytest.mark.parametrize("parameters", SETS.values(), ids=SETS)
+def test_a_deployment_over_another_keeps_the_table_and_the_api_answers(
+    parameters: Parameters, deployed: stack.Stack, caller: Caller, ana: dict[str, str], tmp_path: Path
+) -> None:
+    name = stack.outputs(deployed.endpoint)["TableName"]
+    before = table(deployed.endpoint, name)
+    # All of them each time: `sam deploy` keeps what an earlier one said of a parameter that it does not name.
+    told = DEFAULTS | parameters
+    stack.deploy(deployed.endpoint, tmp_path / "deploy.log", {name: value or '""' for name, value in told.items()})
+    assert gateway.parameters(deployed.endpoint, stack.STACK_NAME) == told
+    assert stack.outputs(deployed.endpoint)["TableName"] == name
+    assert table(deployed.endpoint, name) == before
+    watched = {"AWS::CloudWatch::Alarm", "AWS::CloudWatch::Dashboard", "AWS::SNS::Topic"}
+    assert resource_types(deployed.endpoint) & watched == (watched if told["Monitoring"] == "on" else set())
+    assert_it_works(caller, ana)
+
+
+@pytest.mark.parametrize("environment", [name for name in SAMCONFIG if name != "version"])
+def test_the_readmes_commands_deploy_an_environment_and_make_a_key(
+    environment: str, deployed: stack.Stack, clone: Path
+) -> None:
+    name = SAMCONFIG[environment]["global"]["parameters"]["stack_name"]
+    command = the_block("README.md", "sam build && sam deploy")
+    if environment != "default":
+        assert f"`--config-env {environment}`" in text("README.md")
+        command = command.replace("sam deploy", f"sam deploy --config-env {environment}")
+    shell(UNBUILT + command, deployed.endpoint, clone)
+    assert gateway.parameters(deployed.endpoint, name) == DEFAULTS | of_samconfig(environment)
+    make_a_key = the_block("README.md", "sam remote invoke KeyFunction").replace("event-api", name)
+    key = json.loads(shell(make_a_key, deployed.endpoint, clone))["apiKey"]
+    api_id = stack.outputs(deployed.endpoint, name)["ApiId"]
+    caller = Caller(stack.api_url(deployed.endpoint, api_id), key)
+    assert caller.send("POST", "/user/", {"email": "ana@example.com"}).status == 200
+    assert caller.event({"email": "ana@example.com"}, {"search": {"query": "shoes"}}).status == 200
+
+
+def test_the_runbook_changes_parameters_and_no_others(deployed: stack.Stack, clone: Path) -> None:
+    before = gateway.parameters(deployed.endpoint, stack.STACK_NAME)
+    shell(the_block(RUNBOOK, "--parameter-overrides LogLevel="), deployed.endpoint, clone)
+    changed = {"LogLevel": "DEBUG", "Release": "Canary10Percent5Minutes"}
+    assert gateway.parameters(deployed.endpoint, stack.STACK_NAME) == before | changed
+
+
+def test_the_runbook_puts_a_restored_table_in_the_place_of_the_stacks_and_goes_back(
+    deployed: stack.Stack, caller: Caller, ana: dict[str, str], clone: Path
+) -> None:
+    dynamodb: Any = aws.client("dynamodb", deployed.endpoint)
+    own, restored = stack.outputs(deployed.endpoint)["TableName"], f"{stack.STACK_NAME}-restored"
+    dynamodb.restore_table_to_point_in_time(SourceTableName=own, TargetTableName=restored, UseLatestRestorableTime=True)
+    before = table(deployed.endpoint, own)
+    *_, command = the_block(RUNBOOK, "RestoredTable").splitlines()
+    shell(command, deployed.endpoint, clone)
+    assert stack.outputs(deployed.endpoint)["TableName"] == restored
+    assert_it_works(caller, ana)
+    assert table(deployed.endpoint, own) == before
+    assert len(table(deployed.endpoint, restored)[-1]) > len(before[-1])
+    empty = """'RestoredTable=""'"""
+    assert f"`{empty}`" in text(RUNBOOK)
+    shell(command.replace('"RestoredTable=$STACK-restored"', empty), deployed.endpoint, clone)
+    assert stack.outputs(deployed.endpoint)["TableName"] == own
+    assert table(deployed.endpoint, own) == before
+    assert_it_works(caller, ana)
