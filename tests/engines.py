@@ -1,8 +1,10 @@
-"""One test body, two engines: moto, and DynamoDB Local, which is AWS's own.
+"""One test body, three engines: moto, DynamoDB Local, which is AWS's own, and MiniStack, which `make run` uses.
 
-    def test_...(table): ...                 runs on both
+    def test_...(table): ...                 runs on all
+    @not_on_moto
+    def test_...(table): ...                 what moto lacks
     @aws_engine_only
-    def test_...(table): ...                 only on AWS's: what moto lacks or does otherwise
+    def test_...(table): ...                 what says more about the engine or the SDK than about our conditions
 
 moto lacks: threads in transactions, tokens of transactions, the limits of nesting, numbers, names and expressions.
 """
@@ -18,17 +20,19 @@ import pytest
 from moto import mock_aws
 
 from domain.dynamodb import Table
-from local import aws, dynamodb
+from local import aws, dynamodb, stack
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 MOTO = "moto"
 DYNAMODB_LOCAL = "dynamodb_local"
-ENGINES = [pytest.param(name, marks=getattr(pytest.mark, name)) for name in (MOTO, DYNAMODB_LOCAL)]
+MINISTACK = "ministack"
+ENGINES = [pytest.param(name, marks=getattr(pytest.mark, name)) for name in (MOTO, DYNAMODB_LOCAL, MINISTACK)]
 LANE_SKIPPED = "lane skipped: "
 
-aws_engine_only = pytest.mark.parametrize("engine", ENGINES[1:], indirect=True)
+not_on_moto = pytest.mark.parametrize("engine", ENGINES[1:], indirect=True)
+aws_engine_only = pytest.mark.parametrize("engine", ENGINES[1:2], indirect=True)
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +49,14 @@ def dynamodb_local_client() -> Iterator["DynamoDBClient"]:
         skip_lane(str(missing))
     with dynamodb.running() as endpoint:
         yield aws.client("dynamodb", endpoint)
+
+
+@pytest.fixture(scope="session")
+def ministack_client() -> Iterator["DynamoDBClient"]:
+    """The emulator bare: nothing is deployed into it."""
+    port = stack.free_port()
+    with stack.working_folder(None) as folder, stack.emulator(port, folder, persist=False):
+        yield aws.client("dynamodb", f"http://{aws.HOST}:{port}")
 
 
 def skip_lane(reason: str) -> NoReturn:

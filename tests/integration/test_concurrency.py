@@ -1,4 +1,4 @@
-"""What holds however many requests come at once. On AWS's own engine: moto's transactions know no threads."""
+"""What holds however many requests come at once. Not on moto: its transactions know no threads."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -14,9 +14,9 @@ from domain.dynamodb import Table
 from domain.idempotency import IdempotencyKey
 from domain.problems import Conflict
 from domain.store import Store
-from engines import aws_engine_only
+from engines import not_on_moto
 
-pytestmark = aws_engine_only
+pytestmark = not_on_moto
 
 Result = TypeVar("Result")
 

@@ -13,7 +13,7 @@ from domain.ids import new_id, time_of
 from domain.problems import Invalid, NotFound, TooLarge
 from domain.profile import iso
 from domain.store import Store
-from engines import aws_engine_only
+from engines import not_on_moto
 
 BOB = "bob@example.com"
 MILLISECOND = timedelta(milliseconds=1)
@@ -233,7 +233,7 @@ def test_tags_are_added_and_removed(store: Store) -> None:
     assert "tags" not in the_profile(store)
 
 
-@aws_engine_only
+@not_on_moto
 def test_a_profile_that_would_exceed_400_kb_is_refused_and_nothing_changes(store: Store) -> None:
     a_user(store, one="x" * 250_000)
     before = everything(store)
@@ -242,7 +242,7 @@ def test_a_profile_that_would_exceed_400_kb_is_refused_and_nothing_changes(store
     assert everything(store) == before
 
 
-@aws_engine_only
+@not_on_moto
 @pytest.mark.parametrize("event_type", ["search", "emailopen"])
 def test_an_event_that_exceeds_400_kb_is_refused_and_nothing_changes(store: Store, event_type: str) -> None:
     a_user(store)
@@ -253,7 +253,7 @@ def test_an_event_that_exceeds_400_kb_is_refused_and_nothing_changes(store: Stor
     assert everything(store) == before
 
 
-@aws_engine_only
+@not_on_moto
 @pytest.mark.parametrize(
     "text", ["1E-130", "-1E-130", "1.5E-130", "9." + "9" * 37 + "E125", "9" * 38, "-" + "9" * 38, "-0"]
 )
@@ -262,7 +262,7 @@ def test_numbers_up_to_dynamodbs_limits_come_back(store: Store, text: str) -> No
     assert the_profile(store)["number"] == Decimal(text)
 
 
-@aws_engine_only
+@not_on_moto
 def test_values_nested_to_the_last_level_come_back(store: Store) -> None:
     value: Any = "x"
     while True:

@@ -13,7 +13,7 @@ from domain.ids import is_id, new_id
 from domain.problems import Conflict, Invalid, NotFound, TooLarge
 from domain.profile import iso
 from domain.store import Store
-from engines import aws_engine_only
+from engines import not_on_moto
 
 BOB = "bob@example.com"
 
@@ -129,7 +129,7 @@ def test_invalid_values_are_told_in_the_documented_words(store: Store, sent: dic
         assert problem.field == (field or "user")
 
 
-@aws_engine_only
+@not_on_moto
 def test_a_user_who_would_exceed_400_kb_is_too_large(store: Store) -> None:
     with pytest.raises(TooLarge):
         users.create({"email": ANA, "much": ["x" * 1000] * 500}, store, a_moment())
