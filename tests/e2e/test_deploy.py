@@ -17,7 +17,8 @@ from local import aws, gateway, stack
 pytestmark = pytest.mark.http
 
 # As for `make run`, the emulator gets the unbuilt template; CI builds it.
-UNBUILT = 'sam() { [ "$1" = build ] || command sam "$@"; }\n'
+UNBUILT = "make() { true; }\n"
+FOR_ANOTHER_ENVIRONMENT = "make build CONFIG=dev && sam deploy --config-env dev"
 RUNBOOK = "docs/runbook.md"
 
 Parameters = dict[str, str]
@@ -30,6 +31,7 @@ EXAMPLES = {
     "LogRetentionDays": "1",
     "Release": "Linear10PercentEvery1Minute",
     "SilenceMinutes": "0",
+    "SnapStart": "on",
     "ThrottleBurst": "50",
     "ThrottleRate": "100",
 }
@@ -128,10 +130,11 @@ def test_the_readmes_commands_deploy_an_environment_and_make_a_key(
     environment: str, deployed: stack.Stack, clone: Path
 ) -> None:
     name = SAMCONFIG[environment]["global"]["parameters"]["stack_name"]
-    command = the_block("README.md", "sam build && sam deploy")
+    command = the_block("README.md", "make build && sam deploy")
     if environment != "default":
-        assert f"`--config-env {environment}`" in text("README.md")
-        command = command.replace("sam deploy", f"sam deploy --config-env {environment}")
+        assert f"`{FOR_ANOTHER_ENVIRONMENT}`" in text("README.md")
+        assert f"`{environment}`" in text("README.md")
+        command = FOR_ANOTHER_ENVIRONMENT.replace("dev", environment)
     shell(UNBUILT + command, deployed.endpoint, clone)
     assert gateway.parameters(deployed.endpoint, name) == DEFAULTS | of_samconfig(environment)
     make_a_key = the_block("README.md", "sam remote invoke KeyFunction").replace("event-api", name)
