@@ -2,9 +2,13 @@
 
 with faults(client, "TransactWriteItems", lost_answer, throttled):
     ...     # the first attempt is done but its answer gets lost, the second one is throttled, further ones go well
+
+with crash(client, "after", 2), pytest.raises(Crash):
+    ...     # the process dies: its second call of DynamoDB is done, and nobody sees the answer
 """
 
 import contextlib
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -17,6 +21,9 @@ from botocore.httpsession import URLLib3Session
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+# Where a process may die: before a call is sent, or when it is done but its answer is not seen.
+CRASH_POINTS = {"before": "before-parameter-build.dynamodb", "after": "after-call.dynamodb"}
 
 Fault = Callable[[AWSPreparedRequest], Any]  # what botocore takes for the response; None: it asks DynamoDB
 
@@ -36,6 +43,26 @@ def faults(client: "DynamoDBClient", operation: str, *attempts: Fault) -> Iterat
         yield made
     finally:
         client.meta.events.unregister(event, send)
+
+
+class Crash(BaseException):
+    """The process dies here: no handler of Exception sees it."""
+
+
+@contextlib.contextmanager
+def crash(client: "DynamoDBClient", when: str, number: int) -> Iterator[None]:
+    """The process dies before or after its call of DynamoDB with this number."""
+    calls = itertools.count(1)
+
+    def count(**_: Any) -> None:
+        if next(calls) == number:
+            raise Crash
+
+    client.meta.events.register_first(CRASH_POINTS[when], count)
+    try:
+        yield
+    finally:
+        client.meta.events.unregister(CRASH_POINTS[when], count)
 
 
 def lost_answer(request: AWSPreparedRequest) -> None:

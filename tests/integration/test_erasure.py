@@ -1,9 +1,7 @@
 """Contract section 6, DELETE: nothing is left of the person, whatever happens meanwhile."""
 
 import contextlib
-import itertools
 import json
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,12 +14,9 @@ from domain.erasure import IN_FLIGHT, erase_leftovers
 from domain.idempotency import IdempotencyKey
 from domain.problems import NotFound, Unavailable
 from domain.store import Store
+from faults import CRASH_POINTS, Crash, crash
 
 LATER = IN_FLIGHT + timedelta(seconds=1)
-
-
-class Crash(Exception):
-    """The process dies here."""
 
 
 @pytest.fixture
@@ -42,24 +37,6 @@ def erase(store: Store, identifier: str = ANA) -> datetime:
     erase_leftovers(store.table, now)
     assert erase_leftovers(store.table, now + LATER) == []
     return now
-
-
-@contextlib.contextmanager
-def crash_before_call(store: Store, number: int) -> Iterator[None]:
-    """The process dies before its call of DynamoDB with this number."""
-    calls = itertools.count(1)
-
-    def count(**_: Any) -> None:
-        if next(calls) == number:
-            raise Crash
-
-    events = store.table.client.meta.events
-    events.register_first("before-parameter-build.dynamodb", count)
-    try:
-        with pytest.raises(Crash):
-            yield
-    finally:
-        events.unregister("before-parameter-build.dynamodb", count)
 
 
 def test_no_item_names_an_erased_person(store: Store) -> None:
@@ -165,16 +142,22 @@ def test_an_event_in_flight_leaves_nothing_behind(store: Store, event: dict[str,
 # Look-up, profile, tombstone; then the erasures, the user's items, the tombstone, three idempotency keys,
 # the items' deletion, again the user's items and the tombstone, the end.
 @pytest.mark.parametrize("number", range(1, 14))
-def test_an_erasure_that_dies_at_any_call_is_finished_by_the_next_run(store: Store, number: int) -> None:
+@pytest.mark.parametrize("when", CRASH_POINTS)
+def test_an_erasure_that_dies_at_any_call_is_finished_by_the_next_run(store: Store, when: str, number: int) -> None:
     profile = a_user(store)
     for order in range(3):
         send(store, {"confirmation": {"orderId": order}}, key=IdempotencyKey.of(str(order), b""))
     now = a_moment()
-    with crash_before_call(store, number):
+
+    def erase_completely() -> None:
         users.erase(ANA, store, now)
         erase_leftovers(store.table, now + LATER)
-    if number <= 3:  # nothing has happened yet: the caller got no answer, and asks again
-        users.erase(ANA, store, now)
+
+    with crash(store.table.client, when, number), pytest.raises(Crash):
+        erase_completely()
+    if number <= 3:  # the caller got no answer, and asks again
+        with contextlib.suppress(NotFound):
+            users.erase(ANA, store, now)
     assert erase_leftovers(store.table, now + LATER) == []
     left = everything(store)
     assert ANA not in left

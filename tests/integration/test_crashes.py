@@ -1,0 +1,186 @@
+"""A process that dies between any two calls of DynamoDB leaves all or nothing, and its request can be repeated.
+
+Each use case is run until it would die before its first call, after its first call, before its second, and so on.
+The table is then as if the request had never come or as if it had been answered, and a repeat finds it as such.
+"""
+
+import contextlib
+import itertools
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+
+from builders import ANA, as_sent, send
+from domain import users
+from domain.accounts import new_api_key
+from domain.idempotency import IdempotencyKey
+from domain.problems import Refused
+from domain.profile import iso
+from domain.store import Store
+from engines import aws_engine_only, new_table
+from faults import CRASH_POINTS, Crash, crash
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+pytestmark = aws_engine_only
+
+Step = Callable[[Store, datetime], Any]
+
+NOW = datetime(2026, 1, 31, tzinfo=UTC)
+EARLIER, LATER = NOW - timedelta(minutes=1), NOW + timedelta(seconds=1)
+KEY = IdempotencyKey.of("key", b"body")
+ANONYMOUS = "01900000-0000-7000-8000-000000000000"
+MANY = {f"a{n}": n for n in range(101)}  # more than one expression can set: the profile is read first
+# What two runs of a request do not share: secrets and hashes; ids; times in ISO 8601, in seconds and in milliseconds.
+RANDOM = r"[0-9a-f]{32,64}"
+VARIABLE = RANDOM + r"|[0-9a-f]{8}-[0-9a-f-]{27}|\d{4}-\d\d-\d\dT[\d:.]+Z|\b\d{10,13}\b"
+
+
+@dataclass(frozen=True)
+class UseCase:
+    name: str
+    request: Step
+    once: bool
+    """Whether the contract promises that a repeat of a request that was done does not do it again."""
+    given: Step
+
+
+def nobody(store: Store, now: datetime) -> None: ...
+
+
+def ana(store: Store, now: datetime) -> None:
+    users.create({"email": ANA, "city": "Vigo"}, store, now)
+
+
+def anonymous(store: Store, now: datetime) -> None:
+    users.change(ANONYMOUS, {}, True, store, now)
+
+
+def ana_and_anonymous(store: Store, now: datetime) -> None:
+    ana(store, now)
+    anonymous(store, now)
+
+
+def ana_with(event: dict[str, Any]) -> Step:
+    def given(store: Store, now: datetime) -> None:
+        ana(store, now)
+        send(store, event, now)
+
+    return given
+
+
+def sending(name: str, event: dict[str, Any], once: bool, given: Step = ana, **user: Any) -> list[UseCase]:
+    def request(key: IdempotencyKey | None) -> Step:
+        return lambda store, now: send(store, event, now, key, **user)
+
+    return [UseCase(name, request(None), once, given), UseCase(f"{name} with a key", request(KEY), True, given)]
+
+
+def putting(name: str, identifier: str, sent: dict[str, Any], given: Step = ana) -> UseCase:
+    return UseCase(name, lambda store, now: users.change(identifier, as_sent(sent), True, store, now), True, given)
+
+
+def create_key(store: Store, now: datetime) -> None:
+    store.add_key(new_api_key(now, None)[1])
+
+
+def expire_key(store: Store, now: datetime) -> bool:
+    [key] = store.api_keys()
+    return store.expire_key(key, iso(NOW + timedelta(days=1)))
+
+
+def revoke_key(store: Store, now: datetime) -> bool:
+    [key] = store.api_keys()
+    return store.revoke_key(key, now)
+
+
+ORDER: dict[str, Any] = {"confirmation": {"orderId": "A-1", "total": 10}}
+LOGIN: dict[str, Any] = {"login": {"email": ANA, "visits": 1}}
+USE_CASES = [
+    *sending("search", {"search": {"query": "x"}}, once=False),
+    *sending("update", {"update": {"city": "Madrid", "tags": "vip", "_id": "left out"}}, once=False),
+    *sending("update of many", {"update": MANY}, once=False),
+    *sending("login", {"login": {"visits": 1}}, once=False),
+    *sending("login that identifies", LOGIN, once=False, given=anonymous, _id=ANONYMOUS),
+    *sending("login that replaces", LOGIN, once=False, given=ana_and_anonymous, _id=ANONYMOUS),
+    *sending("confirmation", ORDER, once=True),
+    *sending("email open", {"emailopen": {}}, once=True),
+    *sending("confirmation discarded", ORDER, once=True, given=ana_with(ORDER)),
+    *sending("email open discarded", {"emailopen": {}}, once=True, given=ana_with({"emailopen": {}})),
+    *sending("bot", {"update": {"city": "Madrid"}}, once=True, email=ANA, userAgent="Googlebot/2.1"),
+    UseCase("create", lambda store, now: users.create({"email": ANA}, store, now), once=True, given=nobody),
+    UseCase("create anonymous", lambda store, now: users.create({}, store, now), once=False, given=nobody),
+    putting("put", ANA, {"city": "Madrid"}),
+    putting("put of many", ANA, MANY),
+    putting("upsert by email", ANA, {"city": "Madrid"}, given=nobody),
+    putting("upsert by id", ANONYMOUS, {"email": ANA}, given=nobody),
+    UseCase("erase", lambda store, now: users.erase(ANA, store, now), once=True, given=ana),
+    UseCase("create key", create_key, once=False, given=nobody),
+    UseCase("expire key", expire_key, once=True, given=create_key),
+    UseCase("revoke key", revoke_key, once=True, given=create_key),
+]
+
+
+def outcome(request: Step, store: Store, now: datetime) -> Any:
+    try:
+        return request(store, now)
+    except Refused as refused:
+        return refused
+
+
+def dies(request: Step, store: Store, when: str, number: int) -> bool:
+    """False when the request makes fewer calls."""
+    try:
+        with crash(store.table.client, when, number):
+            outcome(request, store, NOW)
+    except Crash:
+        return True
+    return False
+
+
+def seen(store: Store, answer: Any = None) -> str:
+    """The whole table and an answer as text. Ids and times are numbered by their first appearance."""
+    pages = store.table.client.get_paginator("scan").paginate(TableName=store.table.name)
+    items = [json.dumps(item, sort_keys=True) for page in pages for item in page["Items"]]
+    items.sort(key=lambda item: re.sub(RANDOM, "", item))
+    numbers: dict[str, int] = {}
+    text = "\n".join([*items, repr(answer)])
+    return re.sub(VARIABLE, lambda found: f"<{numbers.setdefault(found.group(), len(numbers))}>", text)
+
+
+@contextlib.contextmanager
+def prepared(client: "DynamoDBClient", given: Step) -> Iterator[Store]:
+    with new_table(client, f"crash-{uuid4()}") as table:
+        store = Store(table, "shop")
+        given(store, EARLIER)
+        yield store
+
+
+@pytest.mark.parametrize("use_case", USE_CASES, ids=lambda each: each.name)
+def test_who_dies_at_any_call_leaves_all_or_nothing_and_can_ask_again(
+    engine: "DynamoDBClient", use_case: UseCase
+) -> None:
+    with prepared(engine, use_case.given) as store:
+        before = seen(store)
+        answer = outcome(use_case.request, store, NOW)
+        done, done_and_answered = seen(store), seen(store, answer)
+        answer = outcome(use_case.request, store, LATER)
+        repeated, repeated_and_answered = seen(store), seen(store, answer)
+    assert (repeated == done) == use_case.once
+    for when in CRASH_POINTS:
+        for number in itertools.count(1):
+            with prepared(engine, use_case.given) as store:
+                if not dies(use_case.request, store, when, number):
+                    break
+                left = seen(store)
+                assert left in (before, done)
+                answer = outcome(use_case.request, store, LATER)
+                assert seen(store, answer) == (done_and_answered if left == before else repeated_and_answered)
+        assert number > 1
