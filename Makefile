@@ -44,8 +44,9 @@ format: $(VENV)/installed ## Mend style and format
 dynamodb: $(VENV)/installed ## Run DynamoDB Local for `sam local`
 	@PYTHONPATH=src $(PY) -m local.dynamodb --port 8001
 
-openapi: $(VENV)/installed ## Make docs/openapi.json of the code
+openapi: $(VENV)/installed ## Make docs/openapi.json and docs/postman.json of the code
 	@TABLE_NAME=none AWS_DEFAULT_REGION=none PYTHONPATH=src $(PY) -m docs.openapi
+	@TABLE_NAME=none AWS_DEFAULT_REGION=none PYTHONPATH=src $(PY) -m docs.postman
 
 build: $(VENV)/installed ## Build the functions for `sam deploy` (CONFIG=prod: another section of samconfig.toml)
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" sam build --config-env $(CONFIG)

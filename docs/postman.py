@@ -1,0 +1,177 @@
+"""Makes docs/postman.json, a collection for Postman and Newman, of the examples in the catalogue: `make openapi`.
+
+A run creates a user of its own, sends every event type, looks at what came of it, provokes the main errors and erases
+the user: it may be repeated, and leaves nothing but the ids of its orders.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from docs.openapi import example_of
+from domain.events import CATALOGUE
+from domain.problems import EMAIL_TAKEN, MISSING_EVENT, UNAUTHORIZED, UNKNOWN_EMAIL, Problem
+from domain.restrictions import Restriction
+
+FILE = Path(__file__).with_name("postman.json")
+EMAIL = "{{email}}"
+USER = {"email": EMAIL}
+SCHEMA = "https://schema.getpostman.com/json/collection/v2.1.0/collection.json"
+
+Json = dict[str, Any]
+Test = tuple[str, str]  # what it promises, and JavaScript that fails if it is not so
+
+NEW_PERSON = [
+    'const run = pm.variables.replaceIn("{{$guid}}");',
+    "pm.collectionVariables.set('email', `postman-${run}@example.com`);",
+    "pm.collectionVariables.set('order_id', run);",
+    "pm.collectionVariables.set('idempotency_key', run);",
+]
+IDS = "[pm.response.headers.get('X-Event-Id'), pm.response.headers.get('X-User-Id')]"
+NAMES_BOTH: Test = (
+    "it says which event and whose",
+    f"for (const id of {IDS}) pm.expect(id).to.match(/^[0-9a-f-]{{36}}$/);",
+)
+
+
+def document() -> Json:
+    return {
+        "info": {
+            "name": "Event API",
+            "description": "Set api_url and api_key, and run it from top to bottom: the first request makes up a user.",
+            "schema": SCHEMA,
+        },
+        "auth": {
+            "type": "apikey",
+            "apikey": [
+                {"key": "key", "value": "Authorization"},
+                {"key": "value", "value": "{{api_key}}"},
+                {"key": "in", "value": "header"},
+            ],
+        },
+        "variable": [
+            {"key": name, "value": ""} for name in ("api_url", "api_key", "email", "order_id", "idempotency_key")
+        ],
+        "item": [
+            {"name": "A new user", "item": list(new_user())},
+            {"name": "Events", "item": list(events())},
+            {"name": "What came of them", "item": list(results())},
+            {"name": "Errors", "item": list(errors())},
+            {"name": "The end", "item": list(erasure())},
+        ],
+    }
+
+
+# --- The requests, in the order in which they run -------------------------------------------------
+
+
+def new_user() -> Iterator[Json]:
+    created = request("Create a user", "POST", "user/", USER | {"firstname": "Ana"}, tests=[status(200)])
+    created["event"].append({"listen": "prerequest", "script": script(NEW_PERSON)})
+    yield created
+    yield request("Create the same user again", "POST", "user/", USER, tests=refused(409, EMAIL_TAKEN))
+
+
+def events() -> Iterator[Json]:
+    for name, model in CATALOGUE.items():
+        yield event(name, {name: payload(name, example_of(model))}, created())
+    again = {"confirmation": payload("confirmation", {})}
+    yield event("confirmation, the same order", again, discarded(Restriction.ORDER_ID_SEEN))
+    yield event("emailopen, within 20 minutes", {"emailopen": {}}, discarded(Restriction.EMAIL_OPEN_IN_WINDOW))
+    for name, replayed in (("search, with a key", "false"), ("search, repeated under its key", "true")):
+        first_answer = f"pm.expect(pm.response.headers.get('Idempotent-Replayed') === 'true').to.equal({replayed});"
+        once = event(name, {"search": {"query": "red shoes"}}, [*created(), ("it is stored once", first_answer)])
+        once["request"]["header"] = [{"key": "Idempotency-Key", "value": "{{idempotency_key}}"}]
+        yield once
+
+
+def results() -> Iterator[Json]:
+    yield request("Set an attribute", "PUT", f"user/{EMAIL}", {"city": "Madrid"}, tests=[status(200)])
+    profile = [
+        status(200),
+        ("it has what was set", body_has({"email": EMAIL, "firstname": "Ana", "city": "Madrid"})),
+        ("the order was counted once", body_has({"numberOfPurchases": 1, "totalPurchasesValue": 59.9})),
+    ]
+    yield request("Read the user", "GET", f"user/{EMAIL}", tests=profile)
+    each_once = listed(len(CATALOGUE) + 1, "each event is there once")
+    yield request("List the events", "GET", f"user/{EMAIL}/events?limit=100", tests=each_once)
+    one_order = listed(1, "the order is there once")
+    yield request("List the orders", "GET", f"user/{EMAIL}/events?type=confirmation", tests=one_order)
+
+
+def errors() -> Iterator[Json]:
+    yield request("No event", "POST", "event/", {"user": USER}, tests=refused(400, MISSING_EVENT))
+    nobody = {"user": {"email": f"nobody-{EMAIL}"}, "event": {"search": {"query": "red shoes"}}}
+    yield request("Nobody", "POST", "event/", nobody, tests=refused(404, UNKNOWN_EMAIL))
+    wrong_key = request("A wrong API key", "GET", f"user/{EMAIL}", tests=refused(401, UNAUTHORIZED))
+    wrong_key["request"]["auth"] = {"type": "noauth"}
+    wrong_key["request"]["header"] = [{"key": "Authorization", "value": "key_of_nobody"}]
+    yield wrong_key
+
+
+def erasure() -> Iterator[Json]:
+    yield request("Erase the user", "DELETE", f"user/{EMAIL}", tests=[status(200)])
+    yield request("Read the erased user", "GET", f"user/{EMAIL}", tests=refused(404, UNKNOWN_EMAIL))
+
+
+def payload(name: str, example: Json) -> Json:
+    own = {"login": USER, "confirmation": {"orderId": "{{order_id}}"}}
+    return example | own.get(name, {})
+
+
+# --- Parts ----------------------------------------------------------------------------------------
+
+
+def event(name: str, sent: Json, tests: list[Test]) -> Json:
+    return request(name, "POST", "event/", {"user": USER, "event": sent}, tests=tests)
+
+
+def request(name: str, method: str, path: str, body: Json | None = None, *, tests: list[Test]) -> Json:
+    asserted = [f"pm.test({json.dumps(promise)}, () => {{ {code} }});" for promise, code in tests]
+    described: Json = {"method": method, "header": [], "url": "{{api_url}}/" + path}
+    if body is not None:
+        raw = json.dumps(body, indent=2)
+        described["body"] = {"mode": "raw", "raw": raw, "options": {"raw": {"language": "json"}}}
+    return {"name": name, "event": [{"listen": "test", "script": script(asserted)}], "request": described}
+
+
+def script(lines: list[str]) -> Json:
+    return {"type": "text/javascript", "exec": lines}
+
+
+def status(code: int) -> Test:
+    return f"it answers {code}", f"pm.response.to.have.status({code});"
+
+
+def created() -> list[Test]:
+    said = "pm.expect(pm.response.headers.get('X-Event-Status')).to.equal('created');"
+    return [status(200), ("it is created", said), NAMES_BOTH]
+
+
+def discarded(reason: Restriction) -> list[Test]:
+    said = "pm.expect(pm.response.headers.get('X-Event-Status')).to.equal('discarded');"
+    results = body_has({"results": {"message": "Event discarded", "email": reason.value}})
+    return [status(200), ("it is discarded", said), ("it says why", results), NAMES_BOTH]
+
+
+def listed(events: int, promise: str) -> list[Test]:
+    return [status(200), (promise, f"pm.expect(pm.response.json().events).to.have.length({events});")]
+
+
+def refused(code: int, problem: Problem) -> list[Test]:
+    message = f"pm.expect(pm.response.json().errors[0].message).to.equal({json.dumps(problem.message)});"
+    return [status(code), ("it says what is wrong", message)]
+
+
+def body_has(values: Json) -> str:
+    expected = f"JSON.parse(pm.variables.replaceIn({json.dumps(json.dumps(values))}))"
+    return f"pm.expect(pm.response.json()).to.deep.include({expected});"
+
+
+def text() -> str:
+    return json.dumps(document(), indent=2) + "\n"
+
+
+if __name__ == "__main__":
+    FILE.write_text(text())
