@@ -48,6 +48,7 @@ Json = dict[str, Any]
 
 FILE = Path(__file__).with_name("openapi.json")
 SCHEMAS = "#/components/schemas/"
+ABOUT_EVENTS = ("sendEvent", "listEvents")
 EMAIL = "ana@example.com"
 USER_ID = "01a20788-5653-7117-8650-7680cb8c2cb9"
 EVENT_ID = "01a20788-5a84-78c8-9a0e-41facae8e785"
@@ -188,7 +189,7 @@ def post_event() -> Json:
 
 
 def operation(name: str, summary: str, ok: Json, errors: Errors, parameters: Iterable[Json] = (), **body: Json) -> Json:
-    described: Json = {"operationId": name, "summary": summary}
+    described: Json = {"operationId": name, "summary": summary, "tags": ["Events" if name in ABOUT_EVENTS else "Users"]}
     if parameters:
         described["parameters"] = list(parameters)
     if "body" in body:

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from types import FrameType
 from urllib.parse import urlsplit
 
-from local import aws, stack
+from local import aws, docs, stack
 from local.stack import Stack, StackError
 
 FOLDER = stack.ROOT / ".stack"
@@ -62,10 +62,12 @@ def run(arguments: argparse.Namespace) -> None:
     with stack.running(arguments.port, FOLDER) as it:
         ENDPOINT.write_text(it.endpoint)
         try:
-            print_usage(it.api_url, demo_key(it))
-            # In short waits: a signal that comes just before an endless one would be forgotten.
-            while it.emulator.poll() is None:
-                time.sleep(0.5)
+            api_key = demo_key(it)
+            with docs.running(it.api_url, api_key, arguments.port + 1) as docs_url:
+                print_usage(it.api_url, api_key, docs_url)
+                # In short waits: a signal that comes just before an endless one would be forgotten.
+                while it.emulator.poll() is None:
+                    time.sleep(0.5)
         except KeyboardInterrupt:
             handle_signals(signal.SIG_IGN)
             print("\nStopping; the data is kept for the next `make run`.", flush=True)
@@ -95,11 +97,12 @@ def create_demo_user(api_url: str, api_key: str) -> int:
     return connection.getresponse().status
 
 
-def print_usage(api_url: str, api_key: str) -> None:
+def print_usage(api_url: str, api_key: str, docs_url: str) -> None:
     event = shlex.quote(json.dumps(DEMO_EVENT))
     print(f"API_URL={api_url}")
     print(f"API_KEY={api_key}")
     print(f"curl -i {api_url}/event/ -H 'Authorization: {api_key}' -d {event}")
+    print(f"DOCS_URL={docs_url}")
     print("Ctrl-C stops it", flush=True)
 
 

@@ -1,0 +1,148 @@
+"""The documentation page of `make run`, in a headless Chromium as a newcomer would use it."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import pytest
+from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.expected_conditions import element_to_be_clickable, presence_of_element_located
+from selenium.webdriver.support.select import Select
+from selenium.webdriver.support.wait import WebDriverWait
+
+from docs.openapi import document
+from domain.events import CATALOGUE
+from domain.problems import UNKNOWN_EMAIL
+from e2e.conftest import Caller
+from engines import skip_lane
+from local import docs
+
+SECONDS = 60
+SEND_EVENT = "#operations-Events-sendEvent"
+FLAGS = [
+    "--headless",
+    "--no-sandbox",  # as root it has none
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-sync",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+    "--window-size=1200,1600",
+]
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not (chromium and driver):
+        skip_lane("the documentation page needs Chromium. On Debian: apt install chromium chromium-driver")
+    options = ChromeOptions()
+    options.binary_location = chromium
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    chrome = Chrome(options, ChromeService(driver))
+    yield chrome
+    chrome.quit()
+
+
+@pytest.fixture
+def page(browser: Chrome, caller: Caller) -> Iterator[str]:
+    """The page's address; the browser has it open. Nothing may have gone wrong in it, or have left the machine."""
+    with docs.running(caller.api_url, caller.key) as url:
+        browser.get(url)
+        find(browser, SEND_EVENT)
+        yield url
+    messages: list[dict[str, Any]] = browser.get_log("browser")  # type: ignore[no-untyped-call]
+    assert [each for each in messages if "the server responded with a status of 404" not in each["message"]] == []
+    asked = [sent["request"]["url"] for sent in network(browser, "Network.requestWillBeSent")]
+    assert asked
+    assert [each for each in asked if not each.startswith((url, "data:", "chrome:"))] == []
+
+
+def network(browser: Chrome, method: str) -> Iterator[dict[str, Any]]:
+    entries: list[dict[str, Any]] = browser.get_log("performance")  # type: ignore[no-untyped-call]
+    messages = (json.loads(entry["message"])["message"] for entry in entries)
+    return (message["params"] for message in messages if message["method"] == method)
+
+
+def find(browser: Chrome, selector: str) -> WebElement:
+    return WebDriverWait(browser, SECONDS).until(presence_of_element_located((By.CSS_SELECTOR, selector)))
+
+
+def click(browser: Chrome, selector: str) -> None:
+    WebDriverWait(browser, SECONDS).until(element_to_be_clickable((By.CSS_SELECTOR, selector))).click()
+
+
+def send_example(browser: Chrome, event_type: str) -> None:
+    """As it stands in the page."""
+    if not browser.find_elements(By.CSS_SELECTOR, f"{SEND_EVENT}.is-open"):
+        click(browser, f"{SEND_EVENT} .opblock-summary-control")
+    Select(find(browser, f"{SEND_EVENT} .opblock-section-request-body .examples-select-element")).select_by_value(
+        event_type
+    )
+    click(browser, f"{SEND_EVENT} .execute")
+
+
+def answer(browser: Chrome) -> tuple[str, str]:
+    """Status and body, as the page shows them."""
+    shown = find(browser, f"{SEND_EVENT} .live-responses-table tbody .response-col_status").text
+    body = find(browser, f"{SEND_EVENT} .live-responses-table tbody .response-col_description .microlight").text
+    return shown.split()[0], body
+
+
+def test_an_example_is_sent_with_the_demo_key_by_two_clicks(
+    browser: Chrome, page: str, caller: Caller, ana: dict[str, str]
+) -> None:
+    send_example(browser, "update")
+    status, body = answer(browser)
+    assert status == "200"
+    assert "Event created" in body
+    assert caller.send("GET", f"/user/{ana['email']}").body["tags"] == ["vip"]
+
+
+def test_an_error_is_shown_with_its_reason(browser: Chrome, page: str) -> None:
+    send_example(browser, "search")
+    status, body = answer(browser)
+    assert status == "404"
+    assert UNKNOWN_EMAIL.message in body
+
+
+def test_every_operation_and_every_event_type_is_shown(browser: Chrome, page: str) -> None:
+    operations = [operation for path in document()["paths"].values() for operation in path.values()]
+    for operation in operations:
+        if "operationId" in operation:
+            find(browser, f"[id^=operations-][id$={operation['operationId']}]")
+    click(browser, f"{SEND_EVENT} .opblock-summary-control")
+    offered = Select(find(browser, f"{SEND_EVENT} .opblock-section-request-body .examples-select-element")).options
+    assert [option.text for option in offered] == list(CATALOGUE)
+
+
+def test_the_page_is_for_this_machine_only(page: str) -> None:
+    for host, status in (("127.0.0.1", 200), ("localhost", 200), ("elsewhere.example.com", 400)):
+        assert status_of(Request(page, headers={"Host": host})) == status
+    for path in ("start.js/../../aws.py", "swagger-ui/../__init__.py", "swagger-ui/%2e%2e/__init__.py", "v2/event/"):
+        assert status_of(Request(page + path)) == 404
+
+
+def status_of(request: Request) -> int:
+    try:
+        with urlopen(request, timeout=SECONDS) as response:
+            status: int = response.status
+            return status
+    except HTTPError as error:
+        return error.code
+
+
+def test_a_taken_port_is_no_obstacle(caller: Caller) -> None:
+    with docs.running(caller.api_url, caller.key) as first:
+        port = int(first.rpartition(":")[2].strip("/"))
+        with docs.running(caller.api_url, caller.key, port) as second:
+            assert first != second
+            assert status_of(Request(second)) == 200
