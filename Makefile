@@ -10,7 +10,7 @@ NEW_ENOUGH = import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON = $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: help run key clean test stress lint format dynamodb openapi build bench lock
+.PHONY: help run key clean test stress lint format dynamodb openapi growth build bench lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -47,6 +47,10 @@ dynamodb: $(VENV)/installed ## Run DynamoDB Local for `sam local`
 openapi: $(VENV)/installed ## Make docs/openapi.json and docs/postman.json of the code
 	@TABLE_NAME=none AWS_DEFAULT_REGION=none PYTHONPATH=src $(PY) -m docs.openapi
 	@TABLE_NAME=none AWS_DEFAULT_REGION=none PYTHONPATH=src $(PY) -m docs.postman
+
+growth: $(VENV)/installed ## Work out the tables of docs/growth.md (GROWTH="--peak 10": print them for other inputs)
+	@$(PY) -m docs.growth $(GROWTH)
+GROWTH = --write
 
 build: $(VENV)/installed ## Build the functions for `sam deploy` (CONFIG=prod: another section of samconfig.toml)
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" sam build --config-env $(CONFIG)

@@ -7,17 +7,10 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCal
 import contextlib
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
+from docs.units import Bill
 from domain.dynamodb import Table
-
-
-@dataclass
-class Bill:
-    calls: list[str] = field(default_factory=list)
-    rru: float = 0
-    wru: int = 0
 
 
 @contextlib.contextmanager
@@ -25,15 +18,21 @@ def bill(table: Table) -> Iterator[Bill]:
     """Counts what the block asks of DynamoDB."""
     counted = Bill()
 
+    def count_write(key: dict[str, Any], units: int) -> None:
+        counted.wru += units
+        counted.user_wru += units if "#USER#" in key["pk"]["S"] else 0
+
     def count(params: dict[str, Any], model: Any, **_: Any) -> None:
         counted.calls.append(model.name)
         if model.name == "GetItem":
             units = max(1, math.ceil(size(read(table, params["Key"])) / 4096))
             counted.rru += units if params["ConsistentRead"] else units / 2
         elif model.name == "PutItem":
-            counted.wru += written(params["Item"])
+            count_write(params["Item"], written(params["Item"]))
         else:
-            counted.wru += sum(2 * action_units(table, action) for action in params["TransactItems"])
+            for action in params["TransactItems"]:
+                [written_to] = action.values()
+                count_write(written_to.get("Item") or written_to["Key"], 2 * action_units(table, action))
 
     events = ("GetItem", "PutItem", "TransactWriteItems")
     for event in events:

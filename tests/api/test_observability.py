@@ -12,6 +12,7 @@ from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 
 from builders import ANA, a_user
+from docs import growth
 from domain.dynamodb import Table
 from domain.store import Store
 from handlers import authorizer, erasure, event_api, keys, user_api
@@ -233,3 +234,14 @@ def test_a_traced_call_reaches_the_daemon_of_x_ray(ana: str, printed: Printed, m
     assert subsegment["aws"] == {"operation": "GetItem"}
     assert subsegment["start_time"] <= subsegment["end_time"]
     assert not any(secret in document for secret in SECRETS)
+
+
+def test_a_request_prints_as_many_bytes_as_the_prices_assume(
+    ana: str, printed: Printed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    request_id, function = "c6af9ac6-7b61-11e6-9a41-93e8deadbeef", "event-api-EventFunction-1A2B3C4D5E6F"
+    arn = f"arn:aws:lambda:us-east-1:123456789012:function:{function}:live"
+    event = gateway_event("POST", "/event", {"user": {"email": ANA}, "event": {"search": {"query": "shoes"}}})
+    event["requestContext"]["requestId"] = request_id
+    event_api.handler(event, Context(request_id, function, 1024, arn))
+    assert len(capsys.readouterr().out) == pytest.approx(growth.OUR_LOG_BYTES, rel=0.1)

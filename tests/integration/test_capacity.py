@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 
-from builders import ANA, a_user, an_example, send
-from capacity import Bill, bill
+from builders import ANA, a_moment, a_user, an_example, send
+from capacity import bill
+from docs.units import AUTHORIZER, BILLS
+from domain.accounts import new_api_key
 from domain.events import CATALOGUE
 from domain.idempotency import IdempotencyKey
-from domain.store import Store
+from domain.store import Store, find_key
 
 PLAIN = sorted(CATALOGUE.keys() - {"update", "login", "confirmation", "emailopen"})
 
@@ -27,7 +29,7 @@ def test_a_plain_event_of_1_kb_costs_one_look_up_and_one_write(store: Store, eve
     a_user(store)
     with bill(store.table) as it:
         assert send(store, filled(event_type)).discarded is None
-    assert it == Bill(["GetItem", "PutItem"], rru=1, wru=1)
+    assert it == BILLS["plain"]
 
 
 @pytest.mark.parametrize("event_type", ["update", "login"])
@@ -35,14 +37,14 @@ def test_an_update_or_login_costs_one_read_and_four_writes(store: Store, event_t
     a_user(store)
     with bill(store.table) as it:
         send(store, {event_type: {"firstname": "Ana", "tags": ["vip"]}})
-    assert it == Bill(["GetItem", "TransactWriteItems"], rru=1, wru=4)
+    assert it == BILLS["update"]
 
 
 def test_a_login_that_adds_an_address_costs_two_reads_and_six_writes(store: Store) -> None:
     user = a_user(store, None)
     with bill(store.table) as it:
         send(store, {"login": {"email": ANA}}, _id=user.id)
-    assert it == Bill(["GetItem", "GetItem", "TransactWriteItems"], rru=2, wru=6)
+    assert it == BILLS["login-new-address"]
 
 
 def test_a_confirmation_costs_one_read_and_six_writes_and_a_duplicate_no_more(store: Store) -> None:
@@ -50,28 +52,36 @@ def test_a_confirmation_costs_one_read_and_six_writes_and_a_duplicate_no_more(st
     for _ in range(2):
         with bill(store.table) as it:
             send(store, {"confirmation": an_example("confirmation")})
-        assert it == Bill(["GetItem", "TransactWriteItems"], rru=1, wru=6)
+        assert it == BILLS["confirmation"]
 
 
 def test_an_email_open_costs_six_writes_and_a_discarded_one_none(store: Store) -> None:
     a_user(store)
     with bill(store.table) as it:
         send(store, {"emailopen": {}})
-    assert it == Bill(["GetItem", "GetItem", "TransactWriteItems"], rru=1.5, wru=6)
+    assert it == BILLS["emailopen"]
     with bill(store.table) as it:
         assert send(store, {"emailopen": {}}).discarded
-    assert it == Bill(["GetItem", "GetItem"], rru=1.5, wru=0)
+    assert it == BILLS["emailopen-discarded"]
 
 
 def test_a_bots_event_costs_no_write(store: Store) -> None:
     a_user(store)
     with bill(store.table) as it:
         assert send(store, {"search": {"query": "x"}}, email=ANA, userAgent="Googlebot/2.1").discarded
-    assert it == Bill(["GetItem"], rru=1, wru=0)
+    assert it == BILLS["bot"]
 
 
 def test_an_idempotency_key_makes_a_transaction_of_a_plain_event(store: Store) -> None:
     a_user(store)
     with bill(store.table) as it:
         send(store, {"search": {"query": "x"}}, key=IdempotencyKey.of("key", b"body"))
-    assert it == Bill(["GetItem", "TransactWriteItems"], rru=1, wru=4)
+    assert it == BILLS["plain-idempotent"]
+
+
+def test_a_key_that_the_gateway_does_not_remember_costs_one_read(store: Store) -> None:
+    _, key = new_api_key(a_moment(), None)
+    store.add_key(key)
+    with bill(store.table) as it:
+        assert find_key(store.table, key.hash)
+    assert it == AUTHORIZER

@@ -1,0 +1,342 @@
+"""Makes the tables of docs/growth.md: `make growth`. Other inputs: `make growth GROWTH="--duration-ms 20"`.
+
+The prices are inputs as well: US$, list prices of us-east-1 without free tiers and discounts, as copies of AWS's price
+pages, and pages that quote them, had them on 2026-11-23. Compare them with the pages named before you rely on them.
+"""
+
+import argparse
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from docs.units import AUTHORIZER, BILLS
+
+PAGE = Path(__file__).with_name("growth.md")
+MILLION, GB = 1e6, 2**30
+DAY, MONTH = 86_400, 30 * 86_400  # seconds
+
+Tiers = Sequence[tuple[float, float]]  # how many at which price each; the last price is for all beyond
+
+# --- Prices ---------------------------------------------------------------------------------------
+
+# https://aws.amazon.com/api-gateway/pricing/
+REST_API: Tiers = [(333e6, 3.50e-6), (667e6, 2.80e-6), (19e9, 2.38e-6), (0, 1.51e-6)]
+HTTP_API: Tiers = [(300e6, 1.00e-6), (0, 0.90e-6)]
+# https://aws.amazon.com/elasticloadbalancing/pricing/
+LOAD_BALANCER_HOUR, LCU_HOUR, LCU_GB = 0.0225, 0.008, 0.4  # an LCU-hour carries 0.4 GB to and from Lambda
+# https://aws.amazon.com/ec2/pricing/on-demand/, data transfer to the internet
+DATA_OUT_GB: Tiers = [(10e3, 0.09), (40e3, 0.085), (100e3, 0.07), (0, 0.05)]
+# https://aws.amazon.com/lambda/pricing/
+INVOCATION = 0.20e-6
+GB_SECOND, GB_SECOND_ARM = 0.0000166667, 0.0000133334
+PROVISIONED_GB_SECOND, PROVISIONED_USED_GB_SECOND = 0.0000041667, 0.0000097222
+SNAPSHOT_GB_SECOND, RESTORED_GB = 0.0000015046, 0.0001397998
+# https://aws.amazon.com/dynamodb/pricing/on-demand/ and /provisioned/
+WRU, RRU = 0.625e-6, 0.125e-6
+WCU_HOUR, RCU_HOUR = 0.00065, 0.00013
+STORED_GB_MONTH, PITR_GB_MONTH = 0.25, 0.20
+# https://aws.amazon.com/cloudwatch/pricing/, /xray/pricing/ and /sqs/pricing/
+LAMBDA_LOGS_GB: Tiers = [(10e3, 0.50), (20e3, 0.25), (20e3, 0.10), (0, 0.05)]
+KEPT_LOGS_GB_MONTH = 0.03
+METRIC_MONTH, ALARM_MONTH, DASHBOARD_MONTH = 0.30, 0.10, 3.00
+TRACE, TRACED_SHARE = 5e-6, 0.05  # X-Ray's default rule records 5 % beyond the first request of a second
+QUEUE_REQUEST = 0.40e-6
+
+# --- The system: tests/unit/test_growth.py compares these with template.yaml and the code ---------
+
+MEMORY_MB = 1024
+THROTTLE_RATE = 1_000
+KEY_REMEMBERED_SECONDS = 60
+METRICS, ALARMS = 29, 7
+ITEM_BYTES = 1024 + 100  # an event of 1 KB, and what DynamoDB adds to each item
+OUR_LOG_BYTES = 1_100  # the request's line and its metrics; tests/api/test_observability.py measures them
+LAMBDA_LOG_BYTES = 250  # START, END and REPORT
+ANSWER_BYTES = 700  # with its headers
+REQUEST_BYTES = 1_500  # the same
+PROVISIONED_USE = 0.7  # of provisioned capacity: what auto scaling aims at unless told otherwise
+
+# --- AWS's limits: defaults that can be raised, but for a partition's and an environment's ---------
+
+PARTITION_WCU = 1_000
+NEW_TABLE_WRU, NEW_TABLE_RRU = 4_000, 12_000
+TABLE_WRU, TABLE_RRU = 40_000, 40_000
+GATEWAY_RATE = 10_000
+CONCURRENCY, RATE_OF_ONE_ENVIRONMENT = 1_000, 10
+
+
+@dataclass(frozen=True)
+class Inputs:
+    events_a_day: Sequence[int] = tuple(10**exponent for exponent in range(3, 10))
+    duration_ms: float = 12  # warm: about 5 ms of CPU at 1024 MB, the rest is waiting for DynamoDB
+    memory_mb: int = MEMORY_MB
+    keys: int = 10  # API keys in use
+    peak: float = 5  # the busiest second, as a multiple of the average one
+    mix: Mapping[str, float] = field(  # percent
+        default_factory=lambda: {
+            "plain": 70,
+            "update": 10,
+            "confirmation": 2,
+            "emailopen": 10,
+            "emailopen-discarded": 3,
+            "bot": 5,
+        }
+    )
+
+    def mean(self, of: Mapping[str, float]) -> float:
+        return sum(share * of[kind] for kind, share in self.mix.items()) / sum(self.mix.values())
+
+    @property
+    def rru(self) -> float:
+        return self.mean({kind: bill.rru for kind, bill in BILLS.items()})
+
+    @property
+    def wru(self) -> float:
+        return self.mean({kind: bill.wru for kind, bill in BILLS.items()})
+
+    @property
+    def stored_gb(self) -> float:
+        """Of one event: discarded ones leave nothing."""
+        return self.mean({kind: bool(bill.wru) * ITEM_BYTES / GB for kind, bill in BILLS.items()})
+
+    @property
+    def gb_seconds(self) -> float:
+        return self.memory_mb / 1024 * self.duration_ms / 1000
+
+    @property
+    def use(self) -> float:
+        """The share of the time that one environment can be busy at most."""
+        return min(1, self.duration_ms / 1000 * RATE_OF_ONE_ENVIRONMENT)
+
+
+# --- Arithmetic -----------------------------------------------------------------------------------
+
+
+def tiered(amount: float, tiers: Tiers) -> float:
+    """What the amount costs in a month."""
+    *limited, (_, last_price) = tiers
+    cost = 0.0
+    for size, price in limited:
+        cost += min(amount, size) * price
+        amount = max(0, amount - size)
+    return cost + amount * last_price
+
+
+def look_ups(inputs: Inputs, events_a_day: float) -> float:
+    """How often a day the gateway asks the authorizer, if it remembers each key's answer in one place."""
+    return min(events_a_day, inputs.keys * DAY / KEY_REMEMBERED_SECONDS)
+
+
+def month(inputs: Inputs, events_a_day: float) -> dict[str, float]:
+    """What a month costs, by share, and without what was stored before."""
+    events, asked = 30 * events_a_day, 30 * look_ups(inputs, events_a_day)
+    invocations = events + asked
+    log_gb = invocations * (OUR_LOG_BYTES + LAMBDA_LOG_BYTES) / GB
+    return {
+        "API Gateway, REST": tiered(events, REST_API),
+        "Lambda, requests": invocations * INVOCATION,
+        "Lambda, GB-seconds": invocations * inputs.gb_seconds * GB_SECOND,
+        "DynamoDB, writes": events * inputs.wru * WRU,
+        "DynamoDB, reads": (events * inputs.rru + asked * AUTHORIZER.rru) * RRU,
+        "logs, written and kept for 30 days": tiered(log_gb, LAMBDA_LOGS_GB) + log_gb * KEPT_LOGS_GB_MONTH,
+        "answers, sent to the internet": tiered(events * ANSWER_BYTES / GB, DATA_OUT_GB),
+    }
+
+
+def storage_month(inputs: Inputs, events: float) -> float:
+    """What having stored so many events costs each month, with point-in-time recovery."""
+    return events * inputs.stored_gb * (STORED_GB_MONTH + PITR_GB_MONTH)
+
+
+def fixed_month(inputs: Inputs) -> float:
+    """Metrics, alarms, the dashboard, and the erasure function's run each minute."""
+    erasures = MONTH / 60 * (INVOCATION + inputs.gb_seconds * GB_SECOND)
+    return METRICS * METRIC_MONTH + ALARMS * ALARM_MONTH + DASHBOARD_MONTH + erasures
+
+
+@dataclass(frozen=True)
+class Limit:
+    name: str
+    default: str
+    events_a_second: float
+    change: str
+
+
+def limits(inputs: Inputs) -> list[Limit]:
+    """The first one first."""
+    invocations = CONCURRENCY * inputs.use / (inputs.duration_ms / 1000)
+    found = [
+        Limit("`ThrottleRate`", f"{THROTTLE_RATE:,} requests/s", THROTTLE_RATE, "raise the parameter"),
+        Limit("new table's writes", f"{NEW_TABLE_WRU:,} WRU/s", NEW_TABLE_WRU / inputs.wru, "grow slowly, or pre-warm"),
+        Limit("new table's reads", f"{NEW_TABLE_RRU:,} RRU/s", NEW_TABLE_RRU / inputs.rru, "grow slowly, or pre-warm"),
+        Limit("API Gateway", f"{GATEWAY_RATE:,} requests/s", GATEWAY_RATE, "a higher quota"),
+        Limit("Lambda", f"{CONCURRENCY:,} at once", invocations, "a higher quota"),
+        Limit("table's writes", f"{TABLE_WRU:,} WRU/s", TABLE_WRU / inputs.wru, "a higher quota"),
+        Limit("table's reads", f"{TABLE_RRU:,} RRU/s", TABLE_RRU / inputs.rru, "a higher quota"),
+    ]
+    return sorted(found, key=lambda limit: limit.events_a_second)
+
+
+# --- Tables ---------------------------------------------------------------------------------------
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def dollars(amount: float) -> str:
+    return f"{amount:,.2f}" if abs(amount) < 100 else f"{amount:,.0f}"
+
+
+def round_number(amount: float) -> str:
+    return f"{amount:,.0f}" if amount >= 10 else f"{amount:.2g}"
+
+
+def mix_table(inputs: Inputs) -> str:
+    rows = [
+        [f"`{kind}`", f"{share:g} %", f"{BILLS[kind].rru:g}", f"{BILLS[kind].wru}"]
+        for kind, share in inputs.mix.items()
+    ]
+    return table(["kind", "share", "RRU", "WRU"], [*rows, ["mean", "", f"{inputs.rru:.3g}", f"{inputs.wru:.3g}"]])
+
+
+def price_table(inputs: Inputs) -> str:
+    """At a million events a day."""
+    shares = {name: cost / 30 for name, cost in month(inputs, MILLION).items()}
+    shares["what they leave in the table, each month"] = storage_month(inputs, MILLION)
+    total = sum(shares.values())
+    rows = [[name, dollars(cost), f"{100 * cost / total:.0f} %"] for name, cost in shares.items()]
+    fixed = f"every month besides: {METRICS} metrics, {ALARMS} alarms, the dashboard, the erasures' runs"
+    rows += [["sum", dollars(total), ""], [fixed, dollars(fixed_month(inputs)), ""]]
+    return table(["a million events", "US$", "share"], rows)
+
+
+def limit_table(inputs: Inputs) -> str:
+    rows = [
+        [
+            str(number),
+            limit.name,
+            limit.default,
+            round_number(limit.events_a_second),
+            f"{limit.events_a_second / inputs.peak * DAY / MILLION:,.0f} million",
+            limit.change,
+        ]
+        for number, limit in enumerate(limits(inputs), 1)
+    ]
+    return table(["", "limit", "default", "events/s", f"events a day, peak {inputs.peak:g}", "what to do"], rows)
+
+
+def growth_table(inputs: Inputs) -> str:
+    head = ["events a day", "events/s", "at the peak", "limits passed", "US$ a month", "a million", "a year's events"]
+    return table(head, [growth_row(inputs, events) for events in inputs.events_a_day])
+
+
+def growth_row(inputs: Inputs, events_a_day: float) -> list[str]:
+    peak = events_a_day / DAY * inputs.peak
+    passed = sum(limit.events_a_second < peak for limit in limits(inputs))
+    cost = sum(month(inputs, events_a_day).values()) + fixed_month(inputs)
+    return [
+        f"{events_a_day:,}",
+        round_number(events_a_day / DAY),
+        round_number(peak),
+        f"1 to {passed}" if passed else "none",
+        dollars(cost),
+        dollars(cost / (30 * events_a_day / MILLION)),
+        dollars(storage_month(inputs, 365 * events_a_day)),
+    ]
+
+
+def heat_table() -> str:
+    rows = [
+        [f"`{kind}`", f"{bill.user_wru}", f"{PARTITION_WCU / bill.user_wru:,.0f}"]
+        for kind, bill in BILLS.items()
+        if bill.user_wru
+    ]
+    return table(["kind", "WCU of the user's partition", "events/s of one user at most"], rows)
+
+
+def choice_table(inputs: Inputs) -> str:
+    """What another choice makes of the price of a million events, while the first tier lasts."""
+    gateway, seconds = tiered(MILLION, REST_API), MILLION * inputs.gb_seconds
+    carried = MILLION * (REQUEST_BYTES + ANSWER_BYTES) / GB / LCU_GB * LCU_HOUR
+    provisioned = PROVISIONED_GB_SECOND / inputs.use + PROVISIONED_USED_GB_SECOND
+    on_demand = MILLION * (inputs.wru * WRU + inputs.rru * RRU)
+    capacity = MILLION / 3600 / PROVISIONED_USE * (inputs.wru * WCU_HOUR + inputs.rru * RCU_HOUR)
+    plain = MILLION * inputs.mix.get("plain", 0) / sum(inputs.mix.values())
+    more_wru = BILLS["plain-idempotent"].wru - BILLS["plain"].wru
+    choices = {
+        "HTTP API": tiered(MILLION, HTTP_API) - gateway,
+        "function URL": -gateway,
+        f"load balancer (and US$ {30 * 24 * LOAD_BALANCER_HOUR:.2f} a month)": carried - gateway,
+        "ten events in one request": -0.9 * (gateway + MILLION * INVOCATION),
+        "a queue behind the gateway, read ten at a time": MILLION * (1.2 * QUEUE_REQUEST - 0.9 * INVOCATION),
+        "arm64, at the same speed": seconds * (GB_SECOND_ARM - GB_SECOND),
+        "provisioned concurrency, used as much as can be": seconds * (provisioned - GB_SECOND),
+        f"provisioned capacity, {100 * PROVISIONED_USE:.0f} % used": capacity - on_demand,
+        "an `Idempotency-Key` with every plain event": plain * more_wru * WRU,
+        "`Tracing=Active`": MILLION * TRACED_SHARE * TRACE,
+    }
+    return table(["instead", "US$ a million"], [[name, f"{cost:+.2f}"] for name, cost in choices.items()])
+
+
+def threshold_table(inputs: Inputs) -> str:
+    months = sum(month(inputs, MILLION).values()) / 30 / storage_month(inputs, MILLION)
+    concurrency = PROVISIONED_GB_SECOND / (GB_SECOND - PROVISIONED_USED_GB_SECOND)
+    rows = {
+        "storing an event has cost as much as collecting it": f"after {months:.0f} months",
+        "provisioned capacity is cheaper": f"when more than {WCU_HOUR / 3600 / WRU:.0%} of it is used",
+        "provisioned concurrency is cheaper": f"when used {concurrency:.0%} of the time; {inputs.use:.0%} can be",
+        "SnapStart, each GB of each published version": f"US$ {MONTH * SNAPSHOT_GB_SECOND:.2f} a month",
+        "SnapStart, a thousand starts of 1 GB": f"US$ {1000 * RESTORED_GB:.2f}",
+    }
+    return table(["", ""], [[name, value.replace("%", " %")] for name, value in rows.items()])
+
+
+def tables(inputs: Inputs) -> dict[str, str]:
+    return {
+        "mix": mix_table(inputs),
+        "price": price_table(inputs),
+        "limits": limit_table(inputs),
+        "growth": growth_table(inputs),
+        "heat": heat_table(),
+        "choices": choice_table(inputs),
+        "thresholds": threshold_table(inputs),
+    }
+
+
+def page(text: str) -> str:
+    """The page with its tables as they come out now."""
+    for name, made in tables(Inputs()).items():
+        before, rest = text.split(f"<!-- {name} -->\n")
+        _, after = rest.split("<!-- end -->\n", 1)
+        text = f"{before}<!-- {name} -->\n{made}<!-- end -->\n{after}"
+    return text
+
+
+def parse_mix(text: str) -> dict[str, float]:
+    """`plain=70,update=30`"""
+    mix = {kind: float(share) for kind, _, share in (part.partition("=") for part in text.split(","))}
+    if unknown := mix.keys() - BILLS.keys():
+        raise ValueError(unknown)
+    return mix
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser("docs.growth", description="Prints the tables of docs/growth.md.")
+    parser.add_argument("--write", action="store_true", help="writes them there, with the default inputs")
+    parser.add_argument("--events-a-day", type=int, nargs="+", help="rows of the table of growth")
+    parser.add_argument("--duration-ms", type=float, help="of a warm invocation")
+    parser.add_argument("--memory-mb", type=int)
+    parser.add_argument("--keys", type=int, help="API keys in use")
+    parser.add_argument("--peak", type=float, help="the busiest second, as a multiple of the average one")
+    parser.add_argument("--mix", type=parse_mix, help=f"percent: plain=70,update=30; kinds: {', '.join(BILLS)}")
+    given = vars(parser.parse_args())
+    if given.pop("write"):
+        PAGE.write_text(page(PAGE.read_text()))
+    else:
+        inputs = Inputs(**{name: value for name, value in given.items() if value is not None})
+        print("\n".join(tables(inputs).values()), end="")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,24 @@
+"""What each kind of event asks of DynamoDB: tests/integration/test_capacity.py measures it, growth.py prices it."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Bill:
+    calls: list[str] = field(default_factory=list)
+    rru: float = 0
+    wru: int = 0
+    user_wru: int = 0  # of `wru`, those on the user's own items, which have one partition key
+
+
+BILLS = {
+    "plain": Bill(["GetItem", "PutItem"], rru=1, wru=1, user_wru=1),  # with a body of 1 KB
+    "update": Bill(["GetItem", "TransactWriteItems"], rru=1, wru=4, user_wru=4),  # and login
+    "login-new-address": Bill(["GetItem", "GetItem", "TransactWriteItems"], rru=2, wru=6, user_wru=4),
+    "confirmation": Bill(["GetItem", "TransactWriteItems"], rru=1, wru=6, user_wru=4),  # new or duplicate
+    "emailopen": Bill(["GetItem", "GetItem", "TransactWriteItems"], rru=1.5, wru=6, user_wru=6),
+    "emailopen-discarded": Bill(["GetItem", "GetItem"], rru=1.5),
+    "bot": Bill(["GetItem"], rru=1),
+    "plain-idempotent": Bill(["GetItem", "TransactWriteItems"], rru=1, wru=4, user_wru=2),  # an Idempotency-Key
+}
+AUTHORIZER = Bill(["GetItem"], rru=1)  # when the gateway does not remember the key

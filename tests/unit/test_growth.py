@@ -1,0 +1,96 @@
+"""docs/growth.md says what growth.py works out, and growth.py knows this system."""
+
+import re
+from typing import Any
+
+import pytest
+from samcli.yamlhelper import yaml_parse
+
+from docs import growth
+from docs.growth import Inputs
+from docs.units import BILLS
+from domain.events import CATALOGUE
+from domain.problems import Refused
+from domain.restrictions import Restriction
+from handlers.metrics import METRICS
+
+TEMPLATE: dict[str, Any] = yaml_parse((growth.PAGE.parents[1] / "template.yaml").read_text())
+PERFORMANCE = growth.PAGE.with_name("performance.md")
+
+
+def test_the_page_is_up_to_date() -> None:
+    text = growth.PAGE.read_text()
+    assert text == growth.page(text), "run `make growth`"
+
+
+def test_a_table_that_is_out_of_date_is_worked_out_again() -> None:
+    text = growth.PAGE.read_text()
+    assert growth.page(text.replace("| 1,000,000 |", "| 2,000,000 |")) == text
+
+
+def test_the_script_knows_the_template() -> None:
+    parameters = {name: each["Default"] for name, each in TEMPLATE["Parameters"].items()}
+    assert TEMPLATE["Globals"]["Function"]["MemorySize"] == growth.MEMORY_MB
+    assert parameters["ThrottleRate"] == growth.THROTTLE_RATE
+    assert parameters["AuthorizerCacheSeconds"] == growth.KEY_REMEMBERED_SECONDS
+    assert parameters["LogRetentionDays"] == 30
+    alarms = [each for each in TEMPLATE["Resources"].values() if each["Type"] == "AWS::CloudWatch::Alarm"]
+    assert len(alarms) == growth.ALARMS
+
+
+def test_the_script_knows_how_many_metrics_there_are() -> None:
+    kinds = {
+        "EventsCreated": len(CATALOGUE),
+        "EventsDiscarded": len(Restriction),
+        "RequestsRefused": len(Refused.__subclasses__()),
+    }
+    assert kinds.keys() == {name for name, (_, dimension) in METRICS.items() if dimension}
+    assert len(METRICS) + sum(kinds.values()) == growth.METRICS
+
+
+def test_performance_md_has_the_measured_units() -> None:
+    rows = [
+        line.split(" | ")[1:] for line in PERFORMANCE.read_text().splitlines() if re.match(r"\| .* \| GetItem", line)
+    ]
+    measured = [[", ".join(bill.calls), f"{bill.rru:g}", f"{bill.wru} |"] for bill in BILLS.values()]
+    assert rows == measured
+
+
+def test_each_kind_of_the_mix_is_measured() -> None:
+    assert Inputs().mix.keys() <= BILLS.keys()
+    assert sum(Inputs().mix.values()) == 100
+
+
+def test_tiers_are_used_up_one_after_the_other() -> None:
+    assert growth.tiered(1e6, growth.REST_API) == pytest.approx(3.50)
+    assert growth.tiered(1e9, growth.REST_API) == pytest.approx(333 * 3.50 + 667 * 2.80)
+    assert growth.tiered(21e9, growth.REST_API) == pytest.approx(333 * 3.50 + 667 * 2.80 + 19_000 * 2.38 + 1_000 * 1.51)
+
+
+def test_a_million_plain_events_cost_their_units_their_requests_and_their_time() -> None:
+    inputs = Inputs(mix={"plain": 100}, duration_ms=10, memory_mb=512, keys=0)
+    shares = growth.month(inputs, 1e6 / 30)
+    assert shares["API Gateway, REST"] == pytest.approx(3.50)
+    assert shares["DynamoDB, writes"] == pytest.approx(0.625)
+    assert shares["DynamoDB, reads"] == pytest.approx(0.125)
+    assert shares["Lambda, requests"] == pytest.approx(0.20)
+    assert shares["Lambda, GB-seconds"] == pytest.approx(5_000 * 0.0000166667)
+
+
+def test_the_gateway_asks_for_each_key_once_in_its_cache_time_but_never_more_often_than_events_come() -> None:
+    assert growth.look_ups(Inputs(keys=2), 1e6) == 2 * 24 * 60
+    assert growth.look_ups(Inputs(keys=2), 100) == 100
+
+
+def test_other_inputs_are_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.argv", ["growth", "--mix", "plain=50,confirmation=50", "--events-a-day", "8640000"])
+    growth.main()
+    printed = capsys.readouterr().out
+    assert "| mean |  | 1 | 3.5 |" in printed
+    assert "| 8,640,000 | 100 | 500 | none |" in printed
+
+
+def test_a_mix_of_something_unknown_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["growth", "--mix", "plain=50,nonsense=50"])
+    with pytest.raises(SystemExit):
+        growth.main()
