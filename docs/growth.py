@@ -318,6 +318,8 @@ def parse_mix(text: str) -> dict[str, float]:
     mix = {kind: float(share) for kind, _, share in (part.partition("=") for part in text.split(","))}
     if unknown := mix.keys() - BILLS.keys():
         raise ValueError(unknown)
+    if not any(share > 0 and BILLS[kind].wru for kind, share in mix.items()):
+        raise argparse.ArgumentTypeError("this mix stores nothing")
     return mix
 
 

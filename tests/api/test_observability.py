@@ -11,6 +11,7 @@ import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 
+from api.gateway import Context
 from builders import ANA, a_user
 from docs import growth
 from domain.dynamodb import Table
@@ -21,19 +22,6 @@ from handlers.runtime import client, logger
 
 ACCOUNT = "shop"
 SECRETS = (ANA, "ana%40", "Lovelace", "198.51.100.7")
-
-
-@dataclass
-class Context:
-    """What Lambda tells of an invocation."""
-
-    aws_request_id: str = "lambda-request"
-    function_name: str = "function"
-    memory_limit_in_mb: int = 512
-    invoked_function_arn: str = "arn"
-
-    def get_remaining_time_in_millis(self) -> int:
-        return 60_000
 
 
 @dataclass
