@@ -1,0 +1,113 @@
+"""Callers of the API: threads, each with a connection of its own that it keeps. What they are answered is recorded."""
+
+import contextlib
+import json
+import time
+from collections import deque
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from decimal import Decimal
+from http.client import HTTPConnection, HTTPMessage
+from threading import Lock, Semaphore
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+AT_FIRST = 4
+IDLE_SECONDS = 2  # the emulator closes a connection that was idle for 5
+
+
+@dataclass(frozen=True)
+class Request:
+    method: str
+    path: str
+    body: Any = None
+    key: str | None = None
+    """The Idempotency-Key."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: HTTPMessage
+    body: Any
+    """Its numbers are Decimals."""
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Exchange:
+    request: Request
+    answer: Answer
+
+
+@dataclass(frozen=True)
+class Api:
+    url: str
+    key: str
+
+    def send_all(self, requests: Iterable[Request], callers: int, at_once: int) -> list[Exchange]:
+        """Every request with its answer, in the order of the answers. Raises what a caller without an answer raises."""
+        waiting, done, slots = deque(requests), list[Exchange](), Slots(at_once)
+
+        def call(_: int) -> None:
+            with Connection(self) as connection:
+                while waiting:
+                    with slots, contextlib.suppress(IndexError):  # another caller took the last one
+                        request = waiting.popleft()
+                        done.append(Exchange(request, connection.send(request)))
+
+        with ThreadPoolExecutor(callers) as pool:
+            list(pool.map(call, range(callers)))
+        return done
+
+
+class Slots:
+    """How many requests are under way at once: a few at first, one more after each answer, up to a limit."""
+
+    def __init__(self, limit: int) -> None:
+        self._free = Semaphore(min(AT_FIRST, limit))
+        self._to_come = limit - AT_FIRST
+        self._lock = Lock()
+
+    def __enter__(self) -> None:
+        self._free.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._to_come -= 1
+            grows = self._to_come >= 0
+        self._free.release(2 if grows else 1)
+
+
+class Connection:
+    """Stays open from one request to the next."""
+
+    def __init__(self, api: Api) -> None:
+        self.api = api
+        self.url = urlsplit(api.url)
+        self.connection = HTTPConnection(self.url.netloc, timeout=60)
+        self.used = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.connection.close()
+
+    def send(self, request: Request) -> Answer:
+        if time.monotonic() - self.used > IDLE_SECONDS:
+            self.connection.close()  # the next request opens it again
+        headers = {"Authorization": self.api.key} | ({"Idempotency-Key": request.key} if request.key else {})
+        body = None if request.body is None else json.dumps(request.body)
+        begun = time.monotonic()
+        self.connection.request(request.method, self.url.path + request.path, body, headers)
+        response = self.connection.getresponse()
+        text = response.read()
+        self.used = time.monotonic()
+        return Answer(response.status, response.headers, parsed(text), self.used - begun)
+
+
+def parsed(text: str | bytes) -> Any:
+    """JSON with every number as a Decimal, as exact as it was sent."""
+    return json.loads(text, parse_int=Decimal, parse_float=Decimal)

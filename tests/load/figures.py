@@ -1,0 +1,28 @@
+"""The figures of the long tests, as rows of the table in docs/guarantees.md, at the end of a run."""
+
+from collections.abc import Callable
+
+import pytest
+
+Figures = Callable[[str, str, int], None]
+PROPERTY = "figures"
+
+
+@pytest.fixture
+def figures(record_property: Callable[[str, object], None]) -> Figures:
+    """figures("what", "what was tried", violations)"""
+
+    def record(what: str, tried: str, violations: int) -> None:
+        record_property(PROPERTY, f"| {what} | {tried} | {violations} |")
+
+    return record
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reports = [*terminalreporter.stats.get("passed", []), *terminalreporter.stats.get("failed", [])]
+    rows = [value for report in reports for name, value in report.user_properties if name == PROPERTY]
+    if rows:
+        terminalreporter.write_line("| what | tried | violations |")
+        terminalreporter.write_line("| --- | --- | --- |")
+    for row in rows:
+        terminalreporter.write_line(str(row))

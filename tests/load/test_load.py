@@ -1,0 +1,85 @@
+"""Many callers at once, over HTTP, against the deployed stack; afterwards all that is stored is compared with a model.
+
+How many requests can be under way at once is the emulator's limit, not the system's. It starts one process (70 MB, and
+half a second of a core) for each request under way and each function, and answers all DynamoDB calls on the one thread
+that also is its gateway. While many processes start, a call may take longer than the 2 x 2 s that the functions wait,
+and they answer with a true 503. On two cores, 120 requests at once went well on an idle machine, 40 on a busy one.
+So all callers together have AT_ONCE requests under way; AWS's limits are in template.yaml.
+"""
+
+import os
+from collections.abc import Iterator
+from statistics import median
+from uuid import uuid4
+
+import pytest
+
+from load.callers import Api, Connection, Exchange, Request
+from load.figures import Figures
+from load.model import Model
+from load.traffic import Traffic
+from local import stack
+
+STRESS = int(os.environ.get("STRESS", "1"))
+CALLERS = min(50 * STRESS, 200)
+AT_ONCE = min(12 * STRESS, 40)
+SEED = 20261123
+PARAMETERS = {"ThrottleRate": "100000", "ThrottleBurst": "100000", "AuthorizerCacheSeconds": "3600"}
+
+pytestmark = pytest.mark.http
+
+
+@pytest.fixture(scope="module")
+def load_stack() -> Iterator[stack.Stack]:
+    with stack.running(parameters=PARAMETERS) as it:
+        yield it
+
+
+@pytest.fixture
+def api(load_stack: stack.Stack) -> Api:
+    """An account of its own."""
+    return Api(load_stack.api_url, load_stack.create_key(f"load-{uuid4().hex[:12]}"))
+
+
+@pytest.fixture
+def connection(api: Api) -> Iterator[Connection]:
+    """Of a caller who looks, and who is alone."""
+    with Connection(api) as it:
+        yield it
+
+
+def test_what_many_callers_do_to_each_other_leaves_what_they_were_answered(
+    api: Api, connection: Connection, figures: Figures
+) -> None:
+    traffic = Traffic(connection, SEED)
+    exchanges = api.send_all(traffic.in_bursts(6 * STRESS), CALLERS, AT_ONCE)
+    found = violations(traffic.signed_up + exchanges, connection)
+    tried = f"{len(exchanges):,} requests of {CALLERS} callers, {AT_ONCE} at once; {errors(exchanges)} errors"
+    figures("`test_load.py`: all at once", tried, len(found))
+    assert found == []
+
+
+def test_the_everyday_mix_makes_no_error_and_gets_no_slower(api: Api, connection: Connection, figures: Figures) -> None:
+    traffic = Traffic(connection, SEED)
+    exchanges = api.send_all(traffic.everyday(300 * STRESS), callers=4, at_once=4)
+    found = violations(traffic.signed_up + exchanges, connection)
+    slower = slowdown(exchanges)
+    tried = f"{len(exchanges):,} requests; {errors(exchanges)} errors; last tenth / first tenth: {slower:.2f}"
+    figures("`test_load.py`: the everyday mix", tried, len(found))
+    assert found == []
+    assert slower < 10
+
+
+def violations(exchanges: list[Exchange], connection: Connection) -> list[str]:
+    return Model(exchanges).violations(lambda path: connection.send(Request("GET", path)))
+
+
+def errors(exchanges: list[Exchange]) -> int:
+    return sum(each.answer.status >= 429 for each in exchanges)
+
+
+def slowdown(exchanges: list[Exchange]) -> float:
+    """The median time of the last tenth of the answers, divided by that of the first tenth."""
+    tenth = len(exchanges) // 10
+    first, last = exchanges[:tenth], exchanges[-tenth:]
+    return median(each.answer.seconds for each in last) / median(each.answer.seconds for each in first)

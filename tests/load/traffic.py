@@ -1,0 +1,158 @@
+"""What callers send: bursts of requests that get into each other's way, or the everyday mix.
+
+Each attribute and each tag is sent once, so that none may get lost. Whom an event named by email belongs to,
+which of many orders with one orderId counts, and who gets an address is left to the system: its answers say.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain, count
+from random import Random
+from typing import Any
+
+from load.callers import Connection, Exchange, Request
+
+WIRE_NAMES_OF_OPENS = ("emailopen", "emailOpen", "email_open")
+TOTALS = ("0.10", "19.99", 0.1, 7, "1234567.89", "0.000000001")
+
+
+@dataclass(frozen=True)
+class Person:
+    id: str
+    email: str | None
+
+    def named(self, random: Random) -> dict[str, str]:
+        """The `user` of an event: by email or by _id."""
+        return {"email": self.email} if self.email and random.random() < 0.5 else {"_id": self.id}
+
+
+class Traffic:
+    """Makes up requests; the same ones for the same seed and the same users."""
+
+    def __init__(self, connection: Connection, seed: int) -> None:
+        self.connection = connection
+        self.random = Random(seed)
+        self.numbers = count(1)
+        self.signed_up: list[Exchange] = []
+
+    def sign_up(self, email: str | None = None) -> Person:
+        request = Request("POST", "/user/", {"email": email} if email else {})
+        answer = self.connection.send(request)
+        self.signed_up.append(Exchange(request, answer))
+        return Person(answer.body["object"]["_id"], email)
+
+    def customers(self, how_many: int) -> list[Person]:
+        return [self.sign_up(self.new_email()) for _ in range(how_many)]
+
+    def in_bursts(self, how_many: int) -> list[Request]:
+        """So many bursts of each kind, in any order."""
+        regulars = self.customers(how_many)
+        kinds: list[Callable[[list[Person]], Iterator[Request]]] = [
+            self.one_order_many_times,
+            self.orders,
+            self.opens,
+            self.attributes,
+            self.custom_events,
+            self.repeats,
+            self.claims_of_one_address,
+            self.an_erasure,
+        ]
+        bursts = [list(kind(regulars)) for kind in kinds for _ in range(how_many)]
+        self.random.shuffle(bursts)
+        return list(chain.from_iterable(bursts))
+
+    def everyday(self, how_many: int) -> list[Request]:
+        """60 % opens, views and searches, 25 % updates, 10 % logins, 5 % orders."""
+        regulars = self.customers(20)
+        kinds = self.random.choices(["browse", "update", "login", "order"], [60, 25, 10, 5], k=how_many)
+        return [self.event(self.random.choice(regulars), self.everyday_event(kind)) for kind in kinds]
+
+    def everyday_event(self, kind: str) -> dict[str, Any]:
+        match kind:
+            case "browse":
+                return self.random.choice([self.open(), self.view(), {"search": {"query": f"shoes {self.new()}"}}])
+            case "order":
+                return self.order(self.new())
+            case _:
+                return {kind: self.new_attributes()}
+
+    # --- Bursts -----------------------------------------------------------------------------------
+
+    def one_order_many_times(self, regulars: list[Person]) -> Iterator[Request]:
+        number = self.new()
+        for form in (number, f"{number}", f" {number} ", float(number)) * 2:
+            yield self.event(self.random.choice(regulars), self.order(form))
+
+    def orders(self, regulars: list[Person]) -> Iterator[Request]:
+        person = self.random.choice(regulars)
+        for _ in range(6):
+            yield self.event(person, self.order(self.new()))
+
+    def opens(self, regulars: list[Person]) -> Iterator[Request]:
+        person = self.random.choice(regulars)
+        for _ in range(6):
+            yield self.event(person, self.open())
+
+    def attributes(self, regulars: list[Person]) -> Iterator[Request]:
+        person = self.random.choice(regulars)
+        for kind in ("update", "login") * 3:
+            yield self.event(person, {kind: {**self.new_attributes(), "tags": [f"tag{self.new()}"]}})
+        yield Request("PUT", f"/user/{person.id}", self.new_attributes())
+
+    def custom_events(self, regulars: list[Person]) -> Iterator[Request]:
+        for _ in range(4):
+            event = {"generic": {"event_name": "my_event", "number": self.new()}}
+            yield self.event(self.random.choice(regulars), self.random.choice([event, self.view()]))
+
+    def repeats(self, regulars: list[Person]) -> Iterator[Request]:
+        """One request under one Idempotency-Key, three times."""
+        event = self.random.choice(
+            [self.view(), self.open(), self.order(self.new()), {"update": self.new_attributes()}]
+        )
+        request = self.event(self.random.choice(regulars), event, key=f"key-{self.new()}")
+        yield from (request, request, request)
+
+    def claims_of_one_address(self, _: list[Person]) -> Iterator[Request]:
+        """Logins of anonymous users with one address. In half of the bursts one of them is erased meanwhile."""
+        email = self.new_email()
+        group = [self.sign_up() for _ in range(4)]
+        logins = [self.event(person, {"login": {"email": email, **self.new_attributes()}}) for person in group * 2]
+        if self.random.random() < 0.5:
+            logins.insert(self.random.randrange(len(logins)), Request("DELETE", f"/user/{group[0].id}"))
+        yield from logins
+
+    def an_erasure(self, _: list[Person]) -> Iterator[Request]:
+        """Of a user who is written to before, meanwhile and afterwards, and whose address a new user takes."""
+        person = self.sign_up(self.new_email())
+        before = [self.order(self.new()), self.open(), {"update": self.new_attributes()}, self.view()]
+        afterwards = [self.view(), {"update": self.new_attributes()}, self.open(), self.order(self.new())]
+        yield from (self.event(person, event) for event in before)
+        yield from [Request("DELETE", f"/user/{person.id}")] * 2
+        yield from [Request("POST", "/user/", {"email": person.email})] * 2
+        yield from (self.event(person, event) for event in afterwards)
+
+    # --- Parts ------------------------------------------------------------------------------------
+
+    def new(self) -> int:
+        return next(self.numbers)
+
+    def new_email(self) -> str:
+        return f"person{self.new()}@example.com"
+
+    def new_attributes(self) -> dict[str, Any]:
+        number = self.new()
+        return {f"attribute{number}": self.random.choice([number, f"{number}", [number, None], {"a.b": number}])}
+
+    def event(self, person: Person, event: Mapping[str, Any], key: str | None = None) -> Request:
+        return Request("POST", "/event/", {"user": person.named(self.random), "event": event}, key)
+
+    def order(self, order_id: object) -> dict[str, Any]:
+        """Flat, as browsers send it, or nested, as servers do."""
+        order = {"orderId": order_id, "total": self.random.choice(TOTALS), "currency": "EUR"}
+        return {"confirmation": self.random.choice([order, {"generic": order, "items": [{"itemId": self.new()}]}])}
+
+    def open(self) -> dict[str, Any]:
+        return {self.random.choice(WIRE_NAMES_OF_OPENS): {"newsletter": self.new()}}
+
+    def view(self) -> dict[str, Any]:
+        return {"viewitem": {"itemId": f"SKU-{self.new()}"}}
