@@ -175,9 +175,10 @@ class Store:
         condition on the user fails. The erasure item says that there are leftovers. False when the
         user's email, or the user, is not what `profile` says any more."""
         same_email = "email = :email" if profile.email else "attribute_not_exists(email)"
+        ours = token_hex(16)  # two callers may erase the user in the same millisecond
         tombstone: Action = {
             "Put": {
-                "Item": to_item({**self._profile_key(profile.id), "erasedAt": iso(now)}),
+                "Item": to_item({**self._profile_key(profile.id), "erasedAt": iso(now), "erasureId": ours}),
                 "ConditionExpression": f"attribute_exists(createdOn) AND {same_email}",
             }
         }
@@ -187,7 +188,7 @@ class Store:
             tombstone["Put"]["ExpressionAttributeValues"] = to_item({":email": profile.email})
             actions.append({"Delete": {"Key": to_item(self._email_key(profile.email))}})
         failed = self.table.write(actions)
-        return failed is None or failed.get(0, {}).get("erasedAt") == iso(now)  # by a lost attempt of ours
+        return failed is None or failed.get(0, {}).get("erasureId") == ours  # by a lost attempt of ours
 
     def sweep(self, user_id: str) -> bool:
         """Deletes a page of what an erased user left behind. True when nothing was left."""

@@ -76,6 +76,11 @@ def test_the_user_does_not_exist_from_the_moment_of_the_answer(store: Store) -> 
         send(store, {"search": {"query": "x"}}, _id=profile.id)
 
 
+def test_of_two_erasures_in_one_millisecond_one_erases_the_user(store: Store) -> None:
+    ana, now = a_user(store), a_moment()
+    assert [store.begin_erasure(ana, now) for _ in range(2)] == [True, False]
+
+
 def test_a_new_user_with_the_address_keeps_what_is_theirs_while_the_old_one_is_swept(store: Store) -> None:
     a_user(store, colour="red")
     now = a_moment()
