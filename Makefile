@@ -30,7 +30,7 @@ test: $(VENV)/installed ## Run all tests
 	@$(PY) -m pytest
 
 stress: $(VENV)/installed ## Look harder for what breaks (STRESS=20 times as many made-up requests)
-	@STRESS=$(STRESS) $(PY) -m pytest tests/integration/test_any_json.py tests/integration/test_model.py
+	@STRESS=$(STRESS) $(PY) -m pytest tests/integration/test_any_json.py tests/integration/test_model.py tests/load
 
 lint: $(VENV)/installed ## Check style, format and types
 	@$(VENV)/bin/ruff check

@@ -1,9 +1,11 @@
 """The figures of the long tests, as rows of the table in docs/guarantees.md, at the end of a run."""
 
+import os
 from collections.abc import Callable
 
 import pytest
 
+STRESS = int(os.environ.get("STRESS", "1"))
 Figures = Callable[[str, str, int], None]
 PROPERTY = "figures"
 
@@ -13,7 +15,7 @@ def figures(record_property: Callable[[str, object], None]) -> Figures:
     """figures("what", "what was tried", violations)"""
 
     def record(what: str, tried: str, violations: int) -> None:
-        record_property(PROPERTY, f"| {what} | {tried} | {violations} |")
+        record_property(PROPERTY, f"| {what}, `STRESS={STRESS}` | {tried} | {violations} |")
 
     return record
 
