@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from engines import new_table
+from engines import new_table, skip_lane
 from load.figures import STRESS, Figures
 from load.soak import Growth
 from local import aws
@@ -41,6 +41,8 @@ def soaked(client: "DynamoDBClient", file: Path) -> Growth:
 def test_a_process_does_not_grow_with_the_requests_it_answers(
     dynamodb_local_client: "DynamoDBClient", tmp_path: Path, figures: Figures
 ) -> None:
+    if not Path("/proc/self/statm").exists():
+        skip_lane("the memory of a process is only told by Linux")
     growth = soaked(dynamodb_local_client, tmp_path / "growth.json")
     kilobytes = f"{growth.traced / 1000:.1f} KB of objects, {growth.resident / 1000:.0f} KB resident"
     tried = f"{REQUESTS:,} requests; growth by 1,000: {kilobytes}"
