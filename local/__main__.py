@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> None:
         ENDPOINT.write_text(it.endpoint)
         try:
             api_key = demo_key(it)
-            with docs.running(it.api_url, api_key, arguments.port + 1) as docs_url:
+            with docs.running(it.api_url, api_key, arguments.port and arguments.port + 1) as docs_url:
                 print_usage(it.api_url, api_key, docs_url)
                 # In short waits: a signal that comes just before an endless one would be forgotten.
                 while it.emulator.poll() is None:

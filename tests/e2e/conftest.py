@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ from uuid import uuid4
 
 import pytest
 
+from engines import skip_lane
 from local import aws, stack
 
 
@@ -72,6 +74,8 @@ def ana(caller: Caller) -> dict[str, str]:
 
 def shell(commands: str, endpoint: str, folder: Path, **variables: str) -> str:
     """What commands of the documents print, in a folder and with the emulator in the place of AWS."""
+    if "curl " in commands and shutil.which("curl") is None:
+        skip_lane("the documents' commands need curl")
     settings = {
         "PATH": f"{sys.prefix}/bin:{os.environ['PATH']}",
         "SAM_CLI_TELEMETRY": "0",

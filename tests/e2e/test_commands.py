@@ -1,0 +1,175 @@
+"""The commands of README.md and docs/runbook.md, run as they are printed."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import takewhile
+from pathlib import Path
+from uuid import uuid4
+
+import botocore.session
+import pytest
+from botocore import xform_name
+
+from clone import make
+from documents import blocks, text
+from e2e.conftest import Caller, shell
+from engines import skip_lane
+from local import aws, dynamodb, stack
+from local.stack import ROOT
+
+# Each block has its name here. Not run: `make test`, which is this, and `sam local`, which needs Docker. test_postman.py
+# has Newman, test_deploy.py the deployments.
+[MAKE_RUN, _MAKE_TEST, SEND, LOOK, _NEWMAN, _DEPLOY, _KEY, _MAKE_DYNAMODB, _SAM_LOCAL, _SEND_LOCALLY] = blocks(
+    "README.md"
+)
+OF_RUNBOOK = [block for block in blocks("docs/runbook.md") if not re.search(r"\baws |\binsights ", block)]
+[FINISH_ERASURES, REPLAY, INVOKE, KEYS, ERASE, _CHANGE_PARAMETERS] = OF_RUNBOOK
+
+
+# --- README.md, from its beginning ---
+
+
+@contextmanager
+def running(clone: Path) -> Iterator[dict[str, str]]:
+    """`make run` until Ctrl-C; its API_URL and API_KEY, the command to paste, and its DOCS_URL."""
+    command = make(*MAKE_RUN.split()[1:], "PORT=0")
+    with subprocess.Popen(command, cwd=clone, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        try:
+            printed = "".join(takewhile("Ctrl-C stops it\n".__ne__, process.stdout or ()))
+            found = re.findall(r"^(API_URL|API_KEY|curl|DOCS_URL)(?:=| )(.*)$", printed, re.MULTILINE)
+            assert [name for name, _ in found] == ["API_URL", "API_KEY", "curl", "DOCS_URL"], printed
+            yield dict(found)
+        finally:
+            os.killpg(process.pid, signal.SIGINT)
+
+
+def make_key(clone: Path, account: str) -> str:
+    command = make("key", f"ACCOUNT={account}")
+    return subprocess.run(command, cwd=clone, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.http
+def test_make_run_serves_the_readmes_requests_makes_keys_and_finds_its_data_again(clone: Path) -> None:
+    created, *_ = blocks("README.md", "json")
+    with running(clone) as first:
+        api_url = first["API_URL"]
+        assert shell(f"curl {first.pop('curl')}", api_url, clone).endswith(created.strip())
+        assert shell(f"curl --head {first['DOCS_URL']}", api_url, clone).startswith("HTTP/1.1 200")
+        answer = shell(SEND, api_url, clone, **first)
+        assert answer.startswith("HTTP/1.1 200")
+        assert answer.endswith(created.strip())
+        assert '"firstname": "Ana"' in shell(LOOK, api_url, clone, **first)
+        [key] = re.findall(r"\AAPI_KEY=(\S+)\n\Z", make_key(clone, "shop"))
+        assert Caller(api_url, key).send("POST", "/user/", {}).status == 200
+    with running(clone) as again:
+        assert again["API_KEY"] == first["API_KEY"]
+        assert '"firstname": "Ana"' in shell(LOOK, api_url, clone, **again)
+    assert (clone / ".stack").exists()
+    subprocess.run(make("clean"), cwd=clone, check=True)
+    assert not (clone / ".stack").exists()
+
+
+def invoke_locally(function: str, event: str, endpoint: str) -> str:
+    """What `sam local invoke` does, without its container."""
+    program = f"from api.gateway import event_file, invoke; print(invoke({function!r}, event_file({event!r})))"
+    settings = {"TABLE_NAME": dynamodb.TABLE_NAME, "AWS_ENDPOINT_URL": endpoint, "PYTHONPATH": "src:tests:."}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | settings, stdout=subprocess.PIPE, text=True, check=True)
+    return done.stdout
+
+
+@pytest.mark.dynamodb_local
+def test_make_dynamodb_serves_the_functions_of_sam_local_and_tells_that_its_port_is_taken() -> None:
+    try:
+        dynamodb.command()
+    except dynamodb.ToolMissing as missing:
+        skip_lane(str(missing))
+    port = str(stack.free_port())
+    command = [sys.executable, "-m", "local.dynamodb", "--port", port]
+    env = os.environ | {"PYTHONPATH": "src"}
+    with subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            printed = "".join(takewhile(lambda line: not line.startswith("Ctrl-C"), process.stdout or ()))
+            assert f"API_KEY={dynamodb.API_KEY}\n" in printed
+            endpoint = f"http://{aws.HOST}:{port}"
+            assert "'Effect': 'Allow'" in invoke_locally("AuthorizerFunction", "authorizer", endpoint)
+            assert "'statusCode': 200" in invoke_locally("EventFunction", "update", endpoint)
+            again = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+            assert again.stderr == f"Port {port} is taken: does `make dynamodb` run already?\n"
+        finally:
+            process.send_signal(signal.SIGINT)
+
+
+# --- docs/runbook.md ---
+
+
+@pytest.fixture
+def variables(caller: Caller, ana: dict[str, str]) -> dict[str, str]:
+    """What whoever is on call has in the shell."""
+    return {"API_URL": caller.api_url, "API_KEY": caller.key}
+
+
+def test_a_request_without_a_key_shows_that_we_answer(deployed: stack.Stack, variables: dict[str, str]) -> None:
+    [command] = re.findall(r"`(curl .*?)` must print a 401", text("docs/runbook.md"))
+    assert shell(command, deployed.endpoint, ROOT, **variables).startswith("HTTP/1.1 401")
+
+
+def test_a_replay_is_stored_once(deployed: stack.Stack, variables: dict[str, str]) -> None:
+    first, second = (shell(REPLAY, deployed.endpoint, ROOT, **variables) for _ in range(2))
+    assert first.startswith("HTTP/1.1 200")
+    assert "Event created" in first
+    assert [answer.lower().count("idempotent-replayed: true") for answer in (first, second)] == [0, 1]
+
+
+def test_a_function_is_invoked_with_an_event_of_the_repository(deployed: stack.Stack) -> None:
+    caller = Caller(deployed.api_url, deployed.create_key("demo"))  # the account of events/
+    caller.send("PUT", "/user/ana@example.com?upsert=true", {"city": "Vigo"})
+    assert '"statusCode": 200' in shell(INVOKE, deployed.endpoint, ROOT)
+    assert caller.send("GET", "/user/ana@example.com/events").body["events"][0]["payload"] == {"query": "red shoes"}
+
+
+def test_a_key_is_created_listed_expired_and_revoked(deployed: stack.Stack) -> None:
+    account = f"keys-{uuid4().hex[:8]}"
+    create, *rest = KEYS.replace('"shop', f'"{account}').replace(r"\"shop", rf"\"{account}").splitlines()
+    created = shell(create, deployed.endpoint, ROOT)
+    [key_id] = re.findall(r'"keyId": "(.*?)"', created)
+    listed, expired, revoked = (shell(command, deployed.endpoint, ROOT, KEY_ID=key_id) for command in rest)
+    assert key_id in listed
+    assert "2030-01-31T00:00:00" in expired
+    assert "revokedOn" in revoked
+
+
+def test_a_person_is_erased(deployed: stack.Stack, caller: Caller, variables: dict[str, str]) -> None:
+    answer = shell(ERASE, deployed.endpoint, ROOT, **variables)
+    assert answer.startswith("HTTP/1.1 200")
+    assert '"unfinished": ' in answer
+    assert caller.send("GET", "/user/ana@example.com").status == 404
+    assert '"unfinished": ' in shell(FINISH_ERASURES, deployed.endpoint, ROOT)
+
+
+# The AWS CLI is too large for a test, and the emulator lacks some of its services. Its commands, though, are made of
+# botocore's models.
+AWS_COMMAND = re.compile(r"\baws ([a-z]+) ([a-z-]+)((?:(?!\baws [a-z]).)*)")
+AWS_COMMANDS = AWS_COMMAND.findall(text("docs/runbook.md").replace("\\\n", ""))
+BOTOCORE_NAMES = {"deploy": "codedeploy"}
+
+
+@pytest.mark.parametrize(("service", "operation", "rest"), AWS_COMMANDS, ids=lambda words: words.strip()[:24])
+def test_a_command_of_the_aws_cli_exists_with_its_options(service: str, operation: str, rest: str) -> None:
+    session = botocore.session.get_session()
+    name = BOTOCORE_NAMES.get(service, service)
+    model = session.get_service_model(name)
+    operations = {xform_name(each, "-"): each for each in model.operation_names}
+    if operation == "wait":
+        waiters = session.get_waiter_model(name)
+        [waiter] = [each for each in waiters.waiter_names if xform_name(each, "-") == rest.split(maxsplit=1)[0]]
+        operation = xform_name(waiters.get_waiter(waiter).operation, "-")
+    shape = model.operation_model(operations[operation]).input_shape
+    assert shape
+    options = set(re.findall(r"(?<= )--([a-z0-9-]+)", rest)) - {"query", "output"}
+    assert options <= {xform_name(member, "-") for member in shape.members}
