@@ -53,6 +53,7 @@ EMAIL = "ana@example.com"
 USER_ID = "01a20788-5653-7117-8650-7680cb8c2cb9"
 EVENT_ID = "01a20788-5a84-78c8-9a0e-41facae8e785"
 TIME = "2026-11-23T08:31:45.234Z"
+CREATED = {"message": "Event created", "email": "Event was created for the specified user"}
 
 Errors = Mapping[type[Refused], Iterable[Problem]]
 EVERYWHERE: Errors = {Unauthorized: [UNAUTHORIZED], Unavailable: [STORE_UNAVAILABLE]}
@@ -162,8 +163,7 @@ def post_event() -> Json:
     examples = {
         name: {"user": {"email": EMAIL}, "event": {name: example_of(model)}} for name, model in CATALOGUE.items()
     }
-    created = {"message": "Event created", "email": "Event was created for the specified user"}
-    answers = {"created": {"results": created}} | {
+    answers = {"created": {"results": CREATED}} | {
         restriction.name: {"results": {"message": "Event discarded", "email": restriction.value}}
         for restriction in Restriction
     }

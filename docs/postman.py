@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from docs.openapi import example_of
+from docs.openapi import CREATED, example_of
 from domain.events import CATALOGUE
 from domain.problems import EMAIL_TAKEN, MISSING_EVENT, UNAUTHORIZED, UNKNOWN_EMAIL, Problem
 from domain.restrictions import Restriction
+from handlers.rest import errors_of
 
 FILE = Path(__file__).with_name("postman.json")
 EMAIL = "{{email}}"
@@ -67,9 +68,10 @@ def document() -> Json:
 
 
 def new_user() -> Iterator[Json]:
-    created = request("Create a user", "POST", "user/", USER | {"firstname": "Ana"}, tests=[status(200)])
-    created["event"].append({"listen": "prerequest", "script": script(NEW_PERSON)})
-    yield created
+    answered = done("Successfully added new user.")
+    first = request("Create a user", "POST", "user/", USER | {"firstname": "Ana"}, tests=answered)
+    first["event"].append({"listen": "prerequest", "script": script(NEW_PERSON)})
+    yield first
     yield request("Create the same user again", "POST", "user/", USER, tests=refused(409, EMAIL_TAKEN))
 
 
@@ -87,7 +89,8 @@ def events() -> Iterator[Json]:
 
 
 def results() -> Iterator[Json]:
-    yield request("Set an attribute", "PUT", f"user/{EMAIL}", {"city": "Madrid"}, tests=[status(200)])
+    updated = done("Successfully updated user.")
+    yield request("Set an attribute", "PUT", f"user/{EMAIL}", {"city": "Madrid"}, tests=updated)
     profile = [
         status(200),
         ("it has what was set", body_has({"email": EMAIL, "firstname": "Ana", "city": "Madrid"})),
@@ -111,7 +114,7 @@ def errors() -> Iterator[Json]:
 
 
 def erasure() -> Iterator[Json]:
-    yield request("Erase the user", "DELETE", f"user/{EMAIL}", tests=[status(200)])
+    yield request("Erase the user", "DELETE", f"user/{EMAIL}", tests=done("Successfully deleted user."))
     yield request("Read the erased user", "GET", f"user/{EMAIL}", tests=refused(404, UNKNOWN_EMAIL))
 
 
@@ -146,12 +149,12 @@ def status(code: int) -> Test:
 
 def created() -> list[Test]:
     said = "pm.expect(pm.response.headers.get('X-Event-Status')).to.equal('created');"
-    return [status(200), ("it is created", said), NAMES_BOTH]
+    return [status(200), ("it is created", said), ("nothing was left out", body_is({"results": CREATED})), NAMES_BOTH]
 
 
 def discarded(reason: Restriction) -> list[Test]:
     said = "pm.expect(pm.response.headers.get('X-Event-Status')).to.equal('discarded');"
-    results = body_has({"results": {"message": "Event discarded", "email": reason.value}})
+    results = body_is({"results": {"message": "Event discarded", "email": reason.value}})
     return [status(200), ("it is discarded", said), ("it says why", results), NAMES_BOTH]
 
 
@@ -160,13 +163,25 @@ def listed(events: int, promise: str) -> list[Test]:
 
 
 def refused(code: int, problem: Problem) -> list[Test]:
-    message = f"pm.expect(pm.response.json().errors[0].message).to.equal({json.dumps(problem.message)});"
-    return [status(code), ("it says what is wrong", message)]
+    return [status(code), ("it says what is wrong", body_is(errors_of([problem])))]
+
+
+def done(message: str) -> list[Test]:
+    results = body_has({"results": [{"message": message, "email": EMAIL}]})
+    return [status(200), ("it says what was done, and whose user it is", results)]
+
+
+def body_is(values: Json) -> str:
+    return f"pm.expect(pm.response.json()).to.eql({expected(values)});"
 
 
 def body_has(values: Json) -> str:
-    expected = f"JSON.parse(pm.variables.replaceIn({json.dumps(json.dumps(values))}))"
-    return f"pm.expect(pm.response.json()).to.deep.include({expected});"
+    return f"pm.expect(pm.response.json()).to.deep.include({expected(values)});"
+
+
+def expected(values: Json) -> str:
+    """JavaScript for the values, with the collection's variables filled in."""
+    return f"JSON.parse(pm.variables.replaceIn({json.dumps(json.dumps(values))}))"
 
 
 def text() -> str:
