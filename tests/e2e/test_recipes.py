@@ -6,11 +6,12 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -31,8 +32,16 @@ LANGUAGES = {
 every_language = pytest.mark.parametrize("language", LANGUAGES)
 Answer = tuple[int, Mapping[str, str], Any]
 
-CREATED: Answer = (200, {"X-Event-Id": "1", "X-Event-Status": "created"}, {"results": {}})
+NO_ANSWER: Answer = (0, {}, None)
+CREATED: Answer = (200, {"X-Event-Status": "created"}, {"results": {}})
+DISCARDED: Answer = (200, {"X-Event-Status": "discarded"}, {"results": {}})
 MENDABLE: Answer = (400, {}, errors_of([MISSING_EVENT]))
+
+
+class Received(NamedTuple):
+    key: str
+    body: str
+    at: float
 
 
 def run(language: str, folder: Path, api_url: str, api_key: str) -> "subprocess.CompletedProcess[str]":
@@ -46,15 +55,17 @@ def run(language: str, folder: Path, api_url: str, api_key: str) -> "subprocess.
 
 
 @contextmanager
-def api_that_answers(*answers: Answer) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    """Its URL, and the Idempotency-Key and the body of each request that came. The last answer is repeated."""
-    requests: list[tuple[str, str]] = []
+def api_that_answers(*answers: Answer) -> Iterator[tuple[str, list[Received]]]:
+    """Its URL, and the requests that came. The last answer is repeated."""
+    requests: list[Received] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-            requests.append((self.headers["Idempotency-Key"], body))
+            requests.append(Received(self.headers["Idempotency-Key"], body, time.monotonic()))
             status, headers, content = answers[min(len(requests), len(answers)) - 1]
+            if not status:
+                return
             sent = json.dumps(content).encode()
             self.send_response(status)
             for name, value in {**headers, "Content-Length": str(len(sent))}.items():
@@ -80,16 +91,52 @@ def test_a_recipe_stores_its_event_once(language: str, caller: Caller, ana: dict
     assert len(caller.send("GET", f"/user/{ana['email']}/events").body["events"]) == 1
 
 
-@every_language
-@pytest.mark.parametrize("status", [429, 500, 503])
-def test_a_recipe_tries_again_with_the_same_key(language: str, status: int, tmp_path: Path) -> None:
-    with api_that_answers((status, {"Retry-After": "1"}, {}), CREATED) as (api_url, requests):
-        done = run(language, tmp_path, api_url, "key")
+def attempts(language: str, folder: Path, failure: Answer) -> list[Received]:
+    """What came, when the first answer is a failure and the second one is good."""
+    with api_that_answers(failure, CREATED) as (api_url, requests):
+        done = run(language, folder, api_url, "key")
     assert done.returncode == 0, done.stderr
     assert "created" in done.stdout
-    [(key, body), repeated] = requests
-    assert key
-    assert repeated == (key, body)
+    return requests
+
+
+def assert_the_same(first: Received, second: Received) -> None:
+    assert first.key
+    assert (second.key, second.body) == (first.key, first.body)
+
+
+@every_language
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_recipe_tries_again_with_the_same_key_when_it_is_told(language: str, status: int, tmp_path: Path) -> None:
+    first, second = attempts(language, tmp_path, (status, {"Retry-After": "2"}, {}))
+    assert_the_same(first, second)
+    assert second.at - first.at > 1.9, "untold, each waits a second"
+
+
+@every_language
+def test_a_recipe_tries_again_when_it_is_not_told_when(language: str, tmp_path: Path) -> None:
+    assert_the_same(*attempts(language, tmp_path, (500, {}, {})))
+
+
+@pytest.mark.parametrize("language", sorted(LANGUAGES.keys() - {"sh"}))
+def test_a_recipe_tries_again_when_the_connection_breaks(language: str, tmp_path: Path) -> None:
+    assert_the_same(*attempts(language, tmp_path, NO_ANSWER))
+
+
+def test_curl_gives_up_when_the_connection_breaks(tmp_path: Path) -> None:
+    with api_that_answers(NO_ANSWER, CREATED) as (api_url, requests):
+        done = run("sh", tmp_path, api_url, "key")
+    assert done.returncode != 0
+    assert len(requests) == 1
+
+
+@every_language
+def test_a_discarded_event_is_not_sent_again(language: str, tmp_path: Path) -> None:
+    with api_that_answers(DISCARDED) as (api_url, requests):
+        done = run(language, tmp_path, api_url, "key")
+    assert done.returncode == 0, done.stderr
+    assert "discarded" in done.stdout
+    assert len(requests) == 1
 
 
 @every_language
