@@ -7,12 +7,13 @@ import contextlib
 import logging
 import threading
 from collections.abc import Iterator
+from http import HTTPStatus
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import requests
-from flask import Flask, Response, render_template, request, send_from_directory
+from flask import Flask, Response, make_response, render_template, request, send_from_directory
 from werkzeug.serving import make_server
 
 from local import aws, stack
@@ -22,6 +23,7 @@ OPENAPI = stack.ROOT / "docs"
 POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
 # Of the API's headers; the rest belongs to one connection or the other.
 PASSED_ON = ("authorization", "content-type", "idempotency-key", "retry-after")
+NO_ANSWER = {"errors": [{"message": "No answer", "description": "The API behind this page did not answer."}]}
 
 
 @contextlib.contextmanager
@@ -79,9 +81,12 @@ def application(api_url: str, api_key: str) -> Flask:
         url = api_url + request.environ["REQUEST_URI"].removeprefix("/v1")
         with requests.Session() as session:
             session.trust_env = False  # no proxy between two ends of one machine
-            answer = session.request(
-                request.method, url, data=request.get_data(), headers=passed_on(request.headers), timeout=60
-            )
+            try:
+                answer = session.request(
+                    request.method, url, data=request.get_data(), headers=passed_on(request.headers), timeout=60
+                )
+            except requests.RequestException:  # said to the page alone: a stack trace would have the address in it
+                return make_response(NO_ANSWER, HTTPStatus.BAD_GATEWAY)
         return Response(answer.content, answer.status_code, passed_on(answer.headers))
 
     return app

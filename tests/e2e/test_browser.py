@@ -2,9 +2,11 @@
 
 import json
 import shutil
+import socket
 from collections.abc import Iterator
 from typing import Any
 from urllib.error import HTTPError
+from urllib.parse import quote, urlsplit
 from urllib.request import Request, urlopen
 
 import pytest
@@ -18,9 +20,9 @@ from selenium.webdriver.support.wait import WebDriverWait
 from docs.openapi import document
 from domain.events import CATALOGUE
 from domain.problems import UNKNOWN_EMAIL
-from e2e.conftest import Caller
+from e2e.conftest import Answer, Caller
 from engines import skip_lane
-from local import docs
+from local import aws, docs, stack
 
 SECONDS = 60
 SEND_EVENT = "#operations-Events-sendEvent"
@@ -33,6 +35,7 @@ FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--no-first-run",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # as without the internet
     "--window-size=1200,1600",
 ]
 
@@ -58,17 +61,23 @@ def page(browser: Chrome, caller: Caller) -> Iterator[str]:
     with docs.running(caller.api_url, caller.key) as url:
         browser.get(url)
         find(browser, SEND_EVENT)
+        find(browser, ".authorize.locked")
         yield url
-    messages: list[dict[str, Any]] = browser.get_log("browser")  # type: ignore[no-untyped-call]
-    assert [each for each in messages if "the server responded with a status of 404" not in each["message"]] == []
+    complaints = [entry["message"] for entry in log(browser, "browser")]
+    assert [each for each in complaints if "the server responded with a status of 404" not in each] == []
     asked = [sent["request"]["url"] for sent in network(browser, "Network.requestWillBeSent")]
     assert asked
     assert [each for each in asked if not each.startswith((url, "data:", "chrome:"))] == []
 
 
+def log(browser: Chrome, name: str) -> list[dict[str, Any]]:
+    """What is new in it."""
+    entries: list[dict[str, Any]] = browser.get_log(name)  # type: ignore[no-untyped-call]
+    return entries
+
+
 def network(browser: Chrome, method: str) -> Iterator[dict[str, Any]]:
-    entries: list[dict[str, Any]] = browser.get_log("performance")  # type: ignore[no-untyped-call]
-    messages = (json.loads(entry["message"])["message"] for entry in entries)
+    messages = (json.loads(entry["message"])["message"] for entry in log(browser, "performance"))
     return (message["params"] for message in messages if message["method"] == method)
 
 
@@ -129,6 +138,27 @@ def test_the_page_is_for_this_machine_only(page: str) -> None:
         assert status_of(Request(page, headers={"Host": host})) == status
     for path in ("start.js/../../aws.py", "swagger-ui/../__init__.py", "swagger-ui/%2e%2e/__init__.py", "v2/event/"):
         assert status_of(Request(page + path)) == 404
+    with pytest.raises(OSError):  # noqa: PT011 each system words it in another way
+        socket.create_connection(("127.0.0.2", urlsplit(page).port), timeout=5)
+
+
+@pytest.mark.parametrize(
+    ("element", "attribute", "refused"),
+    [("img", "src", "img-src"), ("script", "src", "script-src-elem"), ("script", "text", "script-src-elem")],
+)
+def test_the_page_may_take_nothing_from_elsewhere_and_run_no_script_of_its_own(
+    element: str, attribute: str, refused: str, browser: Chrome, caller: Caller
+) -> None:
+    put_in = """
+        const [element, attribute, value, done] = arguments;
+        document.addEventListener("securitypolicyviolation", event => done(event.effectiveDirective));
+        document.body.append(Object.assign(document.createElement(element), {[attribute]: value}));
+    """
+    with docs.running(caller.api_url, caller.key) as url:
+        browser.get(url)
+        assert browser.execute_async_script(put_in, element, attribute, f"{caller.api_url}/x") == refused
+    for name in ("browser", "performance"):
+        log(browser, name)  # the next test need not see this
 
 
 def status_of(request: Request) -> int:
@@ -140,9 +170,51 @@ def status_of(request: Request) -> int:
         return error.code
 
 
+def test_what_the_page_asks_is_answered_as_by_the_api(page: str, caller: Caller, ana: dict[str, str]) -> None:
+    through_page = Caller(f"{page}v1", caller.key)
+    odd = "a+%d/&?#@example.com"
+    for user in (ana["email"], quote(odd, safe="")):
+        sent = ("PUT", f"/user/{user}?upsert=true", {"firstname": "Ána"})
+        caller.send(*sent)
+        assert_same(caller.send(*sent), through_page.send(*sent))
+    assert caller.event(ana, {"search": {"query": "shoes"}}).status == 200
+    for method, path in (
+        ("GET", f"/user/{quote(odd, safe='')}"),
+        ("GET", "/user/ana@example.com/events?limit=1&type=search"),
+        ("GET", "/user/ana@example.com/events?limit=none"),
+        ("GET", "/nowhere"),
+        ("DELETE", "/user/nobody@example.com"),
+    ):
+        assert_same(caller.send(method, path), through_page.send(method, path))
+    assert_same(Caller(caller.api_url, "").send("GET", "/user/x"), Caller(f"{page}v1", "").send("GET", "/user/x"))
+
+
+def test_a_repeat_from_the_page_is_known_as_one(page: str, caller: Caller, ana: dict[str, str]) -> None:
+    event, key = {"search": {"query": "shoes"}}, {"Idempotency-Key": "of the page"}
+    first = caller.event(ana, event, **key)
+    repeat = Caller(f"{page}v1", caller.key).event(ana, event, **key)
+    assert_same(first, repeat)
+    assert repeat.headers["Idempotent-Replayed"] == "true"
+    assert repeat.headers["X-Event-Id"] == first.headers["X-Event-Id"]
+
+
+def assert_same(answer: Answer, through_page: Answer) -> None:
+    assert (through_page.status, through_page.text) == (answer.status, answer.text)
+    assert through_page.headers["Content-Type"] == answer.headers["Content-Type"]
+
+
+def test_an_api_that_does_not_answer_is_said_in_the_page_and_nowhere_else(caplog: pytest.LogCaptureFixture) -> None:
+    with docs.running(f"http://{aws.HOST}:{stack.free_port()}/v1", "key") as url:
+        answer = Caller(f"{url}v1", "key").send("GET", "/user/ana@example.com")
+    assert answer.status == 502
+    assert answer.body == docs.NO_ANSWER
+    assert caplog.records == []
+
+
 def test_a_taken_port_is_no_obstacle(caller: Caller) -> None:
     with docs.running(caller.api_url, caller.key) as first:
-        port = int(first.rpartition(":")[2].strip("/"))
+        port = urlsplit(first).port
+        assert port
         with docs.running(caller.api_url, caller.key, port) as second:
             assert first != second
             assert status_of(Request(second)) == 200
