@@ -5,19 +5,32 @@ with faults(client, "TransactWriteItems", lost_answer, throttled):
 
 with crash(client, "after", 2), pytest.raises(Crash):
     ...     # the process dies: its second call of DynamoDB is done, and nobody sees the answer
+
+with Proxy.running(endpoint) as proxy:
+    proxy.faults["PutItem"] = itertools.repeat(silent)
+    ...     # on the wire, so that the time limits and the parser are the real ones too
 """
 
 import contextlib
 import itertools
 import json
+import os
 import re
+import socket
+import struct
+import threading
 from collections.abc import Callable, Iterator
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse, HTTPHeaders
 from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError
 from botocore.httpsession import URLLib3Session
+
+from local import aws
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -100,6 +113,12 @@ def error(code: str, status: int = 400, **more: Any) -> Fault:
     return answer
 
 
+CONFLICT = {
+    "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
+    "CancellationReasons": [{"Code": "TransactionConflict", "Message": "injected"}],
+}
+
+
 def cancelled(*codes: str) -> Fault:
     """A cancelled transaction, with the reasons in the order of its actions."""
     reasons = [{"Code": code, "Message": "injected"} for code in codes]
@@ -108,3 +127,110 @@ def cancelled(*codes: str) -> Fault:
 
 throttled = error("ProvisionedThroughputExceededException")
 internal_error = error("InternalServerError", 500)
+
+
+# --- On the wire ----------------------------------------------------------------------------------
+
+
+class Proxy(ThreadingHTTPServer):
+    """Stands between the SDK and DynamoDB, hands requests on, and does to the answers what `faults` says."""
+
+    daemon_threads = False  # when it ends, what DynamoDB was asked for is done
+
+    def __init__(self, endpoint: str) -> None:
+        super().__init__((aws.HOST, 0), Request)
+        self.dynamodb = urlsplit(endpoint).netloc
+        self.faults: dict[str, Iterator[WireFault]] = {}
+        self.done: list[str] = []
+        """The operations that DynamoDB has answered."""
+
+    @classmethod
+    @contextlib.contextmanager
+    def running(cls, endpoint: str) -> Iterator["Proxy"]:
+        with cls(endpoint) as proxy:
+            thread = threading.Thread(target=proxy.serve_forever, args=[0.05])  # seconds until it sees the shutdown
+            thread.start()
+            try:
+                yield proxy
+            finally:
+                proxy.shutdown()
+                thread.join()
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://{aws.HOST}:{self.server_port}"
+
+
+class Request(BaseHTTPRequestHandler):
+    """One for each connection."""
+
+    server: Proxy
+    timeout = 60
+
+    def do_POST(self) -> None:
+        self.sent = self.rfile.read(int(self.headers["Content-Length"]))
+        self.operation = self.headers["X-Amz-Target"].rpartition(".")[2]
+        fault = next(self.server.faults.get(self.operation, iter(())), None)
+        if fault:
+            fault(self)
+        else:
+            self.reply(*self.ask())
+
+    def ask(self) -> tuple[int, bytes]:
+        """Lets DynamoDB do it."""
+        connection = HTTPConnection(self.server.dynamodb)
+        with contextlib.closing(connection):
+            connection.request("POST", "/", self.sent, dict(self.headers))
+            response = connection.getresponse()
+            answer = response.status, response.read()
+        self.server.done.append(self.operation)
+        return answer
+
+    def reply(self, status: int, body: bytes, length: int | None = None) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body) if length is None else length))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None: ...
+
+
+WireFault = Callable[[Request], None]
+
+
+def silent(request: Request) -> None:
+    """No answer, until the SDK gives up."""
+    with contextlib.suppress(OSError):
+        request.connection.recv(1)
+
+
+def done_then_silent(request: Request) -> None:
+    request.ask()
+    silent(request)
+
+
+def done_then_cut_off(request: Request) -> None:
+    """The connection ends in the middle of the answer."""
+    status, body = request.ask()
+    request.reply(status, body[: len(body) // 2], length=len(body))
+
+
+def reset(request: Request) -> None:
+    """The connection is aborted; nothing was done."""
+    request.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    os.close(request.connection.detach())
+
+
+def disturbed(request: Request) -> None:
+    """Another transaction stood in the way; nothing was done."""
+    request.reply(400, json.dumps(CONFLICT).encode())
+
+
+def done_then(status: int, body: bytes) -> WireFault:
+    """It is done, and the answer to it is something else."""
+
+    def answer(request: Request) -> None:
+        request.ask()
+        request.reply(status, body)
+
+    return answer

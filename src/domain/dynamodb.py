@@ -3,6 +3,7 @@
 Items are plain dicts of JSON values here. What an expression means is `store`'s business.
 """
 
+import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -70,7 +71,9 @@ def new_client() -> "DynamoDBClient":
     """botocore's client: the same as boto3's, without the parts of boto3 that nothing here uses."""
     session = get_session()
     session.register_component("data_loader", DynamoDBLoader())
-    return cast("DynamoDBClient", session.create_client("dynamodb", config=CLIENT_CONFIG))
+    client = session.create_client("dynamodb", config=CLIENT_CONFIG)
+    client.meta.events.register("before-parse.dynamodb", _check_body)
+    return cast("DynamoDBClient", client)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +170,22 @@ class Table:
         except (HTTPClientError, ConnectError) as error:
             raise Unavailable([STORE_UNAVAILABLE]) from error
         except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
+                raise Unavailable([STORE_UNAVAILABLE]) from error
             _refuse(error.response["Error"]["Code"], error.response["Error"]["Message"], blame)
             raise
+
+
+def _check_body(response_dict: dict[str, Any], **_: Any) -> None:
+    """botocore fails on a body that is no JSON object, or takes it for {}: a user who is there would be unknown."""
+    try:
+        if isinstance(json.loads(response_dict["body"]), dict):
+            return
+    except ValueError:
+        pass
+    if response_dict["status_code"] < 500:
+        raise HTTPClientError(error="the body is no JSON object")
+    response_dict["body"] = b""  # an error that botocore knows, and after which it tries again
 
 
 def to_item(values: Mapping[str, Any]) -> dict[str, AttributeValue]:
