@@ -26,8 +26,8 @@ clean: ## Forget the local data and what was built (.venv stays)
 	@test ! -x $(PY) || $(PY) -m local stopped
 	rm -rf .stack .aws-sam .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
-test: $(VENV)/installed ## Run all tests
-	@$(PY) -m pytest
+test: $(VENV)/installed ## Run all tests, two at a time
+	@$(PY) -m pytest --numprocesses 2 --dist loadfile
 
 stress: $(VENV)/installed ## Look harder for what breaks (STRESS=20 times as many made-up requests)
 	@STRESS=$(STRESS) $(PY) -m pytest tests/integration/test_any_json.py tests/integration/test_model.py tests/load
