@@ -13,7 +13,7 @@ from handlers.rest import STATUS, errors_of
 
 KINDS = Refused.__subclasses__()
 PROBLEMS = {name: value for name, value in vars(problems).items() if isinstance(value, Problem)}
-DOCUMENTED = {"MISSING_EVENT", "UNKNOWN_EMAIL"}
+DOCUMENTED = ("MISSING_EVENT", "UNKNOWN_EMAIL")
 
 # Codes that cannot be answered by "send it again later": our own mistakes (500), and what the code reads itself.
 OURS = {
