@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -11,13 +12,16 @@ import pytest
 from builders import ANA, a_moment, a_user, send, the_events, the_profile
 from domain import users
 from domain.dynamodb import Table
-from domain.idempotency import IdempotencyKey
+from domain.idempotency import LIFETIME, IdempotencyKey
+from domain.ids import time_of
 from domain.problems import Conflict
+from domain.restrictions import EMAIL_OPEN_WINDOW
 from domain.store import Store
 from engines import not_on_moto
 
 pytestmark = not_on_moto
 
+MILLISECOND = timedelta(milliseconds=1)
 Result = TypeVar("Result")
 
 
@@ -53,6 +57,17 @@ def test_of_many_opens_exactly_one_is_created(store: Store) -> None:
     answers = at_once(40, lambda _: send(store, {"emailopen": {}}, now=now))
     assert sum(answer.discarded is None for answer in answers) == 1
     assert len(the_events(store)) == 1
+
+
+def test_of_many_opens_at_the_end_of_a_window_by_clocks_that_differ_exactly_one_is_created(store: Store) -> None:
+    a_user(store)
+    first = a_moment()
+    send(store, {"emailopen": {}}, now=first)
+    end = first + EMAIL_OPEN_WINDOW
+    answers = at_once(40, lambda n: send(store, {"emailopen": {}}, now=end + (n - 20) * MILLISECOND))
+    [created] = [answer.event_id for answer in answers if answer.discarded is None]
+    assert time_of(created) >= end
+    assert len(the_events(store)) == 2
 
 
 def test_attributes_and_tags_set_at_once_are_all_kept(store: Store) -> None:
@@ -122,3 +137,14 @@ def test_of_many_repeats_of_one_idempotency_key_one_stores_and_all_get_its_answe
     assert len({(answer.event_id, answer.user_id, answer.discarded) for answer in answers}) == 1
     assert Counter(answer.replayed for answer in answers) == {False: 1, True: 19}
     assert the_events(store) == [answers[0].event_id]
+
+
+def test_of_many_requests_under_a_key_whose_24_hours_are_over_one_stores(store: Store) -> None:
+    """The old item is there still: TTL removes it late."""
+    a_user(store)
+    key = IdempotencyKey.of("key", b"body")
+    now = a_moment()
+    send(store, {"search": {"query": "x"}}, now=now, key=key)
+    answers = at_once(20, lambda _: send(store, {"search": {"query": "x"}}, now=now + LIFETIME, key=key))
+    assert Counter(answer.replayed for answer in answers) == {False: 1, True: 19}
+    assert len(the_events(store)) == 2
