@@ -23,9 +23,8 @@ a_skew = pytest.mark.parametrize("skew", [-10 * MINUTE, -SECOND, SECOND, 10 * MI
 def test_opens_let_in_by_two_clocks_are_20_minutes_apart_by_their_times(store: Store, skew: timedelta) -> None:
     a_user(store)
     begin = a_moment()
-    for minute in range(0, 65, 5):
-        for clock in (timedelta(), skew):
-            send(store, {"emailopen": {}}, now=begin + minute * MINUTE + clock)
+    for minute in range(65):
+        send(store, {"emailopen": {}}, now=begin + minute * MINUTE + (skew if minute % 2 else timedelta()))
     times = [time_of(event_id) for event_id in reversed(the_events(store))]
     assert 3 <= len(times) <= 5
     assert all(later - earlier >= EMAIL_OPEN_WINDOW for earlier, later in pairwise(times))
