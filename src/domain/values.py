@@ -6,6 +6,7 @@ Limits: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constra
 
 from collections.abc import Iterator, Mapping
 from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow, Subnormal
+from itertools import islice
 from typing import Any, TypeAlias
 
 from domain.problems import Problem
@@ -14,6 +15,8 @@ AttributeValue: TypeAlias = dict[str, Any]
 
 MAX_LEVELS = 32  # the innermost holds no list or object, not even an empty one
 MAX_NAME_BYTES = 50_000  # DynamoDB takes 64 KB, DynamoDB Local cannot read such a name back
+MAX_PROBLEMS = 100
+MAX_NAME_SHOWN = 64
 # 38 digits between 1E-130 and 9.99...E+125. Trailing zeros are no digits, so Rounded is not trapped.
 NUMBERS = Context(prec=38, Emin=-130, Emax=125, traps=[Inexact, InvalidOperation, Overflow, Subnormal])
 
@@ -67,8 +70,15 @@ def deserialize(attribute: AttributeValue) -> Any:
     return None if kind == "NULL" else value
 
 
-def unstorable(value: object, field: str, level: int = 1) -> Iterator[Problem]:
-    """What of a JSON value DynamoDB cannot hold, each part named by its dotted path below `field`."""
+def unstorable(value: object, field: str) -> Iterator[Problem]:
+    """What of a JSON value DynamoDB cannot hold, each part named by its dotted path below `field`.
+
+    The first of it: an answer that lists more than it was sent is none that Lambda returns.
+    """
+    return islice(_unstorable(value, field), MAX_PROBLEMS)
+
+
+def _unstorable(value: object, field: str, level: int = 1) -> Iterator[Problem]:
     if isinstance(value, str):
         if not _is_unicode(value):
             yield Problem("Invalid text", "A lone surrogate is not a character. Send valid Unicode.", field)
@@ -82,7 +92,7 @@ def unstorable(value: object, field: str, level: int = 1) -> Iterator[Problem]:
         for name, item in value.items() if isinstance(value, dict) else enumerate(value):
             if isinstance(name, str) and not (name and _is_name(name)):
                 yield Problem("Invalid name", "A name is not empty, valid Unicode, 50,000 bytes at most.", field)
-            yield from unstorable(item, f"{field}.{name}", level + 1)
+            yield from _unstorable(item, f"{field}.{str(name)[:MAX_NAME_SHOWN]}", level + 1)
 
 
 def _number_text(number: Decimal) -> str:

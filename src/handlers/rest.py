@@ -3,6 +3,7 @@
 import base64
 import json
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from functools import wraps
@@ -196,7 +197,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object; which of two values for one name counts, only the caller could say."""
     value = dict(pairs)
     if len(value) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        times = Counter(name for name, _ in pairs)
+        twice = next(name for name in times if times[name] > 1)
         raise Invalid([invalid_json(f"The name {json.dumps(twice[:64])} is given twice in one object.")])
     return value

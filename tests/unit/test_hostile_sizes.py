@@ -1,0 +1,125 @@
+"""No body makes more work, or a longer answer, than its size allows: eight times as much costs about eight times."""
+
+import json
+from collections.abc import Callable
+from time import process_time
+
+import pytest
+
+from builders import ANA
+from domain.email import MAX_LENGTH, normal_email
+from domain.problems import Refused
+from domain.profile import change_attributes
+from domain.request import parse_request
+from domain.restrictions import is_bot
+from domain.values import serialize
+from handlers.rest import errors_of, json_object
+
+SMALL, LARGE = 30_000, 240_000  # bytes, the large one just below what a body may have
+GROWTH = 32  # what is linear grows by 8, what is quadratic by 64
+NOISE_SECONDS = 0.1
+MAX_ANSWER_BYTES = 4_000_000  # Lambda returns 6 MB
+USER = f'{{"email":"{ANA}"}}'
+
+
+def repeated(text: str, size: int, between: str = ",") -> str:
+    """About so many bytes of the text again and again; {} in it is another number each time."""
+    return between.join(text.replace("{}", f"{number:06}") for number in range(size // (len(text) + 5)))
+
+
+def numbered(size: int) -> str:
+    return repeated('"{}":1', size)
+
+
+def update(payload: str) -> str:
+    return f'{{"user":{USER},"event":{{"update":{payload}}}}}'
+
+
+def order(payload: str) -> str:
+    return f'{{"user":{USER},"event":{{"confirmation":{payload}}}}}'
+
+
+def user(fields: str) -> str:
+    return f'{{"user":{{{fields}}},"event":{{"search":{{"query":"x"}}}}}}'
+
+
+BODIES: dict[str, Callable[[int], str]] = {
+    "many names": lambda size: update(f"{{{numbered(size)}}}"),
+    "the last name twice": lambda size: update(f'{{{numbered(size)},"x":1,"x":1}}'),
+    "all names twice": lambda size: update(f"{{{numbered(size // 2)},{numbered(size // 2)}}}"),
+    "many event types": lambda size: f'{{"user":{USER},"event":{{{numbered(size)}}}}}',
+    "a long event type": lambda size: f'{{"user":{USER},"event":{{"{"x" * size}":{{}}}}}}',
+    "bottomless": lambda size: update('{"a":' + "[" * size),
+    "deep": lambda size: update('{"a":' + "[" * (size // 2) + "]" * (size // 2) + "}"),
+    "many deep ones": lambda size: update('{"a":[' + repeated("[" * 28 + "0" + "]" * 28, size) + "]}"),
+    "digits": lambda size: update('{"a":' + "1" * size + "}"),
+    "decimals": lambda size: update('{"a":0.' + "1" * size + "}"),
+    "a long exponent": lambda size: update('{"a":1e-' + "1" * size + "}"),
+    "many large numbers": lambda size: update('{"a":[' + repeated("1e100000", size) + "]}"),
+    "digits of an orderId": lambda size: order('{"orderId":' + "1" * size + "}"),
+    "a large orderId": lambda _: order('{"orderId":1e999999999999}'),
+    "digits of a total": lambda size: order('{"orderId":"1","total":"' + "1" * size + '"}'),
+    "a large total": lambda _: order('{"orderId":"1","total":"1e999999999999"}'),
+    "two totals": lambda size: order('{"total":"' + "1" * size + '","generic":{"orderId":"1","total":1}}'),
+    "items": lambda size: order('{"orderId":"1","items":[' + repeated("{}", size) + "]}"),
+    "tags": lambda size: update('{"tags":[' + repeated('"{}"', size) + "]}"),
+    "tags in one string": lambda size: update('{"tags":"' + repeated("-{}", size, ";") + '"}'),
+    "one long tag": lambda size: update('{"tags":"' + "-" * size + '"}'),
+    "zeros": lambda size: update('{"a":[' + repeated("0", size) + "]}"),
+    "much that cannot be stored": lambda size: update('{"a":[' + repeated("NaN", size) + "]}"),
+    "the same below a long name": lambda s: update(f'{{"{"k" * (s // 2)}":[{repeated("NaN", s // 2)}]}}'),
+    "many names that cannot be stored": lambda size: update("{" + repeated('"\\ud800{}":1', size) + "}"),
+    "an unfinished string": lambda size: '{"a":"' + "x" * size,
+    "white space": lambda size: "\n" * size,
+    "a long email": lambda size: user('"email":"' + "a-" * (size // 2) + '@example.com"'),
+    "an email in spaces": lambda size: user('"email":"' + " " * size + f'{ANA}"'),
+    "a long user agent": lambda size: user(f'"email":"{ANA}","userAgent":"' + repeated("Mozilla (", size, "") + '"'),
+}
+
+
+def answer_to(body: str) -> str:
+    """All that is done with a body but to store it."""
+    try:
+        request = parse_request(json_object(body.encode()))
+        is_bot(request.user.user_agent)
+        change, _ = change_attributes(request.event.payload, ANA, "")
+        serialize(change.attributes)
+        serialize(request.event.payload)
+    except Refused as refused:
+        return json.dumps(errors_of(refused.problems))
+    return ""
+
+
+def seconds(body: str) -> float:
+    """Of the processor, so that what else runs here does not count; the best of three, so that a pause does not."""
+
+    def once() -> float:
+        begun = process_time()
+        answer_to(body)
+        return process_time() - begun
+
+    return min(once() for _ in range(3))
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+def test_work_and_answer_grow_no_faster_than_the_body(body: Callable[[int], str]) -> None:
+    small, large = body(SMALL), body(LARGE)
+    assert len(large) <= 256 * 1024
+    assert seconds(large) <= GROWTH * seconds(small) + NOISE_SECONDS
+    assert len(answer_to(large)) <= MAX_ANSWER_BYTES
+
+
+@pytest.mark.parametrize("part", ["a", "a-", "a.", "-", ".", "é", "é.", '"', "\\", "(", "@", "[", "1.", " a", "xn--"])
+def test_no_address_of_the_longest_length_takes_long(part: str) -> None:
+    long = (part * MAX_LENGTH)[: MAX_LENGTH // 2 - 4]
+    for address in (f"{long}@b.co", f"a@{long}", f"a@{long}.co", f"{long}@{long}.co", f'"{long}"@b.co', long * 2):
+        begun = process_time()
+        normal_email(address)
+        assert process_time() - begun < 5, "a search that goes back and forth would take for ever"
+
+
+def test_of_many_problems_the_first_hundred_are_told() -> None:
+    refused = json.loads(answer_to(update('{"a":[' + ",".join(["NaN"] * 1000) + '],"' + "k" * 200 + '":{"b":NaN}}')))
+    assert [error["field"] for error in refused["errors"]] == [f"event.update.a.{number}" for number in range(100)]
+    [deep] = json.loads(answer_to(update('{"' + "k" * 200 + '":{"b":NaN}}')))["errors"]
+    assert deep["field"] == f"event.update.{'k' * 64}.b"
