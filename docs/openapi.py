@@ -53,6 +53,8 @@ EMAIL = "ana@example.com"
 USER_ID = "01a20788-5653-7117-8650-7680cb8c2cb9"
 EVENT_ID = "01a20788-5a84-78c8-9a0e-41facae8e785"
 TIME = "2026-11-23T08:31:45.234Z"
+CREATED_USER = {"_id": USER_ID, "email": EMAIL, "createdOn": TIME, "firstname": "Ana"}
+CHANGED_USER = {**CREATED_USER, "tags": ["vip"]}
 CREATED = {"message": "Event created", "email": "Event was created for the specified user"}
 
 Errors = Mapping[type[Refused], Iterable[Problem]]
@@ -97,7 +99,9 @@ def ref(name: str) -> Json:
 
 
 def paths() -> Json:
-    identifier = parameter("path", "id", {"type": "string", "minLength": 1}, "The user's email or _id.", EMAIL)
+    email_or_id = {"anyOf": [{"type": "string", "format": "email"}, {"type": "string", "format": "uuid"}]}
+    identifier = parameter("path", "id", email_or_id, "The user's email or _id.", EMAIL)
+    listed = {"_id": EVENT_ID, "type": "search", "payload": example_of(CATALOGUE["search"]), "createdOn": TIME}
     of_attributes: Errors = {Invalid: [BROKEN_JSON, invalid_attribute("email")], **OF_BODIES}
     return {
         "/event/": {"post": post_event()},
@@ -105,35 +109,43 @@ def paths() -> Json:
             "post": operation(
                 "createUser",
                 "Create a user; without email, an anonymous one",
-                answer("UserResult"),
+                answer("UserResult", {"results": [done("added new")], "object": CREATED_USER}),
                 {**of_attributes, Conflict: [EMAIL_TAKEN]},
                 body=content(ref("UserAttributes"), {"user": {"email": EMAIL, "firstname": "Ana"}}),
             )
         },
         "/user/{id}": {
-            "parameters": [identifier],
-            "get": operation("readUser", "Read a user", answer("User"), UNKNOWN_USER),
+            "get": operation(
+                "readUser", "Read a user", answer("User", CHANGED_USER), UNKNOWN_USER, parameters=[identifier]
+            ),
             "put": operation(
                 "changeUser",
                 "Set attributes of a user",
-                answer("UserResult"),
+                answer("UserResult", {"results": [done("updated")], "object": CHANGED_USER}),
                 {**of_attributes, **UNKNOWN_USER, Conflict: [EMAIL_TAKEN]},
                 parameters=[
-                    parameter("query", "upsert", {"type": "string"}, "`true` creates the user if need be.", "true")
+                    identifier,
+                    parameter("query", "upsert", {"type": "string"}, "`true` creates the user if need be.", "true"),
                 ],
                 body=content(ref("UserAttributes"), {"attributes": {"firstname": "Ana", "tags": ["vip", "-trial"]}}),
             ),
-            "delete": operation("eraseUser", "Erase a user and all events", answer("Erased"), UNKNOWN_USER),
+            "delete": operation(
+                "eraseUser",
+                "Erase a user and all events",
+                answer("Erased", {"results": [done("deleted")]}),
+                UNKNOWN_USER,
+                parameters=[identifier],
+            ),
         },
         "/user/{id}/events": {
-            "parameters": [identifier],
             "get": operation(
                 "listEvents",
                 "List a user's events, newest first",
-                answer("EventList"),
+                answer("EventList", {"events": [listed]}),
                 {Invalid: [invalid_parameter("limit", f"limit is a whole number from 1 to {MAX_LIMIT}.")]}
                 | dict(UNKNOWN_USER),
                 parameters=[
+                    identifier,
                     parameter(
                         "query",
                         "limit",
@@ -212,13 +224,17 @@ def error_response(status: int, problems: list[Problem]) -> Json:
     return {"description": problems[0].message, **retry, **content(ref("Errors"), examples)}
 
 
-def answer(schema: str) -> Json:
-    return {"description": "Done.", **content(ref(schema), {})}
+def answer(schema: str, example: Json) -> Json:
+    return {"description": "Done.", **content(ref(schema), {"done": example})}
+
+
+def done(what: str) -> Json:
+    return {"message": f"Successfully {what} user.", "email": EMAIL}
 
 
 def content(schema: Json, examples: Mapping[str, Any]) -> Json:
-    shown = {"examples": {name: {"value": value} for name, value in examples.items()}} if examples else {}
-    return {"content": {"application/json": {"schema": schema, **shown}}}
+    shown = {name: {"value": value} for name, value in examples.items()}
+    return {"content": {"application/json": {"schema": schema, "examples": shown}}}
 
 
 def parameter(where: str, name: str, schema: Json, description: str, example: str | None = None) -> Json:
@@ -235,6 +251,10 @@ def header(schema: Json, description: str) -> Json:
 
 def an_object(properties: Json, required: Iterable[str], **more: Any) -> Json:
     return {"type": "object", "properties": properties, "required": list(required), **more}
+
+
+def or_null(schema: Json) -> Json:
+    return {**schema, "type": [schema["type"], "null"]}
 
 
 def general_schemas() -> Json:
@@ -269,9 +289,9 @@ def general_schemas() -> Json:
         "Errors": an_object({"errors": {"type": "array", "minItems": 1, "items": problem}}, ["errors"]),
         "EventRequest": an_object({"user": ref("UserReference"), "event": ref("AnyEvent")}, ["user", "event"]),
         "UserReference": an_object(
-            {"email": email, "_id": text, "userAgent": text, **dict.fromkeys(USER_ATTRIBUTES, text)},
+            {"email": or_null(email), **dict.fromkeys(("_id", "userAgent", *USER_ATTRIBUTES), or_null(text))},
             [],
-            anyOf=[{"required": ["email"]}, {"required": ["_id"]}],
+            anyOf=[an_object({name: text}, [name]) for name in ("email", "_id")],
             description="By email, by _id, or both. The strings beside them are set on the profile; userAgent is the "
             "visitor's.",
         ),
@@ -288,7 +308,7 @@ def general_schemas() -> Json:
         "UserAttributes": {
             "type": "object",
             "properties": {
-                "email": {**email, "type": ["string", "null"]},
+                "email": or_null(email),
                 "tags": {"anyOf": [{"type": "array", "items": tags}, tags]},
             },
             "propertyNames": {"minLength": 1},

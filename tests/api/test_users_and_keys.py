@@ -1,5 +1,7 @@
 """Contract sections 1 and 6 at the functions: the user API, the authorizer, and keys for operators."""
 
+import json
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -7,6 +9,7 @@ import pytest
 
 from api.gateway import call, event_file, invoke, post_event, replay, timeline, user
 from builders import ANA, a_moment
+from docs.openapi import document
 from domain.profile import Profile, iso
 from domain.store import Store
 
@@ -33,6 +36,27 @@ def test_a_post_answers_as_documented(demo: Store) -> None:
         },
     }
     assert user("GET", BOB).body == shown
+
+
+def test_the_examples_of_the_openapi_document_are_answered_as_they_say(demo: Store) -> None:
+    operations = {each["operationId"]: each for path in document()["paths"].values() for each in path.values()}
+    [create], [change] = (examples(operations[name]["requestBody"]) for name in ("createUser", "changeUser"))
+    answers = {"createUser": call("POST", "/user", create), "changeUser": user("PUT", ANA, change)}
+    [search] = [each for each in examples(operations["sendEvent"]["requestBody"]) if "search" in each["event"]]
+    assert call("POST", "/event", search).status == 200
+    answers |= {"readUser": user("GET", ANA), "listEvents": timeline(ANA), "eraseUser": user("DELETE", ANA)}
+    for name, answer in answers.items():
+        [example] = examples(operations[name]["responses"]["200"])
+        assert without_ids(answer.body) == without_ids(example)
+
+
+def examples(part: dict[str, Any]) -> list[Any]:
+    return [each["value"] for each in part["content"]["application/json"]["examples"].values()]
+
+
+def without_ids(body: Any) -> str:
+    """Nor times."""
+    return re.sub(r'"(_id|createdOn)": "[^"]+"', r'"\1"', json.dumps(body))
 
 
 def test_an_anonymous_user_has_no_email_in_any_answer(demo: Store) -> None:
