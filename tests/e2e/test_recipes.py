@@ -22,12 +22,12 @@ from engines import skip_lane
 from handlers.rest import errors_of
 from local import aws
 
-# The language of a block, the program that runs it, and what its file is called.
+# The language of a block, the program that runs it, what its file is called, and what has to be there.
 LANGUAGES = {
-    "sh": ("bash", "recipe.sh"),
-    "python": (sys.executable, "recipe.py"),
-    "php": ("php", "recipe.php"),
-    "js": ("node", "recipe.mjs"),
+    "sh": ("bash", "recipe.sh", "curl"),
+    "python": (sys.executable, "recipe.py", sys.executable),
+    "php": ("php", "recipe.php", "php"),
+    "js": ("node", "recipe.mjs", "node"),
 }
 every_language = pytest.mark.parametrize("language", LANGUAGES)
 Answer = tuple[int, Mapping[str, str], Any]
@@ -45,9 +45,9 @@ class Received(NamedTuple):
 
 
 def run(language: str, folder: Path, api_url: str, api_key: str) -> "subprocess.CompletedProcess[str]":
-    program, name = LANGUAGES[language]
-    if not shutil.which(program):
-        skip_lane(f"{program} is not there")
+    program, name, needed = LANGUAGES[language]
+    if not shutil.which(needed):
+        skip_lane(f"{needed} is not there")
     [block] = blocks("docs/recipes.md", language)
     (folder / name).write_text(block)
     env = os.environ | {"API_URL": api_url, "API_KEY": api_key, "NO_PROXY": aws.HOST, "no_proxy": aws.HOST}
