@@ -30,5 +30,5 @@ def clone(tmp_path: Path) -> Path:
 
 
 def make(*arguments: str) -> list[str]:
-    """The command of `make` in a clone, which takes the environment as it is."""
-    return ["make", "--old-file=.venv/installed", *arguments]
+    """The command of `make` in a clone, which takes the environment as it is, whatever `make test` was told."""
+    return ["make", "--no-print-directory", "--old-file=.venv/installed", "VENV=.venv", *arguments]

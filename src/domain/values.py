@@ -73,7 +73,7 @@ def deserialize(attribute: AttributeValue) -> Any:
 def unstorable(value: object, field: str) -> Iterator[Problem]:
     """What of a JSON value DynamoDB cannot hold, each part named by its dotted path below `field`.
 
-    The first of it: an answer that lists more than it was sent is none that Lambda returns.
+    MAX_PROBLEMS of it at most: Lambda returns no answer of more than 6 MB.
     """
     return islice(_unstorable(value, field), MAX_PROBLEMS)
 

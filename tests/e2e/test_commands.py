@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import botocore.session
@@ -34,16 +35,21 @@ OF_RUNBOOK = [block for block in blocks("docs/runbook.md") if not re.search(r"\b
 
 @contextmanager
 def running(clone: Path) -> Iterator[dict[str, str]]:
-    """`make run` until Ctrl-C; its API_URL and API_KEY, the command to paste, and its DOCS_URL."""
-    command = make(*MAKE_RUN.split()[1:], "PORT=0")
-    with subprocess.Popen(command, cwd=clone, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+    """`make run` until Ctrl-C, which ends all of it; its API_URL, API_KEY, DOCS_URL and the command to paste."""
+    command, pipe = make(*MAKE_RUN.split()[1:], "PORT=0"), subprocess.PIPE
+    with subprocess.Popen(command, cwd=clone, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as process:
         try:
             printed = "".join(takewhile("Ctrl-C stops it\n".__ne__, process.stdout or ()))
-            found = re.findall(r"^(API_URL|API_KEY|curl|DOCS_URL)(?:=| )(.*)$", printed, re.MULTILINE)
-            assert [name for name, _ in found] == ["API_URL", "API_KEY", "curl", "DOCS_URL"], printed
-            yield dict(found)
+            found = dict(re.findall(r"^(API_URL|API_KEY|curl|DOCS_URL)(?:=| )(.*)$", printed, re.MULTILINE))
+            assert list(found) == ["API_URL", "API_KEY", "curl", "DOCS_URL"], printed
+            yield found
         finally:
             os.killpg(process.pid, signal.SIGINT)
+            said, complained = process.communicate(timeout=60)
+    assert said == "\nStopping; the data is kept for the next `make run`.\n"
+    assert [line for line in complained.splitlines() if not line.startswith("make")] == []
+    for url in (found["API_URL"], found["DOCS_URL"]):
+        stack.check_free(urlsplit(url).port or 0)
 
 
 def make_key(clone: Path, account: str) -> str:
@@ -56,7 +62,7 @@ def test_make_run_serves_the_readmes_requests_makes_keys_and_finds_its_data_agai
     created, *_ = blocks("README.md", "json")
     with running(clone) as first:
         api_url = first["API_URL"]
-        assert shell(f"curl {first.pop('curl')}", api_url, clone).endswith(created.strip())
+        assert shell(f"curl {first['curl']}", api_url, clone).endswith(created.strip())
         assert shell(f"curl --head {first['DOCS_URL']}", api_url, clone).startswith("HTTP/1.1 200")
         answer = shell(SEND, api_url, clone, **first)
         assert answer.startswith("HTTP/1.1 200")
