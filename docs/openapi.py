@@ -13,6 +13,7 @@ from pydantic.json_schema import models_json_schema
 from domain.events import CATALOGUE, WIRE_NAMES, Confirmation, EventType
 from domain.idempotency import MAX_KEY_LENGTH
 from domain.problems import (
+    BEING_ERASED,
     BODY_TOO_LARGE,
     EMAIL_TAKEN,
     IDENTIFIERS_DISAGREE,
@@ -122,7 +123,7 @@ def paths() -> Json:
                 "changeUser",
                 "Set attributes of a user",
                 answer("UserResult", {"results": [done("updated")], "object": CHANGED_USER}),
-                {**of_attributes, **UNKNOWN_USER, Conflict: [EMAIL_TAKEN]},
+                {**of_attributes, **UNKNOWN_USER, Conflict: [EMAIL_TAKEN, BEING_ERASED]},
                 parameters=[
                     identifier,
                     parameter("query", "upsert", {"type": "string"}, "`true` creates the user if need be.", "true"),

@@ -4,7 +4,7 @@
     ├── Invalid              the request is wrong; mend it
     ├── Unauthorized         no account: the key is missing, unknown, expired or revoked
     ├── NotFound             the user, the path or the method does not exist
-    ├── Conflict             a taken email
+    ├── Conflict             a taken email, or an _id that is not free yet
     ├── TooLarge             the body, or the item it would become
     ├── KeyReused            an Idempotency-Key that came with another body before
     └── Unavailable          the store throttles or does not answer; send it again later
@@ -77,6 +77,9 @@ IDENTIFIERS_DISAGREE = Problem(
     "User identifiers disagree", "email and _id belong to different users. Send one of them.", "user"
 )
 EMAIL_TAKEN = Problem("User already exists", "Another user has this email.", "email")
+BEING_ERASED = Problem(
+    "User is being erased", "This _id is free when nothing of its user is left, after a few minutes.", "_id"
+)
 KEY_REUSED = Problem(
     "Idempotency-Key reused", "This key came with another body before. Use a new key for a new request."
 )

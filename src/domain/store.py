@@ -190,6 +190,10 @@ class Store:
         failed = self.table.write(actions)
         return failed is None or failed.get(0, {}).get("erasureId") == ours  # by a lost attempt of ours
 
+    def is_being_erased(self, user_id: str) -> bool:
+        found = self.table.get(self._profile_key(user_id))
+        return found is not None and not _is_user(found)
+
     def sweep(self, user_id: str) -> bool:
         """Deletes a page of what an erased user left behind. True when nothing was left."""
         items, _ = self.table.query(

@@ -11,6 +11,7 @@ from domain.email import normal_email
 from domain.events import WIRE_NAMES, is_tags
 from domain.ids import is_id, new_id
 from domain.problems import (
+    BEING_ERASED,
     EMAIL_TAKEN,
     STORE_UNAVAILABLE,
     UNKNOWN_EMAIL,
@@ -61,7 +62,7 @@ def change(
 ) -> tuple[Profile, list[Warning], bool]:
     """Sets attributes; with `upsert` of a user who is made if need be, which the last value says.
 
-    Raises Invalid, NotFound, and Conflict when the user to be made has an email that is taken.
+    Raises Invalid, NotFound, and Conflict when the user to be made has a taken email or an _id that is being erased.
     """
     _check(sent)
     for _ in range(ATTEMPTS):
@@ -118,6 +119,8 @@ def _create_as(
     created = _create(identifier, email, sent, store, now)
     if created is None and email and store.user_id_of(email):
         raise Conflict([EMAIL_TAKEN])
+    if created is None and store.is_being_erased(identifier):
+        raise Conflict([BEING_ERASED])
     return created
 
 

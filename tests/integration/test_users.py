@@ -10,7 +10,7 @@ import pytest
 from builders import ANA, a_moment, a_user, as_sent, send, the_events, the_profile
 from domain import users
 from domain.ids import is_id, new_id
-from domain.problems import Conflict, Invalid, NotFound, TooLarge
+from domain.problems import BEING_ERASED, Conflict, Invalid, NotFound, TooLarge
 from domain.profile import iso
 from domain.store import Store
 from engines import not_on_moto
@@ -100,6 +100,17 @@ def test_an_upsert_by_id_with_a_taken_email_is_a_conflict(store: Store) -> None:
     with pytest.raises(Conflict):
         change(store, new_id(a_moment()), {"email": ANA}, upsert=True)
     assert the_profile(store) == ana.flat()
+
+
+def test_an_upsert_by_the_id_of_one_who_is_being_erased_is_a_conflict_until_nothing_is_left(store: Store) -> None:
+    ana = a_user(store)
+    users.erase(ana.id, store, a_moment())
+    with pytest.raises(Conflict) as refused:
+        change(store, ana.id, {"city": "Vigo"}, upsert=True)
+    assert refused.value.problems == (BEING_ERASED,)
+    store.end_erasure(ana.id)
+    shown, _, created = change(store, ana.id, {"city": "Vigo"}, upsert=True)
+    assert (created, shown["_id"], shown.keys()) == (True, ana.id, {"_id", "createdOn", "city"})
 
 
 @pytest.mark.parametrize(
