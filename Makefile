@@ -30,7 +30,8 @@ test: $(VENV)/installed ## Run all tests, two at a time
 	@$(PY) -m pytest --numprocesses 2 --dist loadfile
 
 stress: $(VENV)/installed ## Look harder for what breaks (STRESS=20 times as many made-up requests)
-	@STRESS=$(STRESS) $(PY) -m pytest tests/integration/test_any_json.py tests/integration/test_model.py tests/load
+	@STRESS=$(STRESS) $(PY) -m pytest tests/integration/test_any_json.py tests/integration/test_model.py \
+		tests/api/test_fuzz.py tests/load
 
 lint: $(VENV)/installed ## Check style, format and types
 	@$(VENV)/bin/ruff check

@@ -5,6 +5,7 @@ The payloads come from the catalogue of event types, the errors from the closed 
 
 import json
 from collections.abc import Iterable, Mapping
+from math import nextafter
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ ABOUT_EVENTS = ("sendEvent", "listEvents")
 EMAIL = "ana@example.com"
 USER_ID = "01a20788-5653-7117-8650-7680cb8c2cb9"
 EVENT_ID = "01a20788-5a84-78c8-9a0e-41facae8e785"
+LARGEST = nextafter(1e126, 0)  # the largest double that DynamoDB holds
 TIME = "2026-11-23T08:31:45.234Z"
 CREATED_USER = {"_id": USER_ID, "email": EMAIL, "createdOn": TIME, "firstname": "Ana"}
 CHANGED_USER = {**CREATED_USER, "tags": ["vip"]}
@@ -336,8 +338,8 @@ def value_schema() -> Json:
         "anyOf": [
             {"type": ["string", "boolean", "null"]},
             {"const": 0},
-            {"type": "number", "minimum": 1e-130, "maximum": 1e37},
-            {"type": "number", "minimum": -1e37, "maximum": -1e-130},
+            {"type": "number", "minimum": 1e-130, "maximum": LARGEST},
+            {"type": "number", "minimum": -LARGEST, "maximum": -1e-130},
             {"type": "array", "items": ref("Value")},
             {"type": "object", "propertyNames": {"minLength": 1}, "additionalProperties": ref("Value")},
         ],

@@ -21,7 +21,8 @@ def figures(record_property: Callable[[str, object], None]) -> Figures:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    reports = [*terminalreporter.stats.get("passed", []), *terminalreporter.stats.get("failed", [])]
+    # The last report of a test tells what its fixtures recorded, too.
+    reports = [each for each in terminalreporter.stats.get("", []) if each.when == "teardown"]
     rows = [value for report in reports for name, value in report.user_properties if name == PROPERTY]
     if rows:
         terminalreporter.write_line("| what | tried | violations |")

@@ -1,0 +1,101 @@
+"""What docs/openapi.json says is what the functions do, whatever is sent: schemathesis makes up the requests."""
+
+import contextlib
+import os
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, settings
+
+from api.gateway import invoke
+from api.wsgi import application
+from builders import a_moment
+from docs import openapi
+from domain import users
+from domain.email import normal_email
+from domain.ids import is_id
+from domain.problems import Conflict
+from domain.store import Store
+from engines import new_table
+from load.figures import STRESS, Figures
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+ACCOUNT = "fuzz"
+CONFIG = schemathesis.Config.from_dict(
+    {
+        "generation": {"max-examples": 50 * STRESS, "with-security-parameters": False},
+        "phases": {"coverage": {"generate-duplicate-query-parameters": True}},
+        "checks": {
+            "unsupported_method": {"enabled": False},  # contract section 1: no such method is a 404
+            "positive_data_acceptance": {"expected-statuses": ["2xx", "400", "404", "409", "422"]},
+        },
+    }
+)
+# What no schema tells: what DynamoDB cannot hold, and who is who.
+BEYOND_SCHEMAS = {
+    "Invalid number",
+    "Invalid text",
+    "Invalid name",
+    "Invalid data format/type",
+    "User identifiers disagree",
+    "Invalid cursor",
+}
+
+api = schemathesis.openapi.from_dict(openapi.document(), config=CONFIG)
+api.app = application
+
+
+@pytest.fixture
+def store(dynamodb_local_client: "DynamoDBClient", monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    monkeypatch.setattr("handlers.runtime.client", dynamodb_local_client)
+    with new_table(dynamodb_local_client, os.environ["TABLE_NAME"]) as table:
+        yield Store(table, ACCOUNT)
+
+
+@pytest.fixture
+def key(store: Store) -> dict[str, str]:
+    return {"Authorization": invoke("KeyFunction", {"action": "create", "account": ACCOUNT})["apiKey"]}
+
+
+@pytest.fixture
+def answers(figures: Figures, request: pytest.FixtureRequest) -> "Iterator[Counter[int]]":
+    """The statuses that were answered; 0 for a violation."""
+    counted: Counter[int] = Counter()
+    yield counted
+    violations = counted.pop(0, 0)
+    statuses = ", ".join(f"{status}: {number:,}" for status, number in sorted(counted.items()))
+    operation = request.node.name.partition("[")[2].rstrip("]")
+    figures(f"`test_fuzz.py`, {operation}", f"{counted.total():,} requests, {statuses}", violations)
+
+
+@api.parametrize()
+@settings(deadline=None, suppress_health_check=list(HealthCheck))
+def test_each_operation_answers_as_documented(
+    case: Any, key: dict[str, str], store: Store, answers: "Counter[int]"
+) -> None:
+    for identifier in named_by(case):
+        with contextlib.suppress(Conflict):
+            users.change(identifier, {}, True, store, a_moment())
+    answer = case.call(headers=key)
+    answers[0] += 1
+    answers[answer.status_code] += 1
+    case.validate_response(answer, headers=key, transport_kwargs={"headers": key})
+    if answer.status_code == 400 and case.meta.generation.mode.is_positive:
+        errors = answer.json()["errors"]
+        beyond_schemas = [error.get("field") for error in errors if error["message"] in BEYOND_SCHEMAS]
+        assert all(error.get("field") in beyond_schemas for error in errors), errors
+    answers[0] -= 1
+
+
+def named_by(case: Any) -> list[str]:
+    """Those whom a request is about, if they can be somebody."""
+    user = case.body.get("user") if isinstance(case.body, dict) else None
+    named = [user.get("email") or user.get("_id")] if isinstance(user, dict) else []
+    named.append(unquote(str(case.path_parameters.get("id"))))
+    return [each for each in named if isinstance(each, str) and (normal_email(each) or is_id(each))]
