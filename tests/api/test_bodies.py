@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from botocore.awsrequest import AWSResponse
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from api.gateway import Answer, call, event_file, invoke, post_event, timeline
+from api.gateway import Answer, call, event_file, invoke, post_event, timeline, user
 from builders import ANA
 from domain.profile import Profile
 from handlers.runtime import client
@@ -171,6 +172,42 @@ def test_without_an_account_every_call_is_401(context: Any, ana: Profile) -> Non
         event = event_file(name) | {"requestContext": context}
         answer = invoke("EventFunction" if name == "update" else "UserFunction", event)
         assert (answer["statusCode"], json.loads(answer["body"])["errors"][0]["message"]) == (401, "Unauthorized")
+
+
+@pytest.mark.parametrize("name", ["update", "user-get", "user-put", "user-events"])
+@pytest.mark.parametrize("part", [
+    "headers", "multiValueHeaders", "queryStringParameters", "multiValueQueryStringParameters", "pathParameters",
+    "path", "body", "isBase64Encoded", "requestContext", "stageVariables",
+])  # fmt: skip
+def test_a_part_that_an_event_lacks_or_that_is_null_is_no_failure(name: str, part: str, ana: Profile) -> None:
+    whole = event_file(name)
+    lacking = {key: value for key, value in whole.items() if key != part}
+    for event in (lacking, whole | {part: None}):
+        answer = invoke("EventFunction" if name == "update" else "UserFunction", event)
+        assert answer["statusCode"] == (401 if part == "requestContext" else answer["statusCode"]) < 500
+        assert json.loads(answer["body"])
+
+
+def test_of_a_header_or_a_query_that_comes_more_than_once_the_last_counts(ana: Profile) -> None:
+    """So does API Gateway, in what is not multi-value."""
+    twice = {"headers": {"Idempotency-Key": "b"}, "multiValueHeaders": {"Idempotency-Key": ["a", "b"]}}
+    first, repeat, other = post(BODY, **twice), post(BODY, headers={"Idempotency-Key": "b"}), post(BODY, headers={})
+    assert repeat.headers["X-Event-Id"] == first.headers["X-Event-Id"] != other.headers["X-Event-Id"]
+    queries = {"limit": "1"}
+    page = timeline(ANA, queries, multiValueQueryStringParameters={"limit": ["0", "1"]})
+    assert [event["_id"] for event in page.body["events"]] == [other.headers["X-Event-Id"]]
+
+
+def test_nothing_that_was_sent_is_in_a_header_of_an_answer(ana: Profile) -> None:
+    injected = "k\r\nX-Injected: 1"
+    names = ("Idempotency-Key", "X-Event-Id", "X-User-Id", "X-Request-Id", "Origin", "User-Agent", "Host", "Accept")
+    sent = dict.fromkeys(names, injected)
+    answers = [post(BODY, headers=sent) for _ in range(2)]
+    answers.append(user("GET", injected, headers=sent))
+    answers.append(user("PUT", injected, {}, headers=sent, queryStringParameters={"upsert": "true"}))
+    assert [answer.status for answer in answers] == [200, 200, 404, 400]
+    shown = [value for answer in answers for value in answer.headers.values()]
+    assert all(re.fullmatch(r"[a-z0-9/-]+", value) for value in shown), shown
 
 
 # --- Our fault ------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """The documented requests get the documented answers, over HTTP, from the stack that `make run` deploys."""
 
+from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
@@ -90,12 +91,32 @@ def test_a_path_works_with_and_without_its_last_slash(caller: Caller, ana: Ana, 
     assert caller.send("POST", path, {"user": ana, "event": {"search": {"query": "shoes"}}}).status == 200
 
 
-@pytest.mark.parametrize("key", ["", "unknown", "Bearer {key}", "{key}x", "{key[:-1]}", " "])
-def test_a_key_that_is_not_the_key_is_401(caller: Caller, key: str) -> None:
-    wrong = key.replace("{key[:-1]}", caller.key[:-1]).replace("{key}", caller.key)
-    answer = Caller(caller.api_url, wrong).send("POST", "/event/", {})
-    assert answer.status == 401
-    assert answer.body["errors"][0].keys() == {"message", "description"}
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda _: "",
+        lambda _: " ",
+        lambda _: "unknown",
+        lambda key: f"Bearer {key}",
+        lambda key: f"{key}x",
+        lambda key: f"{key},{key}",
+        lambda key: f"{key}=",
+        lambda key: key[:-1],
+        lambda key: key[1:],
+        lambda key: key.removeprefix("key_"),
+        str.swapcase,
+        str.upper,
+        lambda key: key + "é",
+    ],
+)
+def test_a_key_that_is_not_the_key_is_401(caller: Caller, wrong: Callable[[str], str]) -> None:
+    """Nor is what the gateway remembers of one key taken for another."""
+    stranger = Caller(caller.api_url, wrong(caller.key))
+    for _ in range(2):
+        answer = stranger.send("GET", "/user/ana@example.com")
+        assert answer.status == 401
+        assert answer.body["errors"][0].keys() == {"message", "description"}
+        assert caller.send("GET", "/user/ana@example.com").status == 404
 
 
 def test_a_header_name_arrives_in_any_case(caller: Caller, ana: Ana) -> None:
