@@ -1,9 +1,10 @@
 """What operators see of a request: one line of log, one of metrics, and neither says who somebody is."""
 
+import contextlib
 import json
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 
-from api.gateway import Context
+from api.gateway import Context, answer_to, event_file
 from builders import ANA, a_user
 from docs import growth
 from domain.dynamodb import Table
@@ -19,6 +20,8 @@ from domain.store import Store
 from handlers import authorizer, erasure, event_api, keys, user_api
 from handlers.metrics import METRICS, NAMESPACE
 from handlers.runtime import client, logger
+from local import dynamodb
+from local.stack import ROOT
 
 ACCOUNT = "shop"
 SECRETS = (ANA, "ana%40", "Lovelace", "198.51.100.7")
@@ -57,6 +60,28 @@ def ana(functions_table: Table, printed: Printed) -> str:
     profile = a_user(Store(functions_table, ACCOUNT), ANA, lastname="Lovelace")
     printed.read()
     return profile.id
+
+
+@pytest.fixture
+def traces(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], str]]:
+    """What X-Ray's daemon was told of a sampled request since it was asked last."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as daemon:
+        daemon.bind(("127.0.0.1", 0))
+        daemon.setblocking(False)
+        monkeypatch.setenv("AWS_XRAY_DAEMON_ADDRESS", f"127.0.0.1:{daemon.getsockname()[1]}")
+        monkeypatch.setenv(
+            "_X_AMZN_TRACE_ID", "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"
+        )
+        monkeypatch.setattr("handlers.runtime.TRACING", True)
+
+        def received() -> str:
+            documents = []
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    documents.append(daemon.recv(65_536).decode())
+            return "\n".join(documents)
+
+        yield received
 
 
 def gateway_event(method: str, resource: str, body: Any = None, user: str | None = None) -> dict[str, Any]:
@@ -156,6 +181,45 @@ def test_no_line_says_who_somebody_is(ana: str, printed: Printed, ask: Callable[
     assert [secret for secret in SECRETS if secret in lines] == []
 
 
+REQUESTS = [path.stem for path in sorted((ROOT / "events").glob("*.json")) if "httpMethod" in event_file(path.stem)]
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_neither_logs_metrics_traces_nor_error_bodies_hold_a_value_that_was_sent(
+    name: str, functions_table: Table, printed: Printed, traces: Callable[[], str]
+) -> None:
+    """Each file of events/, with DEBUG on; then with a table that is gone, which is a failure of ours."""
+    a_user(Store(functions_table, "demo"), ANA)
+    before = logger.log_level
+    logger.setLevel("DEBUG")
+    event = event_file(name)
+    answers = [answer_to(event), answer_to(event)]
+    functions_table.client.delete_table(TableName=functions_table.name)
+    answers.append(answer_to(event))
+    dynamodb.create_table(functions_table.client, functions_table.name)
+    logger.setLevel(before)
+    lines = json.dumps(printed.read(), ensure_ascii=False)
+    assert event["requestContext"]["requestId"] in lines
+    shown = lines + traces() + "".join(answer.text for answer in answers if answer.status != 200)
+    assert [value for value in sent_in(event) if value in shown] == []
+
+
+def sent_in(event: dict[str, Any]) -> set[str]:
+    """Values of the body, the path and the query, the key, and addresses."""
+    context, headers = event["requestContext"], event["headers"]
+    sent = [headers.get("Authorization"), headers.get("Idempotency-Key"), context["identity"]["sourceIp"]]
+    sent += [*(event["pathParameters"] or {}).values(), *(event["queryStringParameters"] or {}).values()]
+    with contextlib.suppress(json.JSONDecodeError, TypeError):
+        sent += leaves(json.loads(event["body"]))
+    return {str(value) for value in sent if value is not None and len(str(value)) > 4}
+
+
+def leaves(value: object) -> list[object]:
+    if isinstance(value, dict | list):
+        return [leaf for item in (value.values() if isinstance(value, dict) else value) for leaf in leaves(item)]
+    return [value]
+
+
 def test_the_authorizer_says_why_it_denies_and_never_the_key(functions_table: Table, printed: Printed) -> None:
     made = keys.handler({"action": "create", "account": ACCOUNT}, Context())
     for key, told in ((made["apiKey"], ("allowed", ACCOUNT, None)), ("key_guess", ("denied", None, "unknown"))):
@@ -203,25 +267,15 @@ def test_each_metric_is_counted_and_by_nothing_that_a_caller_can_choose(ana: str
     assert lines[4]["StoreThrottles"] == [1, 1], "the call and botocore's second attempt"
 
 
-def test_a_traced_call_reaches_the_daemon_of_x_ray(ana: str, printed: Printed, monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as daemon:
-        daemon.bind(("127.0.0.1", 0))
-        daemon.settimeout(5)
-        monkeypatch.setenv("AWS_XRAY_DAEMON_ADDRESS", f"127.0.0.1:{daemon.getsockname()[1]}")
-        monkeypatch.setenv(
-            "_X_AMZN_TRACE_ID", "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"
-        )
-        monkeypatch.setattr("handlers.runtime.TRACING", True)
-        post_event({"search": {"query": "shoes"}})
-        header, document = daemon.recv(65_536).decode().split("\n")
-
+def test_a_traced_call_reaches_the_daemon_of_x_ray(ana: str, traces: Callable[[], str]) -> None:
+    post_event({"search": {"query": "shoes"}})
+    header, document, *_ = traces().split("\n")
     assert json.loads(header) == {"format": "json", "version": 1}
     subsegment = json.loads(document)
     assert subsegment["trace_id"] == "1-5759e988-bd862e3fe1be46a994272793"
     assert subsegment["parent_id"] == "53995c3f42cd8ad8"
     assert subsegment["aws"] == {"operation": "GetItem"}
     assert subsegment["start_time"] <= subsegment["end_time"]
-    assert not any(secret in document for secret in SECRETS)
 
 
 def test_a_request_prints_as_many_bytes_as_the_prices_assume(
