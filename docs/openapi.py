@@ -102,7 +102,7 @@ def ref(name: str) -> Json:
 
 
 def paths() -> Json:
-    email_or_id = {"anyOf": [{"type": "string", "format": "email"}, {"type": "string", "format": "uuid"}]}
+    email_or_id = {"anyOf": [{"type": "string", "format": "idn-email"}, {"type": "string", "format": "uuid"}]}
     identifier = parameter("path", "id", email_or_id, "The user's email or _id.", EMAIL)
     listed = {"_id": EVENT_ID, "type": "search", "payload": example_of(CATALOGUE["search"]), "createdOn": TIME}
     of_attributes: Errors = {Invalid: [BROKEN_JSON, invalid_attribute("email")], **OF_BODIES}
@@ -261,7 +261,7 @@ def or_null(schema: Json) -> Json:
 
 
 def general_schemas() -> Json:
-    text, email, tags = {"type": "string"}, {"type": "string", "format": "email"}, {"type": "string"}
+    text, email, tags = {"type": "string"}, {"type": "string", "format": "idn-email"}, {"type": "string"}
     uuid, date = {"type": "string", "format": "uuid"}, {"type": "string", "format": "date-time", "examples": [TIME]}
     warnings = {
         "type": "array",
@@ -373,10 +373,11 @@ def payload_schema(model: type[EventType], schema: Json) -> Json:
 
 
 def field_schema(field: Json) -> Json:
+    """What the field asks for, on top of what any value has to be."""
     known = {name: value for name, value in field.items() if name not in ("title", "default")}
     if known.get("items") == {"type": "object"}:
         known["items"] = {"type": "object", "propertyNames": {"minLength": 1}, "additionalProperties": ref("Value")}
-    return known if known.keys() & {"type", "anyOf"} else known | ref("Value")
+    return known | ref("Value")
 
 
 def example_of(model: type[EventType]) -> Json:

@@ -90,7 +90,7 @@ Tags = Annotated[
     PlainValidator(_tags),
     WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]}),
 ]
-Email = Annotated[Any, PlainValidator(_email), WithJsonSchema({"type": ["string", "null"], "format": "email"})]
+Email = Annotated[Any, PlainValidator(_email), WithJsonSchema({"type": ["string", "null"], "format": "idn-email"})]
 Once = Annotated[Any, PlainValidator(_once), WithJsonSchema({})]
 
 # --- The catalogue --------------------------------------------------------------------------------
