@@ -10,7 +10,7 @@ NEW_ENOUGH = import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON = $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: help run key clean test stress lint format dynamodb openapi growth build bench lock
+.PHONY: help run key clean test stress lint format audit dynamodb openapi growth build bench lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -41,6 +41,9 @@ lint: $(VENV)/installed ## Check style, format and types
 format: $(VENV)/installed ## Mend style and format
 	@$(VENV)/bin/ruff check --fix
 	@$(VENV)/bin/ruff format
+
+audit: $(VENV)/installed ## Look for known vulnerabilities in the packages
+	@$(PY) .ci/audit.py
 
 dynamodb: $(VENV)/installed ## Run DynamoDB Local for `sam local`
 	@PYTHONPATH=src $(PY) -m local.dynamodb --port 8001
