@@ -48,12 +48,7 @@ def running(api_url: str, api_key: str, port: int = 0) -> Iterator[str]:
 
 def application(api_url: str, api_key: str) -> Flask:
     app = Flask(__name__, template_folder=".", static_folder=None)
-
-    @app.before_request
-    def refuse_other_names() -> None:
-        """A page elsewhere whose name leads here must not read the key."""
-        request.trusted_hosts = [aws.HOST, "localhost"]
-        assert request.host
+    app.config["TRUSTED_HOSTS"] = [aws.HOST, "localhost"]  # no page elsewhere whose name leads here may read the key
 
     @app.after_request
     def restrict(response: Response) -> Response:
