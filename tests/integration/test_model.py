@@ -5,7 +5,6 @@ timeline with what the model allows. `make stress` runs many more of them.
 """
 
 import contextlib
-import os
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -25,11 +24,12 @@ from domain.problems import Conflict, KeyReused, NotFound
 from domain.restrictions import EMAIL_OPEN_WINDOW, Restriction
 from domain.store import Store
 from engines import new_table
+from figures import STRESS, Figures
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-EXAMPLES = int(os.environ.get("STRESS", "1")) * 15
+EXAMPLES = 15 * STRESS
 
 emails = st.sampled_from(["ana@example.com", "bob@example.com", "eve@example.com"])
 people = st.integers(0, 7)  # the how-manieth user ever made
@@ -56,9 +56,11 @@ class Person:
 
 class Shop(RuleBasedStateMachine):
     client: "DynamoDBClient"
+    histories = steps = 0
 
     def __init__(self) -> None:
         super().__init__()
+        Shop.histories += 1
         self.resources = contextlib.ExitStack()
         self.table: Table = self.resources.enter_context(new_table(self.client, f"model-{uuid4()}"))
         self.store = Store(self.table, "shop")
@@ -153,6 +155,7 @@ class Shop(RuleBasedStateMachine):
 
     @invariant()
     def everybody_is_as_the_model_says(self) -> None:
+        Shop.steps += 1
         for person in self.alive:
             profile = the_profile(self.store, person.id)
             del profile["createdOn"]
@@ -220,7 +223,9 @@ def with_key_reused(call: Any) -> None:
         raise AssertionError("no KeyReused")
 
 
-def test_the_system_does_what_the_model_of_the_contract_does(dynamodb_local_client: "DynamoDBClient") -> None:
+def test_the_system_does_what_the_model_of_the_contract_does(
+    dynamodb_local_client: "DynamoDBClient", figures: Figures
+) -> None:
     Shop.client = dynamodb_local_client
     run_state_machine_as_test(
         Shop,
@@ -228,3 +233,5 @@ def test_the_system_does_what_the_model_of_the_contract_does(dynamodb_local_clie
             max_examples=EXAMPLES, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
+    compared = "every profile and timeline compared after each"
+    figures("`test_model.py`", f"{Shop.histories:,} histories, {Shop.steps:,} steps; {compared}", 0)

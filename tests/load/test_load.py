@@ -13,8 +13,8 @@ from uuid import uuid4
 
 import pytest
 
+from figures import STRESS, Figures
 from load.callers import Api, Connection, Exchange, Request
-from load.figures import STRESS, Figures
 from load.model import Model
 from load.traffic import Traffic
 from local import stack

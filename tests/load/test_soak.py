@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from engines import new_table, skip_lane
-from load.figures import STRESS, Figures
+from figures import STRESS, Figures
 from load.soak import Growth
 from local import aws
 from local.stack import ROOT

@@ -1,13 +1,15 @@
 """The figures of the long tests, as rows of the table in docs/guarantees.md, at the end of a run."""
 
 import os
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 
 import pytest
 
 STRESS = int(os.environ.get("STRESS", "1"))
 Figures = Callable[[str, str, int], None]
 PROPERTY = "figures"
+VIOLATION = "violation"
 
 
 @pytest.fixture
@@ -18,6 +20,18 @@ def figures(record_property: Callable[[str, object], None]) -> Figures:
         record_property(PROPERTY, f"| {what}, `STRESS={STRESS}` | {tried} | {violations} |")
 
     return record
+
+
+@pytest.fixture
+def outcomes(figures: Figures, request: pytest.FixtureRequest) -> Iterator[Counter[str]]:
+    """Counts what came of the requests that a test makes up; VIOLATION for one that is not seen to be right."""
+    counted: Counter[str] = Counter()
+    yield counted
+    violations = counted.pop(VIOLATION, 0)
+    of_each = ", ".join(f"{outcome}: {number:,}" for outcome, number in sorted(counted.items()))
+    which = request.node.name.partition("[")[2].rstrip("]")
+    what = f"`{request.path.name}`" + (f", {which}" if which else "")
+    figures(what, f"{counted.total():,} requests, {of_each}", violations)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
