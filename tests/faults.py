@@ -12,7 +12,6 @@ with Proxy.running(endpoint) as proxy:
 """
 
 import contextlib
-import itertools
 import json
 import os
 import re
@@ -63,19 +62,30 @@ class Crash(BaseException):
 
 
 @contextlib.contextmanager
-def crash(client: "DynamoDBClient", when: str, number: int) -> Iterator[None]:
-    """The process dies before or after its call of DynamoDB with this number."""
-    calls = itertools.count(1)
+def meanwhile(client: "DynamoDBClient", when: str, number: int, do: Callable[[], object]) -> Iterator[list[str]]:
+    """Something happens before or after the call of DynamoDB with this number. Yields the calls until then."""
+    calls: list[str] = []
 
-    def count(**_: Any) -> None:
-        if next(calls) == number:
-            raise Crash
+    def count(event_name: str, **_: Any) -> None:
+        calls.append(event_name)
+        if len(calls) == number:
+            client.meta.events.unregister(CRASH_POINTS[when], count)
+            do()
 
     client.meta.events.register_first(CRASH_POINTS[when], count)
     try:
-        yield
+        yield calls
     finally:
         client.meta.events.unregister(CRASH_POINTS[when], count)
+
+
+def crash(client: "DynamoDBClient", when: str, number: int) -> contextlib.AbstractContextManager[list[str]]:
+    """The process dies before or after its call of DynamoDB with this number."""
+
+    def die() -> None:
+        raise Crash
+
+    return meanwhile(client, when, number, die)
 
 
 def lost_answer(request: AWSPreparedRequest) -> None:

@@ -15,7 +15,7 @@ Accounts are lower case (accounts.py), so no account's keys meet another's or th
 TTL deletes days late: whether an item has expired is decided by its time, never by its presence.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from secrets import token_hex
@@ -77,7 +77,7 @@ class Store:
             **self._profile_key(user_id),
             "createdOn": iso(now),
             "attributes": change.attributes,
-            "tags": dict.fromkeys(change.add_tags, True),
+            "tags": _tag_map(change.add_tags),
             "cursorKey": token_hex(16),
         }
         actions = [_put_new(profile | ({"email": email} if email else {}))]
@@ -364,11 +364,11 @@ class Store:
             sets |= {("tags", tag): True for tag in change.add_tags}
             removes = [("tags", tag) for tag in change.remove_tags]
         else:  # replaces what we have read, if it is still what we have read
-            seen = self.table.get(self._profile_key(user_id)) or {"attributes": {}, "tags": {}}
-            tags = (set(seen["tags"]) | change.add_tags) - change.remove_tags
-            sets[("attributes",)] = {**seen["attributes"], **change.attributes}
-            sets[("tags",)] = dict.fromkeys(tags, True)
-            conditions += [expression.equals(name, seen[name]) for name in ("attributes", "tags")]
+            seen = self.profile(user_id) or Profile(user_id)
+            sets[("attributes",)] = {**seen.attributes, **change.attributes}
+            sets[("tags",)] = _tag_map((seen.tags | change.add_tags) - change.remove_tags)
+            conditions.append(expression.equals("attributes", seen.attributes))
+            conditions.append(expression.equals("tags", _tag_map(seen.tags)))
         return {
             "Update": {
                 "Key": to_item(self._profile_key(user_id)),
@@ -425,6 +425,11 @@ def _profile(user_id: str, item: Item) -> Profile:
         tags=frozenset(item["tags"]),
         cursor_key=item["cursorKey"],
     )
+
+
+def _tag_map(tags: Iterable[str]) -> dict[str, bool]:
+    """A map, because single tags of it can be set and removed, and it may be empty."""
+    return dict.fromkeys(tags, True)
 
 
 def _event_id(item: Item) -> str:

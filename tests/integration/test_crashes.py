@@ -2,6 +2,7 @@
 
 Each use case is run until it would die before its first call, after its first call, before its second, and so on.
 The table is then as if the request had never come or as if it had been answered, and a repeat finds it as such.
+In the same places somebody else changes or erases the user, who then gets a true answer or none of their data stays.
 """
 
 import contextlib
@@ -11,6 +12,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -19,12 +21,13 @@ import pytest
 from builders import ANA, as_sent, send
 from domain import users
 from domain.accounts import new_api_key
+from domain.erasure import IN_FLIGHT, erase_leftovers
 from domain.idempotency import IdempotencyKey
-from domain.problems import Refused
+from domain.problems import NotFound, Refused
 from domain.profile import iso
 from domain.store import Store
 from engines import aws_engine_only, new_table
-from faults import CRASH_POINTS, Crash, crash
+from faults import CRASH_POINTS, Crash, crash, meanwhile
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -145,10 +148,15 @@ def dies(request: Step, store: Store, when: str, number: int) -> bool:
     return False
 
 
+def everything(store: Store) -> list[str]:
+    """The items of the whole table as text."""
+    pages = store.table.client.get_paginator("scan").paginate(TableName=store.table.name)
+    return [json.dumps(item, sort_keys=True) for page in pages for item in page["Items"]]
+
+
 def seen(store: Store, answer: Any = None) -> str:
     """The whole table and an answer as text. Ids and times are numbered by their first appearance."""
-    pages = store.table.client.get_paginator("scan").paginate(TableName=store.table.name)
-    items = [json.dumps(item, sort_keys=True) for page in pages for item in page["Items"]]
+    items = everything(store)
     items.sort(key=lambda item: re.sub(RANDOM, "", item))
     numbers: dict[str, int] = {}
     text = "\n".join([*items, repr(answer)])
@@ -184,3 +192,58 @@ def test_who_dies_at_any_call_leaves_all_or_nothing_and_can_ask_again(
                 answer = outcome(use_case.request, store, LATER)
                 assert seen(store, answer) == (done_and_answered if left == before else repeated_and_answered)
         assert number > 1
+
+
+# --- Somebody else does something in between ------------------------------------------------------
+
+
+def interrupted(
+    engine: "DynamoDBClient", use_case: UseCase, somebody: Callable[[Store], list[str]]
+) -> Iterator[tuple[Store, list[str]]]:
+    """After the use case, with somebody doing something at one of its calls, at each in turn; what that returned."""
+    for when in CRASH_POINTS:
+        for number in itertools.count(1):
+            done: list[list[str]] = []
+            with prepared(engine, use_case.given) as store:
+                with meanwhile(
+                    engine, when, number, partial(lambda store, done: done.append(somebody(store)), store, done)
+                ):
+                    outcome(use_case.request, store, NOW)
+                if not done:
+                    break
+                yield store, done[0]
+
+
+def erase_all(store: Store) -> list[str]:
+    """The ids of the users who were there."""
+    erased = []
+    for identifier in (ANA, ANONYMOUS):
+        with contextlib.suppress(NotFound):
+            erased.append(users.erase(identifier, store, NOW).id)
+    erase_leftovers(store.table, NOW)
+    return erased
+
+
+def change_all(store: Store) -> list[str]:
+    changed = []
+    for identifier in (ANA, ANONYMOUS):
+        with contextlib.suppress(NotFound):
+            changed.append(users.change(identifier, as_sent({"theirs": 1, "tags": "theirs"}), False, store, NOW)[0].id)
+    return changed
+
+
+@pytest.mark.parametrize("use_case", USE_CASES, ids=lambda each: each.name)
+def test_of_who_is_erased_at_any_call_nothing_is_left(engine: "DynamoDBClient", use_case: UseCase) -> None:
+    for store, erased in interrupted(engine, use_case, erase_all):
+        assert erase_leftovers(store.table, NOW + IN_FLIGHT) == []
+        left = "".join(everything(store))
+        assert not [user_id for user_id in erased if user_id in left]
+
+
+@pytest.mark.parametrize("use_case", USE_CASES, ids=lambda each: each.name)
+def test_what_somebody_else_sets_at_any_call_stays(engine: "DynamoDBClient", use_case: UseCase) -> None:
+    for store, changed in interrupted(engine, use_case, change_all):
+        for user_id in changed:
+            profile = store.profile(user_id)
+            assert profile is None or (profile.attributes["theirs"], profile.tags >= {"theirs"}) == (1, True)
+            assert (profile is None) == (use_case.name == "erase")
