@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from domain.events import CATALOGUE, WIRE_NAMES, Confirmation, EventType
+from domain.events import CATALOGUE, TAGS_SCHEMA, WIRE_NAMES, Confirmation, EventType
 from domain.idempotency import MAX_KEY_LENGTH
 from domain.problems import (
     BEING_ERASED,
@@ -312,7 +312,7 @@ def general_schemas() -> Json:
             "type": "object",
             "properties": {
                 "email": or_null(email),
-                "tags": {"anyOf": [{"type": "array", "items": tags}, tags]},
+                "tags": TAGS_SCHEMA,
             },
             "propertyNames": {"minLength": 1},
             "additionalProperties": ref("Value"),

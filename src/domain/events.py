@@ -17,6 +17,7 @@ from domain.values import as_number, as_text, unstorable
 
 # --- Field types ----------------------------------------------------------------------------------
 
+MAX_TAG_LENGTH = 255
 GIVEN_TWICE = object()  # stands for a scalar that is given flat and under `generic`, and differs
 
 
@@ -57,12 +58,15 @@ def _items(value: object) -> object:
 
 
 def is_tags(value: object) -> bool:
-    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(tag, str) for tag in value))
+    tags = value.split(";") if isinstance(value, str) else value
+    return isinstance(tags, list) and all(isinstance(tag, str) and len(tag) <= MAX_TAG_LENGTH for tag in tags)
 
 
 def _tags(value: object) -> object:
     if not is_tags(value):
-        raise ValueError("is a list of strings, or one string with ; between the tags")
+        raise ValueError(
+            f"is a list of strings, or one with ; between the tags, of {MAX_TAG_LENGTH} characters at most"
+        )
     return value
 
 
@@ -73,6 +77,13 @@ def _email(value: object) -> object:
 
 
 _TEXT_OR_NUMBER = {"anyOf": [{"type": "string", "pattern": "\\S"}, {"type": "number"}]}
+
+TAGS_SCHEMA = {
+    "anyOf": [
+        {"type": "array", "items": {"type": "string", "maxLength": MAX_TAG_LENGTH}},
+        {"type": "string", "pattern": f"^[^;]{{0,{MAX_TAG_LENGTH}}}(;[^;]{{0,{MAX_TAG_LENGTH}}})*$"},
+    ]
+}
 
 Identifier = Annotated[Any, PlainValidator(_identifier), WithJsonSchema(_TEXT_OR_NUMBER)]
 Text = Annotated[Any, PlainValidator(_text), WithJsonSchema({"type": ["string", "number"]})]
@@ -88,7 +99,7 @@ Items = Annotated[Any, PlainValidator(_items), WithJsonSchema({"type": ["array",
 Tags = Annotated[
     Any,
     PlainValidator(_tags),
-    WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]}),
+    WithJsonSchema(TAGS_SCHEMA),
 ]
 Email = Annotated[Any, PlainValidator(_email), WithJsonSchema({"type": ["string", "null"], "format": "idn-email"})]
 Once = Annotated[Any, PlainValidator(_once), WithJsonSchema({})]
@@ -277,9 +288,10 @@ def _unknown_type(wire_name: str) -> Problem:
 
 def _same(name: str, flat: object, nested: object) -> object:
     """`flat` when both places say the same, else GIVEN_TWICE."""
-    if name == "orderId":
-        same = as_text(flat) == as_text(nested)
-    else:
-        number = as_number(flat)
-        same = flat == nested or (number is not None and number == as_number(nested))
-    return flat if same else GIVEN_TWICE
+    return flat if _meaning(name, flat) == _meaning(name, nested) else GIVEN_TWICE
+
+
+def _meaning(name: str, value: object) -> object:
+    """59.9 and "59.90" are one amount, 123 and "123" are one order, but "0049" and "49" are two numbers to call."""
+    amount = as_number(value) if name in ("total", "total_shipping") else None
+    return amount if amount is not None else as_text(value) or value

@@ -171,10 +171,15 @@ def test_items_are_a_list_of_objects(wire_name: str, items: object) -> None:
 
 
 @pytest.mark.parametrize("wire_name", ["update", "login"])
-@pytest.mark.parametrize("tags", [None, 1, {}, [1], ["a", None], True])
-def test_tags_are_a_string_or_a_list_of_strings(wire_name: str, tags: object) -> None:
+@pytest.mark.parametrize("tags", [None, 1, {}, [1], ["a", None], True, ["a", "x" * 256], "x" * 256, "a;" + "-" * 256])
+def test_tags_are_a_string_or_a_list_of_strings_of_255_characters_at_most(wire_name: str, tags: object) -> None:
     assert not is_tags(as_sent(tags))
     assert problems(wire_name, {"tags": tags}) == [("Invalid tags", f"event.{wire_name}.tags")]
+
+
+@pytest.mark.parametrize("tags", [["x" * 255] * 3, ";".join(["-" + "é" * 254] * 3), "", ";;", []])
+def test_tags_up_to_the_limit_are_accepted(tags: object) -> None:
+    an_event("update", {"tags": tags})
 
 
 @pytest.mark.parametrize("email", ["ana", 7, "", "ana@", ["ana@example.com"]])
@@ -238,9 +243,22 @@ def test_a_scalar_given_in_both_places_and_different_is_invalid(name: str) -> No
     assert problems("confirmation", {**order, name: "2"}) == [(f"Invalid {name}", f"event.confirmation.{name}")]
 
 
+@pytest.mark.parametrize("name", ["orderId", "phone", "coupons", "status"])
+def test_a_text_of_digits_is_no_number(name: str) -> None:
+    order = {"orderId": "A-1", name: "0049", "generic": {name: "49"}}
+    assert problems("confirmation", order) == [(f"Invalid {name}", f"event.confirmation.{name}")]
+
+
 @pytest.mark.parametrize(
     ("name", "flat", "nested"),
-    [("orderId", 123, " 123 "), ("total", 19.9, "19.90"), ("status", "paid", "paid"), ("coupons", ["A"], ["A"])],
+    [
+        ("orderId", 123, " 123 "),
+        ("total", 19.9, "19.90"),
+        ("total_shipping", "5", "5.0"),
+        ("phone", "49", 49),
+        ("status", "paid", "paid"),
+        ("coupons", ["A"], ["A"]),
+    ],
 )
 def test_a_scalar_given_in_both_places_and_the_same_is_accepted(name: str, flat: object, nested: object) -> None:
     an_event("confirmation", {"orderId": 123, name: flat, "generic": {name: nested}})
