@@ -4,8 +4,12 @@ import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
+from itertools import accumulate
 from typing import Any
 from uuid import UUID
+
+import simplejson
 
 from domain.email import normal_email
 from domain.events import WIRE_NAMES, is_tags
@@ -31,7 +35,10 @@ from domain.values import unstorable
 
 ATTEMPTS = 5  # each further one means that somebody else changed the user in between
 DEFAULT_LIMIT, MAX_LIMIT = 50, 100
+MAX_PAGE_SIZE = 2_500_000  # of JSON, which is a text in Lambda's answer of 6 MB at most, each quote and backslash twice
 MAC_BYTES = 16
+
+json_text = partial(simplejson.dumps, use_decimal=True)  # numbers as exact as they were sent
 
 
 def read(identifier: str, store: Store) -> Profile:
@@ -94,13 +101,17 @@ def erase(identifier: str, store: Store, now: datetime) -> Profile:
 
 def events(identifier: str, query: Mapping[str, str], store: Store) -> tuple[list[StoredEvent], str | None]:
     """A page of the user's events, newest first, and the cursor of the next one. Raises NotFound and Invalid."""
+    profile = read(identifier, store)
     limit, limit_problems = _limit(query.get("limit"))
     event_type, type_problems = _type(query.get("type"))
-    if problems := limit_problems + type_problems:
+    before, cursor_problems = _before(query.get("cursor"), profile)
+    if problems := limit_problems + type_problems + cursor_problems:
         raise Invalid(problems)
-    profile = read(identifier, store)
-    before = _read_cursor(query["cursor"], profile) if "cursor" in query else None
     page, last = store.events(profile.id, limit, before, event_type)
+    sizes = accumulate(len(json_text(event.payload)) for event in page)
+    fits = sum(size <= MAX_PAGE_SIZE for size in sizes)
+    if fits < len(page):
+        page, last = page[:fits], page[fits - 1].id
     return page, _cursor(last, profile) if last else None
 
 
@@ -167,15 +178,17 @@ def _cursor(event_id: str, profile: Profile) -> str:
     return _encode(position + _mac(position, profile))
 
 
-def _read_cursor(cursor: str, profile: Profile) -> str:
+def _before(cursor: str | None, profile: Profile) -> tuple[str | None, list[Problem]]:
+    if cursor is None:
+        return None, []
     try:
         signed = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
     except ValueError:
         signed = b""
     position, mac = signed[:16], signed[16:]
     if not hmac.compare_digest(mac, _mac(position, profile)) or _encode(signed) != cursor:
-        raise Invalid([invalid_parameter("cursor", "cursor is the one that the page before gave for this user.")])
-    return str(UUID(bytes=position))
+        return None, [invalid_parameter("cursor", "cursor is the one that the page before gave for this user.")]
+    return str(UUID(bytes=position)), []
 
 
 def _encode(signed: bytes) -> str:

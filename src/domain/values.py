@@ -62,7 +62,9 @@ def deserialize(attribute: AttributeValue) -> Any:
     """The JSON value that `serialize` made this of."""
     ((kind, value),) = attribute.items()
     if kind == "N":
-        return Decimal(value)
+        number = Decimal(value)
+        # DynamoDB may write 1E+125 with all its zeros; as JSON it would be many times larger than what is stored.
+        return number if number.adjusted() < 38 else NUMBERS.normalize(number)
     if kind == "M":
         return {name: deserialize(item) for name, item in value.items()}
     if kind == "L":

@@ -2,11 +2,8 @@
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 from urllib.parse import unquote
-
-import simplejson
 
 from domain import users
 from domain.ids import time_of
@@ -15,8 +12,6 @@ from domain.profile import Profile, iso
 from domain.store import Store
 from handlers import rest
 from handlers.runtime import table
-
-dumps = partial(simplejson.dumps, use_decimal=True)  # numbers as exact as they were sent
 
 
 @rest.endpoint
@@ -29,7 +24,7 @@ def handler(event: rest.Event) -> rest.Response:
 
 
 def _get(event: rest.Event, store: Store) -> rest.Response:
-    return rest.ok(users.read(_identifier(event), store).flat(), dumps=dumps)
+    return rest.ok(users.read(_identifier(event), store).flat(), dumps=users.json_text)
 
 
 def _post(event: rest.Event, store: Store) -> rest.Response:
@@ -55,7 +50,7 @@ def _get_events(event: rest.Event, store: Store) -> rest.Response:
         {"_id": each.id, "type": each.type, "payload": each.payload, "createdOn": iso(time_of(each.id))}
         for each in page
     ]
-    return rest.ok({"events": listed} | ({"cursor": cursor} if cursor else {}), dumps=dumps)
+    return rest.ok({"events": listed} | ({"cursor": cursor} if cursor else {}), dumps=users.json_text)
 
 
 ROUTES: Mapping[str, Callable[[rest.Event, Store], rest.Response]] = {
@@ -69,7 +64,7 @@ ROUTES: Mapping[str, Callable[[rest.Event, Store], rest.Response]] = {
 
 def _result(message: str, profile: Profile, warnings: list[Warning]) -> rest.Response:
     results = {"results": [_message(message, profile)], "object": profile.flat()}
-    return rest.ok({**results, **rest.warnings_of(warnings)}, dumps=dumps)
+    return rest.ok({**results, **rest.warnings_of(warnings)}, dumps=users.json_text)
 
 
 def _message(message: str, profile: Profile) -> dict[str, Any]:

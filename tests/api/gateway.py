@@ -23,6 +23,7 @@ ROUTES: dict[tuple[str, str], str] = {
     for event in RESOURCES[name]["Properties"].get("Events", {}).values()
     if event["Type"] == "Api"
 }
+MAX_ANSWER_BYTES = 6 * 1024 * 1024  # of what Lambda returns
 ENVELOPE: dict[str, Any] = json.loads((ROOT / "events" / "user-get.json").read_text())
 
 
@@ -77,6 +78,7 @@ def answer_to(event: dict[str, Any]) -> Answer:
     """What the function of the event's route answers."""
     response = invoke(function_of(event), event)
     assert response.keys() == {"statusCode", "headers", "body"}
+    assert len(json.dumps(response, ensure_ascii=False).encode()) < MAX_ANSWER_BYTES
     return Answer(response["statusCode"], response["headers"], response["body"])
 
 

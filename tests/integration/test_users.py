@@ -1,5 +1,6 @@
 """Contract section 6: users and their timeline."""
 
+import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import timedelta
 from decimal import Decimal
@@ -9,13 +10,18 @@ import pytest
 
 from builders import ANA, a_moment, a_user, as_sent, send, the_events, the_profile
 from domain import users
+from domain.collect import collect
 from domain.ids import is_id, new_id
 from domain.problems import BEING_ERASED, Conflict, Invalid, NotFound, TooLarge
 from domain.profile import iso
+from domain.request import parse_request
 from domain.store import Store
 from engines import not_on_moto
+from handlers.rest import json_object
 
 BOB = "bob@example.com"
+CONTROL = "\\u0001"  # one byte as it is stored, six in JSON
+LAMBDA_ANSWER_BYTES = 6 * 1024 * 1024
 
 
 def change(
@@ -230,6 +236,20 @@ def test_a_timeline_of_more_than_a_megabyte_pages_to_the_end(store: Store) -> No
     assert sorted(the_events(store)) == sorted(sent)
 
 
+@not_on_moto
+@pytest.mark.parametrize("long", [f'"{CONTROL * 40_000}"', f"[{'1E125,' * 40_000}1]"])
+def test_a_page_whose_json_is_much_longer_than_its_items_is_short(store: Store, long: str) -> None:
+    a_user(store)
+    request = parse_request(
+        json_object(f'{{"user": {{"email": "{ANA}"}}, "event": {{"checkout": {{"a": {long}}}}}}}'.encode())
+    )
+    sent = [collect(request, store, a_moment()).event_id for _ in range(26)]
+    page, cursor = users.events(ANA, {"limit": "100"}, store)
+    assert cursor
+    assert len(json.dumps(users.json_text([event.payload for event in page]))) < LAMBDA_ANSWER_BYTES
+    assert sorted(the_events(store)) == sorted(sent)
+
+
 @pytest.mark.parametrize("query", [
     {"limit": "0"}, {"limit": "101"}, {"limit": "-1"}, {"limit": "1.0"}, {"limit": ""}, {"limit": "x"}, {"limit": "٣"},
     {"limit": "1e1"}, {"limit": "9" * 5000}, {"type": "x"}, {"type": ""}, {"type": "Search"}, {"cursor": ""},
@@ -244,11 +264,11 @@ def test_a_wrong_limit_type_or_cursor_is_invalid(store: Store, query: dict[str, 
     assert [problem.field for problem in refused.value.problems] == list(query)
 
 
-def test_a_wrong_limit_and_type_are_told_at_once(store: Store) -> None:
+def test_all_that_is_wrong_with_a_query_is_told_at_once(store: Store) -> None:
     a_user(store)
     with pytest.raises(Invalid) as refused:
-        users.events(ANA, {"limit": "0", "type": "x"}, store)
-    assert [problem.field for problem in refused.value.problems] == ["limit", "type"]
+        users.events(ANA, {"cursor": "x", "limit": "0", "type": "x"}, store)
+    assert [problem.field for problem in refused.value.problems] == ["limit", "type", "cursor"]
 
 
 def test_no_byte_of_a_cursor_can_be_changed(store: Store) -> None:

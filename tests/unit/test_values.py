@@ -51,6 +51,18 @@ def test_a_boolean_is_no_number(value: bool) -> None:
     assert deserialize(serialize(value)) is value
 
 
+@pytest.mark.parametrize("sent", ["1E+125", "1." + "2" * 37 + "E+125", "1E-130", "9" * 38])
+def test_a_number_that_dynamodb_returns_with_all_its_zeros_is_short_again(sent: str) -> None:
+    plain = f"{Decimal(sent):f}"
+    assert deserialize({"N": plain}) == Decimal(sent)
+    assert len(str(deserialize({"N": plain}))) <= len("-1.E+125") + 37
+
+
+@pytest.mark.parametrize("number", ["100", "0", "-20", "1" + "0" * 30])
+def test_a_usual_number_keeps_its_zeros(number: str) -> None:
+    assert str(deserialize({"N": number})) == number
+
+
 def test_money_does_not_drift() -> None:
     assert serialize(Decimal("0.1"))["N"] == "0.1"
     assert serialize(Decimal("19.90"))["N"] == "19.9"
