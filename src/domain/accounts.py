@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from hashlib import sha256
 from secrets import token_urlsafe
 
@@ -46,6 +46,6 @@ def parse_date(text: object) -> str | None:
     """A date in ISO 8601, with an offset, in the form that is stored and compared. None when it is none."""
     try:
         moment = datetime.fromisoformat(text) if isinstance(text, str) else None
-    except ValueError:
+        return iso(moment) if moment and moment.tzinfo else None
+    except (ValueError, OverflowError):  # beyond the year 9999 in UTC
         return None
-    return iso(moment.astimezone(UTC)) if moment and moment.tzinfo else None

@@ -1,8 +1,10 @@
 """Ids: UUIDs of version 7 (RFC 9562), which sort by the time they were made."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from secrets import randbits
 from uuid import UUID
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def new_id(now: datetime) -> str:
@@ -25,5 +27,5 @@ def is_id(text: str) -> bool:
 
 
 def milliseconds_of(moment: datetime) -> int:
-    """Milliseconds since 1970."""
-    return round(moment.timestamp() * 1000)
+    """Whole milliseconds since 1970."""
+    return (moment - EPOCH) // timedelta(milliseconds=1)

@@ -73,7 +73,7 @@ def change_attributes(sent: Mapping[str, Any], email: str | None, prefix: str) -
         for name in SYSTEM_ATTRIBUTES
         if name in sent
     ]
-    if sent.get("email") is not None and normal_email(sent["email"]) != email:
+    if "email" in sent and (normal_email(sent["email"]) or sent["email"]) != email:
         warnings.append(Warning(f"{prefix}email", "This is not the user's email. The identity stays as it is."))
     attributes = {name: value for name, value in sent.items() if name not in (*SYSTEM_ATTRIBUTES, "email", "tags")}
     return Change(attributes, *change_tags(sent.get("tags", []))), warnings
@@ -125,4 +125,5 @@ def merge(changes: Iterable[Change]) -> Change:
 
 
 def _can_be_counted(value: Decimal) -> bool:
-    return abs(value) < MAX_TOTAL and value == value.quantize(SMALLEST_PART)
+    # abs() would round, and fail for numbers beyond what Python calculates with.
+    return value.copy_abs() < MAX_TOTAL and value == value.quantize(SMALLEST_PART)

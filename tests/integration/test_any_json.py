@@ -17,6 +17,7 @@ from domain.problems import Invalid, NotFound, TooLarge
 from domain.profile import SYSTEM_ATTRIBUTES
 from domain.request import parse_request
 from domain.store import Store
+from domain.values import MAX_NAME_BYTES
 from engines import aws_engine_only
 from figures import STRESS, VIOLATION
 from handlers.rest import json_object
@@ -41,12 +42,28 @@ NASTY = [
     "😀",
     "pk",
 ]
-NASTY += ["attributes", "tags", "email", "_id", "createdOn", "generic", "orderId", "x" * 300]
+NASTY += [
+    "attributes",
+    "tags",
+    "email",
+    "_id",
+    "createdOn",
+    "generic",
+    "items",
+    "total",
+    "phone",
+    "x" * 300,
+    "x" * 60_000,
+]
+REQUIRED = ["orderId", "event_name", "itemId", "prodId", "category", "query"]
 
 # As text, because that is how they come: JSON knows no limits.
 numbers = st.from_regex(r"-?(0|[1-9][0-9]{0,45})(\.[0-9]{1,45})?([eE][+-]?[0-9]{1,3})?", fullmatch=True)
 texts = st.sampled_from(NASTY) | st.text(max_size=8)
-scalars = st.sampled_from(["null", "true", "false", "NaN", "-Infinity"]) | numbers | texts.map(json.dumps)
+numeric_texts = (numbers | st.from_regex(r"-?[0-9]{1,3}[eE][+-]?[0-9]{4,22}", fullmatch=True)).map(json.dumps)
+scalars = (
+    st.sampled_from(["null", "true", "false", "NaN", "-Infinity"]) | numbers | numeric_texts | texts.map(json.dumps)
+)
 
 
 def lists(items: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
@@ -63,33 +80,49 @@ anything = st.recursive(scalars, lambda items: lists(items) | objects(items), ma
 
 # The same without what is refused, which otherwise is somewhere in most of it.
 good_numbers = st.from_regex(r"-?(0|[1-9][0-9]{0,18})(\.[0-9]{1,19})?([eE][+-]?[0-9]{1,2})?", fullmatch=True)
-good_names = texts.filter(lambda text: text not in ("", "\ud800"))
-good_scalars = st.sampled_from(["null", "true", "false", '""']) | good_numbers | good_names.map(json.dumps)
+good_names = texts.filter(lambda text: text != "\ud800" and 0 < len(text) <= MAX_NAME_BYTES)
+good_scalars = (
+    st.sampled_from(["null", "true", "false", '""']) | good_numbers | numeric_texts | good_names.map(json.dumps)
+)
 good = st.recursive(good_scalars, lambda items: lists(items) | objects(items, good_names), max_leaves=12)
-payloads = objects(good, good_names) | objects(anything) | anything
+orders = st.builds(
+    str.format,
+    st.sampled_from(
+        ['{{"orderId":{},"total":{},"items":[{}]}}', '{{"generic":{{"orderId":{},"total":{},"phone":{}}}}}']
+    ),
+    st.uuids().map(lambda number: json.dumps(str(number))),
+    good_scalars,
+    objects(good, good_names),
+)
+payloads = objects(good, good_names | st.sampled_from(REQUIRED)) | objects(anything) | anything
 
 event_types = st.sampled_from(["update", "login"]) | st.sampled_from([*CATALOGUE, "emailOpen", "unknown", ""])
 
 
-@given(event_type=event_types, payload=payloads, user=st.just("{}") | objects(anything))
-@example(event_type="update", payload='{"a":' + "[" * 31 + "]" * 31 + "}", user="{}")
-@example(event_type="update", payload='{"a":' + "[" * 30 + "]" * 30 + "}", user="{}")
-@example(event_type="update", payload='{"\\ud800":[]}', user="{}")
-@example(event_type="update", payload='{"n":1E125,"m":1E-130,"z":-0,"t":1.10}', user="{}")
-@example(event_type="update", payload="{" + ",".join(f'"{n}":{n}' for n in range(5000)) + "}", user="{}")
-@example(event_type="update", payload='{"tags":' + json.dumps([f"t{n}" for n in range(3000)]) + "}", user="{}")
-@example(event_type="update", payload='{"l":[' + ",".join(["0"] * 120_000) + "]}", user="{}")
-@example(event_type="update", payload='{"' + "k" * 50_000 + '":1}', user="{}")
-@example(event_type="confirmation", payload='{"orderId":"' + "\\ud83d\\ude00" * 256 + '"}', user="{}")
-@example(event_type="confirmation", payload='{"orderId":1E-130,"total":1E125}', user="{}")
+events = st.tuples(event_types, payloads) | st.tuples(st.just("confirmation"), orders)
+
+
+@given(event=events, user=st.just("{}") | objects(anything))
+@example(event=("update", '{"a":' + "[" * 31 + "]" * 31 + "}"), user="{}")
+@example(event=("update", '{"a":' + "[" * 30 + "]" * 30 + "}"), user="{}")
+@example(event=("update", '{"\\ud800":[]}'), user="{}")
+@example(event=("update", '{"n":1E125,"m":1E-130,"z":-0,"t":1.10}'), user="{}")
+@example(event=("update", "{" + ",".join(f'"{n}":{n}' for n in range(5000)) + "}"), user="{}")
+@example(event=("update", '{"tags":' + json.dumps([f"t{n}" for n in range(3000)]) + "}"), user="{}")
+@example(event=("update", '{"l":[' + ",".join(["0"] * 120_000) + "]}"), user="{}")
+@example(event=("update", '{"' + "k" * 50_000 + '":1}'), user="{}")
+@example(event=("confirmation", '{"orderId":"' + "\\ud83d\\ude00" * 256 + '"}'), user="{}")
+@example(event=("confirmation", '{"orderId":1E-130,"total":1E125}'), user="{}")
+@example(event=("confirmation", '{"orderId":1,"total":"1E9999999"}'), user="{}")
 @settings(
     max_examples=EXAMPLES,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_any_event_is_refused_or_stored_as_sent(
-    store: Store, outcomes: Counter[str], event_type: str, payload: str, user: str
+    store: Store, outcomes: Counter[str], event: tuple[str, str], user: str
 ) -> None:
+    event_type, payload = event
     named = user[:-1] + ("," if len(user) > 2 else "") + f'"email":"{ANA}"}}'
     body = f'{{"user":{named},"event":{{{json.dumps(event_type)}:{payload}}}}}'.encode()
     with contextlib.suppress(NotFound):  # of the example before

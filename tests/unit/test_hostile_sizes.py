@@ -6,10 +6,10 @@ from time import process_time
 
 import pytest
 
-from builders import ANA
+from builders import ANA, a_moment
 from domain.email import MAX_LENGTH, normal_email
 from domain.problems import Refused
-from domain.profile import change_attributes
+from domain.profile import change_attributes, change_by_purchase
 from domain.request import parse_request
 from domain.restrictions import is_bot
 from domain.values import serialize
@@ -84,6 +84,7 @@ def answer_to(body: str) -> str:
         is_bot(request.user.user_agent)
         change, _ = change_attributes(request.event.payload, ANA, "")
         serialize(change.attributes)
+        change_by_purchase(getattr(request.event.model, "total", None), a_moment())
         serialize(request.event.payload)
     except Refused as refused:
         return json.dumps(errors_of(refused.problems))
