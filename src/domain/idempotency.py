@@ -30,4 +30,4 @@ class IdempotencyKey:
 
     @classmethod
     def of(cls, key: str, body: bytes) -> "IdempotencyKey":
-        return cls(sha256(key.encode()).hexdigest(), sha256(body).hexdigest())
+        return cls(sha256(key.encode("utf-8", "surrogatepass")).hexdigest(), sha256(body).hexdigest())

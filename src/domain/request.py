@@ -1,6 +1,6 @@
 """Contract section 2: what the body of POST /v1/event/ says, checked as a whole to tell all problems at once."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,12 +36,13 @@ class EventRequest:
     event: ParsedEvent
 
 
-def parse_request(body: Mapping[str, Any]) -> EventRequest:
-    """The request that a JSON object makes. Raises Invalid with all that is wrong with it."""
+def parse_request(body: Mapping[str, Any], other_problems: Iterable[Problem] = ()) -> EventRequest:
+    """The request that a JSON object makes. Raises Invalid with all that is wrong with it, and `other_problems`."""
     event, problems = _parse_event(body.get("event"))
     user, user_problems = _parse_user(body.get("user"))
-    if event is None or problems or user_problems:
-        raise Invalid((*problems, *user_problems))
+    problems = (*problems, *user_problems, *other_problems)
+    if event is None or problems:
+        raise Invalid(problems)
     return EventRequest(user, event)
 
 

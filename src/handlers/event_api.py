@@ -17,10 +17,11 @@ from handlers.runtime import logger, table
 def handler(event: rest.Event) -> rest.Response:
     store = Store(table(), rest.account_of(event))
     body = rest.body_of(event)
-    request = parse_request(rest.json_object(body))
+    key, key_problems = rest.idempotency_key(event, body)
+    request = parse_request(rest.json_object(body), key_problems)
     logger.append_keys(event_type=request.event.type)
     try:
-        answer = collect(request, store, datetime.now(UTC), rest.idempotency_key(event, body))
+        answer = collect(request, store, datetime.now(UTC), key)
     except NotFound:
         record("UnknownUsers", 1)
         raise

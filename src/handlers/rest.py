@@ -98,7 +98,7 @@ def json_object(body: bytes) -> dict[str, Any]:
     """The JSON object in a body, its numbers as Decimal. Raises Invalid."""
     try:
         value = json.loads(
-            body.decode(),
+            body.decode("utf-8-sig"),  # PHP's editors like to begin with a byte order mark
             parse_int=_number,
             parse_float=_number,
             parse_constant=_number,
@@ -116,14 +116,14 @@ def json_object(body: bytes) -> dict[str, Any]:
     return value
 
 
-def idempotency_key(event: Event, body: bytes) -> IdempotencyKey | None:
-    """The key of the Idempotency-Key header. Raises Invalid."""
+def idempotency_key(event: Event, body: bytes) -> tuple[IdempotencyKey | None, list[Problem]]:
+    """The key of the Idempotency-Key header, and what is wrong with it."""
     key = header(event, "Idempotency-Key")
     if key is None:
-        return None
+        return None, []
     if not 1 <= len(key) <= MAX_KEY_LENGTH:
-        raise Invalid([invalid_parameter("Idempotency-Key", f"The key has 1 to {MAX_KEY_LENGTH} characters.")])
-    return IdempotencyKey.of(key, body)
+        return None, [invalid_parameter("Idempotency-Key", f"The key has 1 to {MAX_KEY_LENGTH} characters.")]
+    return IdempotencyKey.of(key, body), []
 
 
 def header(event: Event, name: str) -> str | None:

@@ -37,11 +37,31 @@ def update(attributes: str) -> Answer:
 
 @pytest.mark.parametrize(
     "body",
-    [None, "", " ", "x", "{", "[]", '"x"', "1", "null", "true", BODY + "}", BODY[:-1], "\ufeff" + BODY, "{'a': 1}"],
+    [
+        None,
+        "",
+        " ",
+        "x",
+        "{",
+        "[]",
+        '"x"',
+        "1",
+        "null",
+        "true",
+        BODY + "}",
+        BODY[:-1],
+        "\ufeff",
+        BODY + "\ufeff",
+        "{'a': 1}",
+    ],
 )
 def test_a_body_that_is_no_json_object_is_invalid_json(body: str, ana: Profile) -> None:
     answer = post(body)
     assert (answer.status, answer.errors) == (400, [("Invalid JSON", None)])
+
+
+def test_a_body_may_begin_with_a_byte_order_mark(ana: Profile) -> None:
+    assert post("\ufeff" + BODY).status == 200
 
 
 @pytest.mark.parametrize("body", ["", "{", '{"a" 1}', '{\n"a": 1\n"b": 2}', "[]"])
@@ -156,7 +176,13 @@ def test_a_header_name_comes_in_any_case(name: str, ana: Profile) -> None:
 def test_an_idempotency_key_has_1_to_255_characters(key: str, ana: Profile) -> None:
     answer = post(BODY, headers={"Idempotency-Key": key})
     assert (answer.status, answer.errors) == (400, [("Invalid Idempotency-Key", "Idempotency-Key")])
-    assert post(BODY, headers={"Idempotency-Key": "x" * 255}).status == 200
+    for longest in ("x" * 255, "\ud800" * 255):
+        assert post(BODY, headers={"Idempotency-Key": longest}).status == 200
+
+
+def test_what_is_wrong_with_the_body_and_with_its_key_is_told_at_once(ana: Profile) -> None:
+    answer = post({"user": {"email": "x"}, "event": {"search": {}}}, headers={"Idempotency-Key": ""})
+    assert [field for _, field in answer.errors] == ["event.search.query", "user.email", "Idempotency-Key"]
 
 
 def test_the_callers_own_user_agent_is_never_judged(ana: Profile) -> None:
