@@ -129,7 +129,7 @@ def idempotency_key(event: Event, body: bytes) -> tuple[IdempotencyKey | None, l
 def header(event: Event, name: str) -> str | None:
     """The value of a header, whatever case its name comes in."""
     for given, value in (event.get("headers") or {}).items():
-        if given.lower() == name.lower():
+        if given.lower() == name.lower() and value is not None:
             return str(value)
     return None
 

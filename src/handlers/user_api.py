@@ -72,8 +72,8 @@ def _message(message: str, profile: Profile) -> dict[str, Any]:
 
 
 def _identifier(event: rest.Event) -> str:
-    return unquote((event.get("pathParameters") or {}).get("id", ""))
+    return unquote((event.get("pathParameters") or {}).get("id") or "")
 
 
 def _query(event: rest.Event) -> dict[str, str]:
-    return event.get("queryStringParameters") or {}
+    return {name: value for name, value in (event.get("queryStringParameters") or {}).items() if value is not None}

@@ -214,6 +214,14 @@ def test_a_part_that_an_event_lacks_or_that_is_null_is_no_failure(name: str, par
         assert json.loads(answer["body"])
 
 
+def test_a_header_or_a_parameter_that_is_null_is_as_if_it_were_not_there(ana: Profile) -> None:
+    first, second = (post(BODY, headers={"Idempotency-Key": None}) for _ in range(2))
+    assert first.headers["X-Event-Id"] != second.headers["X-Event-Id"]
+    assert len(timeline(ANA, dict.fromkeys(("limit", "type", "cursor"))).body["events"]) == 2  # type: ignore[arg-type]
+    assert user("PUT", "bob@example.com", {}, queryStringParameters={"upsert": None}).status == 404
+    assert call("GET", "/user/{id}", pathParameters={"id": None}).status == 404
+
+
 def test_of_a_header_or_a_query_that_comes_more_than_once_the_last_counts(ana: Profile) -> None:
     """So does API Gateway, in what is not multi-value."""
     twice = {"headers": {"Idempotency-Key": "b"}, "multiValueHeaders": {"Idempotency-Key": ["a", "b"]}}
