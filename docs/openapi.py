@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from domain.events import CATALOGUE, TAGS_SCHEMA, WIRE_NAMES, Confirmation, EventType
+from domain.events import CATALOGUE, TAGS_SCHEMA, WIRE_NAMES, EventType
 from domain.idempotency import MAX_KEY_LENGTH
 from domain.problems import (
     BEING_ERASED,
@@ -350,15 +350,19 @@ def event_schemas() -> Json:
     models = [(model, "validation") for model in CATALOGUE.values()]
     _, made = models_json_schema(models, ref_template=SCHEMAS + "{model}")  # type: ignore[arg-type]
     schemas: Json = {name: payload_schema(CATALOGUE[name.lower()], schema) for name, schema in made["$defs"].items()}
-    flat = schemas["Confirmation"]
-    scalars = {name: flat["properties"][name] for name in Confirmation.SCALARS}
-    generic = an_object(scalars, ["orderId"], additionalProperties=ref("Value"), propertyNames={"minLength": 1})
-    # Servers nest the scalars, browsers do not: either place will do for the one that is required.
-    nested = {**flat, "properties": {"generic": generic, "items": flat["properties"]["items"]}, "required": ["generic"]}
-    description = flat.pop("description")
-    schemas["Confirmation"] = {"description": description, "anyOf": [flat, nested]}
-    nested.pop("description")
-    return schemas
+    return {name: flat_or_nested(CATALOGUE[name.lower()], schema) for name, schema in schemas.items()}
+
+
+def flat_or_nested(model: type[EventType], flat: Json) -> Json:
+    """A required field may stand in either place."""
+    if not model.under_generic:
+        return flat
+    description, properties = flat.pop("description"), flat["properties"]
+    fields = {name: properties[name] for name in model.under_generic}
+    generic = an_object(fields, flat["required"], additionalProperties=ref("Value"), propertyNames={"minLength": 1})
+    beside = {name: field for name, field in properties.items() if name not in fields}
+    nested = {**flat, "properties": {"generic": generic, **beside}, "required": ["generic"]}
+    return {"description": description, "anyOf": [flat, nested]}
 
 
 def payload_schema(model: type[EventType], schema: Json) -> Json:

@@ -18,7 +18,7 @@ from domain.values import as_number, as_text, unstorable
 # --- Field types ----------------------------------------------------------------------------------
 
 MAX_TAG_LENGTH = 255
-GIVEN_TWICE = object()  # stands for a scalar that is given flat and under `generic`, and differs
+GIVEN_TWICE = object()  # stands for a field that is given flat and under `generic`, and differs
 
 
 def _identifier(value: object) -> object:
@@ -46,7 +46,8 @@ def _order_id(value: object) -> object:
 
 
 def _event_name(value: object) -> object:
-    if not isinstance(value, str) or not value.strip() or len(value) > 255:
+    name = _once(value)
+    if not isinstance(name, str) or not name.strip() or len(name) > 255:
         raise ValueError("is a string of 1 to 255 characters")
     return value
 
@@ -115,6 +116,20 @@ class EventType(BaseModel):
 
     aliases: ClassVar[tuple[str, ...]] = ()
     may_be_empty: ClassVar[bool] = True
+    under_generic: ClassVar[tuple[str, ...]] = ()
+    """The fields that servers nest under `generic` and browsers send flat: both are read."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _flat(cls, payload: dict[str, Any]) -> dict[str, Any]:
+        nested = payload.get("generic") if cls.under_generic else None
+        if not isinstance(nested, dict):
+            return payload
+        flat = dict(payload)
+        for name in cls.under_generic:
+            if name in nested:
+                flat[name] = nested[name] if name not in payload else _same(name, payload[name], nested[name])
+        return flat
 
     @classmethod
     def type_name(cls) -> str:
@@ -137,9 +152,9 @@ class Login(EventType):
 
 
 class Confirmation(EventType):
-    """A placed order. Stored once for each `orderId`. The scalars may stand under `generic` as well."""
+    """A placed order. Stored once for each `orderId`. All but `items` may stand under `generic` as well."""
 
-    SCALARS: ClassVar = ("orderId", "total", "status", "currency", "coupons", "total_shipping", "phone")
+    under_generic: ClassVar = ("orderId", "total", "status", "currency", "coupons", "total_shipping", "phone")
 
     orderId: OrderId = Field(description="The shop's number of the order.", examples=["A-1001"])
     total: Once = Field(None, description="What the order is worth; a number or a numeric string.", examples=[59.9])
@@ -149,19 +164,6 @@ class Confirmation(EventType):
     total_shipping: Once = Field(None, description="Costs of shipping.", examples=[4.9])
     phone: Once = Field(None, description="The customer's telephone number.")
     items: Items = Field([], description="What was bought.", examples=[[{"itemId": "SKU-1", "quantity": 1}]])
-
-    @model_validator(mode="before")
-    @classmethod
-    def _flat(cls, payload: dict[str, Any]) -> dict[str, Any]:
-        """Servers nest the scalars under `generic`, browsers send them flat: both are read."""
-        nested = payload.get("generic")
-        if not isinstance(nested, dict):
-            return payload
-        flat = dict(payload)
-        for name in cls.SCALARS:
-            if name in nested:
-                flat[name] = nested[name] if name not in payload else _same(name, payload[name], nested[name])
-        return flat
 
     @property
     def order_id(self) -> str:
@@ -175,7 +177,9 @@ class EmailOpen(EventType):
 
 
 class Generic(EventType):
-    """A custom event, sent by a server."""
+    """A custom event, sent by a server: `{"generic": {"event_name": ...}}`, or flat."""
+
+    under_generic: ClassVar = ("event_name",)
 
     event_name: EventName = Field(description="What the event is called.", examples=["newsletter_signup"])
 

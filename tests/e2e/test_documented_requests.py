@@ -31,13 +31,16 @@ def test_the_update_example_creates_an_event_and_shows_on_the_profile(caller: Ca
     assert profile["_id"] == answer.headers["X-User-Id"]
 
 
-def test_the_generic_example_creates_an_event(caller: Caller, ana: Ana) -> None:
-    answer = caller.event(ana, {"generic": {"event_name": "my_event", "colour": "red"}})
+@pytest.mark.parametrize(
+    "payload", [{"generic": {"event_name": "my_event", "colour": "red"}}, {"event_name": "my_event", "colour": "red"}]
+)
+def test_the_generic_example_creates_an_event(caller: Caller, ana: Ana, payload: dict[str, object]) -> None:
+    answer = caller.event(ana, {"generic": payload})
     assert (answer.status, answer.text) == (200, CREATED)
     timeline = caller.send("GET", "/user/ana@example.com/events").body
     [event] = timeline["events"]
     assert (event["_id"], event["type"]) == (answer.headers["X-Event-Id"], "generic")
-    assert event["payload"] == {"event_name": "my_event", "colour": "red"}
+    assert event["payload"] == payload
 
 
 def test_a_missing_event_gets_the_documented_body(caller: Caller, ana: Ana) -> None:

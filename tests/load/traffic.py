@@ -101,7 +101,7 @@ class Traffic:
 
     def custom_events(self, regulars: list[Person]) -> Iterator[Request]:
         for _ in range(4):
-            event = {"generic": {"event_name": "my_event", "number": self.new()}}
+            event = {"generic": {"generic": {"event_name": "my_event", "number": self.new()}}}
             yield self.event(self.random.choice(regulars), self.random.choice([event, self.view()]))
 
     def repeats(self, regulars: list[Person]) -> Iterator[Request]:

@@ -164,6 +164,12 @@ def test_an_event_name_up_to_the_limit_is_accepted(wire_name: str, name: str) ->
     assert an_event(wire_name, {"event_name": name}).type == wire_name
 
 
+@pytest.mark.parametrize("generic", [{}, {"event_name": ""}, {"event_name": None}, {"eventName": "x"}])
+def test_an_event_name_under_generic_is_checked_as_well(generic: object) -> None:
+    [(_, field)] = problems("generic", {"generic": generic})
+    assert field == "event.generic.event_name"
+
+
 @pytest.mark.parametrize("wire_name", ["confirmation", "checkout"])
 @pytest.mark.parametrize("items", ["x", {}, [1], [{"itemId": 1}, "x"], [None]])
 def test_items_are_a_list_of_objects(wire_name: str, items: object) -> None:
@@ -226,21 +232,35 @@ def test_an_order_id_that_is_none_is_invalid(sent: object) -> None:
     assert ("Invalid orderId", "event.confirmation.orderId") in [(each.message, each.field) for each in parsed]
 
 
-@pytest.mark.parametrize("name", ["orderId", *Confirmation.SCALARS])
-def test_an_order_is_read_flat_and_under_generic(name: str) -> None:
-    order = {"orderId": "A-1", name: "7"}
-    rest = {key: value for key, value in order.items() if key != name}
-    flat = an_event("confirmation", order)
-    nested = an_event("confirmation", {**rest, "generic": {name: "7"}})
+IN_TWO_PLACES = [(event_type, name) for event_type, cls in CATALOGUE.items() for name in cls.under_generic]
+in_two_places = pytest.mark.parametrize(("event_type", "name"), IN_TWO_PLACES)
+
+
+def test_orders_and_custom_events_are_read_flat_and_under_generic() -> None:
+    scalars = ("orderId", "total", "status", "currency", "coupons", "total_shipping", "phone")
+    assert [*(("confirmation", name) for name in scalars), ("generic", "event_name")] == IN_TWO_PLACES
+
+
+@in_two_places
+def test_a_field_is_read_flat_and_under_generic(event_type: str, name: str) -> None:
+    whole = an_example(event_type) | {name: "7"}
+    rest = {key: value for key, value in whole.items() if key != name}
+    flat = an_event(event_type, whole)
+    nested = an_event(event_type, {**rest, "generic": {name: "7"}})
     assert getattr(nested.model, name) == getattr(flat.model, name) == "7"
-    assert nested.payload == {**rest, "generic": {name: "7"}}, "it is stored as sent"
+    assert nested.payload == as_sent({**rest, "generic": {name: "7"}}), "it is stored as sent"
 
 
-@pytest.mark.parametrize("name", Confirmation.SCALARS)
-def test_a_scalar_given_in_both_places_and_different_is_invalid(name: str) -> None:
-    order = {"orderId": "A-1", "generic": {"orderId": "A-1"}}
-    order["generic"] |= {name: "1"}  # type: ignore[operator]
-    assert problems("confirmation", {**order, name: "2"}) == [(f"Invalid {name}", f"event.confirmation.{name}")]
+@in_two_places
+def test_a_field_given_in_both_places_and_different_is_invalid(event_type: str, name: str) -> None:
+    payload = an_example(event_type) | {name: "2", "generic": {name: "1"}}
+    assert problems(event_type, payload) == [(f"Invalid {name}", f"event.{event_type}.{name}")]
+
+
+@in_two_places
+def test_a_field_given_in_both_places_and_the_same_is_accepted_once(event_type: str, name: str) -> None:
+    payload = an_example(event_type) | {name: "1", "generic": {name: "1"}}
+    assert getattr(an_event(event_type, payload).model, name) == "1"
 
 
 @pytest.mark.parametrize("name", ["orderId", "phone", "coupons", "status"])
