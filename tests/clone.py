@@ -1,4 +1,4 @@
-"""The repository as somebody else has it: what is committed, in a folder of its own."""
+"""The repository as somebody else will have it: what is committed or will be, in a folder of its own."""
 
 import shutil
 import subprocess
@@ -13,7 +13,8 @@ IS_CLONE = (ROOT / ".git").exists()
 
 
 def tracked() -> list[str]:
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True).stdout  # noqa: S607
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True).stdout
     return [name for name in listed.split("\0") if name and (ROOT / name).is_file()]
 
 

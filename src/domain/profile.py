@@ -101,7 +101,8 @@ def change_by_purchase(total: object, now: datetime) -> tuple[Change, list[Warni
         totals["totalPurchasesValue"] = value
         return Change(system=system, totals=totals), []
     warning = Warning(
-        "event.confirmation.total", "This is not a number that can be counted. The order was stored without it."
+        "event.confirmation.total",
+        "This is not a number that can be counted. It was kept as sent, and left out of the totals.",
     )
     return Change(system=system, totals=totals), [warning] if total is not None else []
 

@@ -43,6 +43,7 @@ STATUS: Mapping[type[Refused], int] = {
 }
 MAX_BODY_BYTES = 256 * 1024
 RETRY_AFTER_SECONDS = 1
+NOT_UTF_8 = "The body is not text in UTF-8. It may not be compressed."
 
 
 def endpoint(answer: Callable[[Event], Response]) -> Callable[[Event, Any], Response]:
@@ -88,7 +89,7 @@ def body_of(event: Event) -> bytes:
     try:
         raw = base64.b64decode(body, validate=True) if event.get("isBase64Encoded") else body.encode()
     except ValueError as error:
-        raise Invalid([invalid_json("The body is not text in UTF-8.")]) from error
+        raise Invalid([invalid_json(NOT_UTF_8)]) from error
     if len(raw) > MAX_BODY_BYTES:
         raise TooLarge([BODY_TOO_LARGE])
     return raw
@@ -105,14 +106,14 @@ def json_object(body: bytes) -> dict[str, Any]:
             object_pairs_hook=_unique,
         )
     except json.JSONDecodeError as error:
-        where = f"at line {error.lineno}, column {error.colno}"
-        raise Invalid([invalid_json(f"{error.msg} {where}.")]) from error
+        what = error.msg if body else "The body is empty: an object is expected"
+        raise Invalid([invalid_json(f"{what} at line {error.lineno}, column {error.colno}.")]) from error
     except UnicodeDecodeError as error:
-        raise Invalid([invalid_json("The body is not text in UTF-8.")]) from error
+        raise Invalid([invalid_json(NOT_UTF_8)]) from error
     except RecursionError as error:
         raise Invalid([invalid_json("Lists and objects are nested too deep.")]) from error
     if not isinstance(value, dict):
-        raise Invalid([invalid_json("The body is not an object: it starts with { at line 1, column 1.")])
+        raise Invalid([invalid_json("The body is not an object, which would start with { at line 1, column 1.")])
     return value
 
 
