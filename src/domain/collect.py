@@ -125,8 +125,8 @@ def _change_by_event(event: ParsedEvent, user: User, now: datetime) -> tuple[Cha
         case Login():
             attributes: Mapping[str, Any] = {name: value for name, value in event.payload.items() if name != "email"}
             return change_attributes(attributes, user.email, "event.login.")
-        case Confirmation(total=total):
-            return change_by_purchase(total, now)
+        case Confirmation() as order:
+            return change_by_purchase(order.total, now, was_sent="total" in order.model_fields_set)
         case EmailOpen():
             return change_by_email_open(now), []
         case _:

@@ -91,8 +91,11 @@ def change_tags(sent: str | list[str]) -> tuple[frozenset[str], frozenset[str]]:
     return added, frozenset(wanted) - added
 
 
-def change_by_purchase(total: object, now: datetime) -> tuple[Change, list[Warning]]:
-    """What an accepted confirmation changes. A total that cannot be counted never loses the purchase."""
+def change_by_purchase(total: object, now: datetime, *, was_sent: bool = True) -> tuple[Change, list[Warning]]:
+    """What an accepted confirmation changes. A total that cannot be counted never loses the purchase.
+
+    An order without a total (`was_sent` is False) is nothing to warn of.
+    """
     system: dict[str, Any] = {"isCustomer": True, "lastPurchaseDate": iso(now)}
     totals = {"numberOfPurchases": Decimal(1)}
     value = as_number(total)
@@ -104,7 +107,7 @@ def change_by_purchase(total: object, now: datetime) -> tuple[Change, list[Warni
         "event.confirmation.total",
         "This is not a number that can be counted. It was kept as sent, and left out of the totals.",
     )
-    return Change(system=system, totals=totals), [warning] if total is not None else []
+    return Change(system=system, totals=totals), [warning] if was_sent else []
 
 
 def change_by_email_open(now: datetime) -> Change:

@@ -109,13 +109,19 @@ def test_purchases_are_counted_exactly(store: Store) -> None:
     assert profile["lastPurchaseDate"] == iso(now + 6 * MILLISECOND)
 
 
-def test_a_total_that_is_no_number_is_kept_as_sent_and_reported(store: Store) -> None:
+@pytest.mark.parametrize("order", [{"total": "59,90 €"}, {"total": None}, {"generic": {"total": "1e9999999"}}])
+def test_a_total_that_is_no_number_is_kept_as_sent_and_reported(store: Store, order: dict[str, Any]) -> None:
     a_user(store)
-    answer = send(store, {"confirmation": {"orderId": 1, "total": "59,90 €"}})
+    answer = send(store, {"confirmation": {"orderId": 1} | order})
     assert [warning.field for warning in answer.warnings] == ["event.confirmation.total"]
-    [event], _ = users.events(ANA, {}, store)
-    assert event.payload["total"] == "59,90 €"
+    [event] = users.events(ANA, {}, store)[0]
+    assert event.payload == {"orderId": 1} | order
     assert "totalPurchasesValue" not in the_profile(store)
+
+
+def test_an_order_without_a_total_is_nothing_to_warn_of(store: Store) -> None:
+    a_user(store)
+    assert send(store, {"confirmation": {"orderId": 1}}).warnings == ()
 
 
 # --- Email open -----------------------------------------------------------------------------------
