@@ -10,7 +10,7 @@ NEW_ENOUGH = import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON = $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: help run key clean test stress lint format audit dynamodb openapi growth build bench lock
+.PHONY: help run key clean test stress lint format audit dynamodb openapi growth build bench roots lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -64,6 +64,9 @@ CONFIG = default
 
 bench: $(VENV)/installed ## Compare the functions with bare ones: time, memory, size
 	@PYTHONPATH=src:tests TABLE_NAME=none AWS_DEFAULT_REGION=none $(PY) -m benchmark $(BENCH)
+
+roots: $(VENV)/installed ## Take Amazon's certificate authorities out of botocore's bundle again
+	@$(PY) -m tools.roots
 
 lock: $(VENV)/installed ## Resolve the requirements again (UPGRADE=--upgrade: to newer versions)
 	@$(VENV)/bin/uv pip compile $(LOCK) $(UPGRADE) requirements-dev.in -o requirements-dev.txt

@@ -1,0 +1,1 @@
+"""What runs from a checkout against a deployed stack, or makes a file of the repository."""
