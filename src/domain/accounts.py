@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from secrets import token_urlsafe
+from typing import NamedTuple
 
 from domain.ids import new_id
 from domain.profile import iso
@@ -21,6 +22,14 @@ class ApiKey:
     created_on: str
     expires_on: str | None = None
     revoked_on: str | None = None
+
+
+class FoundKey(NamedTuple):
+    """What the authorizer reads of a key."""
+
+    account: str
+    id: str
+    expires_on: str | None
 
 
 def new_api_key(now: datetime, expires_on: str | None) -> tuple[str, ApiKey]:

@@ -22,7 +22,7 @@ from secrets import token_hex
 from typing import Any
 
 from domain import idempotency, ids
-from domain.accounts import ApiKey
+from domain.accounts import ApiKey, FoundKey
 from domain.dynamodb import Action, Item, Table, to_item
 from domain.idempotency import Answer, IdempotencyKey
 from domain.problems import KEY_REUSED, KeyReused, Warning
@@ -379,10 +379,10 @@ class Store:
         }
 
 
-def find_key(table: Table, key_hash: str) -> tuple[str, str | None] | None:
-    """The account that the key with this hash belongs to, and when the key expires."""
+def find_key(table: Table, key_hash: str) -> FoundKey | None:
+    """What the key with this hash opens."""
     found = table.get(_api_key_key(key_hash))
-    return (found["account"], found["expiresOn"]) if found else None
+    return FoundKey(found["account"], found["keyId"], found["expiresOn"]) if found else None
 
 
 def erasures(table: Table) -> Iterator[tuple[str, str, str]]:

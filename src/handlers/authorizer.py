@@ -14,15 +14,22 @@ from handlers.runtime import logger, observed, table
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     try:
         found = find_key(table(), hash_of(event["authorizationToken"]))
-    except Refused as refused:  # API Gateway answers with 503
-        record("RequestsRefused", kind=type(refused).__name__)
+    except Refused as refused:
+        kind = type(refused).__name__
+        record("RequestsRefused", kind=kind)
+        logger.info("answered", outcome="refused", refused=kind, status=503)  # which API Gateway makes of an error
         raise
-    if found is None or is_expired(found[1], datetime.now(UTC)):
+    if found:
+        logger.append_keys(account=found.account, key_id=found.id)
+    if found is None or is_expired(found.expires_on, datetime.now(UTC)):
         record("RequestsRefused", kind=Unauthorized.__name__)
-        logger.info("answered", outcome="denied", reason="expired" if found else "unknown", account=found and found[0])
+        logger.info("answered", outcome="denied", reason="expired" if found else "unknown")
         return _policy("Deny", event["methodArn"])
-    logger.info("answered", outcome="allowed", account=found[0])
-    return _policy("Allow", event["methodArn"]) | {"principalId": found[0], "context": {"account": found[0]}}
+    logger.info("answered", outcome="allowed")
+    return _policy("Allow", event["methodArn"]) | {
+        "principalId": found.account,
+        "context": {"account": found.account, "keyId": found.id},
+    }
 
 
 def _policy(effect: str, method_arn: str) -> dict[str, Any]:

@@ -30,7 +30,9 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         problems = [problem.message for problem in refused.problems]
         logger.info("answered", outcome="refused", refused=type(refused).__name__, problems=problems)
         return errors_of(refused.problems)
-    logger.info("answered", outcome="done", action=event["action"], account=event["account"])
+    logger.info(
+        "answered", outcome="done", action=event["action"], account=event["account"], key_id=answer.get("keyId")
+    )
     return {"account": event["account"], **answer}
 
 

@@ -53,6 +53,7 @@ def _record_answer(context: dict[str, Any], parsed_response: dict[str, Any] | No
     throttled = not UNAVAILABLE.isdisjoint(codes)
     operation = event_name.rpartition(".")[2]
     logger.debug("store answered", operation=operation, milliseconds=round((ended - begun) * 1000, 1), codes=codes)
+    logger.append_keys(cause=_cause(codes))
     record("StoreLatency", (ended - begun) * 1000)
     if throttled:
         record("StoreThrottles")
@@ -60,6 +61,12 @@ def _record_answer(context: dict[str, Any], parsed_response: dict[str, Any] | No
         from handlers.tracing import send_call  # makes the start slower
 
         send_call(operation, begun, ended, failed=bool(codes), throttled=throttled)
+
+
+def _cause(codes: list[str]) -> str | None:
+    """The code that says why DynamoDB did not do a call; None when it did, or when a condition of ours failed."""
+    failures = [code for code in codes if code not in ("None", "TransactionCanceledException")]
+    return failures[-1] if failures and not failures[-1].startswith("ConditionalCheckFailed") else None
 
 
 client.meta.events.register("before-call.dynamodb", _begin_call)

@@ -1,6 +1,7 @@
 """What operators see of a request: one line of log, one of metrics, and neither says who somebody is."""
 
 import contextlib
+import itertools
 import json
 import socket
 import sys
@@ -11,11 +12,13 @@ from typing import Any
 import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
+from botocore.exceptions import ReadTimeoutError
 
 from api.gateway import Context, answer_to, event_file
 from builders import ANA, a_user
 from docs import growth
 from domain.dynamodb import Table
+from domain.problems import Unavailable
 from domain.store import Store
 from handlers import authorizer, erasure, event_api, keys, user_api
 from handlers.metrics import METRICS, NAMESPACE
@@ -24,6 +27,7 @@ from local import dynamodb
 from local.stack import ROOT
 
 ACCOUNT = "shop"
+ARN = "arn:aws:execute-api:eu-west-1:1:api/v1/GET/user/ana%40example.com"
 SECRETS = (ANA, "ana%40", "Lovelace", "198.51.100.7")
 
 
@@ -221,16 +225,31 @@ def leaves(value: object) -> list[object]:
 
 
 def test_the_authorizer_says_why_it_denies_and_never_the_key(functions_table: Table, printed: Printed) -> None:
-    made = keys.handler({"action": "create", "account": ACCOUNT}, Context())
-    for key, told in ((made["apiKey"], ("allowed", ACCOUNT, None)), ("key_guess", ("denied", None, "unknown"))):
-        arn = "arn:aws:execute-api:eu-west-1:1:api/v1/GET/user/ana%40example.com"
-        authorizer.handler({"authorizationToken": key, "methodArn": arn}, Context())
+    def made(**parameters: str) -> tuple[str, str]:
+        answer = keys.handler({"action": "create", "account": ACCOUNT, **parameters}, Context())
+        return answer["apiKey"], answer["keyId"]
+
+    (good, good_id), (old, old_id) = made(), made(expiresOn="2020-01-31T00:00:00Z")
+    for key, told in {
+        good: ("allowed", ACCOUNT, good_id, None),
+        old: ("denied", ACCOUNT, old_id, "expired"),
+        "key_guess": ("denied", None, None, "unknown"),
+    }.items():
+        printed.read()
+        authorizer.handler({"authorizationToken": key, "methodArn": ARN}, Context())
         lines, metrics = printed.read()
-        assert tuple(map(lines[-1].get, ("outcome", "account", "reason"))) == told
+        assert tuple(map(lines[-1].get, ("outcome", "account", "key_id", "reason"))) == told
         assert not any(secret in json.dumps([lines, metrics]) for secret in (key, "ana%40"))
 
 
-def throttle(*_: object, **__: object) -> Any:
+def test_a_key_that_is_made_expired_or_revoked_is_logged_by_its_id(functions_table: Table, printed: Printed) -> None:
+    key_id = keys.handler({"action": "create", "account": ACCOUNT}, Context())["keyId"]
+    keys.handler({"action": "revoke", "account": ACCOUNT, "keyId": key_id}, Context())
+    lines, _ = printed.read()
+    assert [(line["action"], line["key_id"]) for line in lines] == [("create", key_id), ("revoke", key_id)]
+
+
+def throttle() -> Any:
     body = json.dumps({"__type": "com.amazonaws.dynamodb.v20120810#ThrottlingException", "message": "slow down"})
 
     class Raw:
@@ -240,14 +259,60 @@ def throttle(*_: object, **__: object) -> Any:
     return AWSResponse("https://dynamodb", 400, HTTPHeaders(), Raw())
 
 
+@contextlib.contextmanager
+def throttled(*, once: bool = False) -> Iterator[None]:
+    """DynamoDB turns calls away: all of them, or only the first attempt."""
+    answers = [throttle] if once else itertools.repeat(throttle)
+    left = iter(answers)
+
+    def answer(**_: object) -> Any:
+        return found() if (found := next(left, None)) else None
+
+    client.meta.events.register_first("before-send.dynamodb", answer)
+    try:
+        yield
+    finally:
+        client.meta.events.unregister("before-send.dynamodb", answer)
+
+
+def test_the_line_of_a_503_says_what_dynamodb_answered(ana: str, printed: Printed) -> None:
+    with throttled():
+        post_event({"search": {"query": "shoes"}})
+        with pytest.raises(Unavailable):
+            authorizer.handler({"authorizationToken": "key_guess", "methodArn": ARN}, Context())
+    lines, _ = printed.read()
+    answered = [(line["refused"], line["status"], line["cause"]) for line in lines]
+    assert answered == [("Unavailable", 503, "ThrottlingException")] * 2
+
+
+def test_a_call_that_worked_in_the_end_and_a_condition_that_failed_are_no_cause(ana: str, printed: Printed) -> None:
+    with throttled(once=True):
+        post_event({"search": {"query": "shoes"}})
+    post_event({"confirmation": {"orderId": "1"}})
+    post_event({"confirmation": {"orderId": "1"}})
+    lines, _ = printed.read()
+    assert [line["outcome"] for line in lines] == ["created", "created", "discarded"]
+    assert not any("cause" in line for line in lines)
+
+
+def test_an_answer_that_did_not_come_is_a_cause_too(ana: str, printed: Printed) -> None:
+    def no_answer(**_: object) -> None:
+        raise ReadTimeoutError(endpoint_url="https://dynamodb")
+
+    client.meta.events.register_first("before-send.dynamodb", no_answer)
+    post_event({"search": {"query": "shoes"}})
+    client.meta.events.unregister("before-send.dynamodb", no_answer)
+    [line], _ = printed.read()
+    assert (line["status"], line["cause"]) == (503, "NoAnswer")
+
+
 def test_each_metric_is_counted_and_by_nothing_that_a_caller_can_choose(ana: str, printed: Printed) -> None:
     post_event({"search": {"query": "shoes"}})
     post_event({"search": {"query": "shoes"}}, userAgent="Googlebot/2.1")
     post_event({"search": {"query": "shoes"}}, email="nobody@example.com")
     erasure.handler({}, Context())
-    client.meta.events.register_first("before-send.dynamodb", throttle)
-    response = post_event({"search": {"query": "shoes"}})
-    client.meta.events.unregister("before-send.dynamodb", throttle)
+    with throttled():
+        response = post_event({"search": {"query": "shoes"}})
     _, lines = printed.read()
 
     assert response["statusCode"] == 503

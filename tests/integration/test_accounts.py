@@ -112,9 +112,9 @@ def a_key(store: Store, expires_on: str | None = None) -> tuple[str, ApiKey]:
 
 def test_a_key_opens_its_account(store: Store, other: Store) -> None:
     soon = iso(a_moment() + timedelta(days=1))
-    (mine, _), (theirs, _) = a_key(store, soon), a_key(other)
-    assert find_key(store.table, hash_of(mine)) == ("shop", soon)
-    assert find_key(store.table, hash_of(theirs)) == ("shop-2", None)
+    (mine, my_key), (theirs, their_key) = a_key(store, soon), a_key(other)
+    assert find_key(store.table, hash_of(mine)) == ("shop", my_key.id, soon)
+    assert find_key(store.table, hash_of(theirs)) == ("shop-2", their_key.id, None)
     assert find_key(store.table, hash_of("another")) is None
 
 
@@ -123,7 +123,7 @@ def test_an_account_may_hold_two_keys_and_revoking_one_leaves_the_other(store: S
     now = a_moment()
     assert store.revoke_key(old_key, now)
     assert find_key(store.table, hash_of(old)) is None
-    assert find_key(store.table, hash_of(new)) == ("shop", None)
+    assert find_key(store.table, hash_of(new)) == ("shop", new_key.id, None)
     listed = {key.id: key.revoked_on for key in store.api_keys()}
     assert listed == {old_key.id: iso(now), new_key.id: None}
 
@@ -142,7 +142,7 @@ def test_a_key_can_be_given_another_expiry(store: Store) -> None:
     secret, key = a_key(store)
     later = iso(a_moment() + timedelta(days=1))
     assert store.expire_key(key, later)
-    assert find_key(store.table, hash_of(secret)) == ("shop", later)
+    assert find_key(store.table, hash_of(secret)) == ("shop", key.id, later)
     assert store.api_keys()[0].expires_on == later
 
 
