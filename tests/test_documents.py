@@ -1,0 +1,50 @@
+"""The Markdown documents lead where they say, and the contract has the sections that the code cites."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from clone import IS_CLONE, tracked
+from documents import text
+from local.stack import ROOT
+
+pytestmark = pytest.mark.skipif(not IS_CLONE, reason="this is no clone")
+
+PAGES = sorted(name for name in tracked() if name.endswith(".md")) if IS_CLONE else []
+CODE = sorted(name for name in tracked() if name.endswith((".py", ".yaml"))) if IS_CLONE else []
+
+
+def prose(page: str) -> str:
+    """The page without its fenced code."""
+    return re.sub(r"^( *)```.*?^\1```$", "", text(page), flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(page: str) -> set[str]:
+    """What GitHub makes of the headings: lower case, no punctuation, a hyphen for each space."""
+    headings = re.findall(r"^#+ (.*)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_each_link_of_a_page_leads_somewhere(page: str) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if link.startswith("https://"):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (Path(page).parent / path).as_posix() if path else page
+        assert (ROOT / target).exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_the_contract_has_each_section_that_is_cited() -> None:
+    sections = set(re.findall(r"^## (\d+)\. ", text("docs/contract.md"), re.MULTILINE))
+    assert sections == {str(number) for number in range(1, 12)}
+    cited = {
+        (number, name)
+        for name in CODE
+        for citation in re.findall(r"contract,? sections? ((?:\d+(?:, | and | to )?)+)", text(name))
+        for number in re.findall(r"\d+", citation)
+    }
+    assert cited
+    assert {number for number, _ in cited} <= sections, cited
