@@ -1,35 +1,55 @@
-# `make` alone lists what there is.
+# `make` alone lists the targets by who needs them. The environment may set what is set with ?= here.
 
 VENV = .venv
 PY = $(VENV)/bin/python
-PORT = 8010
-STRESS = 20
+PORT ?= 8010
+STRESS ?= 20
 
 # The first Python that is new enough; PYTHON=... chooses another. Asked only while .venv is being made.
 NEW_ENOUGH = import sys; sys.exit(sys.version_info < (3, 11))
-PYTHON = $(shell for python in python3 python3.13 python3.12 python3.11; do \
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$python && break; done)
 
 .PHONY: help run key clean test stress lint format audit dynamodb openapi growth build bench roots lock
 
-help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+help:
+	@awk -F ':.*## ' '/^##@ / {printf "%s%s\n", gap, substr($$0, 5); gap = "\n"} \
+		/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+
+##@ Run
 
 run: $(VENV)/installed ## Run the API on this machine (PORT=8010)
 	@$(PY) -m local run --port $(PORT)
-
-key: $(VENV)/installed ## Make an API key on the running API (ACCOUNT=name)
-	@test -n "$(ACCOUNT)" || { echo "Name the account: make key ACCOUNT=name" >&2; exit 1; }
-	@$(PY) -m local key "$(ACCOUNT)"
 
 clean: ## Forget the local data and what was built (.venv stays)
 	@test ! -x $(PY) || $(PY) -m local stopped
 	rm -rf .stack .aws-sam .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
+dynamodb: $(VENV)/installed ## Run DynamoDB Local for `sam local`
+	@PYTHONPATH=src $(PY) -m local.dynamodb --port 8001
+
+##@ Send
+
+key: $(VENV)/installed ## Make an API key on the running API (ACCOUNT=name)
+	@test -n "$(ACCOUNT)" || { echo "Name the account: make key ACCOUNT=name" >&2; exit 1; }
+	@$(PY) -m local key "$(ACCOUNT)"
+
+##@ Look
+
+##@ Deploy
+
+build: $(VENV)/installed ## Build for `sam deploy` (CONFIG=prod: see samconfig.toml)
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" sam build --config-env $(CONFIG)
+	@PYENV_VERSION=3.13 python3.13 -m compileall -q --invalidation-mode unchecked-hash .aws-sam/build/*/ || \
+		echo "Python 3.13 is not here: the functions are not compiled, and take twice as long to start" >&2
+CONFIG = default
+
+##@ Develop
+
 test: $(VENV)/installed ## Run all tests, two at a time
 	@$(PY) -m pytest --numprocesses 2 --dist loadfile
 
-stress: $(VENV)/installed ## Look harder for what breaks (STRESS=20 times as many made-up requests)
+stress: $(VENV)/installed ## Look harder for what breaks (STRESS=20 times as many requests)
 	@STRESS=$(STRESS) $(PY) -m pytest tests/integration/test_any_json.py tests/integration/test_model.py \
 		tests/api/test_fuzz.py tests/load
 
@@ -45,30 +65,21 @@ format: $(VENV)/installed ## Mend style and format
 audit: $(VENV)/installed ## Look for known vulnerabilities in the packages
 	@$(PY) .ci/audit.py
 
-dynamodb: $(VENV)/installed ## Run DynamoDB Local for `sam local`
-	@PYTHONPATH=src $(PY) -m local.dynamodb --port 8001
-
 openapi: $(VENV)/installed ## Make docs/openapi.json and docs/postman.json of the code
 	@TABLE_NAME=none AWS_DEFAULT_REGION=none PYTHONPATH=src $(PY) -m docs.openapi
 	@TABLE_NAME=none AWS_DEFAULT_REGION=none PYTHONPATH=src $(PY) -m docs.postman
 
-growth: $(VENV)/installed ## Work out the tables of docs/growth.md (GROWTH="--peak 10": print them for other inputs)
+growth: $(VENV)/installed ## Work out docs/growth.md (GROWTH="--peak 10": print others)
 	@$(PY) -m docs.growth $(GROWTH)
 GROWTH = --write
-
-build: $(VENV)/installed ## Build the functions for `sam deploy` (CONFIG=prod: another section of samconfig.toml)
-	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" sam build --config-env $(CONFIG)
-	@PYENV_VERSION=3.13 python3.13 -m compileall -q --invalidation-mode unchecked-hash .aws-sam/build/*/ || \
-		echo "Python 3.13 is not here: the functions are not compiled, and take twice as long to start" >&2
-CONFIG = default
 
 bench: $(VENV)/installed ## Compare the functions with bare ones: time, memory, size
 	@PYTHONPATH=src:tests TABLE_NAME=none AWS_DEFAULT_REGION=none $(PY) -m benchmark $(BENCH)
 
-roots: $(VENV)/installed ## Take Amazon's certificate authorities out of botocore's bundle again
+roots: $(VENV)/installed ## Take Amazon's certificate authorities from botocore again
 	@$(PY) -m tools.roots
 
-lock: $(VENV)/installed ## Resolve the requirements again (UPGRADE=--upgrade: to newer versions)
+lock: $(VENV)/installed ## Resolve the requirements again (UPGRADE=--upgrade: newer ones)
 	@$(VENV)/bin/uv pip compile $(LOCK) $(UPGRADE) requirements-dev.in -o requirements-dev.txt
 	@$(VENV)/bin/uv pip compile $(LOCK) src/requirements.in -c requirements-dev.txt -o src/requirements.txt
 LOCK = --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
