@@ -58,6 +58,8 @@ def endpoint(answer: Callable[[Event], Response]) -> Callable[[Event, Any], Resp
     def handler(event: Event, context: Any) -> Response:
         logger.append_keys(
             correlation_id=_request_id(event),
+            # The one of the gateway's two ids that a caller cannot choose.
+            extended_request_id=(event.get("requestContext") or {}).get("extendedRequestId"),
             account=_authorizer(event).get("account"),
             route=f"{event.get('httpMethod')} {event.get('resource')}",
             outcome="done",

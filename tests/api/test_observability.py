@@ -97,6 +97,7 @@ def gateway_event(method: str, resource: str, body: Any = None, user: str | None
         "pathParameters": {"id": user} if user else None,
         "requestContext": {
             "requestId": "gateway-request",
+            "extendedRequestId": "gateway-own-id",
             "authorizer": {"account": ACCOUNT},
             "identity": {"sourceIp": "198.51.100.7"},
         },
@@ -114,6 +115,7 @@ def test_an_event_is_found_by_the_ids_that_its_caller_got(ana: str, printed: Pri
     told = {
         "level": "INFO",
         "correlation_id": "gateway-request",
+        "extended_request_id": "gateway-own-id",
         "function_request_id": "lambda-request",
         "event_id": response["headers"]["X-Event-Id"],
         "account": ACCOUNT,
