@@ -68,6 +68,36 @@ def test_an_erasure_stops_before_its_time_limit_and_waits_for_events_under_way()
     assert GLOBALS["Timeout"] < IN_FLIGHT.total_seconds()
 
 
+# --- What the gateway refuses by itself ---
+
+RESPONSES = RESOURCES["Api"]["Properties"]["GatewayResponses"]
+
+
+@pytest.mark.parametrize("name", RESPONSES)
+def test_a_gateways_error_has_the_shape_of_every_other_and_names_its_code(name: str) -> None:
+    response = RESPONSES[name]
+    [error] = json.loads(response["ResponseTemplates"]["application/json"])["errors"]
+    assert error.keys() == {"message", "description", "code"}
+    headers = response["ResponseParameters"]["Headers"]
+    assert headers["X-Error-Code"] == f"'{error['code']}'"
+    assert ("Retry-After" in headers) == (response.get("StatusCode") in ("429", "503"))
+    assert ("Accept-Encoding" in headers) == (response.get("StatusCode") == "415")
+
+
+def test_a_code_of_the_gateway_means_one_status() -> None:
+    codes = {
+        (each["ResponseParameters"]["Headers"]["X-Error-Code"], each.get("StatusCode")) for each in RESPONSES.values()
+    }
+    assert len({code for code, _ in codes}) == len(codes) == 8
+
+
+def test_every_path_and_method_has_a_function() -> None:
+    """The gateway takes a key for a broken AWS signature where it has no method, and answers 403."""
+    events = [event["Properties"] for each in FUNCTIONS.values() for event in each.get("Events", {}).values()]
+    any_method = {event["Path"] for event in events if event.get("Method") == "ANY"}
+    assert any_method == {"/", "/{proxy+}"}
+
+
 # --- Metrics ---
 
 

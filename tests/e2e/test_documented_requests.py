@@ -118,7 +118,7 @@ def test_a_key_that_is_not_the_key_is_401(caller: Caller, wrong: Callable[[str],
     for _ in range(2):
         answer = stranger.send("GET", "/user/ana@example.com")
         assert answer.status == 401
-        assert answer.body["errors"][0].keys() == {"message", "description"}
+        assert answer.body["errors"][0].keys() == {"message", "description", "code"}
         assert caller.send("GET", "/user/ana@example.com").status == 404
 
 
@@ -128,7 +128,16 @@ def test_a_header_name_arrives_in_any_case(caller: Caller, ana: Ana) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "path"), [("GET", "/event"), ("POST", "/nothing"), ("PATCH", "/user"), ("GET", "/"), ("PUT", "/a/b/c")]
+    ("method", "path"),
+    [
+        ("GET", "/event"),
+        ("POST", "/nothing"),
+        ("PATCH", "/user"),
+        ("GET", "/"),
+        ("PUT", "/a/b/c"),
+        ("GET", ""),
+        ("POST", ""),
+    ],
 )
 def test_an_unknown_path_or_method_is_404_in_the_one_shape(caller: Caller, method: str, path: str) -> None:
     answer = caller.send(method, path)
