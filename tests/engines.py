@@ -94,9 +94,12 @@ def new_table(client: "DynamoDBClient", name: str) -> Iterator[Table]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+    """Marks what `make quick` leaves out: HTTP tests, and those that print figures or work in a clone."""
     for item in items:
         if "deployed" in item.fixturenames:
             item.add_marker(pytest.mark.http)
+        if {"figures", "clone"} & {*item.fixturenames}:
+            item.add_marker(pytest.mark.long)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

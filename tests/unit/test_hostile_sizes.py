@@ -15,6 +15,8 @@ from domain.restrictions import is_bot
 from domain.values import serialize
 from handlers.rest import errors_of, json_object
 
+pytestmark = pytest.mark.long
+
 SMALL, LARGE = 30_000, 240_000  # bytes, the large one just below what a body may have
 GROWTH = 32  # what is linear grows by 8, what is quadratic by 64
 NOISE_SECONDS = 0.1
