@@ -1,6 +1,10 @@
-"""docs/openapi.json says what the code does: it is made of it, and what it calls valid is accepted."""
+"""docs/openapi.json says what the code does: it is made of it, and what it calls valid is accepted.
+
+Its form is what client generators can read. Each rule of it stands for a generator that failed.
+"""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,6 +18,10 @@ from domain.request import parse_request
 from handlers.rest import STATUS
 
 DOCUMENT: dict[str, Any] = json.loads(openapi.FILE.read_text())
+SCHEMAS: dict[str, Any] = DOCUMENT["components"]["schemas"]
+OPERATIONS = {each["operationId"]: each for path in DOCUMENT["paths"].values() for each in path.values()}
+every_operation = pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
+REQUEST = openapi.ref("EventRequest")
 REQUESTS = DOCUMENT["paths"]["/event/"]["post"]["requestBody"]["content"]["application/json"]["examples"]
 REFUSED: list[dict[str, Any]] = [
     {},
@@ -23,12 +31,21 @@ REFUSED: list[dict[str, Any]] = [
     {"generic": {"event_name": ""}},
     {"confirmation": {"orderId": "1", "items": [1]}},
     {"unknown": {}},
+    {"search": {"query": "red shoes"}, "emailopen": {}},
 ]
 
 
-def is_valid(request: dict[str, Any]) -> bool:
-    schema = {"$ref": "#/components/schemas/EventRequest", "components": DOCUMENT["components"]}
-    return bool(Draft202012Validator(schema).is_valid(request))
+def is_valid(value: Any, schema: dict[str, Any] = REQUEST) -> bool:
+    return bool(Draft202012Validator(schema | {"components": DOCUMENT["components"]}).is_valid(value))
+
+
+def nodes(part: Any) -> Iterator[dict[str, Any]]:
+    """Every object of a part of the document, examples apart: they are data."""
+    if isinstance(part, dict):
+        yield part
+    for name, each in part.items() if isinstance(part, dict) else enumerate(part if isinstance(part, list) else ()):
+        if name not in ("example", "examples"):
+            yield from nodes(each)
 
 
 def test_the_document_is_up_to_date() -> None:
@@ -52,6 +69,116 @@ def test_what_the_document_forbids_is_refused(event: dict[str, Any]) -> None:
 
 
 def test_each_status_is_documented() -> None:
-    operations = [operation for path in DOCUMENT["paths"].values() for operation in path.values()]
-    documented = {int(status) for each in operations for status in each["responses"]}
+    documented = {int(status) for each in OPERATIONS.values() for status in each["responses"]}
     assert documented == {200, 429, 500, *STATUS.values()}
+    assert documented == {200, *openapi.MEANINGS}
+
+
+# --- What people read -----------------------------------------------------------------------------
+
+
+@every_operation
+def test_an_operation_says_what_it_does(operation: dict[str, Any]) -> None:
+    assert operation["summary"]
+    assert operation["description"].endswith(".")
+    assert set(operation["tags"]) <= {tag["name"] for tag in DOCUMENT["tags"]}
+    for status, response in operation["responses"].items():
+        assert response["description"] == openapi.MEANINGS.get(int(status), response["description"])
+
+
+@every_operation
+def test_each_example_is_valid(operation: dict[str, Any]) -> None:
+    for part in (operation.get("requestBody", {"content": {}}), *operation["responses"].values()):
+        for media in part["content"].values():
+            assert media["examples"]
+            assert all(is_valid(example["value"], media["schema"]) for example in media["examples"].values())
+
+
+@every_operation
+def test_each_example_of_an_error_tells_of_one_problem_that_no_other_tells_of(operation: dict[str, Any]) -> None:
+    errors = [response for status, response in operation["responses"].items() if int(status) >= 400]
+    told = [each["value"]["errors"] for part in errors for each in examples(part).values()]
+    assert all(len(problems) == 1 for problems in told)
+    assert len({json.dumps(problems) for problems in told}) == len(told)
+
+
+def test_the_examples_of_errors_are_named_after_their_problems() -> None:
+    names = examples(OPERATIONS["sendEvent"]["responses"]["400"]).keys()
+    assert {"missing_event_information", "missing_user_information", "unknown_event_type", "missing_itemid"} <= names
+    assert {"more_than_one_event", "invalid_number", "invalid_text", "invalid_name", "too_many_levels"} <= names
+
+
+def examples(part: dict[str, Any]) -> dict[str, Any]:
+    shown: dict[str, Any] = part["content"]["application/json"]["examples"]
+    return shown
+
+
+@every_operation
+def test_a_link_leads_to_an_operation_and_fills_what_it_needs(operation: dict[str, Any]) -> None:
+    for link in operation["responses"]["200"].get("links", {}).values():
+        needed = {each["name"] for each in OPERATIONS[link["operationId"]]["parameters"] if each["required"]}
+        assert link["parameters"].keys() == needed
+
+
+def test_creating_leads_to_reading() -> None:
+    for name in ("createUser", "changeUser", "sendEvent"):
+        assert {"readUser", "listEvents"} <= OPERATIONS[name]["responses"]["200"]["links"].keys()
+
+
+# --- What generators read -------------------------------------------------------------------------
+
+
+def referred(part: Any) -> set[str]:
+    return {node["$ref"].removeprefix(openapi.SCHEMAS) for node in nodes(part) if "$ref" in node}
+
+
+def test_no_schema_refers_to_itself() -> None:
+    left = {name: referred(schema) for name, schema in SCHEMAS.items()}
+    while ready := {name for name, needs in left.items() if not needs & left.keys()}:
+        left = {name: needs for name, needs in left.items() if name not in ready}
+    assert not left, "these refer to each other"
+
+
+def test_each_schema_is_there_and_used() -> None:
+    assert referred(DOCUMENT) == SCHEMAS.keys()
+
+
+def test_no_reference_has_neighbours() -> None:
+    assert [node for node in nodes(DOCUMENT) if "$ref" in node and len(node) > 1] == []
+
+
+def test_no_names_differ_only_in_their_case() -> None:
+    for names in [SCHEMAS, *(node["enum"] for node in nodes(DOCUMENT) if "enum" in node)]:
+        assert len({name.lower().replace("_", "") for name in names}) == len(list(names))
+
+
+def test_what_is_one_of_some_values_says_their_type() -> None:
+    chosen = [node for node in nodes(DOCUMENT) if "enum" in node or "const" in node]
+    assert len(chosen) >= 3
+    assert all(node["type"] == "string" for node in chosen)
+
+
+def test_each_object_says_whether_it_has_other_fields_or_names_its_own() -> None:
+    objects = [node for node in nodes(SCHEMAS) if node.get("type") == "object"]
+    assert len(objects) > 30
+    assert all("additionalProperties" in node or node["properties"] for node in objects)
+
+
+def test_a_number_may_be_an_integer_wherever_a_caller_chooses_its_type() -> None:
+    for node in nodes(SCHEMAS):
+        types = (
+            node["type"] if isinstance(node.get("type"), list) else [each.get("type") for each in node.get("anyOf", ())]
+        )
+        assert ("number" in types) == ("integer" in types)
+
+
+def test_no_schema_is_called_like_a_field_of_it() -> None:
+    """The methods of a generated class have a variable of that name."""
+    for name, schema in SCHEMAS.items():
+        assert name.lower() not in {field.lower() for field in schema.get("properties", ())}
+
+
+def test_no_schema_is_called_like_a_builtin_of_python() -> None:
+    import builtins
+
+    assert not SCHEMAS.keys() & vars(builtins).keys()

@@ -1,0 +1,158 @@
+"""docs/clients.md: clients are generated as it says, without a warning, and its programs are type-checked and run.
+
+What the types promise is tested with them: what they forbid does not type-check.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from docs import openapi
+from documents import blocks, text
+from e2e.conftest import Caller
+from engines import skip_lane
+from local import aws
+from local.stack import ROOT
+
+[GENERATE_PYTHON, GENERATE_TYPESCRIPT] = blocks("docs/clients.md")
+[PYTHON] = blocks("docs/clients.md", "python")
+[TYPESCRIPT] = blocks("docs/clients.md", "ts")
+OPERATIONS = {each["operationId"]: path for path, item in openapi.document()["paths"].items() for each in item.values()}
+"""Each operation, and its path."""
+
+# mypy --strict complains of an ignored error that is none; tsc of an expected one.
+FORBIDDEN_IN_PYTHON = """
+from event_api_client.models import LoginEvent, UpdateEvent, Login, Update, Search
+
+def never(update: Update, login: Login) -> None:
+    EventRequest(user=UserByEmail(EMAIL))  # type: ignore[call-arg]
+    EventRequest(user=UserByEmail(), event=order)  # type: ignore[call-arg]
+    EventRequest(user=UserByEmail(EMAIL), event={})  # type: ignore[arg-type]
+    EventRequest(user=UserByEmail(EMAIL), event=update)  # type: ignore[arg-type]
+    UpdateEvent()  # type: ignore[call-arg]
+    UpdateEvent(update, login)  # type: ignore[call-arg]
+    UpdateEvent(login)  # type: ignore[arg-type]
+    ConfirmationFlat(total=1)  # type: ignore[call-arg]
+    Search(1.5), Search(10**30), Search("red shoes")
+    list_events.sync(EMAIL, client=client, type_="purchase")  # type: ignore[arg-type]
+"""
+FORBIDDEN_IN_TYPESCRIPT = """
+type Sent = components["schemas"]["EventRequest"];
+const ana = { email: "ana@example.com" };
+export const named: Sent = { user: { _id: "x", tel: null }, event: { viewitem: { itemId: 7, colour: ["red"] } } };
+export const nested: Sent = { user: ana, event: { confirmation: { generic: { orderId: 7 }, items: [{ itemId: 7 }] } } };
+// @ts-expect-error
+export const noEvent: Sent = { user: ana };
+// @ts-expect-error
+export const emptyEvent: Sent = { user: ana, event: {} };
+// @ts-expect-error
+export const unknownEvent: Sent = { user: ana, event: { viewItem: { itemId: "SKU-1" } } };
+// @ts-expect-error
+export const nobody: Sent = { user: { firstname: "Ana" }, event: { login: {} } };
+// @ts-expect-error
+export const noOrder: Sent = { user: ana, event: { confirmation: { total: 59.9 } } };
+"""
+# Whatever the document shows of a request is what the client's classes hold, and send.
+EXAMPLES_IN_PYTHON = """
+import json, sys
+for event in json.load(sys.stdin):
+    request = EventRequest.from_dict(event)
+    assert request.to_dict() == event, (request.to_dict(), event)
+    answer = send_event.sync_detailed(client=client, body=request)
+    assert isinstance(answer.parsed, EventResult), answer
+    assert answer.headers["X-Event-Status"] == "created"
+"""
+
+
+@pytest.fixture(scope="module")
+def python_client(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which the client was generated."""
+    folder = tmp_path_factory.mktemp("python")
+    (folder / "docs").symlink_to(ROOT / "docs")
+    run(folder, "bash", "-euc", GENERATE_PYTHON)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def typescript_client(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if not (ROOT / "node_modules" / "openapi-typescript").exists():
+        skip_lane("openapi-typescript is not there: run `npm install`")
+    folder = tmp_path_factory.mktemp("typescript")
+    (folder / "docs").symlink_to(ROOT / "docs")
+    (folder / "node_modules").symlink_to(ROOT / "node_modules")
+    (folder / "package.json").write_text('{"type": "module"}')
+    said = run(folder, "bash", "-euc", GENERATE_TYPESCRIPT)
+    assert "warn" not in said.lower(), said
+    return folder
+
+
+def run(folder: Path, *command: str | Path, given: str = "", **variables: str) -> str:
+    """What a command prints, if it succeeds."""
+    path = f"{sys.prefix}/bin:{os.environ['PATH']}"
+    env = os.environ | {"PATH": path, "NO_PROXY": aws.HOST, "no_proxy": aws.HOST} | variables
+    done = subprocess.run(command, cwd=folder, env=env, input=given, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def written(folder: Path, name: str, *parts: str) -> str:
+    (folder / name).write_text("\n".join(parts))
+    return name
+
+
+def environment(caller: Caller) -> dict[str, str]:
+    return {"API_URL": caller.api_url, "API_KEY": caller.key}
+
+
+def assert_it_printed_what_came_of_it(output: str) -> None:
+    [purchases, orders, message] = output.splitlines()
+    assert purchases == "1 Ana"
+    assert "A-1001" in orders
+    assert message == "User not found"
+
+
+def test_the_programs_call_every_operation() -> None:
+    assert text("docs/clients.md").count("```sh\n") == 2
+    for operation, path in OPERATIONS.items():
+        snake_case = "".join(f"_{each.lower()}" if each.isupper() else each for each in operation)
+        assert f"{snake_case}.sync" in PYTHON
+        assert f'("{path}"' in TYPESCRIPT
+
+
+def test_the_python_program_type_checks_and_what_the_types_forbid_does_not(python_client: Path) -> None:
+    program = written(python_client, "checked.py", PYTHON, FORBIDDEN_IN_PYTHON)
+    mypy = [sys.executable, "-m", "mypy", "--follow-imports=silent"]
+    run(python_client, *mypy, "--strict", program)
+    run(python_client, *mypy, "-p", "event_api_client.models", "-p", "event_api_client.api")
+
+
+def test_the_python_program_does_what_it_says(python_client: Path, caller: Caller) -> None:
+    program = written(python_client, "program.py", PYTHON)
+    assert_it_printed_what_came_of_it(run(python_client, sys.executable, program, **environment(caller)))
+
+
+def test_the_python_client_sends_every_example(python_client: Path, caller: Caller, ana: dict[str, str]) -> None:
+    head, _, _ = PYTHON.partition("\nattributes = ")
+    program = written(python_client, "examples.py", head, EXAMPLES_IN_PYTHON)
+    media = openapi.document()["paths"]["/event/"]["post"]["requestBody"]["content"]["application/json"]
+    examples = [example["value"] for example in media["examples"].values()]
+    assert all(example["user"] == ana for example in examples)
+    run(python_client, sys.executable, program, given=json.dumps(examples), **environment(caller))
+    assert len(caller.send("GET", f"/user/{ana['email']}/events").body["events"]) == len(examples)
+
+
+def test_the_typescript_program_type_checks_and_does_what_it_says(typescript_client: Path, caller: Caller) -> None:
+    written(typescript_client, "program.ts", TYPESCRIPT)
+    written(typescript_client, "forbidden.ts", TYPESCRIPT.splitlines()[1], FORBIDDEN_IN_TYPESCRIPT)
+    compiler: list[str | Path] = [
+        typescript_client / "node_modules" / ".bin" / "tsc",
+        "--strict",
+        "--noUncheckedIndexedAccess",
+    ]
+    compiler += ["--target", "es2022", "--module", "nodenext", "--types", "node"]
+    run(typescript_client, *compiler, "program.ts", "forbidden.ts")
+    assert_it_printed_what_came_of_it(run(typescript_client, "node", "program.js", **environment(caller)))
