@@ -1,8 +1,9 @@
-"""The commands behind `make run`, `make key` and `make clean`."""
+"""The commands behind `make run`, `make key`, `make feed` and `make clean`."""
 
 import argparse
 import http.client
 import json
+import os
 import shlex
 import signal
 import sys
@@ -12,7 +13,9 @@ from http import HTTPStatus
 from types import FrameType
 from urllib.parse import urlsplit
 
-from local import aws, docs, stack
+from botocore.exceptions import BotoCoreError
+
+from local import aws, docs, feed, stack
 from local.stack import Stack, StackError
 
 FOLDER = stack.ROOT / ".stack"
@@ -51,6 +54,8 @@ def parse_arguments() -> argparse.Namespace:
     key_command = commands.add_parser("key", help="make an API key on the running stack")
     key_command.add_argument("account")
     key_command.set_defaults(command=create_key)
+    feed_command = commands.add_parser("feed", help="print what arrives on the bus until Ctrl-C")
+    feed_command.set_defaults(command=print_feed)
     stopped_command = commands.add_parser("stopped", help="fail if the stack is running")
     stopped_command.set_defaults(command=check_stopped)
     return parser.parse_args()
@@ -59,7 +64,7 @@ def parse_arguments() -> argparse.Namespace:
 def run(arguments: argparse.Namespace) -> None:
     check_stopped(arguments)
     print(f"Starting an AWS emulator on {aws.HOST}:{arguments.port} and deploying template.yaml to it ...", flush=True)
-    with stack.running(arguments.port, FOLDER) as it:
+    with stack.running(arguments.port, FOLDER, {"Feed": "on"}) as it:
         ENDPOINT.write_text(it.endpoint)
         try:
             api_key = demo_key(it)
@@ -107,10 +112,27 @@ def print_usage(api_url: str, api_key: str, docs_url: str) -> None:
 
 
 def create_key(arguments: argparse.Namespace) -> None:
+    print(f"API_KEY={stack.create_key(required_endpoint(), arguments.account)}")
+
+
+def print_feed(_: argparse.Namespace) -> None:
+    endpoint = required_endpoint()
+    try:
+        with feed.listening(endpoint) as arriving:
+            print("Listening; Ctrl-C ends it", file=sys.stderr, flush=True)
+            for event in arriving:
+                print(event, flush=True)
+    except BrokenPipeError:  # `make feed | head` has seen enough; Python need not try to flush the rest
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BotoCoreError as error:
+        raise StackError("The stack does not answer any more") from error
+
+
+def required_endpoint() -> str:
     endpoint = running_endpoint()
     if endpoint is None:
         raise StackError("The stack is not running: start it with `make run` in another terminal")
-    print(f"API_KEY={stack.create_key(endpoint, arguments.account)}")
+    return endpoint
 
 
 def check_stopped(_: argparse.Namespace) -> None:

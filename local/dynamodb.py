@@ -43,6 +43,7 @@ LEFT_OUT = {
     "DeletionProtectionEnabled",
     "PointInTimeRecoverySpecification",
     "SSESpecification",
+    "StreamSpecification",
     "TimeToLiveSpecification",
 }
 

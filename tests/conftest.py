@@ -17,5 +17,6 @@ os.environ |= {
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     "AWS_EC2_METADATA_DISABLED": "true",
     "TABLE_NAME": "test",
+    "BUS_NAME": "test",
     "POWERTOOLS_SERVICE_NAME": "test",
 }

@@ -20,6 +20,7 @@ from domain.restrictions import Restriction
 from domain.store import Store
 from handlers.runtime import client
 from local.stack import ROOT
+from stream import Bus
 
 SRC = ROOT / "src"
 MODULES = sorted(SRC.rglob("*.py"))
@@ -68,9 +69,9 @@ def test_the_domain_knows_neither_lambda_nor_the_gateway_nor_the_handlers(path: 
 
 
 @every_module
-def test_only_one_module_talks_to_aws(path: Path) -> None:
+def test_one_module_talks_to_each_service_of_aws(path: Path) -> None:
     talks = bool(packages(path) & {"boto3", "botocore"})
-    assert talks == (path == SRC / "domain" / "dynamodb.py")
+    assert talks == (path in {SRC / "domain" / "dynamodb.py", SRC / "handlers" / "bus.py"})
 
 
 @every_module
@@ -79,7 +80,19 @@ def test_a_handler_does_not_import_another_functions(path: Path) -> None:
     assert not imports(path) & entries
 
 
-PURE = ["email", "events", "ids", "problems", "profile", "request", "restrictions", "values", "idempotency", "accounts"]
+PURE = [
+    "email",
+    "events",
+    "ids",
+    "problems",
+    "profile",
+    "request",
+    "restrictions",
+    "values",
+    "idempotency",
+    "accounts",
+    "feed",
+]
 
 
 @pytest.mark.parametrize("name", PURE)
@@ -97,7 +110,7 @@ def test_only_the_store_knows_a_table_key() -> None:
     keys = {word for row in rows for cell in row for word in re.findall(r"[A-Z]{3,}", cell)} - {"SHA"}
     assert keys >= {"USER", "PROFILE", "EVENT", "EMAILOPEN", "ORDER", "ERASURES", "IDEMPOTENCY", "KEY", "ACCOUNT"}
     own_names = {restriction.name for restriction in Restriction}
-    for path in {*HANDLERS, *DOMAIN} - {SRC / "domain" / "store.py"}:
+    for path in {*HANDLERS, *DOMAIN} - {SRC / "domain" / "store.py", SRC / "domain" / "images.py"}:
         for text in texts(path) - own_names:
             assert not set(re.split(r"[^A-Za-z]+", text)) & keys, f"{path.name}: {text!r}"
     for path in HANDLERS:
@@ -138,6 +151,13 @@ def calls_recorded(of: str, used: dict[str, set[str]]) -> Iterator[None]:
         client.meta.events.unregister("before-parameter-build.dynamodb", record)
 
 
+# What Lambda does in the name of the feed's function: it reads the stream, and tells of what it gave up.
+OF_THE_EVENT_SOURCE_MAPPING = {
+    *(f"dynamodb:{action}" for action in ("DescribeStream", "GetRecords", "GetShardIterator", "ListStreams")),
+    "sqs:SendMessage",
+}
+
+
 @pytest.fixture
 def used(functions_table: Table) -> dict[str, set[str]]:
     """The IAM actions that each function needs, found by a day in its life."""
@@ -172,6 +192,9 @@ def used(functions_table: Table) -> dict[str, set[str]]:
     users.erase(bob.id, store, a_moment() - 2 * IN_FLIGHT)
     with calls_recorded("ErasureFunction", used):
         invoke("ErasureFunction", event_file("erasure"))
+    with calls_recorded("FeedFunction", used), Bus.running() as bus:
+        invoke("FeedFunction", event_file("feed"))
+        used["FeedFunction"] |= {"events:PutEvents" for _ in bus.calls} | OF_THE_EVENT_SOURCE_MAPPING
     return used
 
 

@@ -10,7 +10,9 @@ from samcli.yamlhelper import yaml_parse
 
 from domain.dynamodb import CLIENT_CONFIG, REQUEST_SECONDS
 from domain.erasure import IN_FLIGHT
+from handlers.bus import CLIENT_CONFIG as FEED_CLIENT_CONFIG
 from handlers.erasure import RESERVE_SECONDS
+from handlers.feed import RESERVE_SECONDS as FEED_RESERVE_SECONDS
 from handlers.metrics import METRICS, NAMESPACE
 from local import stack
 
@@ -68,6 +70,19 @@ def test_an_erasure_stops_before_its_time_limit_and_waits_for_events_under_way()
     assert GLOBALS["Timeout"] < IN_FLIGHT.total_seconds()
 
 
+def test_the_feed_stops_before_its_time_limit() -> None:
+    config: Any = FEED_CLIENT_CONFIG
+    slowest = config.connect_timeout + config.read_timeout
+    assert config.retries["total_max_attempts"] == 1
+    assert slowest < FEED_RESERVE_SECONDS < FUNCTIONS["FeedFunction"]["Timeout"] / 2
+
+
+def test_what_the_feed_gives_up_can_still_be_read_in_the_stream_for_most_of_a_day() -> None:
+    mapping = RESOURCES["FeedSource"]["Properties"]
+    assert mapping["MaximumRecordAgeInSeconds"] <= 6 * 3600
+    assert mapping["MaximumRetryAttempts"] > 0
+
+
 # --- What the gateway refuses by itself ---
 
 RESPONSES = RESOURCES["Api"]["Properties"]["GatewayResponses"]
@@ -120,6 +135,8 @@ def test_alarms_on_aws_metrics_are_on_this_api_and_its_functions() -> None:
         if alarm["Namespace"] == "AWS/ApiGateway":
             assert alarm["MetricName"] in ("5XXError", "Latency")
             assert dimensions_of(alarm) == {"ApiName": api["Name"], "Stage": api["StageName"]}
+        elif alarm["Namespace"] == "AWS/SQS":
+            assert dimensions_of(alarm) == {"QueueName": {"Fn::GetAtt": ["FeedQueue", "QueueName"]}}
         elif alarm["Namespace"] == "AWS/Lambda":
             assert dimensions_of(alarm)["FunctionName"]["Ref"] in FUNCTIONS
         else:
@@ -127,8 +144,14 @@ def test_alarms_on_aws_metrics_are_on_this_api_and_its_functions() -> None:
 
 
 def dashboard() -> dict[str, Any]:
-    body, _ = RESOURCES["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
-    parsed: dict[str, Any] = json.loads(body.replace("${Silence}", ', "${SilenceAlarm.Arn}"'))
+    """With everything that a parameter may leave out."""
+    body, parts = RESOURCES["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+    for name, part in parts.items():
+        _, there, not_there = part["Fn::If"]
+        assert not_there == ""
+        assert f"${{{name}}}" in body
+        body = body.replace(f"${{{name}}}", there["Fn::Sub"])
+    parsed: dict[str, Any] = json.loads(body)
     return parsed
 
 
@@ -186,7 +209,11 @@ def test_no_parameter_can_replace_the_table() -> None:
     properties = table["Properties"]
     assert properties["DeletionProtectionEnabled"] is True
     assert "TableName" not in properties
-    assert not re.search(r'"(Ref|Fn::\w+)"', json.dumps(properties))
+    # A stream comes and goes without replacing the table, and tells nothing of what an item was before.
+    stream = properties["StreamSpecification"]
+    assert stream == {"Fn::If": ["Feeds", {"StreamViewType": "NEW_IMAGE"}, {"Ref": "AWS::NoValue"}]}
+    fixed = {name: value for name, value in properties.items() if name != "StreamSpecification"}
+    assert not re.search(r'"(Ref|Fn::\w+)"', json.dumps(fixed))
 
 
 def test_a_release_goes_back_on_alarms_that_exist() -> None:

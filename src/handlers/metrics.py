@@ -20,6 +20,8 @@ METRICS: Mapping[str, tuple[str, str | None]] = {
     "StoreLatency": ("Milliseconds", None),
     "StoreThrottles": ("Count", None),
     "OldestErasure": ("Seconds", None),  # the age of the oldest that is not done, 0 when all are
+    "FeedPublished": ("Count", None),  # records of the stream that are on the bus
+    "FeedFailed": ("Count", None),  # and those that are not, which Lambda hands over again
 }
 
 _metrics = Metrics(namespace=NAMESPACE)

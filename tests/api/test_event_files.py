@@ -7,6 +7,7 @@ from domain.events import CATALOGUE
 from domain.profile import Profile
 from domain.store import Store
 from local.stack import ROOT
+from stream import Bus
 
 CREATED = '{"results": {"message": "Event created", "email": "Event was created for the specified user"}}'
 DISCARDED = '{"results": {"message": "Event discarded", "email": "%s"}}'
@@ -66,9 +67,9 @@ ANSWERS = {
     "user-delete": "Successfully deleted user.",
     "user-events": None,
 }
-TESTED_BELOW = {"idempotency-key-reused", "authorizer", "key-create", "key-list", "key-invalid", "erasure"}
+TESTED_BELOW = {"idempotency-key-reused", "authorizer", "key-create", "key-list", "key-invalid", "erasure", "feed"}
 FILES = {path.stem for path in (ROOT / "events").glob("*.json")}
-REST = FILES - {"authorizer", "key-create", "key-list", "key-invalid", "erasure"}
+REST = FILES - {"authorizer", "key-create", "key-list", "key-invalid", "erasure", "feed"}
 
 
 def test_each_file_is_tested_here() -> None:
@@ -177,6 +178,12 @@ def test_a_wrong_request_for_a_key_is_told_all_its_problems(demo: Store) -> None
 def test_the_authorizer_denies_a_key_that_nobody_made(demo: Store) -> None:
     policy = invoke("AuthorizerFunction", event_file("authorizer"))
     assert policy["policyDocument"]["Statement"][0]["Effect"] == "Deny"
+
+
+def test_a_record_of_the_stream_is_published() -> None:
+    with Bus.running() as bus:
+        assert invoke("FeedFunction", event_file("feed")) == {"batchItemFailures": []}
+    assert [detail["payload"] for detail in bus.published()] == [{"query": "red shoes"}]
 
 
 def test_an_erasure_with_nothing_to_do_does_nothing(demo: Store) -> None:

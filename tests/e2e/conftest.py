@@ -55,7 +55,7 @@ class Caller:
 
 @pytest.fixture(scope="session")
 def deployed() -> Iterator[stack.Stack]:
-    with stack.running() as it:
+    with stack.running(parameters={"Feed": "on"}) as it:
         yield it
 
 

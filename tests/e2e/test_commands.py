@@ -24,10 +24,10 @@ from local import aws, dynamodb, stack
 from local.stack import ROOT
 
 # Each block has its name here. Not run: `make test`, which is this, and `sam local`, which needs Docker. Newman is in
-# test_postman.py, the deployments are in test_deploy.py.
+# test_postman.py, the deployments are in test_deploy.py, the feed is in test_feed.py.
 [MAKE_RUN, _MAKE_TEST, SEND, LOOK, _NEWMAN, _DEPLOY, _KEY, *_SAM_LOCAL] = blocks("README.md")
 OF_RUNBOOK = [block for block in blocks("docs/runbook.md") if not re.search(r"\baws |\binsights ", block)]
-[FINISH_ERASURES, REPLAY, INVOKE, KEYS, ERASE, _CHANGE_PARAMETERS] = OF_RUNBOOK
+[FINISH_ERASURES, _REPLAY_FEED, REPLAY, INVOKE, KEYS, ERASE, _CHANGE_PARAMETERS] = OF_RUNBOOK
 
 
 # --- README.md, from its beginning ---

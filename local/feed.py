@@ -1,0 +1,42 @@
+"""What arrives on the bus of the running stack: `make feed`."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from local import aws, stack
+
+if TYPE_CHECKING:
+    from mypy_boto3_events import EventBridgeClient
+    from mypy_boto3_sqs import SQSClient
+
+SOURCE = "event-api"
+WAIT_SECONDS = 1  # short, so that Ctrl-C is heard soon
+
+
+@contextlib.contextmanager
+def listening(endpoint: str) -> Iterator[Iterator[str]]:
+    """Each event that arrives until the block ends, as one line of JSON, by a rule and a queue as in docs/feed.md."""
+    events: EventBridgeClient = aws.client("events", endpoint)
+    sqs: SQSClient = aws.client("sqs", endpoint)
+    bus, name = stack.outputs(endpoint)["BusName"], f"make-feed-{uuid4().hex[:8]}"
+    queue_url = sqs.create_queue(QueueName=name)["QueueUrl"]
+    queue_arn = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    events.put_rule(Name=name, EventBusName=bus, EventPattern=json.dumps({"source": [SOURCE]}))
+    events.put_targets(Rule=name, EventBusName=bus, Targets=[{"Id": "queue", "Arn": queue_arn}])
+    try:
+        yield _received(sqs, queue_url)
+    finally:
+        events.remove_targets(Rule=name, EventBusName=bus, Ids=["queue"])
+        events.delete_rule(Name=name, EventBusName=bus)
+        sqs.delete_queue(QueueUrl=queue_url)
+
+
+def _received(sqs: "SQSClient", queue_url: str) -> Iterator[str]:
+    while True:
+        answer = sqs.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=10, WaitTimeSeconds=WAIT_SECONDS)
+        for message in answer.get("Messages", []):
+            sqs.delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])
+            yield message["Body"]

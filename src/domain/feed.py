@@ -1,0 +1,91 @@
+"""What the live feed tells: of each new event, and of each user who was erased. Knows neither the table nor Lambda."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import partial
+from typing import Any
+
+import simplejson
+
+# PutEvents takes less than 1 MB, counted by the entry, and so do a queue and a function behind a rule, counted by the
+# event that EventBridge makes of it. The difference is for its envelope.
+MAX_DETAIL_BYTES = 950_000
+# Of an integer: https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html
+LEAST, GREATEST = -(2**63), 2**63 - 1
+
+json_text = partial(simplejson.dumps, use_decimal=True, ensure_ascii=False, separators=(",", ":"))
+
+
+@dataclass(frozen=True, slots=True)
+class EventCreated:
+    """An event that was stored. Times are ISO 8601 in UTC."""
+
+    account: str
+    user_id: str
+    event_id: str
+    type: str
+    created_on: str
+    """When it happened."""
+    received_on: str
+    imported: bool
+    payload: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class UserErased:
+    """Nothing else is told: this is the last that anybody hears of the user."""
+
+    account: str
+    user_id: str
+    erased_on: str
+
+
+News = EventCreated | UserErased
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """The parts of an EventBridge event that are ours."""
+
+    detail_type: str
+    detail: str
+    """JSON."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the detail, which is nearly all of the message."""
+        return len(self.detail.encode())
+
+
+def message_of(news: News) -> Message:
+    """What the bus is told. A payload that it cannot carry stays away, and `payloadAt` says where it is."""
+    if isinstance(news, UserErased):
+        erased = {"account": news.account, "userId": news.user_id, "erasedOn": news.erased_on}
+        return Message("UserErased", json_text(erased))
+    detail = {
+        "account": news.account,
+        "userId": news.user_id,
+        "eventId": news.event_id,
+        "type": news.type,
+        "createdOn": news.created_on,
+        "receivedOn": news.received_on,
+        "imported": news.imported,
+    }
+    whole = Message("EventCreated", json_text(detail | {"payload": news.payload}))
+    if whole.size <= MAX_DETAIL_BYTES and all(LEAST <= number <= GREATEST for number in _integers(news.payload)):
+        return whole
+    return Message("EventCreated", json_text(detail | {"payloadAt": f"/v1/user/{news.user_id}/events"}))
+
+
+def _integers(value: object) -> Iterator[Decimal]:
+    """Every whole number in a JSON value."""
+    if isinstance(value, Decimal):
+        if value == value.to_integral_value():
+            yield value
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from _integers(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _integers(each)

@@ -1,0 +1,99 @@
+"""Calls of EventBridge: messages are put on the bus as many at a time as fit, and again while that may help."""
+
+import time
+from collections.abc import Iterator, Sequence
+from secrets import SystemRandom
+from typing import TYPE_CHECKING, cast
+
+from botocore.config import Config
+from botocore.exceptions import ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as ConnectError
+from botocore.session import get_session
+
+from domain.feed import MAX_DETAIL_BYTES, Message
+
+if TYPE_CHECKING:
+    from mypy_boto3_events import EventBridgeClient
+    from mypy_boto3_events.type_defs import PutEventsRequestEntryTypeDef
+
+SOURCE = "event-api"
+MAX_ENTRIES = 10  # of a PutEvents; its size is limited as that of one entry is
+# One attempt a call: entries that came through must not come again with those that did not.
+CLIENT_CONFIG = Config(connect_timeout=1, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 1})
+LONGEST_PAUSE_SECONDS = 5.0
+
+NO_ANSWER = "NoAnswer"
+NO_TIME = "NoTime"
+# Codes after which the same entry fails again:
+# https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEventsResultEntry.html
+FINAL = {
+    "AccessDeniedException",
+    "InvalidAccountIdException",
+    "InvalidArgument",
+    "MalformedDetail",
+    "NotAuthorizedForDetailTypeException",
+    "NotAuthorizedForSourceException",
+    "RedactionFailure",
+    "ValidationException",
+}
+
+
+def new_client() -> "EventBridgeClient":
+    return cast("EventBridgeClient", get_session().create_client("events", config=CLIENT_CONFIG))
+
+
+def publish(client: "EventBridgeClient", bus: str, messages: Sequence[Message], deadline: float) -> dict[int, str]:
+    """Puts messages on the bus. Returns the error code of each that is not seen to be there, by its index.
+
+    After `deadline` (time.monotonic) no further call starts.
+    """
+    failed: dict[int, str] = dict.fromkeys(range(len(messages)), NO_TIME)
+    for pause in _pauses():
+        pending = [index for index, code in failed.items() if code not in FINAL]
+        for batch in _batches(pending, messages):
+            if time.monotonic() >= deadline:
+                return failed
+            for index, code in zip(batch, _put(client, bus, [messages[index] for index in batch]), strict=True):
+                if code:
+                    failed[index] = code
+                else:
+                    del failed[index]
+        if FINAL.issuperset(failed.values()) or time.monotonic() + pause >= deadline:
+            return failed
+        time.sleep(pause)
+    raise AssertionError("_pauses does not end")
+
+
+def _batches(pending: Sequence[int], messages: Sequence[Message]) -> Iterator[list[int]]:
+    batch: list[int] = []
+    size = 0
+    for index in pending:
+        if batch and (len(batch) == MAX_ENTRIES or size + messages[index].size > MAX_DETAIL_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(index)
+        size += messages[index].size
+    if batch:
+        yield batch
+
+
+def _put(client: "EventBridgeClient", bus: str, messages: Sequence[Message]) -> list[str | None]:
+    """The error code of each message; None: it is on the bus."""
+    entries: list[PutEventsRequestEntryTypeDef] = [
+        {"EventBusName": bus, "Source": SOURCE, "DetailType": message.detail_type, "Detail": message.detail}
+        for message in messages
+    ]
+    try:
+        return [entry.get("ErrorCode") for entry in client.put_events(Entries=entries)["Entries"]]
+    except ClientError as error:
+        return [error.response["Error"]["Code"]] * len(messages)
+    except (HTTPClientError, ConnectError):
+        return [NO_ANSWER] * len(messages)
+
+
+def _pauses() -> Iterator[float]:
+    """Seconds to wait before the next attempt: exponential with full jitter. The deadline ends it."""
+    longest = 0.1
+    while True:
+        yield SystemRandom().uniform(0, longest)
+        longest = min(2 * longest, LONGEST_PAUSE_SECONDS)

@@ -1,0 +1,80 @@
+"""The table's stream → the bus: new events, and users who were erased.
+
+Lambda hands over what the template's filter lets through, in batches, and again what this does not report as done.
+So a record may be published twice, and is not lost: what keeps failing is named in a message of FeedQueue.
+"""
+
+import os
+import time
+import traceback
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import DynamoDBRecord
+
+from domain.feed import Message, message_of
+from domain.images import news_of
+from handlers import metrics
+from handlers.bus import new_client, publish
+from handlers.runtime import logger, observed
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
+
+BUS_NAME = os.environ["BUS_NAME"]
+RESERVE_SECONDS = 10  # for the call that is under way when the time is up
+
+client = new_client()
+processor = BatchProcessor(EventType.DynamoDBStreams, raise_on_entire_batch_failure=False)
+
+
+class NotPublished(Exception):
+    """Its text is an error code: what Powertools and Lambda log of it holds nothing of a record."""
+
+
+@observed
+def handler(event: dict[str, Any], context: Any) -> "PartialItemFailureResponse":
+    records = event["Records"]
+    deadline = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - RESERVE_SECONDS
+    failed = _publish(records, deadline)
+    answer = process_partial_response(event, partial(_confirm, failed), processor, context)
+    metrics.record("FeedPublished", len(records) - len(failed))
+    metrics.record("FeedFailed", len(failed))
+    logger.info("answered", outcome="done", records=len(records), failed=Counter(failed.values()))
+    # Lambda says of a reported record only that it starts again from there, but halves a batch whose invocation
+    # fails. So one that always fails ends up alone, and goes to the queue alone.
+    if len(records) > 1 and _number(records[0]) in failed:
+        raise NotPublished(f"{len(failed)} of {len(records)} records")
+    return answer
+
+
+def _publish(records: Sequence[dict[str, Any]], deadline: float) -> dict[str, str]:
+    """The error code of each record that is not published, by its sequence number."""
+    messages: dict[str, Message] = {}
+    failed: dict[str, str] = {}
+    for each in records:
+        try:
+            news = news_of(each["dynamodb"].get("NewImage", {}))
+            if news:
+                messages[_number(each)] = message_of(news)
+        except Exception as error:  # noqa: BLE001 one record may not harm another, whatever is wrong with it
+            failed[_number(each)] = type(error).__name__
+            stack = traceback.format_tb(error.__traceback__)
+            logger.error("unreadable", sequence_number=_number(each), error=type(error).__name__, stack=stack)
+    codes = publish(client, BUS_NAME, list(messages.values()), deadline)
+    numbers = list(messages)
+    return failed | {numbers[index]: code for index, code in codes.items()}
+
+
+def _confirm(failed: dict[str, str], record: DynamoDBRecord) -> None:
+    code = failed.get(_number(record.raw_event))
+    if code:
+        raise NotPublished(code)
+
+
+def _number(each: dict[str, Any]) -> str:
+    number: str = each["dynamodb"]["SequenceNumber"]
+    return number

@@ -1,0 +1,92 @@
+"""From a request to the bus and from there to whoever listens, on the stack that `make run` deploys."""
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from documents import blocks
+from e2e.conftest import Caller, shell
+from local import aws, feed, stack
+from local.feed import listening
+from local.stack import ROOT
+from stream import failure_message, records_of
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodbstreams import DynamoDBStreamsClient
+    from mypy_boto3_sqs import SQSClient
+
+
+@pytest.fixture
+def arriving(deployed: stack.Stack) -> Iterator[Iterator[dict[str, Any]]]:
+    """What arrives on the bus from now on."""
+    with listening(deployed.endpoint) as lines:
+        yield map(json.loads, lines)
+
+
+def the_next(arriving: Iterator[dict[str, Any]], user_id: str) -> dict[str, Any]:
+    """The next event that is about this user."""
+    return next(event for event in arriving if event["detail"]["userId"] == user_id)
+
+
+def test_an_event_and_an_erasure_arrive_on_the_bus(
+    caller: Caller, ana: dict[str, str], arriving: Iterator[dict[str, Any]]
+) -> None:
+    payload = {"query": "red shoes", "none": {}, "price": 12.50}
+    answer = caller.event(ana, {"search": payload})
+    user_id = str(answer.headers["X-User-Id"])
+    created = the_next(arriving, user_id)
+    assert (created["source"], created["detail-type"]) == (feed.SOURCE, "EventCreated")
+    [stored] = caller.send("GET", "/user/ana@example.com/events").body["events"]
+    detail = created["detail"]
+    assert detail["payload"] == payload == stored["payload"]
+    assert (detail["eventId"], detail["createdOn"]) == (stored["_id"], stored["createdOn"])
+    assert caller.send("DELETE", "/user/ana@example.com").status == 200
+    erased = the_next(arriving, user_id)
+    assert erased["detail-type"] == "UserErased"
+    assert erased["detail"].keys() == {"account", "userId", "erasedOn"}
+
+
+def test_what_was_discarded_or_refused_is_not_told(
+    caller: Caller, ana: dict[str, str], arriving: Iterator[dict[str, Any]]
+) -> None:
+    order = {"confirmation": {"orderId": "1"}}
+    user_id = str(caller.event(ana, order).headers["X-User-Id"])
+    assert caller.event(ana, order).headers["X-Event-Status"] == "discarded"
+    assert caller.event(ana, {"nonsense": {}}).status == 400
+    assert caller.event(ana, {"search": {"query": "the end"}}).status == 200
+    assert [the_next(arriving, user_id)["detail"]["type"] for _ in range(2)] == ["confirmation", "search"]
+
+
+# --- The runbook's replay -------------------------------------------------------------------------
+
+
+def given_up(endpoint: str, event_id: str) -> None:
+    """Puts into the queue what Lambda would have, had it given up on the record of this event."""
+    streams: DynamoDBStreamsClient = aws.client("dynamodbstreams", endpoint)
+    outputs = stack.outputs(endpoint)
+    [described] = streams.list_streams(TableName=outputs["TableName"])["Streams"]
+    stream_arn = described["StreamArn"]
+    [shard] = streams.describe_stream(StreamArn=stream_arn)["StreamDescription"]["Shards"]
+    [record] = [
+        each for each in records_of(streams, stream_arn) if each["dynamodb"]["Keys"]["sk"]["S"] == f"EVENT#{event_id}"
+    ]
+    message = failure_message([record])
+    message["DDBStreamBatchInfo"] |= {"shardId": shard["ShardId"], "streamArn": stream_arn}
+    sqs: SQSClient = aws.client("sqs", endpoint)
+    sqs.send_message(QueueUrl=outputs["FeedQueueUrl"], MessageBody=json.dumps(message))
+
+
+def test_the_runbooks_replay_publishes_what_the_queue_names_and_empties_it(
+    deployed: stack.Stack, caller: Caller, ana: dict[str, str], arriving: Iterator[dict[str, Any]]
+) -> None:
+    answer = caller.event(ana, {"search": {"query": "again"}})
+    user_id = str(answer.headers["X-User-Id"])
+    first = the_next(arriving, user_id)
+    given_up(deployed.endpoint, str(answer.headers["X-Event-Id"]))
+    [replay] = [block for block in blocks("docs/runbook.md") if "tools.replay_feed" in block]
+    assert shell(replay, deployed.endpoint, ROOT) == "1 published, 0 left in the queue\n"
+    second = the_next(arriving, user_id)
+    assert second["detail"] == first["detail"]
+    assert shell(replay, deployed.endpoint, ROOT) == "0 published, 0 left in the queue\n"

@@ -1,0 +1,255 @@
+"""The stream of a table in AWS's engine, pumped into the feed function: nothing is lost, whatever fails on the way."""
+
+import io
+import itertools
+import json
+import uuid
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from builders import ANA, a_moment, a_user, as_sent, send, the_events
+from domain import users
+from domain.dynamodb import Table, to_item
+from domain.erasure import IN_FLIGHT, erase_leftovers
+from domain.ids import new_id
+from domain.store import Store
+from engines import new_table
+from faults import Crash
+from handlers import bus as eventbridge
+from handlers.runtime import logger
+from local import aws
+from stream import Bus, Pump, Record, invoke_feed, malformed, records_of, throttled, throttled_but
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodbstreams import DynamoDBStreamsClient
+
+pytestmark = pytest.mark.dynamodb_local
+
+
+@pytest.fixture
+def table(dynamodb_local_client: "DynamoDBClient") -> Iterator[Table]:
+    with new_table(dynamodb_local_client, f"test-{uuid.uuid4()}") as made:
+        specification: Any = {"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"}
+        dynamodb_local_client.update_table(TableName=made.name, StreamSpecification=specification)
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def bus(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bus]:
+    monkeypatch.setattr(eventbridge, "_pauses", lambda: itertools.repeat(0))
+    with Bus.running() as running:
+        yield running
+
+
+def stream(table: Table) -> list[Record]:
+    """What happened to the table."""
+    streams: DynamoDBStreamsClient = aws.client("dynamodbstreams", table.client.meta.endpoint_url)
+    return records_of(streams, table.client.describe_table(TableName=table.name)["Table"]["LatestStreamArn"])
+
+
+def put_events(table: Table, number: int, **attributes: Any) -> list[str]:
+    """Stores events of one user and returns their ids."""
+    user_id, ids = new_id(a_moment()), [new_id(a_moment()) for _ in range(number)]
+    for event_id in ids:
+        item = {"pk": f"shop#USER#{user_id}", "sk": f"EVENT#{event_id}", "type": "search", "payload": {"query": "x"}}
+        table.put(item | attributes, blame="event")
+    return ids
+
+
+def ids(details: list[dict[str, Any]]) -> list[str]:
+    return [detail["eventId"] for detail in details]
+
+
+# --- What gets there ------------------------------------------------------------------------------
+
+
+def test_everything_that_happens_to_an_account_is_told_as_events_and_erasures_only(
+    table: Table, store: Store, bus: Bus
+) -> None:
+    ana = a_user(store)
+    events: list[dict[str, Any]] = [
+        {"search": {"query": "shoes", "none": {}, "price": 12.5}},
+        {"update": {"firstname": "Ana"}},
+        {"confirmation": {"orderId": "1", "total": 10}},
+        {"confirmation": {"orderId": "1", "total": 10}},
+        {"emailopen": {}},
+        {"emailopen": {}},
+    ]
+    for event in events:
+        send(store, event)
+    timeline = the_events(store)
+    users.erase(ANA, store, a_moment() - 2 * IN_FLIGHT)
+    erase_leftovers(table, a_moment())
+    Pump().pump(stream(table))
+    assert sorted(ids(bus.published())) == sorted(timeline), "what was discarded is not told"
+    assert [detail["type"] for detail in bus.published()] == ["search", "update", "confirmation", "emailopen"]
+    assert bus.published()[0]["payload"] == {"query": "shoes", "none": {}, "price": 12.5}
+    [erased] = bus.published("UserErased")
+    assert (erased["account"], erased["userId"]) == ("shop", ana.id)
+    assert ANA not in json.dumps(bus.sent)
+
+
+@pytest.mark.parametrize("payload", [{}, {"a": {}, "b": [{}, []]}, {"c": [None, True, "é\u0000", Decimal("1.50")]}])
+def test_a_payload_comes_out_of_the_stream_as_it_was_sent(table: Table, bus: Bus, payload: Any) -> None:
+    put_events(table, 1, payload=as_sent(payload))
+    Pump().pump(stream(table))
+    assert [as_sent(detail["payload"]) for detail in bus.published()] == [as_sent(payload)]
+
+
+def test_a_change_of_an_item_that_is_there_is_no_new_event(table: Table, store: Store, bus: Bus) -> None:
+    [event_id] = put_events(table, 1)
+    [record] = stream(table)
+    table.put({**{name: record["dynamodb"]["Keys"][name]["S"] for name in ("pk", "sk")}, "type": "x"}, blame="event")
+    Pump().pump(stream(table))
+    assert ids(bus.published()) == [event_id]
+
+
+# --- What fails on the way ------------------------------------------------------------------------
+
+
+def test_a_crash_after_delivery_and_before_the_answer_tells_twice_and_loses_nothing(table: Table, bus: Bus) -> None:
+    stored = put_events(table, 30)
+    crashes = iter([Crash, Crash])
+
+    def crashing(event: Any) -> Any:
+        answer = invoke_feed(event)
+        if crash := next(crashes, None):
+            raise crash
+        return answer
+
+    pump = Pump()
+    pump.pump(stream(table), crashing)
+    assert set(ids(bus.published())) == set(stored)
+    assert len(bus.published()) > len(stored)
+    assert pump.queue == []
+
+
+@pytest.mark.parametrize("position", [0, 1, 50, 99])
+def test_one_poison_record_among_a_hundred_goes_to_the_queue_alone(table: Table, bus: Bus, position: int) -> None:
+    put_events(table, 100)
+    records = stream(table)
+    poison = records[position]
+    del poison["dynamodb"]["NewImage"]["type"]
+    pump = Pump()
+    pump.pump(records)
+    assert len(set(ids(bus.published()))) == 99
+    assert len(bus.published()) < 500, "the others are told again and again"
+    assert_alone(pump, poison)
+
+
+def test_an_entry_that_the_bus_never_takes_goes_to_the_queue_alone(table: Table, bus: Bus) -> None:
+    stored = put_events(table, 100)
+    bus.faults = itertools.repeat(malformed(stored[31]))
+    pump = Pump()
+    records = stream(table)
+    pump.pump(records)
+    assert set(ids(bus.published())) == set(stored) - {stored[31]}
+    [poison] = [each for each in records if stored[31] in each["dynamodb"]["Keys"]["sk"]["S"]]
+    assert_alone(pump, poison)
+
+
+def test_a_record_that_kills_the_function_goes_to_the_queue_alone(table: Table, bus: Bus) -> None:
+    stored = put_events(table, 40)
+
+    def mortal(event: Any) -> Any:
+        if stored[7] in json.dumps(event):
+            raise Crash
+        return invoke_feed(event)
+
+    pump = Pump()
+    records = stream(table)
+    pump.pump(records, mortal)
+    assert set(ids(bus.published())) == set(stored) - {stored[7]}
+    [poison] = [each for each in records if stored[7] in each["dynamodb"]["Keys"]["sk"]["S"]]
+    assert_alone(pump, poison)
+
+
+def assert_alone(pump: Pump, poison: Record) -> None:
+    [message] = pump.queue
+    info = message["DDBStreamBatchInfo"]
+    number = poison["dynamodb"]["SequenceNumber"]
+    assert (info["startSequenceNumber"], info["endSequenceNumber"], info["batchSize"]) == (number, number, 1)
+
+
+def test_throttled_calls_and_entries_are_sent_again_until_they_get_through(table: Table, bus: Bus) -> None:
+    stored = put_events(table, 100)
+    bus.faults = iter([throttled, throttled_but(4), throttled, throttled_but(0), *[throttled_but(9)] * 9])
+    pump = Pump()
+    pump.pump(stream(table))
+    assert sorted(ids(bus.published())) == sorted(stored), "each of them once"
+    assert pump.invocations == [100]
+
+
+def test_a_bus_that_is_down_for_longer_than_an_invocation_loses_nothing(table: Table, bus: Bus) -> None:
+    stored = put_events(table, 100)
+
+    def in_a_bad_hour(event: Any) -> Any:
+        bus.faults = itertools.repeat(throttled) if len(pump.invocations) < 6 else iter(())
+        return invoke_feed(event)
+
+    pump = Pump()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("handlers.feed.RESERVE_SECONDS", 59.9)  # so that an attempt ends soon
+        pump.pump(stream(table), in_a_bad_hour)
+    assert set(ids(bus.published())) == set(stored)
+    assert pump.queue == []
+
+
+# --- The queue ------------------------------------------------------------------------------------
+
+
+def test_what_the_queue_names_is_published_by_invoking_the_function_with_it(table: Table, bus: Bus) -> None:
+    """As the runbook's replay does."""
+    [event_id] = put_events(table, 1)
+    records = stream(table)
+    bus.faults = itertools.repeat(malformed(event_id))
+    pump = Pump()
+    pump.pump(records)
+    [message] = pump.queue
+    bus.faults = iter(())
+    first = message["DDBStreamBatchInfo"]["startSequenceNumber"]
+    again = [each for each in stream(table) if each["dynamodb"]["SequenceNumber"] == first]
+    assert invoke_feed({"Records": json.loads(json.dumps(again))}) == {"batchItemFailures": []}
+    assert ids(bus.published()) == [event_id]
+
+
+def test_records_that_are_no_news_are_done_without_being_published(table: Table, store: Store, bus: Bus) -> None:
+    """A replay hands over all that lies between two places in the stream."""
+    a_user(store)
+    send(store, {"update": {"firstname": "Ana"}})
+    table.delete_all([{"pk": "shop#EMAIL#ana@example.com", "sk": "EMAIL"}])
+    everything = stream(table)
+    assert invoke_feed({"Records": json.loads(json.dumps(everything))}) == {"batchItemFailures": []}
+    assert len(everything) > len(bus.sent) == 1
+
+
+def test_the_function_answers_with_each_record_that_it_did_not_publish(table: Table, bus: Bus) -> None:
+    stored = put_events(table, 3)
+    bus.faults = itertools.repeat(malformed(stored[2]))
+    records = stream(table)
+    answer = invoke_feed({"Records": json.loads(json.dumps(records))})
+    assert answer == {"batchItemFailures": [{"itemIdentifier": records[2]["dynamodb"]["SequenceNumber"]}]}
+
+
+def test_neither_log_nor_error_holds_anything_of_a_record(
+    table: Table, store: Store, bus: Bus, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logger.registered_handler, "stream", log := io.StringIO())
+    a_user(store)
+    send(store, {"search": {"query": "a secret"}})
+    send(store, {"search": {"query": "another secret"}})
+    records = [each for each in stream(table) if "EVENT#" in each["dynamodb"]["Keys"]["sk"]["S"]]
+    records[0]["dynamodb"]["NewImage"]["payload"] = to_item({"n": Decimal(1)})["n"] | {"S": "a secret"}
+    bus.faults = itertools.repeat(malformed("another secret"))
+    with pytest.raises(Exception, match=r"^2 of 2 records$") as failure:
+        invoke_feed({"Records": json.loads(json.dumps(records))})
+    printed = capsys.readouterr()
+    assert '"failed":{"ValueError":1,"MalformedDetail":1}' in log.getvalue()
+    for text in (log.getvalue(), printed.out, printed.err, str(failure.value)):
+        assert "secret" not in text
+        assert ANA not in text
+        assert "#USER#" not in text

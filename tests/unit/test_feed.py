@@ -1,0 +1,204 @@
+"""What the feed tells of an item, and what becomes of messages that the bus does not take at once."""
+
+import itertools
+import json
+import time
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from builders import as_sent
+from domain.dynamodb import to_item
+from domain.feed import MAX_DETAIL_BYTES, Message, message_of
+from domain.images import news_of
+from handlers import bus as eventbridge
+from handlers.feed import client
+from stream import Bus, malformed, throttled, throttled_but
+
+USER = "019b6d3a-0000-7a52-9d0c-0c6f8f6f4a10"
+EVENT = "019b6d3a-6c1e-7a52-9d0c-0c6f8f6f4a10"
+HAPPENED = "2025-12-30T03:08:23.966Z"
+A_SEARCH: dict[str, Any] = {
+    "pk": f"shop#USER#{USER}",
+    "sk": f"EVENT#{EVENT}",
+    "type": "search",
+    "payload": {"query": "shoes"},
+}
+
+
+def message(item: dict[str, Any]) -> Message:
+    news = news_of(to_item(item))
+    assert news
+    return message_of(news)
+
+
+def told(**attributes: Any) -> dict[str, Any]:
+    """The detail of an event's item."""
+    made = message(A_SEARCH | attributes)
+    assert made.detail_type == "EventCreated"
+    detail: dict[str, Any] = json.loads(made.detail, parse_float=Decimal, parse_int=Decimal)
+    return detail
+
+
+# --- What is told ---------------------------------------------------------------------------------
+
+
+def test_an_event_is_told_with_who_what_and_when() -> None:
+    assert told() == {
+        "account": "shop",
+        "userId": USER,
+        "eventId": EVENT,
+        "type": "search",
+        "createdOn": HAPPENED,
+        "receivedOn": HAPPENED,
+        "imported": False,
+        "payload": {"query": "shoes"},
+    }
+
+
+def test_an_event_with_a_time_and_an_id_of_the_callers_is_told_with_them() -> None:
+    detail = told(id="a-1", receivedOn="2026-11-24T08:00:00.120Z", imported=True)
+    assert (detail["eventId"], detail["createdOn"]) == ("a-1", HAPPENED)
+    assert (detail["receivedOn"], detail["imported"]) == ("2026-11-24T08:00:00.120Z", True)
+
+
+def test_what_else_an_item_has_is_not_told() -> None:
+    assert told(idempotencyKey="secret", nonce="n", warnings=[{"field": "f", "message": "m"}], attribute="a") == told()
+
+
+def test_an_erased_user_is_told_with_nothing_but_who_and_when() -> None:
+    tombstone = {"pk": f"shop#USER#{USER}", "sk": "PROFILE", "erasedAt": HAPPENED, "erasureId": "0f"}
+    made = message(tombstone)
+    assert made.detail_type == "UserErased"
+    assert json.loads(made.detail) == {"account": "shop", "userId": USER, "erasedOn": HAPPENED}
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {},
+        {"a": [], "b": {"": None}, "c": [True, "é€😀\u0000\u2028"]},
+        {"n": 12345678901234567890123456789.0123456789e-20},
+    ],
+)
+def test_a_payload_is_told_value_for_value(payload: dict[str, Any]) -> None:
+    assert told(payload=as_sent(payload))["payload"] == as_sent(payload)
+
+
+def test_a_number_keeps_its_38_digits() -> None:
+    number = Decimal("0.12345678901234567890123456789012345678")
+    assert told(payload={"n": number})["payload"] == {"n": number}
+
+
+@pytest.mark.parametrize("number", [2**63 - 1, -(2**63)])
+def test_the_greatest_integers_of_the_bus_are_told(number: int) -> None:
+    assert told(payload={"n": [Decimal(number)]})["payload"] == {"n": [number]}
+
+
+@pytest.mark.parametrize("number", [Decimal(2**63), Decimal(-(2**63) - 1), Decimal("1E+125")])
+def test_a_payload_with_an_integer_beyond_the_bus_stays_away_and_its_place_is_told(number: Decimal) -> None:
+    detail = told(payload={"deep": [{"n": number}]})
+    assert "payload" not in detail
+    assert detail["payloadAt"] == f"/v1/user/{USER}/events"
+    assert detail.keys() == told().keys() - {"payload"} | {"payloadAt"}
+
+
+def test_a_payload_as_large_as_the_bus_takes_is_told_and_a_larger_one_stays_away() -> None:
+    room = MAX_DETAIL_BYTES - message(A_SEARCH | {"payload": {"q": ""}}).size
+    assert len(told(payload={"q": "x" * room})["payload"]["q"]) == room
+    assert "payload" not in told(payload={"q": "x" * (room + 1)})
+    assert "payload" not in told(payload={"q": "\u0000" * (room // 6 + 1)}), "JSON takes six bytes for it"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"sk": "EVENT#no-uuid"},
+        {"pk": {"n": Decimal(1)}},
+    ],
+)
+def test_an_image_that_is_not_what_it_seems_to_be_is_an_error(changed: dict[str, Any]) -> None:
+    with pytest.raises((AttributeError, TypeError, ValueError)):
+        told(**changed)
+
+
+def test_what_is_no_event_and_no_erased_user_is_no_news() -> None:
+    for key in ("PROFILE", "EMAILOPEN"):
+        assert news_of(to_item(A_SEARCH | {"sk": key})) is None
+    assert news_of(to_item({"pk": "ERASURES", "sk": f"shop#{USER}", "erasedAt": HAPPENED})) is None
+    assert news_of({}) is None, "the item is gone"
+
+
+# --- The bus --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bus() -> Iterator[Bus]:
+    with Bus.running() as running:
+        yield running
+
+
+@pytest.fixture
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(eventbridge, "_pauses", lambda: itertools.repeat(0))
+
+
+def messages(number: int, size: int = 20) -> list[Message]:
+    return [Message("EventCreated", json.dumps({"n": f"{n:03}".ljust(size)})) for n in range(number)]
+
+
+def publish(sent: list[Message], seconds: float = 60) -> dict[int, str]:
+    return eventbridge.publish(client, "bus", sent, time.monotonic() + seconds)
+
+
+def test_messages_go_ten_at_a_time(bus: Bus) -> None:
+    sent = messages(25)
+    assert publish(sent) == {}
+    assert bus.calls == [10, 10, 5]
+    assert bus.published() == [json.loads(message.detail) for message in sent]
+    assert {(entry["Source"], entry["EventBusName"]) for entry in bus.sent} == {("event-api", "bus")}
+
+
+def test_messages_go_as_many_at_a_time_as_fit(bus: Bus) -> None:
+    assert publish(messages(4, MAX_DETAIL_BYTES // 2 - 20)) == {}
+    assert publish(messages(3, MAX_DETAIL_BYTES // 2 + 20)) == {}
+    assert bus.calls == [2, 2, 1, 1, 1]
+
+
+def test_nothing_is_asked_of_the_bus_when_there_is_nothing(bus: Bus) -> None:
+    assert publish([]) == {}
+    assert bus.calls == []
+
+
+@pytest.mark.usefixtures("_no_pauses")
+def test_what_was_throttled_goes_again_without_what_got_through(bus: Bus) -> None:
+    bus.faults = iter([throttled_but(3), None, throttled])
+    assert publish(messages(15)) == {}
+    assert bus.calls == [10, 5, 7, 7]
+    assert len(bus.published()) == 15
+
+
+@pytest.mark.usefixtures("_no_pauses")
+def test_what_can_never_get_through_is_told_and_not_tried_again(bus: Bus) -> None:
+    bus.faults = itertools.repeat(malformed("004"))
+    assert publish(messages(12)) == {4: "MalformedDetail"}
+    assert bus.calls == [10, 2]
+
+
+@pytest.mark.usefixtures("_no_pauses")
+def test_the_deadline_ends_the_attempts(bus: Bus) -> None:
+    bus.faults = itertools.repeat(throttled)
+    assert publish(messages(2), seconds=0.2) == dict.fromkeys(range(2), "ThrottlingException")
+
+
+def test_after_the_deadline_nothing_is_sent(bus: Bus) -> None:
+    assert publish(messages(2), seconds=0) == dict.fromkeys(range(2), eventbridge.NO_TIME)
+    assert bus.calls == []
+
+
+def test_pauses_grow_and_end_growing() -> None:
+    pauses = list(itertools.islice(eventbridge._pauses(), 200))  # noqa: SLF001
+    assert max(pauses[:1]) <= 0.1
+    assert max(pauses) <= eventbridge.LONGEST_PAUSE_SECONDS
