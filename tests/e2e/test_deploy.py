@@ -28,6 +28,7 @@ DEFAULTS = {name: str(parameter["Default"]) for name, parameter in PARAMETERS.it
 EXAMPLES = {
     "AlarmEmail": "oncall@example.com",
     "AuthorizerCacheSeconds": "0",
+    "Feed": "on",
     "LogRetentionDays": "1",
     "Release": "Linear10PercentEvery1Minute",
     "SilenceMinutes": "0",
@@ -36,7 +37,7 @@ EXAMPLES = {
     "ThrottleRate": "100",
 }
 # These need a table, or a DynamoDB, of another name: tested below, and what `sam local` is for.
-ELSEWHERE = {"RestoredTable", "DynamoDBEndpoint"}
+ELSEWHERE = {"RestoredTable", "RestoredStream", "DynamoDBEndpoint"}
 
 
 def of_samconfig(environment: str) -> Parameters:
