@@ -81,7 +81,7 @@ growth: $(VENV)/installed ## Work out docs/growth.md (GROWTH="--peak 10": print 
 GROWTH = --write
 
 bench: $(VENV)/installed ## Compare the functions with bare ones: time, memory, size
-	@PYTHONPATH=src:tests TABLE_NAME=none AWS_DEFAULT_REGION=none $(PY) -m benchmark $(BENCH)
+	@PYTHONPATH=src $(PY) -m benchmark $(BENCH)
 
 roots: $(VENV)/installed ## Take Amazon's certificate authorities from botocore again
 	@$(PY) -m tools.roots

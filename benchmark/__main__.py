@@ -1,7 +1,8 @@
 """Compares the functions with a bare one that makes the same DynamoDB calls: `make bench`. For Linux.
 
-All run in AWS's runtime interface emulator with AWS's runtime client, on Python 3.13 where it is installed, against
-DynamoDB Local, in turns, so that a noisy machine disturbs all alike. Look at the ratios; the times are this machine's.
+All run in AWS's runtime interface emulator with AWS's runtime client, on Python 3.13 where it is installed, over TLS
+against DynamoDB Local, in turns, so that a noisy machine disturbs all alike. Look at the ratios; the times are this
+machine's. Beside them runs what a team usually writes: benchmark/powertools.py.
 """
 
 import argparse
@@ -13,33 +14,27 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import count
+from operator import truediv
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import trustme
 from samcli.yamlhelper import yaml_parse
 
+from benchmark import tls
 from benchmark.cpu_share import NotAllowed
-from benchmark.environment import Function, execution_environment
-from capacity import bill
-from domain import users
-from domain.collect import collect
-from domain.dynamodb import Table
-from domain.events import CATALOGUE
-from domain.request import parse_request
-from domain.store import Store
-from handlers.rest import json_object
+from benchmark.environment import Function, Start, execution_environment
 from local import aws, dynamodb, stack
 
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-
-BARE = "bare"
+BARE, POWERTOOLS, NOT_COMPILED = "bare", "Powertools", "EventFunction, not compiled"
 EVENT_FUNCTION = "EventFunction"
+OURS = (EVENT_FUNCTION, "UserFunction", "AuthorizerFunction")  # what a caller may wait for
+FUNCTIONS = (*OURS, "KeyFunction")
+IN_LAMBDA = {"LAMBDA_TASK_ROOT": "/var/task"}  # without it the Tracer does nothing
 PLAIN = "search"
 EVENT_TYPES = (PLAIN, "update", "confirmation", "emailopen")  # of the opens nearly all are discarded, as in life
 TABLE_NAME = "benchmark"
@@ -59,6 +54,7 @@ class Subject:
 
     folders: Sequence[Path]
     handler: str
+    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -72,19 +68,14 @@ class Burst:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmark", description=__doc__)
     parser.add_argument("--starts", type=int, default=15, help="cold starts of each function")
-    parser.add_argument("--rounds", type=int, default=10, help="bursts of requests of each event type")
-    parser.add_argument("--requests", type=int, default=100, help="requests in a burst")
+    parser.add_argument("--rounds", type=int, default=50, help="bursts of requests of each event type")
+    parser.add_argument("--requests", type=int, default=20, help="requests in a burst")
     arguments = parser.parse_args()
     try:
-        with tempfile.TemporaryDirectory() as folder, dynamodb.running() as endpoint:
-            client: DynamoDBClient = aws.client("dynamodb", endpoint)
-            dynamodb.create_table(client, TABLE_NAME)
-            new_store(client, ACCOUNT)
-            bench = Bench(runtime_python(), variables(endpoint), install(runtime_python(), Path(folder)))
+        with prepared() as bench:
             print(f"{python_version(bench.python)}; bare is boto3 and the same DynamoDB calls; medians.\n")
             print("\n".join(bench.comparison(arguments.starts, arguments.rounds, arguments.requests)), flush=True)
             print("\n".join(["", *bench.memory_curve(arguments.starts, arguments.requests)]), flush=True)
-            print("\n".join(["", *capacity_table(client)]))
     except (stack.StackError, dynamodb.ToolMissing) as error:
         print(error, file=sys.stderr)
         return 1
@@ -92,6 +83,24 @@ def main() -> int:
 
 
 # --- What is run ----------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def prepared() -> Iterator["Bench"]:
+    """The functions installed, and DynamoDB Local with a key of the account and the user of the requests in it."""
+    authority, python = trustme.CA(), runtime_python()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        dynamodb.running() as plain,
+        tls.in_front_of(plain, authority) as endpoint,
+    ):
+        dynamodb.create_table(aws.client("dynamodb", plain), TABLE_NAME)
+        bench = Bench(python, variables(endpoint), install(python, Path(folder), authority))
+        bench.first_events["AuthorizerFunction"] = event_file("authorizer") | {"authorizationToken": bench.new_key()}
+        user = event_file("user-post") | {"body": json.dumps({"email": "ana@example.com"})}
+        with bench.started("UserFunction", user) as function:
+            assert function.start.answer["statusCode"] == 200, function.start.answer
+        yield bench
 
 
 def runtime_python() -> str:
@@ -106,24 +115,38 @@ def python_version(python: str) -> str:
     return subprocess.run([python, "-V"], capture_output=True, text=True, check=True).stdout.strip()
 
 
-def install(python: str, folder: Path) -> dict[str, Subject]:
-    """The bare function, and ours packaged as by `make build`, each beside what Lambda's runtime brings."""
-    runtime, package, source, bare = (folder / name for name in ("runtime", "package", "source", "bare"))
+def install(python: str, folder: Path, authority: trustme.CA) -> dict[str, Subject]:
+    """Each function packaged as it is deployed, beside what Lambda's runtime brings."""
+    names = ("runtime", "package", "source", BARE, POWERTOOLS)
+    runtime, package, source, bare, powertools = (folder / name for name in names)
     uv_install(python, runtime, "awslambdaric", "boto3", "--constraint", "requirements-dev.txt")
     uv_install(python, package, "--requirement", "src/requirements.txt")
     shutil.copytree(stack.ROOT / "src", package, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(package, source)
-    bare.mkdir()
-    shutil.copy(stack.ROOT / "benchmark" / "bare.py", bare)
-    for each in (runtime, package, bare):
+    uv_install(python, powertools, "aws-lambda-powertools[parser,tracer]", "--constraint", "requirements-dev.txt")
+    for one in (bare, powertools):
+        one.mkdir(exist_ok=True)
+        shutil.copy(stack.ROOT / "benchmark" / f"{one.name.lower()}.py", one)
+    for each in (runtime, package, bare, powertools):
         subprocess.run([python, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", each], check=True)
+    all_roots = trusting(runtime / "botocore" / "cacert.pem", authority, folder / "all.pem")
+    few_roots = trusting(package / "amazon-roots.pem", authority, folder / "few.pem")
+    resources = template["Resources"]
     ours = {
-        name: Subject([package, runtime], resource["Properties"]["Handler"])
-        for name, resource in template["Resources"].items()
-        if resource["Type"] == "AWS::Serverless::Function"
+        name: Subject([package, runtime], resources[name]["Properties"]["Handler"], few_roots) for name in FUNCTIONS
     }
-    not_compiled = Subject([source, runtime], ours[EVENT_FUNCTION].handler)
-    return {BARE: Subject([bare, runtime], "bare.handler"), **ours, f"{EVENT_FUNCTION} not compiled": not_compiled}
+    return {
+        BARE: Subject([bare, runtime], "bare.handler", all_roots),
+        POWERTOOLS: Subject([powertools, runtime], "powertools.handler", all_roots | IN_LAMBDA),
+        NOT_COMPILED: Subject([source, runtime], ours[EVENT_FUNCTION].handler, few_roots),
+        **ours,
+    }
+
+
+def trusting(roots: Path, authority: trustme.CA, bundle: Path) -> dict[str, str]:
+    """The variable that makes botocore trust some roots, and the certificate of DynamoDB Local."""
+    bundle.write_bytes(roots.read_bytes() + authority.cert_pem.bytes())
+    return {"AWS_CA_BUNDLE": str(bundle)}
 
 
 def uv_install(python: str, target: Path, *what: str) -> None:
@@ -143,16 +166,14 @@ def variables(endpoint: str) -> dict[str, str]:
     }
 
 
-def new_store(client: "DynamoDBClient", account: str) -> Store:
-    """An account with the user of the requests in it."""
-    store = Store(Table(client, TABLE_NAME, deadline=float("inf")), account)
-    users.create({"email": "ana@example.com"}, store, datetime.now(UTC))
-    return store
+def event_file(name: str) -> dict[str, Any]:
+    event: dict[str, Any] = json.loads((stack.ROOT / "events" / f"{name}.json").read_text())
+    return event
 
 
 def request(event_type: str) -> dict[str, Any]:
     """What API Gateway sends for an event as in events/, the plain one with a body of 1 KB; each order is a new one."""
-    event: dict[str, Any] = json.loads((stack.ROOT / "events" / f"{event_type}.json").read_text())
+    event = event_file(event_type)
     body = json.loads(event["body"])
     payload = body["event"][event_type]
     if event_type == PLAIN:
@@ -171,69 +192,84 @@ class Bench:
     python: str
     variables: Mapping[str, str]
     subjects: Mapping[str, Subject]
+    first_events: dict[str, dict[str, Any]] = field(default_factory=lambda: {"UserFunction": event_file("user-get")})
+    """The first event of a function, by its name; the others get a plain one."""
 
     @contextlib.contextmanager
-    def started(self, name: str, memory: int | None = None) -> Iterator[Function]:
+    def started(
+        self, name: str, first: Mapping[str, Any] | None = None, memory: int | None = None
+    ) -> Iterator[Function]:
         subject = self.subjects[name]
-        with execution_environment(self.python, subject.folders, subject.handler, self.variables, memory) as function:
+        settings = {**self.variables, **subject.variables}
+        first = first or self.first_events.get(name) or request(PLAIN)
+        with execution_environment(self.python, subject.folders, subject.handler, settings, first, memory) as function:
             yield function
 
-    def comparison(self, starts: int, rounds: int, requests: int) -> Iterator[str]:
-        yield from ("| what | ours | bare | ratio |", "| --- | --- | --- | --- |")
-        init = self.starts(starts)
-        for name, milliseconds in init.items():
-            if name != BARE:
-                yield row(f"init, {name}", milliseconds, init[BARE], "ms")
-        bursts, memory = self.bursts(rounds, requests)
-        for what in ("milliseconds", "cpu_milliseconds"):
-            for event_type in EVENT_TYPES:
-                ours, bare = (
-                    [getattr(burst, what) for burst in bursts[name, event_type]] for name in (EVENT_FUNCTION, BARE)
-                )
-                yield row(f"warm {'time' if what == 'milliseconds' else 'CPU'}, {event_type}", ours, bare, "ms")
-        yield row("peak memory", [memory[EVENT_FUNCTION]], [memory[BARE]], "MB")
-        sizes = [megabytes(self.subjects[name].folders[0]) for name in (EVENT_FUNCTION, BARE)]
-        yield "| package, unzipped | {:.1f} MB | {:.1f} MB | |".format(*sizes)
+    def new_key(self) -> str:
+        with self.started("KeyFunction", {"action": "create", "account": ACCOUNT}) as function:
+            key: str = function.start.answer["apiKey"]
+            return key
 
-    def starts(self, times: int) -> dict[str, list[float]]:
-        """Milliseconds of the init phase of new execution environments."""
-        init: dict[str, list[float]] = {name: [] for name in self.subjects}
+    def comparison(self, starts: int, rounds: int, requests: int) -> Iterator[str]:
+        yield from ("| what | ours | bare | ours / bare | Powertools / bare |", "| --- | --- | --- | --- | --- |")
+        found = self.starts(starts)
+        for name in (*OURS, NOT_COMPILED):
+            rivals = [found[BARE], found[POWERTOOLS]] if name == EVENT_FUNCTION else [found[BARE]]
+            for what, measure in MEASURES.items():
+                yield row(
+                    f"{what}, {name}", "ms", *([measure(start) for start in each] for each in (found[name], *rivals))
+                )
+        bursts, memory = self.bursts(rounds, requests)
+        for what in ("cpu_milliseconds", "milliseconds"):
+            for event_type in EVENT_TYPES:
+                subjects = [name for name in (EVENT_FUNCTION, BARE, POWERTOOLS) if (name, event_type) in bursts]
+                values = ([getattr(burst, what) for burst in bursts[name, event_type]] for name in subjects)
+                yield row(f"warm {'time' if what == 'milliseconds' else 'CPU'}, {event_type}", "ms", *values)
+        yield row("peak memory", "MB", *([memory[name]] for name in (EVENT_FUNCTION, BARE, POWERTOOLS)))
+        yield f"| package, unzipped | {megabytes(self.subjects[EVENT_FUNCTION].folders[0]):.1f} MB | | | |"
+
+    def starts(self, times: int) -> dict[str, list[Start]]:
+        """What new execution environments took to answer their first event."""
+        names = (*OURS, BARE, POWERTOOLS, NOT_COMPILED)
+        found: dict[str, list[Start]] = {name: [] for name in names}
         for _ in range(times):
-            for name in self.subjects:
+            for name in names:
                 with self.started(name) as function:
-                    init[name].append(function.init_milliseconds)
-        return init
+                    assert_answered(function.start.answer)
+                    found[name].append(function.start)
+        return found
 
     def bursts(self, rounds: int, requests: int) -> tuple[dict[tuple[str, str], list[Burst]], dict[str, float]]:
         """Bursts of requests by function and event type, and the function's peak memory after them."""
         found: dict[tuple[str, str], list[Burst]] = {}
         with contextlib.ExitStack() as environments:
-            functions = {name: environments.enter_context(self.started(name)) for name in (BARE, EVENT_FUNCTION)}
-            for event_type in EVENT_TYPES:
-                for function in functions.values():
-                    burst(function, event_type, WARM_UP)
+            names = (BARE, EVENT_FUNCTION, POWERTOOLS)
+            functions = {name: environments.enter_context(self.started(name)) for name in names}
+            pairs = [(name, each) for each in EVENT_TYPES for name in names if name != POWERTOOLS or each == PLAIN]
+            for name, event_type in pairs:
+                burst(functions[name], event_type, WARM_UP)
             for _ in range(rounds):
-                for event_type in EVENT_TYPES:
-                    for name, function in functions.items():
-                        found.setdefault((name, event_type), []).append(burst(function, event_type, requests))
+                for name, event_type in pairs:
+                    found.setdefault((name, event_type), []).append(burst(functions[name], event_type, requests))
             return found, {name: function.peak_megabytes() for name, function in functions.items()}
 
     def memory_curve(self, starts: int, requests: int) -> Iterator[str]:
-        yield f"| EventFunction with | init | {PLAIN}, warm | Lambda, US$ a million |"
-        yield "| --- | --- | --- | --- |"
+        yield f"| EventFunction with | init | first request | {PLAIN}, warm | Lambda, US$ a million |"
+        yield "| --- | --- | --- | --- | --- |"
         for memory in MEMORY:
-            init, warm = [], []
+            found, warm = [], []
             try:
                 for _ in range(max(1, starts // 5)):
-                    with self.started(EVENT_FUNCTION, memory) as function:
-                        init.append(function.init_milliseconds)
+                    with self.started(EVENT_FUNCTION, memory=memory) as function:
+                        found.append(function.start)
                         burst(function, PLAIN, WARM_UP)
                         warm.append(burst(function, PLAIN, requests).milliseconds)
             except NotAllowed as reason:
-                yield f"| {memory} MB | not measured: it needs root and control groups ({reason}) | | |"
+                yield f"| {memory} MB | not measured: it needs root and control groups ({reason}) | | | |"
                 return
             price = REQUEST_PRICE + median(warm) / 1000 * memory / 1024 * GIGABYTE_SECOND_PRICE
-            yield f"| {memory} MB | {median(init):.0f} ms | {median(warm):.1f} ms | {price * 1e6:.2f} |"
+            init, first = (median(getattr(each, what) for each in found) for what in ("init", "first"))
+            yield f"| {memory} MB | {init:.0f} ms | {first:.0f} ms | {median(warm):.1f} ms | {price * 1e6:.2f} |"
 
 
 def burst(function: Function, event_type: str, requests: int) -> Burst:
@@ -241,23 +277,13 @@ def burst(function: Function, event_type: str, requests: int) -> Burst:
     begun, cpu_begun = time.perf_counter(), function.cpu_seconds()
     for event in events:
         answer = function.invoke(event)
-        assert answer["statusCode"] == 200, answer
+        assert_answered(answer)
     seconds, cpu_seconds = time.perf_counter() - begun, function.cpu_seconds() - cpu_begun
     return Burst(seconds * 1000 / requests, cpu_seconds * 1000 / requests)
 
 
-def capacity_table(client: "DynamoDBClient") -> Iterator[str]:
-    """Counted by AWS's rules while each event is collected here; the tests assert the same."""
-    yield from ("| event | DynamoDB calls | RRU | WRU |", "| --- | --- | --- | --- |")
-    store = new_store(client, "capacity")
-    requests = [request(event_type) for event_type in CATALOGUE]
-    again = [each for each in requests if '"confirmation"' in each["body"] or '"emailopen"' in each["body"]]
-    for each in (*requests, *again):
-        sent = parse_request(json_object(each["body"].encode()))
-        with bill(store.table) as counted:
-            answer = collect(sent, store, datetime.now(UTC))
-        kind = f"{sent.event.type}, discarded" if answer.discarded else sent.event.type
-        yield f"| {kind} | {' + '.join(counted.calls)} | {counted.rru:g} | {counted.wru} |"
+def assert_answered(answer: Any) -> None:
+    assert answer.get("statusCode") == 200 or answer.get("principalId") == ACCOUNT, answer
 
 
 # --- How it is told -------------------------------------------------------------------------------
@@ -267,8 +293,19 @@ def megabytes(folder: Path) -> float:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
 
 
-def row(what: str, ours: Sequence[float], bare: Sequence[float], unit: str) -> str:
-    return f"| {what} | {median(ours):.1f} {unit} | {median(bare):.1f} {unit} | {median(ours) / median(bare):.2f} |"
+MEASURES: Mapping[str, Callable[[Start], float]] = {
+    "init": lambda start: start.init,
+    "first request": lambda start: start.first,
+    "**their sum**": lambda start: start.total,
+    "CPU of both": lambda start: start.cpu,
+}
+
+
+def row(what: str, unit: str, ours: Sequence[float], bare: Sequence[float], *others: Sequence[float]) -> str:
+    values = f"{median(ours):.1f} {unit} | {median(bare):.1f} {unit}"
+    # Of what was measured one after the other, so that a slow minute counts for both.
+    ratios = " | ".join(f"{median(map(truediv, each, bare)):.2f}" for each in (ours, *others))
+    return f"| {what} | {values} | {ratios} |{'' if others else ' |'}"
 
 
 if __name__ == "__main__":

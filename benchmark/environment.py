@@ -1,8 +1,9 @@
 """A function in AWS's runtime interface emulator, with AWS's runtime client for Python. For Linux.
 
-with execution_environment(python, [task, runtime], "event_api.handler", variables) as function:
+with execution_environment(python, [task, runtime], "event_api.handler", variables, {"body": ...}) as function:
+    print(function.start)
     function.invoke({"body": ...})
-    print(function.init_milliseconds, function.cpu_seconds(), function.peak_megabytes())
+    print(function.cpu_seconds(), function.peak_megabytes())
 """
 
 import contextlib
@@ -28,33 +29,36 @@ from local import aws, stack
 START_SECONDS = 60
 INVOKE_PATH = "/2015-03-31/functions/function/invocations"
 INIT_REPORT = re.compile(r"INIT REPORT\(durationMs: ([0-9.]+)\)")
-TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Start:
+    """What the caller who meets a cold start waits for, in milliseconds."""
+
+    init: float
+    """From the start of the process until it asked for its first event."""
+    first: float
+    """From then on until the first event was answered."""
+    cpu: float
+    """The process's, in both together."""
+    answer: Any
+
+    @property
+    def total(self) -> float:
+        return self.init + self.first
 
 
 @dataclass(frozen=True)
 class Function:
     connection: http.client.HTTPConnection
-    emulator_pid: int
-    init_milliseconds: float
-    """From the start of the process until it asked for its first event."""
+    process: Path
+    start: Start
 
     def invoke(self, event: Mapping[str, Any]) -> Any:
-        self.connection.request("POST", INVOKE_PATH, json.dumps(event))
-        result = json.load(self.connection.getresponse())
-        assert "errorType" not in result, result
-        return result
-
-    @property
-    def process(self) -> Path:
-        """The function's own process, below the emulator's."""
-        tasks = Path(f"/proc/{self.emulator_pid}/task").glob("*/children")
-        [pid] = [child for task in tasks for child in task.read_text().split()]
-        return Path("/proc") / pid
+        return invoke(self.connection, event)
 
     def cpu_seconds(self) -> float:
-        """Spent so far, by the program and by the kernel for it."""
-        user, system = (self.process / "stat").read_text().rpartition(")")[2].split()[11:13]
-        return (int(user) + int(system)) / TICKS_A_SECOND
+        return cpu_seconds(self.process)
 
     def peak_megabytes(self) -> float:
         found = re.search(r"VmHWM:\s+(\d+) kB", (self.process / "status").read_text())
@@ -64,9 +68,17 @@ class Function:
 
 @contextlib.contextmanager
 def execution_environment(
-    python: str, folders: Sequence[Path], handler: str, variables: Mapping[str, str], memory: int | None = None
+    python: str,
+    folders: Sequence[Path],
+    handler: str,
+    variables: Mapping[str, str],
+    first: Mapping[str, Any],
+    memory: int | None = None,
 ) -> Iterator[Function]:
-    """With a memory size in megabytes, its CPU is as scarce as Lambda makes it. Raises StackError and NotAllowed."""
+    """A function that was started by its first event. Raises StackError and NotAllowed.
+
+    With a memory size in megabytes, its CPU is as scarce as Lambda makes it.
+    """
     port, runtime_port = stack.free_port(), stack.free_port()
     command = [
         *("--runtime-interface-emulator-address", f"{aws.HOST}:{port}"),
@@ -82,20 +94,42 @@ def execution_environment(
         try:
             scarcity = limited(process.pid, memory) if memory else contextlib.nullcontext()
             with contextlib.closing(connect(port, process)) as connection, scarcity:
-                yield Function(connection, process.pid, start(connection, log))
+                yield start(connection, process.pid, log, first)
         finally:
             process.terminate()
             process.wait()
 
 
-def start(connection: http.client.HTTPConnection, log: Path) -> float:
-    """Starts the function by its first event, an empty one that it need not understand. Milliseconds."""
-    connection.request("POST", INVOKE_PATH, "{}")
-    connection.getresponse().read()
+def start(connection: http.client.HTTPConnection, emulator_pid: int, log: Path, event: Mapping[str, Any]) -> Function:
+    begun = time.perf_counter()
+    answer = invoke(connection, event)
+    milliseconds = (time.perf_counter() - begun) * 1000
+    process = child_of(emulator_pid)
+    cpu = cpu_seconds(process) * 1000
     found = INIT_REPORT.search(log.read_text())
     if not found:
         raise stack.StackError(f"The function did not start:\n{log.read_text()}")
-    return float(found[1])
+    init = float(found[1])
+    return Function(connection, process, Start(init, milliseconds - init, cpu, answer))
+
+
+def invoke(connection: http.client.HTTPConnection, event: Mapping[str, Any]) -> Any:
+    connection.request("POST", INVOKE_PATH, json.dumps(event))
+    result = json.load(connection.getresponse())
+    assert "errorType" not in result, result
+    return result
+
+
+def child_of(emulator_pid: int) -> Path:
+    """The function's own process, below the emulator's."""
+    tasks = Path(f"/proc/{emulator_pid}/task").glob("*/children")
+    [pid] = [child for task in tasks for child in task.read_text().split()]
+    return Path("/proc") / pid
+
+
+def cpu_seconds(process: Path) -> float:
+    """Spent so far, by the program and by the kernel for it."""
+    return sum(int(each.read_text().split()[0]) for each in process.glob("task/*/schedstat")) / 1e9
 
 
 def executable_copy(folder: Path) -> Path:
