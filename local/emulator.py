@@ -6,10 +6,13 @@ READY by then: a start that failed half-way is not remembered.
 What MiniStack 1.5 does not know of the template is deployed as a name with nothing behind it: releases reach the
 functions at once, and the saved queries are nowhere to be seen.
 
+MiniStack has EventBridge's connections and API destinations, but CloudFormation does not know of them there.
+
 MiniStack decodes the path of a request. A REST API of API Gateway does not: its functions get `path` and
 `pathParameters` as they were sent.
 """
 
+import json
 import os
 import runpy
 import signal
@@ -18,6 +21,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+Call = Callable[[dict[str, Any]], tuple[int, Any, bytes]]
 Asgi = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
 
 READY = b"ready"
@@ -45,6 +49,32 @@ def create_nothing(logical_id: str, properties: dict[str, Any], stack_name: str)
 def delete_nothing(*_: object) -> None: ...
 
 
+def accept_webhooks() -> None:
+    from ministack.services import eventbridge
+    from ministack.services.cloudformation.provisioners import _RESOURCE_HANDLERS
+
+    connections = eventbridge._create_connection, eventbridge._delete_connection  # noqa: SLF001
+    destinations = eventbridge._create_api_destination, eventbridge._delete_api_destination  # noqa: SLF001
+    _RESOURCE_HANDLERS["AWS::Events::Connection"] = made_by(*connections, "ConnectionArn")
+    _RESOURCE_HANDLERS["AWS::Events::ApiDestination"] = made_by(*destinations, "ApiDestinationArn")
+
+
+def made_by(create_call: Call, delete_call: Call, arn: str) -> dict[str, Any]:
+    """What CloudFormation does with a resource whose properties are the parameters of the call that makes it."""
+
+    def create(logical_id: str, properties: dict[str, Any], stack_name: str) -> tuple[str, dict[str, Any]]:
+        name = properties.get("Name", f"{stack_name}-{logical_id}")
+        status, _, body = create_call({**properties, "Name": name})
+        if status >= 400:
+            raise ValueError(body)
+        return name, {"Arn": json.loads(body)[arn]}
+
+    def delete(physical_id: str, properties: dict[str, Any]) -> None:
+        delete_call({"Name": physical_id})
+
+    return {"create": create, "delete": delete}
+
+
 def keep_paths_encoded() -> None:
     from ministack import app as ministack
 
@@ -63,5 +93,6 @@ def with_encoded_path(app: Asgi) -> Asgi:
 if __name__ == "__main__":
     threading.Thread(target=stop_with_parent, daemon=True).start()
     accept_unknown_types()
+    accept_webhooks()
     keep_paths_encoded()
     runpy.run_module("ministack", run_name="__main__", alter_sys=True)

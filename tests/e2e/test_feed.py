@@ -1,11 +1,17 @@
 """From a request to the bus and from there to whoever listens, on the stack that `make run` deploys."""
 
 import json
+import os
+import signal
+import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from clone import make
 from documents import blocks
 from e2e.conftest import Caller, shell
 from local import aws, feed, stack
@@ -15,6 +21,7 @@ from stream import failure_message, records_of
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodbstreams import DynamoDBStreamsClient
+    from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_sqs import SQSClient
 
 
@@ -90,3 +97,62 @@ def test_the_runbooks_replay_publishes_what_the_queue_names_and_empties_it(
     second = the_next(arriving, user_id)
     assert second["detail"] == first["detail"]
     assert shell(replay, deployed.endpoint, ROOT) == "0 published, 0 left in the queue\n"
+
+
+# --- make feed ------------------------------------------------------------------------------------
+
+
+@contextmanager
+def make_feed(clone: Path, endpoint: str) -> Iterator["subprocess.Popen[str]"]:
+    """`make feed` beside a running stack, when it listens."""
+    (clone / ".stack").mkdir(exist_ok=True)
+    (clone / ".stack" / "endpoint").write_text(endpoint)
+    command, pipe = make("feed"), subprocess.PIPE
+    with subprocess.Popen(command, cwd=clone, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as process:
+        try:
+            assert process.stderr
+            assert "Listening; Ctrl-C ends it\n" in process.stderr
+            yield process
+        finally:
+            (clone / ".stack" / "endpoint").unlink()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def rules(endpoint: str) -> list[str]:
+    events: EventBridgeClient = aws.client("events", endpoint)
+    return [rule["Name"] for rule in events.list_rules(EventBusName=stack.STACK_NAME, NamePrefix="make-feed")["Rules"]]
+
+
+def test_make_feed_prints_one_object_a_line_until_ctrl_c_and_leaves_nothing_behind(
+    deployed: stack.Stack, caller: Caller, ana: dict[str, str], clone: Path
+) -> None:
+    with make_feed(clone, deployed.endpoint) as process:
+        assert len(rules(deployed.endpoint)) == 1
+        user_id = str(caller.event(ana, {"search": {"query": "line\nbreak"}}).headers["X-User-Id"])
+        assert process.stdout
+        told = next(event for event in map(json.loads, process.stdout) if event["detail"]["userId"] == user_id)
+        assert told["detail"]["payload"] == {"query": "line\nbreak"}
+        os.killpg(process.pid, signal.SIGINT)
+        rest, complaints = process.communicate(timeout=60)
+    assert [line for line in complaints.splitlines() if not line.startswith("make")] == []
+    assert "Traceback" not in rest
+    assert rules(deployed.endpoint) == []
+
+
+def test_make_feed_ends_quietly_when_nobody_reads_on(
+    deployed: stack.Stack, caller: Caller, ana: dict[str, str], clone: Path
+) -> None:
+    with make_feed(clone, deployed.endpoint) as process:
+        assert process.stdout
+        process.stdout.close()
+        assert caller.event(ana, {"search": {"query": "shoes"}}).status == 200
+        assert process.wait(timeout=60) == 0
+        assert process.stderr
+        assert process.stderr.read() == ""
+
+
+def test_make_feed_says_that_the_stack_is_not_running(clone: Path) -> None:
+    done = subprocess.run(make("feed"), cwd=clone, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert done.stderr.startswith("The stack is not running: start it with `make run` in another terminal\n")
