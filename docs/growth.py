@@ -41,6 +41,8 @@ KEPT_LOGS_GB_MONTH = 0.03
 METRIC_MONTH, ALARM_MONTH, DASHBOARD_MONTH = 0.30, 0.10, 3.00
 TRACE, TRACED_SHARE = 5e-6, 0.05  # X-Ray's default rule records 5 % beyond the first request of a second
 QUEUE_REQUEST = 0.40e-6
+# https://aws.amazon.com/eventbridge/pricing/: an event of up to 64 KB; delivery inside of the AWS account is free
+BUS_EVENT, WEBHOOK_CALL = 1.00e-6, 0.20e-6
 
 # --- The system: tests/unit/test_growth.py compares these with template.yaml and the code ---------
 
@@ -94,9 +96,14 @@ class Inputs:
         return self.mean({kind: bill.wru for kind, bill in BILLS.items()})
 
     @property
+    def stored(self) -> float:
+        """The share of the events that are stored: discarded ones leave nothing."""
+        return self.mean({kind: bool(bill.wru) for kind, bill in BILLS.items()})
+
+    @property
     def stored_gb(self) -> float:
-        """Of one event: discarded ones leave nothing."""
-        return self.mean({kind: bool(bill.wru) * ITEM_BYTES / GB for kind, bill in BILLS.items()})
+        """Of one event, stored or not."""
+        return self.stored * ITEM_BYTES / GB
 
     @property
     def gb_seconds(self) -> float:
@@ -145,6 +152,13 @@ def month(inputs: Inputs, events_a_day: float) -> dict[str, float]:
 def storage_month(inputs: Inputs, events: float) -> float:
     """What having stored so many events costs each month, with point-in-time recovery."""
     return events * inputs.stored_gb * (STORED_GB_MONTH + PITR_GB_MONTH)
+
+
+def feed(inputs: Inputs, events: float, batch: int) -> float:
+    """What publishing the stored ones of so many events costs, `batch` in an invocation. Reading a stream is free."""
+    log_gb = (OUR_LOG_BYTES + LAMBDA_LOG_BYTES) / GB
+    logs = log_gb * (LAMBDA_LOGS_GB[0][1] + KEPT_LOGS_GB_MONTH)
+    return events * inputs.stored * (BUS_EVENT + (INVOCATION + inputs.gb_seconds * GB_SECOND + logs) / batch)
 
 
 def fixed_month(inputs: Inputs) -> float:
@@ -275,6 +289,9 @@ def choice_table(inputs: Inputs) -> str:
         f"provisioned capacity, {100 * PROVISIONED_USE:.0f} % used": capacity - on_demand,
         "an `Idempotency-Key` with every plain event": plain * more_wru * WRU,
         "`Tracing=Active`": MILLION * TRACED_SHARE * TRACE,
+        "`Feed=on`, ten events in an invocation": feed(inputs, MILLION, batch=10),
+        "`Feed=on`, each event in an invocation of its own": feed(inputs, MILLION, batch=1),
+        "a webhook that gets the whole feed, besides": MILLION * inputs.stored * WEBHOOK_CALL,
     }
     return table(["instead", "US$ a million"], [[name, f"{cost:+.2f}"] for name, cost in choices.items()])
 

@@ -82,6 +82,13 @@ def test_the_gateway_asks_for_each_key_once_in_its_cache_time_but_never_more_oft
     assert growth.look_ups(Inputs(keys=2), 100) == 100
 
 
+def test_the_feed_is_paid_for_by_the_event_that_is_stored_and_by_the_invocation() -> None:
+    inputs = Inputs(mix={"plain": 50, "bot": 50})
+    alone, together = (growth.feed(inputs, 1e6, batch) for batch in (1, 100))
+    assert together == pytest.approx(0.50, rel=0.05), "half of the events, a dollar a million"
+    assert (alone - 0.50) == pytest.approx(100 * (together - 0.50))
+
+
 def test_other_inputs_are_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("sys.argv", ["growth", "--mix", "plain=50,confirmation=50", "--events-a-day", "8640000"])
     growth.main()
