@@ -10,7 +10,7 @@ NEW_ENOUGH = import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: help run key feed clean test quick stress lint format audit dynamodb openapi growth build bench roots lock
+.PHONY: help run clean key feed console test quick stress lint format audit dynamodb openapi growth build bench roots lock
 
 help:
 	@awk -F ':.*## ' '/^##@ / {printf "%s%s\n", gap, substr($$0, 5); gap = "\n"} \
@@ -38,6 +38,9 @@ key: $(VENV)/installed ## Make an API key on the running API (ACCOUNT=name)
 
 feed: $(VENV)/installed ## Print what arrives on the feed's bus, until Ctrl-C
 	@$(PY) -m local feed
+
+console: $(VENV)/installed ## Look at users in a browser, try requests (API_URL= API_KEY=)
+	@$(PY) -m tools.console
 
 ##@ Deploy
 

@@ -4,6 +4,7 @@ import argparse
 import http.client
 import json
 import os
+import re
 import shlex
 import signal
 import sys
@@ -15,13 +16,15 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError
 
-from local import aws, docs, feed, stack
+from local import aws, feed, stack
 from local.stack import Stack, StackError
+from tools import console
 
 FOLDER = stack.ROOT / ".stack"
 DEMO_KEY = FOLDER / "demo-key"
 ENDPOINT = FOLDER / "endpoint"
 LOG = FOLDER / "emulator.log"
+MAX_PORT = 65535
 DEMO_USER = {"email": "ana@example.com"}
 DEMO_EVENT = {"user": DEMO_USER, "event": {"update": {"firstname": "Ana"}}}
 
@@ -49,7 +52,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
     commands = parser.add_subparsers(required=True)
     run_command = commands.add_parser("run", help="deploy the stack and serve it until Ctrl-C")
-    run_command.add_argument("--port", type=int, required=True)
+    run_command.add_argument("--port", required=True)
     run_command.set_defaults(command=run)
     key_command = commands.add_parser("key", help="make an API key on the running stack")
     key_command.add_argument("account")
@@ -63,13 +66,14 @@ def parse_arguments() -> argparse.Namespace:
 
 def run(arguments: argparse.Namespace) -> None:
     check_stopped(arguments)
-    print(f"Starting an AWS emulator on {aws.HOST}:{arguments.port} and deploying template.yaml to it ...", flush=True)
-    with stack.running(arguments.port, FOLDER, {"Feed": "on"}) as it:
+    port, pages_port = ports(arguments.port)
+    print(f"Starting an AWS emulator on {aws.HOST}:{port} and deploying template.yaml to it ...", flush=True)
+    with stack.running(port, FOLDER, {"Feed": "on"}) as it:
         ENDPOINT.write_text(it.endpoint)
         try:
             api_key = demo_key(it)
-            with docs.running(it.api_url, api_key, arguments.port and arguments.port + 1) as docs_url:
-                print_usage(it.api_url, api_key, docs_url)
+            with console.running(it.api_url, api_key, pages_port) as pages_url:
+                print_usage(it.api_url, api_key, pages_url)
                 # In short waits: a signal that comes just before an endless one would be forgotten.
                 while it.emulator.poll() is None:
                     time.sleep(0.5)
@@ -77,9 +81,21 @@ def run(arguments: argparse.Namespace) -> None:
             handle_signals(signal.SIG_IGN)
             print("\nStopping; the data is kept for the next `make run`.", flush=True)
         else:
-            raise StackError(f"The emulator stopped by itself; see {LOG}")
+            raise StackError(f"The emulator stopped by itself; see {LOG}, and start it again with `make run`")
         finally:
             ENDPOINT.unlink()
+
+
+def ports(wanted: str) -> tuple[int, int]:
+    """Of the emulator and of the pages, which take the next one. PORT=0 takes free ones, and says so."""
+    if not re.fullmatch("[0-9]{1,5}", wanted) or int(wanted) > MAX_PORT:
+        raise StackError(f"PORT={wanted} is no port: it is a number from 1 to {MAX_PORT}, or 0 for a free one")
+    if int(wanted) == 0:
+        port = stack.free_port()
+        print(f"PORT=0: taking the free port {port}")
+        return port, 0
+    stack.check_free(int(wanted))
+    return int(wanted), int(wanted) + 1
 
 
 def demo_key(it: Stack) -> str:
@@ -102,17 +118,18 @@ def create_demo_user(api_url: str, api_key: str) -> int:
     return connection.getresponse().status
 
 
-def print_usage(api_url: str, api_key: str, docs_url: str) -> None:
+def print_usage(api_url: str, api_key: str, pages_url: str) -> None:
     event = shlex.quote(json.dumps(DEMO_EVENT))
-    print(f"API_URL={api_url}")
-    print(f"API_KEY={api_key}")
+    print(f"export API_URL={api_url}")
+    print(f"export API_KEY={api_key}")
     print(f"curl -i {api_url}/event/ -H 'Authorization: {api_key}' -d {event}")
-    print(f"DOCS_URL={docs_url}")
+    print(f"DOCS_URL={pages_url}")
+    print(f"USERS_URL={pages_url}users#{DEMO_USER['email']}")
     print("Ctrl-C stops it", flush=True)
 
 
 def create_key(arguments: argparse.Namespace) -> None:
-    print(f"API_KEY={stack.create_key(required_endpoint(), arguments.account)}")
+    print(f"export API_KEY={stack.create_key(required_endpoint(), arguments.account)}")
 
 
 def print_feed(_: argparse.Namespace) -> None:

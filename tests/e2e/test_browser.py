@@ -1,28 +1,28 @@
-"""The documentation page of `make run`, in a headless Chromium as a newcomer would use it."""
+"""The two pages of `make run` and `make console`, in a headless Chromium as a newcomer would use them."""
 
 import json
 import shutil
-import socket
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
-from urllib.error import HTTPError
-from urllib.parse import quote, urlsplit
-from urllib.request import Request, urlopen
 
 import pytest
-from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+from flask import Flask
+from selenium.webdriver import ActionChains, Chrome, ChromeOptions, ChromeService, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.expected_conditions import element_to_be_clickable, presence_of_element_located
 from selenium.webdriver.support.select import Select
 from selenium.webdriver.support.wait import WebDriverWait
+from werkzeug.serving import make_server
 
 from docs.openapi import document
 from domain.events import CATALOGUE
 from domain.problems import UNKNOWN_EMAIL
-from e2e.conftest import Answer, Caller
+from e2e.conftest import Caller
 from engines import skip_lane
-from local import aws, docs, stack
+from tools import console
 
 SECONDS = 60
 SEND_EVENT = "#operations-Events-sendEvent"
@@ -56,18 +56,26 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
 
 
 @pytest.fixture
-def page(browser: Chrome, caller: Caller) -> Iterator[str]:
-    """The page's address; the browser has it open. Nothing may have gone wrong in it, or have left the machine."""
-    with docs.running(caller.api_url, caller.key) as url:
-        browser.get(url)
-        find(browser, SEND_EVENT)
-        find(browser, ".authorize.locked")
+def pages(browser: Chrome, caller: Caller) -> Iterator[str]:
+    """The pages' address. Nothing may go wrong in them or leave the machine, and the browser never has the key."""
+    with console.running(caller.api_url, caller.key) as url:
         yield url
+        browser.get("about:blank")  # before the server is gone
     complaints = [entry["message"] for entry in log(browser, "browser")]
     assert [each for each in complaints if "the server responded with a status of 404" not in each] == []
-    asked = [sent["request"]["url"] for sent in network(browser, "Network.requestWillBeSent")]
+    messages = log(browser, "performance")
+    assert [each for each in messages if caller.key in each["message"]] == []
+    asked = [sent["request"]["url"] for sent in network(messages, "Network.requestWillBeSent")]
     assert asked
-    assert [each for each in asked if not each.startswith((url, "data:", "chrome:"))] == []
+    assert [each for each in asked if not each.startswith((url, "data:", "chrome:", "about:"))] == []
+
+
+@pytest.fixture
+def page(browser: Chrome, pages: str) -> str:
+    """The page to try requests; the browser has it open."""
+    browser.get(pages)
+    find(browser, SEND_EVENT)
+    return pages
 
 
 def log(browser: Chrome, name: str) -> list[dict[str, Any]]:
@@ -76,8 +84,8 @@ def log(browser: Chrome, name: str) -> list[dict[str, Any]]:
     return entries
 
 
-def network(browser: Chrome, method: str) -> Iterator[dict[str, Any]]:
-    messages = (json.loads(entry["message"])["message"] for entry in log(browser, "performance"))
+def network(log: list[dict[str, Any]], method: str) -> Iterator[dict[str, Any]]:
+    messages = (json.loads(entry["message"])["message"] for entry in log)
     return (message["params"] for message in messages if message["method"] == method)
 
 
@@ -132,15 +140,6 @@ def test_every_operation_and_every_event_type_is_shown(browser: Chrome, page: st
     assert [option.text for option in offered] == list(CATALOGUE)
 
 
-def test_the_page_is_for_this_machine_only(page: str) -> None:
-    for host, status in (("127.0.0.1", 200), ("localhost", 200), ("elsewhere.example.com", 400)):
-        assert status_of(Request(page, headers={"Host": host})) == status
-    for path in ("start.js/../../aws.py", "swagger-ui/../__init__.py", "swagger-ui/%2e%2e/__init__.py", "v2/event/"):
-        assert status_of(Request(page + path)) == 404
-    with pytest.raises(OSError):  # noqa: PT011 each system words it in another way
-        socket.create_connection(("127.0.0.2", urlsplit(page).port), timeout=5)
-
-
 @pytest.mark.parametrize(
     ("element", "attribute", "refused"),
     [("img", "src", "img-src"), ("script", "src", "script-src-elem"), ("script", "text", "script-src-elem")],
@@ -153,67 +152,307 @@ def test_the_page_may_take_nothing_from_elsewhere_and_run_no_script_of_its_own(
         document.addEventListener("securitypolicyviolation", event => done(event.effectiveDirective));
         document.body.append(Object.assign(document.createElement(element), {[attribute]: value}));
     """
-    with docs.running(caller.api_url, caller.key) as url:
+    with console.running(caller.api_url, caller.key) as url:
         browser.get(url)
         assert browser.execute_async_script(put_in, element, attribute, f"{caller.api_url}/x") == refused
-    for name in ("browser", "performance"):
-        log(browser, name)  # the next test need not see this
+    forget_logs(browser)
 
 
-def status_of(request: Request) -> int:
+WIDTHS = {"phone": 375, "desktop": 1200}
+
+
+@contextmanager
+def width_of(browser: Chrome, screen: str) -> Iterator[None]:
+    """As on a screen of that kind; a phone lays a page without `viewport` out at 980 pixels."""
+    metrics = {"width": WIDTHS[screen], "height": 800, "deviceScaleFactor": 1, "mobile": screen == "phone"}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    yield
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def assert_fits(browser: Chrome, screen: str) -> None:
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= WIDTHS[screen]
+
+
+@pytest.mark.parametrize("screen", WIDTHS)
+def test_the_description_fits_the_screen_and_its_schemas_are_folded(browser: Chrome, pages: str, screen: str) -> None:
+    with width_of(browser, screen):
+        browser.get(f"{pages}#/Events/sendEvent")
+        find(browser, f"{SEND_EVENT}.is-open .execute")
+        assert_fits(browser, screen)
+        assert browser.find_elements(By.CSS_SELECTOR, ".models.is-open") == []
+
+
+def test_a_newcomer_creates_the_user_of_the_examples_sends_an_event_and_sees_it(browser: Chrome, page: str) -> None:
+    """Following the links of the first paragraph; also how to go on after the examples' user was erased."""
+    create, send, users = (find(browser, f".start li:nth-child({number}) a") for number in (1, 2, 3))
+    create.click()
+    click(browser, "#operations-Users-createUser .execute")
+    find(browser, "#operations-Users-createUser .live-responses-table")
+    send.click()
+    send_example(browser, "search")
+    assert answer(browser)[0] == "200"
+    users.click()
+    until(browser, lambda: types(browser) == ["search"])
+
+
+# --- Users ----------------------------------------------------------------------------------------
+
+
+def until(browser: Chrome, holds: Callable[[], object]) -> None:
+    """Waits, because the page shows things by itself, and only when they are there."""
+    WebDriverWait(browser, SECONDS, poll_frequency=0.1).until(lambda _: holds())
+
+
+def text_of(browser: Chrome, selector: str) -> str:
+    return find(browser, selector).text
+
+
+def types(browser: Chrome) -> list[str]:
+    """Of the timeline. In one call: the page may change between two."""
+    script = "return [...document.querySelectorAll('#timeline b')].map((each) => each.textContent)"
+    shown: list[str] = browser.execute_script(script)
+    return shown
+
+
+def open_users(browser: Chrome, pages: str, who: str = "") -> None:
+    browser.get("about:blank")  # or only what is behind the # changes
+    browser.get(f"{pages}users#{who}")
+    find(browser, "#who")
+
+
+@pytest.mark.parametrize("screen", WIDTHS)
+def test_a_user_is_shown_with_profile_timeline_and_chart(
+    screen: str, browser: Chrome, pages: str, caller: Caller, ana: dict[str, str]
+) -> None:
+    caller.event(ana, {"update": {"tags": "vip", "city": "Vigo", "x" * 200: "y" * 500, "size": {"height": 1.5}}})
+    caller.event(ana, {"confirmation": {"orderId": "A-1", "total": "59.90"}})
+    for number in range(3):
+        caller.event(ana, {"search": {"query": f"shoes {number}"}})
+    with width_of(browser, screen):
+        open_users(browser, pages, ana["email"])
+        until(browser, lambda: types(browser) == ["search"] * 3 + ["confirmation", "update"])
+        profile = text_of(browser, "#profile")
+        for shown in ("Vigo", "vip", '{"height":1.5}', "59.9", "Purchases\n1"):
+            assert shown in profile
+        assert text_of(browser, "#name") == ana["email"]
+        chart = find(browser, "#chart svg")
+        assert [each.text for each in chart.find_elements(By.CSS_SELECTOR, "g text")] == ["1", "3", "1"]
+        assert "search: 3 on " in str(chart.get_attribute("aria-label"))
+        assert_fits(browser, screen)
+
+
+def test_what_happens_is_shown_without_a_touch(
+    browser: Chrome, pages: str, caller: Caller, ana: dict[str, str]
+) -> None:
+    open_users(browser, pages, ana["email"])
+    until(browser, lambda: text_of(browser, "#none"))
+    caller.event(ana, {"search": {"query": "shoes"}})
+    until(browser, lambda: types(browser) == ["search"])
+    click(browser, "#timeline summary")
+    caller.event(ana, {"update": {"city": "Vigo"}})
+    until(browser, lambda: types(browser) == ["update", "search"])
+    assert "Vigo" in text_of(browser, "#profile")
+    assert text_of(browser, "#timeline [open] pre") == '{\n  "query": "shoes"\n}'
+    assert find(browser, "#news").get_attribute("textContent") == "New: update"
+    caller.send("PUT", f"/user/{ana['email']}", {"city": "Lugo"})
+    until(browser, lambda: "Lugo" in text_of(browser, "#profile"))
+    caller.send("DELETE", f"/user/{ana['email']}")
+    until(browser, lambda: "no user ana@example.com" in text_of(browser, "#problem"))
+    assert not find(browser, "#user").is_displayed()
+    assert types(browser) == []
+
+
+def test_it_looks_often_enough_to_show_an_event_within_two_seconds(browser: Chrome, pages: str) -> None:
+    """What the page decides of it, whatever the machine does: its pause between two looks."""
+    open_users(browser, pages)
+    assert browser.execute_script("return PAUSE") <= 1000
+
+
+def test_a_user_who_is_created_meanwhile_is_shown(browser: Chrome, pages: str, caller: Caller) -> None:
+    open_users(browser, pages, "bob@example.com")
+    until(browser, lambda: "no user bob@example.com" in text_of(browser, "#problem"))
+    assert find(browser, "#nobody a").is_displayed()
+    caller.send("POST", "/user/", {"email": "bob@example.com"})
+    until(browser, lambda: text_of(browser, "#name") == "bob@example.com")
+    assert not find(browser, "#problem").is_displayed()
+
+
+def test_older_events_are_shown_page_by_page_and_newer_ones_join_them(
+    browser: Chrome, pages: str, caller: Caller, ana: dict[str, str]
+) -> None:
+    for number in range(53):
+        caller.event(ana, {"search": {"query": "shoes"}} if number % 2 else {"viewitem": {"itemId": "SKU-1"}})
+    expected = ["search" if number % 2 else "viewitem" for number in reversed(range(53))]
+    open_users(browser, pages, ana["email"])
+    until(browser, lambda: types(browser) == expected[:50])
+    click(browser, "#older")
+    until(browser, lambda: types(browser) == expected)
+    assert not find(browser, "#older").is_displayed()
+    caller.event(ana, {"login": {}})
+    until(browser, lambda: types(browser) == ["login", *expected])
+    assert "54 events" in text_of(browser, "#chart")
+
+
+def test_an_anonymous_user_is_found_by_the_id(browser: Chrome, pages: str, caller: Caller) -> None:
+    user = caller.send("POST", "/user/", {"firstname": "Ána"}).body["object"]
+    open_users(browser, pages, user["_id"])
+    until(browser, lambda: text_of(browser, "#name") == "Anonymous user")
+    assert user["_id"] in text_of(browser, "#profile")
+
+
+def test_a_number_is_shown_digit_by_digit(browser: Chrome, pages: str, caller: Caller, ana: dict[str, str]) -> None:
+    digits = "12345678901234567890123456789.012345678"
+    body = f'{{"user": {json.dumps(ana)}, "event": {{"update": {{"n": {digits}, "list": [{digits}]}}}}}}'
+    assert caller.send("POST", "/event/", body.encode()).status == 200
+    open_users(browser, pages, ana["email"])
+    until(browser, lambda: types(browser) == ["update"])
+    assert text_of(browser, "#profile").count(digits) == 2
+    click(browser, "#timeline summary")
+    assert text_of(browser, "#timeline pre").count(digits) == 2
+
+
+def test_what_callers_sent_is_text_and_never_markup(
+    browser: Chrome, pages: str, caller: Caller, ana: dict[str, str]
+) -> None:
+    markup = "<img src=x onerror=document.body.remove()>"
+    caller.event(ana, {"update": {markup: markup, "tags": ["vip"], "firstname": markup}})
+    caller.event(ana, {"generic": {"event_name": markup}})
+    open_users(browser, pages, ana["email"])
+    until(browser, lambda: types(browser) == ["generic", "update"])
+    assert text_of(browser, "#profile").count(markup) == 3
+    assert browser.find_elements(By.CSS_SELECTOR, "main img") == []
+
+
+def test_an_address_with_every_odd_sign_is_found(browser: Chrome, pages: str, caller: Caller) -> None:
+    odd = "a+%25&?#@example.com"
+    assert caller.send("POST", "/user/", {"email": odd}).status == 200
+    open_users(browser, pages)
+    find(browser, "#who").send_keys(f" {odd} ", Keys.ENTER)
+    until(browser, lambda: text_of(browser, "#name") == odd)
+    browser.refresh()
+    until(browser, lambda: text_of(browser, "#name") == odd)
+
+
+def press(browser: Chrome, *keys: str) -> None:
+    ActionChains(browser).send_keys(*keys).perform()
+
+
+def test_it_is_used_by_keyboard_alone(browser: Chrome, pages: str, caller: Caller, ana: dict[str, str]) -> None:
+    caller.event(ana, {"search": {"query": "shoes"}})
+    open_users(browser, pages)
+    press(browser, *[Keys.TAB] * 3, ana["email"], Keys.ENTER)  # past the two links
+    until(browser, lambda: types(browser) == ["search"])
+    press(browser, *[Keys.TAB] * 2, Keys.ENTER)  # past the button
+    until(browser, lambda: browser.find_elements(By.CSS_SELECTOR, "#timeline details[open]"))
+    caller.event(ana, {"login": {}})
+    until(browser, lambda: types(browser) == ["login", "search"])
+    assert browser.switch_to.active_element.text.startswith("search"), "what is new takes the focus from nobody"
+
+
+def test_everything_to_use_has_a_name_for_a_screen_reader(
+    browser: Chrome, pages: str, caller: Caller, ana: dict[str, str]
+) -> None:
+    caller.event(ana, {"search": {"query": "shoes"}})
+    open_users(browser, pages, ana["email"])
+    until(browser, lambda: types(browser) == ["search"])
+    nodes = browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    named = [
+        (node["role"]["value"], node.get("name", {}).get("value"))
+        for node in nodes
+        if node.get("role") and not node["ignored"]
+    ]
+    roles = {"link", "button", "textbox", "DisclosureTriangle", "image", "search", "navigation", "region"}
+    assert roles - {"search"} <= {role for role, _ in named}
+    assert [role for role, name in named if role in roles - {"search"} and not name] == []
+    for expected in (("textbox", "Email address or _id"), ("heading", "Users"), ("heading", "Events")):
+        assert expected in named
+
+
+def test_the_browser_keeps_no_key_and_nothing_else(
+    browser: Chrome, pages: str, caller: Caller, ana: dict[str, str]
+) -> None:
+    open_users(browser, pages, ana["email"])
+    until(browser, lambda: text_of(browser, "#name") == ana["email"])
+    assert caller.key not in browser.page_source + browser.current_url
+    kept = "return [document.cookie, localStorage.length, sessionStorage.length, history.state]"
+    assert browser.execute_script(kept) == ["", 0, 0, None]
+
+
+def test_a_server_that_is_gone_is_said_with_what_to_do(browser: Chrome, caller: Caller, ana: dict[str, str]) -> None:
+    with console.running(caller.api_url, caller.key) as url:
+        open_users(browser, url, ana["email"])
+        until(browser, lambda: text_of(browser, "#name") == ana["email"])
+    until(browser, lambda: "make run" in text_of(browser, "#problem"))
+    browser.get("about:blank")
+    forget_logs(browser)
+
+
+@contextmanager
+def an_api(**answers: Any) -> Iterator[str]:
+    """A made-up API: its paths with their answers, each a status and a body."""
+    app = Flask(__name__)
+
+    @app.get("/v1/<path:path>")
+    def answer(path: str) -> tuple[Any, int]:
+        status, body = answers.get(path.replace("/", "_"), (404, {"errors": [{"message": "x", "description": "x"}]}))
+        return body, status
+
+    server = make_server(console.HOST, 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
     try:
-        with urlopen(request, timeout=SECONDS) as response:
-            status: int = response.status
-            return status
-    except HTTPError as error:
-        return error.code
+        yield f"http://{console.HOST}:{server.port}/v1"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
-def test_what_the_page_asks_is_answered_as_by_the_api(page: str, caller: Caller, ana: dict[str, str]) -> None:
-    through_page = Caller(f"{page}v1", caller.key)
-    odd = "a+%d/&?#@example.com"
-    for user in (ana["email"], quote(odd, safe="")):
-        sent = ("PUT", f"/user/{user}?upsert=true", {"firstname": "Ána"})
-        caller.send(*sent)
-        assert_same(caller.send(*sent), through_page.send(*sent))
-    assert caller.event(ana, {"search": {"query": "shoes"}}).status == 200
-    for method, path in (
-        ("GET", f"/user/{quote(odd, safe='')}"),
-        ("GET", "/user/ana@example.com/events?limit=1&type=search"),
-        ("GET", "/user/ana@example.com/events?limit=none"),
-        ("GET", "/nowhere"),
-        ("DELETE", "/user/nobody@example.com"),
+def test_what_was_refused_is_shown_whoever_is_looked_at(browser: Chrome) -> None:
+    refusal = {
+        "hour": "2026-11-24T08:00:00Z",
+        "code": "user_not_found",
+        "type": "search",
+        "field": "user.email",
+        "count": 7,
+    }
+    with (
+        an_api(refusals=(200, {"refusals": [refusal | {"lastRequestId": "r-1"}, {**refusal, "count": 8}]})) as api_url,
+        console.running(api_url, "key") as url,
     ):
-        assert_same(caller.send(method, path), through_page.send(method, path))
-    assert_same(Caller(caller.api_url, "").send("GET", "/user/x"), Caller(f"{page}v1", "").send("GET", "/user/x"))
+        open_users(browser, url)
+        until(browser, lambda: find(browser, "#refused").is_displayed())
+        rows = [row.text.split() for row in browser.find_elements(By.CSS_SELECTOR, "#refused tbody tr")]
+        assert rows[0][-5:] == ["user_not_found", "search", "user.email", "7", "r-1"]
+        assert rows[1][-1] == "8"
+        browser.get("about:blank")
+    forget_logs(browser)
 
 
-def test_a_repeat_from_the_page_is_known_as_one(page: str, caller: Caller, ana: dict[str, str]) -> None:
-    event, key = {"search": {"query": "shoes"}}, {"Idempotency-Key": "of the page"}
-    first = caller.event(ana, event, **key)
-    repeat = Caller(f"{page}v1", caller.key).event(ana, event, **key)
-    assert_same(first, repeat)
-    assert repeat.headers["Idempotent-Replayed"] == "true"
-    assert repeat.headers["X-Event-Id"] == first.headers["X-Event-Id"]
+def test_an_api_without_refusals_shows_none(browser: Chrome) -> None:
+    with an_api() as api_url, console.running(api_url, "key") as url:
+        open_users(browser, url)
+        asked = "return performance.getEntriesByType('resource').some(({ name }) => name.includes('/refusals'))"
+        until(browser, lambda: browser.execute_script(asked))
+        assert not find(browser, "#refused").is_displayed()
+        browser.get("about:blank")
+    forget_logs(browser)
 
 
-def assert_same(answer: Answer, through_page: Answer) -> None:
-    assert (through_page.status, through_page.text) == (answer.status, answer.text)
-    assert through_page.headers["Content-Type"] == answer.headers["Content-Type"]
+@pytest.mark.parametrize(
+    ("status", "said"), [(401, "does not accept the key"), (429, "too many requests"), (500, "Our fault.")]
+)
+def test_an_error_of_the_api_is_said_with_what_to_do(browser: Chrome, status: int, said: str) -> None:
+    wrong = (status, {"errors": [{"message": "x", "description": "Our fault."}]})
+    with an_api(**{"user_ana@example.com_events": wrong}) as api_url, console.running(api_url, "key") as url:
+        open_users(browser, url, "ana@example.com")
+        until(browser, lambda: said in text_of(browser, "#problem"))
+        browser.get("about:blank")
+    forget_logs(browser)
 
 
-def test_an_api_that_does_not_answer_is_said_in_the_page_and_nowhere_else(caplog: pytest.LogCaptureFixture) -> None:
-    with docs.running(f"http://{aws.HOST}:{stack.free_port()}/v1", "key") as url:
-        answer = Caller(f"{url}v1", "key").send("GET", "/user/ana@example.com")
-    assert answer.status == 502
-    assert answer.body == docs.NO_ANSWER
-    assert caplog.records == []
-
-
-def test_a_taken_port_is_no_obstacle(caller: Caller) -> None:
-    with docs.running(caller.api_url, caller.key) as first:
-        port = urlsplit(first).port
-        assert port
-        with docs.running(caller.api_url, caller.key, port) as second:
-            assert first != second
-            assert status_of(Request(second)) == 200
+def forget_logs(browser: Chrome) -> None:
+    """The next test need not see what went wrong on purpose."""
+    for name in ("browser", "performance"):
+        log(browser, name)

@@ -35,13 +35,14 @@ OF_RUNBOOK = [block for block in blocks("docs/runbook.md") if not re.search(r"\b
 
 @contextmanager
 def running(clone: Path) -> Iterator[dict[str, str]]:
-    """`make run` until Ctrl-C, which ends all of it; its API_URL, API_KEY, DOCS_URL and the command to paste."""
+    """`make run` until Ctrl-C, which ends all of it; what it prints: the variables and the command to paste."""
     command, pipe = make(*MAKE_RUN.split()[1:], "PORT=0"), subprocess.PIPE
     with subprocess.Popen(command, cwd=clone, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as process:
         try:
             printed = "".join(takewhile("Ctrl-C stops it\n".__ne__, process.stdout or ()))
-            found = dict(re.findall(r"^(API_URL|API_KEY|curl|DOCS_URL)(?:=| )(.*)$", printed, re.MULTILINE))
-            assert list(found) == ["API_URL", "API_KEY", "curl", "DOCS_URL"], printed
+            found = dict(re.findall(r"^(export \w+|curl|\w+_URL)(?:=| )(.*)$", printed, re.MULTILINE))
+            assert list(found) == ["export API_URL", "export API_KEY", "curl", "DOCS_URL", "USERS_URL"], printed
+            found = {name.removeprefix("export "): value for name, value in found.items()}
             yield found
         finally:
             os.killpg(process.pid, signal.SIGINT)
@@ -63,12 +64,13 @@ def test_make_run_serves_the_readmes_requests_makes_keys_and_finds_its_data_agai
     with running(clone) as first:
         api_url = first["API_URL"]
         assert shell(f"curl {first['curl']}", api_url, clone).endswith(created.strip())
-        assert shell(f"curl --head {first['DOCS_URL']}", api_url, clone).startswith("HTTP/1.1 200")
+        for url in (first["DOCS_URL"], first["USERS_URL"]):
+            assert shell(f"curl --head {url}", api_url, clone).startswith("HTTP/1.1 200")
         answer = shell(SEND, api_url, clone, **first)
         assert answer.startswith("HTTP/1.1 200")
         assert answer.endswith(created.strip())
         assert '"firstname": "Ana"' in shell(LOOK, api_url, clone, **first)
-        [key] = re.findall(r"\AAPI_KEY=(\S+)\n\Z", make_key(clone, "shop"))
+        [key] = re.findall(r"\Aexport API_KEY=(\S+)\n\Z", make_key(clone, "shop"))
         assert Caller(api_url, key).send("POST", "/user/", {}).status == 200
     with running(clone) as again:
         assert again["API_KEY"] == first["API_KEY"]

@@ -1,0 +1,37 @@
+"""What `make run PORT=…` makes of its port."""
+
+import socket
+
+import pytest
+
+from local import aws
+from local.__main__ import ports
+from local.stack import StackError, check_free, free_port
+
+
+def test_the_pages_are_on_the_next_port() -> None:
+    port = free_port()
+    assert ports(str(port)) == (port, port + 1)
+
+
+@pytest.mark.parametrize("wanted", ["abc", "", "-1", "80.5", "65536", "100000000000", "٣"])
+def test_what_is_no_port_is_said_in_one_line(wanted: str) -> None:
+    with pytest.raises(
+        StackError, match=f"^PORT={wanted} is no port: it is a number from 1 to 65535, or 0 for"
+    ) as said:
+        ports(wanted)
+    assert "\n" not in str(said.value)
+
+
+def test_port_0_takes_a_free_one_and_says_which(capsys: pytest.CaptureFixture[str]) -> None:
+    port, pages = ports("0")
+    check_free(port)
+    assert pages == 0
+    assert capsys.readouterr().out == f"PORT=0: taking the free port {port}\n"
+
+
+def test_a_taken_port_is_said_before_anything_is_started() -> None:
+    with socket.create_server((aws.HOST, 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(StackError, match=f"Port {port} cannot be used, choose another one with PORT=number"):
+            ports(str(port))

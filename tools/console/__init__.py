@@ -1,0 +1,166 @@
+"""Two pages in a browser: the API's description, to try every request, and its users.
+
+`make run` serves them for the local stack, `make console` for any deployed one. The server passes the pages' requests
+on to the API and adds the API key, so that no browser ever has it. Whoever may talk to the server therefore may do what
+the key may do: it listens on this machine only, and refuses what another web site sends through the user's browser.
+"""
+
+import contextlib
+import json
+import logging
+import socket
+import threading
+from collections.abc import Iterator
+from http import HTTPStatus
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from flask import Flask, Response, make_response, render_template, request, send_from_directory
+from werkzeug.datastructures import Headers
+from werkzeug.exceptions import HTTPException
+from werkzeug.serving import make_server
+
+HOST = "127.0.0.1"
+HERE = ("localhost", HOST)
+PAGES = Path(__file__).parent / "pages"
+OPENAPI = Path(__file__).parents[2] / "docs" / "openapi.json"
+# Nothing from anywhere else. Swagger UI styles its elements one by one, and has pictures in its style sheet.
+POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
+# Of the API's headers; the rest belongs to one connection or the other.
+PASSED_ON = ("authorization", "content-type", "idempotency-key", "retry-after")
+TIMEOUT_SECONDS = 60
+
+
+def problem(message: str, description: str) -> dict[str, Any]:
+    """The API's shape of an error, for what this server says itself."""
+    return {"errors": [{"message": message, "description": description}]}
+
+
+NO_ANSWER = problem(
+    "No answer",
+    "The API behind this page did not answer. On this machine, is `make run` still running? Start it again if not.",
+)
+ANOTHER_SITE = problem(
+    "Request of another site", "This server adds an API key, and therefore answers its own pages only."
+)
+
+
+@contextlib.contextmanager
+def running(api_url: str, api_key: str, port: int = 0) -> Iterator[str]:
+    """The pages' address, until the block ends: on the given port, or on a free one if that is taken or 0."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # its lines have the paths in them, and so addresses
+    with listening(port) as listener:
+        server = make_server(HOST, port, application(api_url, api_key), threaded=True, fd=listener.fileno())
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://{HOST}:{server.port}/"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def listening(port: int) -> socket.socket:
+    try:
+        return socket.create_server((HOST, port))
+    except (OSError, OverflowError):
+        print(f"Port {port} cannot be used, so the pages are on another one.")
+        return socket.create_server((HOST, 0))
+
+
+def application(api_url: str, api_key: str) -> Flask:
+    """The pages, and below /v1 the API at api_url, asked with api_key where a request brings no key of its own."""
+    app = Flask(__name__, static_folder=PAGES, static_url_path="/pages", template_folder=PAGES)
+    app.config["TRUSTED_HOSTS"] = list(HERE)  # no page elsewhere whose name leads here may read what we answer
+
+    @app.after_request
+    def restrict(response: Response) -> Response:
+        response.headers["Content-Security-Policy"] = POLICY
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Referrer-Policy"] = "no-referrer"
+        return response
+
+    @app.get("/")
+    def api() -> str:
+        return render_template("api.html", api_url=api_url)
+
+    @app.get("/users")
+    def users() -> str:
+        return render_template("users.html", api_url=api_url)
+
+    @app.get("/openapi.json")
+    def openapi() -> Response:
+        """The description, saying which API it is that this server asks."""
+        document = json.loads(OPENAPI.read_text())
+        document["servers"] = [{"url": "/v1", "description": f"this page, which asks {api_url}"}]
+        return Response(json.dumps(document), mimetype="application/json")
+
+    @app.get("/swagger-ui/<path:name>")
+    def swagger_ui(name: str) -> Response:
+        return send_from_directory(swagger_ui_folder(), name)
+
+    @app.route("/v1/<path:_>", methods=["GET", "POST", "PUT", "DELETE"])
+    def pass_on(_: str) -> Response:
+        if not from_our_page(request.headers):
+            return make_response(ANOTHER_SITE, HTTPStatus.FORBIDDEN)
+        response = ask(api_url, api_key)
+        response.headers["Cache-Control"] = "no-store"  # people's data stays out of the browser's files
+        return response
+
+    @app.errorhandler(HTTPException)
+    def wrong(error: HTTPException) -> tuple[str, int]:
+        status = error.code or HTTPStatus.INTERNAL_SERVER_ERROR
+        return render_template("error.html", error=error, host=f"{HOST}:{request.environ['SERVER_PORT']}"), status
+
+    return app
+
+
+def from_our_page(headers: Headers) -> bool:
+    """Whether no other site sent it. Browsers say who did; curl says nothing, but no site can make it ask us."""
+    origin, site = headers.get("Origin"), headers.get("Sec-Fetch-Site")
+    return origin in (None, f"http://{headers['Host']}") and site in (None, "same-origin", "none")
+
+
+def ask(api_url: str, api_key: str) -> Response:
+    """What the API answers to the request that Flask is at."""
+    url = api_url + request.environ["REQUEST_URI"].removeprefix("/v1")
+
+    def authorized(prepared: requests.PreparedRequest) -> requests.PreparedRequest:
+        # As requests' `auth`, so that it takes none from the user's ~/.netrc.
+        prepared.headers.setdefault("Authorization", api_key)
+        return prepared
+
+    with requests.Session() as session:
+        session.trust_env = not is_here(api_url)  # no proxy between two ends of one machine
+        try:
+            answer = session.request(
+                request.method,
+                url,
+                data=request.get_data(),
+                headers=passed_on(request.headers),
+                auth=authorized,
+                timeout=TIMEOUT_SECONDS,
+                allow_redirects=False,
+            )
+        except requests.RequestException:  # said to the page alone: a stack trace would have the address in it
+            return make_response(NO_ANSWER, HTTPStatus.BAD_GATEWAY)
+    return Response(answer.content, answer.status_code, passed_on(answer.headers))
+
+
+def is_here(url: str) -> bool:
+    return urlsplit(url).hostname in HERE
+
+
+def passed_on(headers: Any) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name.lower().startswith(("x-", "idempotent", *PASSED_ON))}
+
+
+def swagger_ui_folder() -> Path:
+    spec = find_spec("flask_swagger_ui")
+    assert spec
+    assert spec.origin
+    return Path(spec.origin).parent / "dist"

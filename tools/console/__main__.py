@@ -1,0 +1,62 @@
+"""`make console`: the pages for a deployed stack, named by API_URL and API_KEY in the environment, until Ctrl-C."""
+
+import os
+import sys
+import time
+from urllib.parse import urlsplit
+
+import requests
+
+from tools import console
+
+PORT = 8020
+HOW = "make console API_URL=https://….execute-api.….amazonaws.com/v1 API_KEY=…"
+NOBODY = "nobody"  # no user's _id
+
+
+class Unusable(Exception):
+    """What is wrong with API_URL or API_KEY, and what to do about it."""
+
+
+def main() -> int:
+    try:
+        api_url, api_key = settings(os.environ.get("API_URL", ""), os.environ.get("API_KEY", ""))
+        check(api_url, api_key)
+        with console.running(api_url, api_key, PORT) as url:
+            print(f"DOCS_URL={url}\nUSERS_URL={url}users")
+            print("Whoever can use this machine can use these pages. Ctrl-C stops them", flush=True)
+            while True:
+                time.sleep(60)
+    except Unusable as problem:
+        print(problem, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def settings(api_url: str, api_key: str) -> tuple[str, str]:
+    """The two, as they are used. Raises Unusable."""
+    if not api_url or not api_key:
+        raise Unusable(f"Name the API and its key: {HOW}\nThe stack's output ApiUrl is the API's address.")
+    url = urlsplit(api_url)
+    if url.scheme not in ("http", "https") or not url.hostname:
+        raise Unusable(f"API_URL is no address: {api_url}\nIt looks like this: {HOW}")
+    if url.scheme == "http" and not console.is_here(api_url):
+        raise Unusable("API_URL begins with http://, which would show the key to everybody on the way. Use https://")
+    return api_url.rstrip("/"), api_key
+
+
+def check(api_url: str, api_key: str) -> None:
+    """Asks for a user whom nobody has, so that a wrong address or key is said now. Raises Unusable."""
+    app = console.application(api_url, api_key)
+    answer = app.test_client().get(f"/v1/user/{NOBODY}", base_url=f"http://{console.HOST}")
+    if answer.status_code == requests.codes.unauthorized:
+        raise Unusable(f"{api_url} does not accept this API_KEY. It may be of another stack, expired or revoked.")
+    if answer.status_code == requests.codes.bad_gateway:
+        raise Unusable(f"{api_url} does not answer. Is the address right, and is there a network?")
+    if "This _id does not exist" not in answer.text:
+        raise Unusable(f"{api_url} is not an event API: it answered {answer.status_code}. Does the address end in /v1?")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
