@@ -10,7 +10,7 @@ NEW_ENOUGH = import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: help run clean key feed console test quick stress lint format audit dynamodb openapi growth build bench roots lock
+.PHONY: help run clean key feed console test quick stress lint format audit dynamodb debug openapi growth build bench roots lock
 
 help:
 	@awk -F ':.*## ' '/^##@ / {printf "%s%s\n", gap, substr($$0, 5); gap = "\n"} \
@@ -27,6 +27,13 @@ clean: ## Forget the local data and what was built (.venv stays)
 
 dynamodb: $(VENV)/installed ## Run DynamoDB Local for `sam local`
 	@PYTHONPATH=src $(PY) -m local.dynamodb --port 8001
+
+debug: $(VENV)/installed ## Debug a function under `sam local` (FUNCTION=, EVENT=)
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH"; sam build && exec sam local invoke $(FUNCTION) --event $(EVENT) --debug-port 5890 \
+		--debugger-path "$$($(PY) -c 'import debugpy; print(debugpy.__path__[0])')/.." \
+		--debug-args "-Xfrozen_modules=off /tmp/lambci_debug_files/debugpy --listen 0.0.0.0:5890 --wait-for-client"
+FUNCTION = EventFunction
+EVENT = events/update.json
 
 ##@ Send
 
@@ -90,9 +97,12 @@ roots: $(VENV)/installed ## Take Amazon's certificate authorities from botocore 
 	@$(PY) -m tools.roots
 
 lock: $(VENV)/installed ## Resolve the requirements again (UPGRADE=--upgrade: newer ones)
-	@$(VENV)/bin/uv pip compile $(LOCK) $(UPGRADE) requirements-dev.in -o requirements-dev.txt
-	@$(VENV)/bin/uv pip compile $(LOCK) src/requirements.in -c requirements-dev.txt -o src/requirements.txt
-LOCK = --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+	@$(COOLDOWN) $(VENV)/bin/uv pip compile $(LOCK) $(UPGRADE) requirements-dev.in -o requirements-dev.txt
+	@$(COOLDOWN) $(VENV)/bin/uv pip compile $(LOCK) src/requirements.in -c requirements-dev.txt -o src/requirements.txt
+# Dependabot reads the options in the first lines of the files.
+LOCK = --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url
+# Nothing that came out in the last week: after that a malicious version has usually been found.
+COOLDOWN = $(if $(UPGRADE),UV_EXCLUDE_NEWER="7 days")
 
 $(VENV)/installed: requirements-dev.txt
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer found: install one, or name it with PYTHON=" >&2; exit 1; }
