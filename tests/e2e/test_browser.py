@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from flask import Flask
+from flask import Flask, render_template_string
 from selenium.webdriver import ActionChains, Chrome, ChromeOptions, ChromeService, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
@@ -388,6 +388,29 @@ def test_a_server_that_is_gone_is_said_with_what_to_do(browser: Chrome, caller: 
     forget_logs(browser)
 
 
+def test_a_page_of_another_site_sends_nothing_with_the_key(
+    browser: Chrome, pages: str, caller: Caller, ana: dict[str, str]
+) -> None:
+    """With a form, which browsers send to any address; what is in it, is a request of the API."""
+    event = json.dumps({"user": ana, "event": {"search": {"query": "QUERY"}}})
+    name, value = event.split("QUERY")
+    evil = Flask(__name__)
+    template = """<form method="post" enctype="text/plain" action="{{ action }}"><input name="{{ name }}"
+        value="{{ value }}"></form>"""
+
+    @evil.get("/")
+    def form() -> str:
+        return render_template_string(template, action=f"{pages}v1/event/", name=name, value=value)
+
+    with serving(evil) as site:
+        browser.get(site)
+        find(browser, "form").submit()
+        until(browser, lambda: console.ANOTHER_SITE["errors"][0]["message"] in browser.page_source)
+        assert caller.send("GET", f"/user/{ana['email']}/events").body == {"events": []}
+    forget_logs(browser)
+    browser.get(pages)  # of which nothing is wrong
+
+
 @contextmanager
 def an_api(**answers: Any) -> Iterator[str]:
     """A made-up API: its paths with their answers, each a status and a body."""
@@ -398,11 +421,18 @@ def an_api(**answers: Any) -> Iterator[str]:
         status, body = answers.get(path.replace("/", "_"), (404, {"errors": [{"message": "x", "description": "x"}]}))
         return body, status
 
+    with serving(app) as site:
+        yield f"{site}/v1"
+
+
+@contextmanager
+def serving(app: Flask) -> Iterator[str]:
+    """Its address, on this machine."""
     server = make_server(console.HOST, 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield f"http://{console.HOST}:{server.port}/v1"
+        yield f"http://{console.HOST}:{server.port}"
     finally:
         server.shutdown()
         server.server_close()

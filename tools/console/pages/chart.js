@@ -12,7 +12,8 @@ function chart(events) {
   const counts = countsOf(events, days);
   const most = Math.max(...[...counts.values()].flat());
   const size = { width: NAMES + DAYS * CELL, height: (counts.size + 1) * CELL };
-  const svg = draw("svg", { viewBox: `0 0 ${size.width} ${size.height}`, role: "img", "aria-label": told(counts, days) });
+  const view = `0 0 ${size.width} ${size.height}`;
+  const svg = draw("svg", { viewBox: view, role: "img", "aria-label": told(counts, days) });
   [...counts].forEach(([type, row], y) => {
     svg.append(draw("text", { x: NAMES - 4, y: (y + 1) * CELL - 4, "text-anchor": "end" }, type));
     row.forEach((count, x) => svg.append(cell(count, most, x, y, `${type}, ${DAY.format(days[x])}: ${count}`)));
@@ -57,7 +58,9 @@ function cell(count, most, x, y, title) {
 
 /** The same for who does not see it. */
 function told(counts, days) {
-  const row = ([type, each]) =>
-    `${type}: ${each.map((count, x) => count && `${count} on ${DAY.format(days[x])}`).filter(Boolean).join(", ") || "earlier"}`;
+  const row = ([type, each]) => {
+    const told = each.map((count, x) => count && `${count} on ${DAY.format(days[x])}`).filter(Boolean);
+    return `${type}: ${told.join(", ") || "none in these days"}`;
+  };
   return `Events by type and day. ${[...counts].map(row).join("; ")}.`;
 }

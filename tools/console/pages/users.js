@@ -3,6 +3,7 @@
 
 const PAUSE = 1000; // milliseconds from one look at the timeline to the next
 const SELDOM = 10; // looks at the timeline for one at what may change without an event
+const LONGEST_PAUSE = 30_000; // while the API refuses, because it counts what it refuses
 const PAGE = 50;
 const KEPT_BY_SYSTEM = {
   createdOn: "Created",
@@ -14,7 +15,7 @@ const KEPT_BY_SYSTEM = {
   lastEmailOpenDate: "Last email open",
 };
 
-let watched; // the user on show: {who, path, id, events, cursor, looks}. Answers for another one come too late.
+let watched; // the user on show: {who, path, id, events, cursor, looks, stale}. Answers for another one come too late.
 
 // --- Asking the API --------------------------------------------------------------------------------
 
@@ -39,10 +40,10 @@ async function ask(path) {
 
 /** What to do about it. */
 function advice({ status, message }, who) {
-  if (status === 0) return "The server of this page is gone. Start `make run` or `make console` again; this page goes on by itself.";
+  if (status === 0)
+    return "The server of this page is gone. Start `make run` or `make console` again; this page goes on by itself.";
   if (status === 401) return "The API does not accept the key. Start `make console` again with one that it accepts.";
-  if (status === 404)
-    return `This account has no user ${who}. If one is created, it shows here by itself.`;
+  if (status === 404) return `This account has no user ${who}. If one is created, it shows here by itself.`;
   if (status === 429) return "The API has too many requests. This page waits, and goes on by itself.";
   return `${message} This page goes on by itself.`;
 }
@@ -57,18 +58,20 @@ function show(who) {
 }
 
 async function watch(mine) {
+  let pause = PAUSE;
   while (watched === mine) {
-    let pause = PAUSE;
     if (!document.hidden) {
       try {
         await look(mine);
-        if (watched === mine) complain("");
+        if (watched !== mine) return;
+        complain("");
+        pause = PAUSE;
       } catch (problem) {
         if (!(problem instanceof Refused)) throw problem;
         if (watched !== mine) return;
         if (problem.status === 404) forget(mine);
         complain(advice(problem, mine.who));
-        pause = Math.max(PAUSE, 1000 * problem.retryAfter);
+        pause = Math.min(LONGEST_PAUSE, Math.max(2 * pause, 1000 * problem.retryAfter));
       }
     }
     await sleep(pause);
@@ -96,14 +99,15 @@ async function look(mine) {
   const page = await ask(`${mine.path}/events?limit=${PAGE}`);
   if (watched !== mine) return;
   const added = add(mine, page);
-  if (!added.length && mine.looks++ % SELDOM) return;
+  if (added.length && mine.id) $("news").textContent = `New: ${added.map(({ type }) => type).join(", ")}`;
+  if (added.length || !mine.id) showEvents(mine, mine.id ? added : []);
+  if (added.length || mine.looks++ % SELDOM === 0) mine.stale = true;
+  if (!mine.stale) return;
   const profile = await ask(mine.path);
   if (watched !== mine) return;
   if (mine.id && mine.id !== profile._id) return show(mine.who); // the address has another owner now
-  if (mine.id && added.length) $("news").textContent = `New: ${added.map(({ type }) => type).join(", ")}`;
+  Object.assign(mine, { id: profile._id, stale: false });
   showProfile(profile);
-  showEvents(mine, mine.id ? added : []);
-  mine.id = profile._id;
   $("user").hidden = false;
   $("nobody").hidden = true;
 }
@@ -126,10 +130,11 @@ const key = ({ _id, createdOn }) => `${createdOn} ${_id}`;
 
 async function showOlder() {
   const mine = watched;
+  const { cursor } = mine;
   $("older").disabled = true;
   try {
-    const page = await ask(`${mine.path}/events?limit=${PAGE}&cursor=${encodeURIComponent(mine.cursor)}`);
-    if (watched !== mine) return;
+    const page = await ask(`${mine.path}/events?limit=${PAGE}&cursor=${encodeURIComponent(cursor)}`);
+    if (watched !== mine || mine.cursor !== cursor) return;
     mine.events.push(...page.events);
     mine.cursor = page.cursor;
     showEvents(mine);
@@ -156,7 +161,7 @@ function clear() {
 }
 
 function forget(mine) {
-  Object.assign(mine, { id: undefined, events: [], cursor: undefined, looks: 0 });
+  Object.assign(mine, { id: undefined, events: [], cursor: undefined, looks: 0, stale: true });
   clear();
 }
 
@@ -164,8 +169,9 @@ function showProfile({ _id, email, tags, ...rest }) {
   $("name").textContent = email ?? "Anonymous user";
   const kept = Object.entries(KEPT_BY_SYSTEM).filter(([name]) => name in rest);
   const attributes = Object.entries(rest).filter(([name]) => !(name in KEPT_BY_SYSTEM));
+  const kind = (name) => (/(On|Date)$/.test(name) ? time : shown);
   $("profile").replaceChildren(
-    list([["_id", _id], ...kept.map(([name, label]) => [label, /(On|Date)$/.test(name) ? time(rest[name]) : shown(rest[name])])]),
+    list([["_id", _id], ...kept.map(([name, label]) => [label, kind(name)(rest[name])])]),
     make("h3", {}, "Tags"),
     tags?.length ? make("ul", { class: "tags" }, ...tags.map((tag) => make("li", {}, tag))) : make("p", {}, "None"),
     make("h3", {}, "Attributes"),
@@ -194,26 +200,26 @@ function showEvents({ events, cursor }, added = []) {
 }
 
 function itemOf(event, isNew) {
-  const brief = Object.entries(event.payload).map(([name, value]) => `${name}: ${shown(value)}`).join(", ");
-  const { _id, createdOn, receivedOn } = event;
+  const { _id, type, payload, createdOn, receivedOn } = event;
+  const brief = Object.entries(payload).map(([name, value]) => `${name}: ${shown(value)}`).join(", ");
   return make(
     "li",
     { "data-key": key(event), class: isNew ? "new" : "" },
     make(
       "details",
       {},
-      make("summary", {}, make("b", {}, event.type), " ", time(createdOn), " ", make("span", { class: "brief" }, brief)),
+      make("summary", {}, make("b", {}, type), " ", time(createdOn), " ", make("span", { class: "brief" }, brief)),
       list([["_id", _id], ["Happened", createdOn], ...(receivedOn ? [["Received", receivedOn]] : [])]),
-      make("pre", {}, JSON.stringify(event.payload, null, 2)),
+      make("pre", {}, JSON.stringify(payload, null, 2)),
     ),
   );
 }
 
 function showRefusals(refusals) {
   $("refused").hidden = refusals.length === 0;
-  const row = ({ hour, code, type, field, count, lastRequestId }) =>
-    make("tr", {}, ...[time(hour), code, type ?? "", field ?? "", String(count), lastRequestId ?? ""].map((each) => make("td", {}, each)));
-  $("refused").querySelector("tbody").replaceChildren(...refusals.map(row));
+  const cells = ({ hour, code, type, field, count, lastRequestId }) =>
+    [time(hour), code, type ?? "", field ?? "", count, lastRequestId ?? ""].map((each) => make("td", {}, each));
+  $("refused").querySelector("tbody").replaceChildren(...refusals.map((each) => make("tr", {}, ...cells(each))));
 }
 
 // --- Starting --------------------------------------------------------------------------------------
