@@ -10,7 +10,7 @@ NEW_ENOUGH = import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: help run clean key feed console test quick stress lint format audit dynamodb debug openapi growth build bench roots lock
+.PHONY: help run clean key feed console test quick stress lint format audit dynamodb debug openapi growth build bench smoke roots lock
 
 help:
 	@awk -F ':.*## ' '/^##@ / {printf "%s%s\n", gap, substr($$0, 5); gap = "\n"} \
@@ -56,6 +56,9 @@ build: $(VENV)/installed ## Build for `sam deploy` (CONFIG=prod: see samconfig.t
 	@PYENV_VERSION=3.13 python3.13 -m compileall -q --invalidation-mode unchecked-hash .aws-sam/build/*/ || \
 		echo "Python 3.13 is not here: the functions are not compiled, and take twice as long to start" >&2
 CONFIG = default
+
+smoke: $(VENV)/installed ## Try an API from outside (API_URL= API_KEY=, BURST=)
+	@$(PY) -m tools.smoke
 
 ##@ Develop
 
