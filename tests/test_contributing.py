@@ -31,9 +31,9 @@ def add_the_example(clone: Path) -> None:
 
 
 def add_the_row(clone: Path) -> None:
-    readme = clone / "README.md"
-    table, last_row, rest = readme.read_text().partition("| `checkout` |")
-    readme.write_text(f"{table}| `refund` | `orderId` |\n{last_row}{rest}")
+    reference = clone / "docs" / "reference.md"
+    table, last_row, rest = reference.read_text().partition("| `checkout` |")
+    reference.write_text(f"{table}| `refund` | `orderId` |\n{last_row}{rest}")
 
 
 def make_openapi(clone: Path) -> None:
@@ -44,7 +44,7 @@ def make_openapi(clone: Path) -> None:
 STEPS: dict[str, Callable[[Path], None]] = {
     "Write one class in the catalogue of `src/domain/events.py`": write_the_class,
     "`events/refund.json`: copy `events/search.json` and change the event in its body": add_the_example,
-    "Add its row to the table in `README.md`": add_the_row,
+    "Add its row to the table in `docs/reference.md`": add_the_row,
     "run `make openapi`": make_openapi,
 }
 
@@ -72,7 +72,7 @@ def test_the_walkthrough_adds_an_event_type(clone: Path) -> None:
     ("left_out", "told"),
     [
         (add_the_example, "events/refund.json"),
-        (add_the_row, "test_a_type_is_in_the_readme[refund]"),
+        (add_the_row, "test_a_type_is_in_the_reference[refund]"),
         (make_openapi, "run `make openapi`"),
     ],
 )

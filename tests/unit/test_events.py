@@ -79,8 +79,8 @@ def test_a_type_has_an_api_gateway_event_that_it_accepts(event_type: str) -> Non
 
 
 @every_type
-def test_a_type_is_in_the_readme(event_type: str) -> None:
-    assert f"| `{event_type}` |" in (ROOT / "README.md").read_text()
+def test_a_type_is_in_the_reference(event_type: str) -> None:
+    assert f"| `{event_type}` |" in (ROOT / "docs/reference.md").read_text()
 
 
 def test_a_new_type_is_one_class() -> None:
