@@ -8,6 +8,8 @@ functions at once, and the saved queries are nowhere to be seen.
 
 MiniStack has EventBridge's connections and API destinations, but CloudFormation does not know of them there.
 
+MiniStack keeps how far its functions have read a table's stream, but not the stream.
+
 MiniStack decodes the path of a request. A REST API of API Gateway does not: its functions get `path` and
 `pathParameters` as they were sent.
 """
@@ -75,6 +77,14 @@ def made_by(create_call: Call, delete_call: Call, arn: str) -> dict[str, Any]:
     return {"create": create, "delete": delete}
 
 
+def read_streams_from_their_beginning() -> None:
+    from ministack.services import lambda_svc
+
+    load = lambda_svc.load_persisted_state
+    # Otherwise a function would pass over as many records as there were before the restart.
+    lambda_svc.load_persisted_state = lambda state: load((state or {}) | {"dynamodb_stream_positions": {}})
+
+
 def keep_paths_encoded() -> None:
     from ministack import app as ministack
 
@@ -94,5 +104,6 @@ if __name__ == "__main__":
     threading.Thread(target=stop_with_parent, daemon=True).start()
     accept_unknown_types()
     accept_webhooks()
+    read_streams_from_their_beginning()
     keep_paths_encoded()
     runpy.run_module("ministack", run_name="__main__", alter_sys=True)

@@ -66,6 +66,22 @@ def test_what_was_discarded_or_refused_is_not_told(
     assert [the_next(arriving, user_id)["detail"]["type"] for _ in range(2)] == ["confirmation", "search"]
 
 
+def test_the_feed_begins_when_it_is_turned_on_and_goes_on_after_a_restart(tmp_path: Path) -> None:
+    user, on = {"email": "ana@example.com"}, {"Feed": "on"}
+    with stack.running(folder=tmp_path) as it:
+        caller = Caller(it.api_url, it.create_key("demo"))
+        assert caller.send("POST", "/user/", user).status == 200
+        assert caller.event(user, {"search": {"query": "before"}}).status == 200
+        stack.deploy(it.endpoint, tmp_path / "deploy.log", on)
+        with listening(it.endpoint) as lines:
+            assert caller.event(user, {"search": {"query": "first"}}).status == 200
+            assert json.loads(next(lines))["detail"]["payload"] == {"query": "first"}
+    with stack.running(folder=tmp_path, parameters=on) as it, listening(it.endpoint) as lines:
+        caller = Caller(it.api_url, it.create_key("demo"))
+        assert caller.event(user, {"search": {"query": "second"}}).status == 200
+        assert json.loads(next(lines))["detail"]["payload"] == {"query": "second"}
+
+
 # --- The runbook's replay -------------------------------------------------------------------------
 
 
