@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from urllib.parse import urlsplit
 
 import trustme
@@ -19,32 +20,37 @@ def in_front_of(endpoint: str, authority: trustme.CA) -> Iterator[str]:
     """An https:// address of the http:// endpoint, with a certificate of the authority, until the block ends."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert(aws.HOST).configure_cert(context)
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    started: Future[tuple[int, Callable[[], object]]] = Future()
+    thread = threading.Thread(target=lambda: asyncio.run(_serve(endpoint, context, started)))
     thread.start()
+    port, stop = started.result()
     try:
-        port = asyncio.run_coroutine_threadsafe(_serve(endpoint, context), loop).result()
         yield f"https://{aws.HOST}:{port}"
     finally:
-        loop.call_soon_threadsafe(loop.stop)
+        stop()
         thread.join()
 
 
-async def _serve(endpoint: str, context: ssl.SSLContext) -> int:
-    target = urlsplit(endpoint)
+async def _serve(endpoint: str, context: ssl.SSLContext, started: Future[tuple[int, Callable[[], object]]]) -> None:
+    """Until it is stopped. started: gets its port, and what stops it."""
+    target, stopped, loop = urlsplit(endpoint), asyncio.Event(), asyncio.get_running_loop()
 
     async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         to_reader, to_writer = await asyncio.open_connection(target.hostname, target.port)
         await asyncio.gather(_copy(reader, to_writer), _copy(to_reader, writer))
 
     server = await asyncio.start_server(connect, aws.HOST, 0, ssl=context)
-    port: int = server.sockets[0].getsockname()[1]
-    return port
+    started.set_result((server.sockets[0].getsockname()[1], lambda: loop.call_soon_threadsafe(stopped.set)))
+    await stopped.wait()
+    server.close()
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
+    try:
         while data := await reader.read(CHUNK):
             writer.write(data)
             await writer.drain()
-    writer.close()
+    except (OSError, asyncio.CancelledError):
+        pass  # somebody went away, or all is over
+    finally:
+        writer.close()

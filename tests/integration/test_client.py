@@ -2,16 +2,23 @@
 
 import random
 import time
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import trustme
 from botocore.awsrequest import AWSPreparedRequest
-from botocore.exceptions import ConnectTimeoutError
+from botocore.exceptions import ConnectTimeoutError, SSLError
 from botocore.session import Session, get_session
 
+from benchmark import tls
 from domain.dynamodb import DynamoDBLoader, Table, new_client
 from engines import aws_engine_only
 from faults import cancelled, faults
+from tools import roots
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
 
 REGIONS = sorted(
     region
@@ -49,6 +56,21 @@ def test_it_asks_the_same_endpoint_in_every_region(monkeypatch: pytest.MonkeyPat
         stock.register_component("data_loader", stock_loader)
         lean.register_component("data_loader", loader)
         assert where_it_asks(lean) == where_it_asks(stock)
+
+
+@aws_engine_only
+def test_over_tls_it_trusts_the_roots_that_it_is_given_and_no_others(
+    engine: "DynamoDBClient", monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    authority, bundle = trustme.CA(), tmp_path / "roots.pem"
+    with tls.in_front_of(engine.meta.endpoint_url, authority) as endpoint:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", endpoint)
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(bundle))
+        bundle.write_bytes(roots.FILE.read_bytes())
+        with pytest.raises(SSLError, match="certificate verify failed"):
+            new_client().list_tables()
+        bundle.write_bytes(roots.FILE.read_bytes() + authority.cert_pem.bytes())
+        assert new_client().list_tables()["TableNames"] is not None
 
 
 def test_it_retries_and_gives_up_as_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
