@@ -1,12 +1,14 @@
 """The Markdown documents lead where they say, and the contract has the sections that the code cites."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from clone import IS_CLONE, tracked
-from documents import text
+from documents import blocks, text
 from local.stack import ROOT
 
 pytestmark = pytest.mark.skipif(not IS_CLONE, reason="this is no clone")
@@ -48,3 +50,14 @@ def test_the_contract_has_each_section_that_is_cited() -> None:
     }
     assert cited
     assert {number for number, _ in cited} <= sections, cited
+
+
+PYTEST = re.findall(r"^.venv/bin/python -m (pytest .*?) +#", "".join(blocks("CONTRIBUTING.md")), re.MULTILINE)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("command", PYTEST)
+def test_each_command_of_contributing_finds_tests(command: str) -> None:
+    whole = [sys.executable, "-m", *command.split(), "--collect-only", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run(whole, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
