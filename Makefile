@@ -10,7 +10,7 @@ NEW_ENOUGH = import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: help run clean key feed console test quick stress lint format audit dynamodb debug openapi growth build bench smoke roots lock
+.PHONY: help run clean key feed export console test quick stress lint format audit dynamodb debug openapi growth build bench smoke roots lock
 
 help:
 	@awk -F ':.*## ' '/^##@ / {printf "%s%s\n", gap, substr($$0, 5); gap = "\n"} \
@@ -23,7 +23,7 @@ run: $(VENV)/installed ## Run the API on this machine (PORT=8010)
 
 clean: ## Forget the local data and what was built (.venv stays)
 	@test ! -x $(PY) || $(PY) -m local stopped
-	rm -rf .stack .aws-sam .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .stack export .aws-sam .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 dynamodb: $(VENV)/installed ## Run DynamoDB Local for `sam local`
 	@PYTHONPATH=src $(PY) -m local.dynamodb --port 8001
@@ -45,6 +45,9 @@ key: $(VENV)/installed ## Make an API key on the running API (ACCOUNT=name)
 
 feed: $(VENV)/installed ## Print what arrives on the feed's bus, until Ctrl-C
 	@$(PY) -m local feed
+
+export: $(VENV)/installed ## Write the running API's table to export/, for SQL
+	@$(PY) -m local export
 
 console: $(VENV)/installed ## Look at users in a browser, try requests (API_URL= API_KEY=)
 	@$(PY) -m tools.console

@@ -1,4 +1,4 @@
-"""The commands behind `make run`, `make key`, `make feed` and `make clean`."""
+"""The commands behind `make run`, `make key`, `make feed`, `make export` and `make clean`."""
 
 import argparse
 import http.client
@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError
 
-from local import aws, feed, stack
+from local import aws, export, feed, stack
 from local.stack import Stack, StackError
 from tools import console
 
@@ -25,6 +25,7 @@ DEMO_KEY = FOLDER / "demo-key"
 ENDPOINT = FOLDER / "endpoint"
 LOG = FOLDER / "emulator.log"
 MAX_PORT = 65535
+EXPORT = stack.ROOT / "export"
 DEMO_USER = {"email": "ana@example.com"}
 DEMO_EVENT = {"user": DEMO_USER, "event": {"update": {"firstname": "Ana"}}}
 
@@ -59,6 +60,8 @@ def parse_arguments() -> argparse.Namespace:
     key_command.set_defaults(command=create_key)
     feed_command = commands.add_parser("feed", help="print what arrives on the bus until Ctrl-C")
     feed_command.set_defaults(command=print_feed)
+    export_command = commands.add_parser("export", help="write the running stack's table as DynamoDB exports it")
+    export_command.set_defaults(command=export_table)
     stopped_command = commands.add_parser("stopped", help="fail if the stack is running")
     stopped_command.set_defaults(command=check_stopped)
     return parser.parse_args()
@@ -143,6 +146,11 @@ def print_feed(_: argparse.Namespace) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except BotoCoreError as error:
         raise StackError("The stack does not answer any more") from error
+
+
+def export_table(_: argparse.Namespace) -> None:
+    written, count = export.write(required_endpoint(), EXPORT)
+    print(f"Wrote {count} items to {written.relative_to(stack.ROOT)}")
 
 
 def required_endpoint() -> str:

@@ -1,0 +1,113 @@
+-- Makes the views users, events and orders of a DynamoDB export: docs/analytics.md.
+--
+-- The export lies in the folder export/, or in the one that the variable `export` names. It is one full export, to
+-- which incremental ones may be added; the newest image of an item counts.
+--
+-- Times are in UTC. Amounts are exact: sums have 38 digits, 9 of them after the point. Every view has the account as
+-- its first column: a question that does not name it mixes the customers of all accounts.
+
+SET VARIABLE export = coalesce(getvariable('export'), 'export');
+
+-- Only names and sizes are read here. A partition without items is a file without bytes, which is no gzip.
+SET VARIABLE files = (
+    SELECT CASE
+        WHEN count(*) = 0 THEN error('No export is in ' || getvariable('export') || '.')
+        WHEN count(DISTINCT nullif(regexp_extract(filename, 'AWSDynamoDB[/\\]([^/\\]+)[/\\]data', 1), '')) > 1
+            THEN error('More than one full export is in ' || getvariable('export') || '. Keep the newest.')
+        ELSE list(filename)
+    END
+    FROM read_blob(getvariable('export') || '/**/*.gz')
+    WHERE size > 0
+);
+
+-- The value of a field of a payload as text: a text, a number with all its digits, true or false. Else NULL.
+CREATE OR REPLACE MACRO pointer(name) AS '/' || replace(replace(name, '~', '~0'), '/', '~1');
+CREATE OR REPLACE MACRO field(payload, name) AS coalesce(
+    payload ->> (pointer(name) || '/S'), payload ->> (pointer(name) || '/N'), payload ->> (pointer(name) || '/BOOL')
+);
+
+-- Servers nest some fields under `generic`, browsers send them flat.
+CREATE OR REPLACE MACRO flat_or_generic(payload, name) AS
+    coalesce(field(payload, name), field(payload -> '/generic/M', name));
+
+-- A number in JSON's notation; NULL for any other text, and for what the service leaves out of its totals: 10^15 and
+-- more, or more than 9 places. DuckDB would round those.
+CREATE OR REPLACE MACRO number_in(text) AS regexp_extract(
+    text, '^[\s\x0B\x1C-\x1F]*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)[\s\x0B\x1C-\x1F]*$', 1
+);
+CREATE OR REPLACE MACRO digits(number) AS replace(regexp_extract(number, '[\d.]+'), '.', '');
+CREATE OR REPLACE MACRO places(number) AS if(
+    digits(number) SIMILAR TO '0*',
+    0,
+    length(regexp_extract(number, '\.(\d*)', 1))
+        - coalesce(try_cast(regexp_extract(number, '[eE](.*)', 1) AS INTEGER), 0)
+        - length(regexp_extract(digits(number), '0*$'))
+);
+CREATE OR REPLACE MACRO amount(text) AS if(
+    places(number_in(text)) <= 9 AND abs(try_cast(number_in(text) AS DECIMAL(38, 9))) < 1_000_000_000_000_000,
+    try_cast(number_in(text) AS DECIMAL(38, 9)),
+    NULL
+);
+
+-- What the table holds of each user, without what an incremental export says was deleted.
+CREATE OR REPLACE TABLE items AS
+SELECT split_part(pk, '#', 1) AS account, split_part(pk, '#', 3) AS userId, sk, item
+FROM (
+    SELECT
+        coalesce(Item, Keys) ->> '/pk/S' AS pk,
+        coalesce(Item, Keys) ->> '/sk/S' AS sk,
+        arg_max_null(coalesce(Item, NewImage), coalesce((Metadata ->> '/WriteTimestampMicros/N')::BIGINT, 0)) AS item
+    FROM read_json(
+        getvariable('files'),
+        format = 'newline_delimited',
+        columns = {Item: 'JSON', Keys: 'JSON', NewImage: 'JSON', Metadata: 'JSON'}
+    )
+    GROUP BY ALL
+)
+WHERE split_part(pk, '#', 2) = 'USER' AND item IS NOT NULL;
+
+-- A profile without createdOn is of a user who is being erased.
+CREATE OR REPLACE VIEW users AS
+SELECT
+    account,
+    userId AS id,
+    item ->> '/email/S' AS email,
+    (item ->> '/createdOn/S')::TIMESTAMP AS createdOn,
+    coalesce((item ->> '/numberOfPurchases/N')::BIGINT, 0) AS numberOfPurchases,
+    coalesce((item ->> '/totalPurchasesValue/N')::DECIMAL(38, 9), 0) AS totalPurchasesValue,
+    (item ->> '/lastPurchaseDate/S')::TIMESTAMP AS lastPurchaseDate,
+    (item ->> '/lastEmailOpenDate/S')::TIMESTAMP AS lastEmailOpenDate,
+    item -> '/attributes/M' AS attributes,
+    list_sort(json_keys(item -> '/tags/M')) AS tags
+FROM items
+WHERE sk = 'PROFILE' AND (item -> '/createdOn') IS NOT NULL;
+
+-- When an event happened is in the first 48 bits of the UUID in its key.
+CREATE OR REPLACE VIEW events AS
+SELECT
+    account,
+    userId,
+    coalesce(item ->> '/id/S', substr(sk, 7)) AS id,
+    item ->> '/type/S' AS type,
+    epoch_ms(('0x' || substr(sk, 7, 8) || substr(sk, 16, 4))::BIGINT) AS createdOn,
+    (item ->> '/receivedOn/S')::TIMESTAMP AS receivedOn,
+    coalesce((item ->> '/imported/BOOL')::BOOLEAN, false) AS imported,
+    item -> '/payload/M' AS payload
+FROM items
+WHERE sk LIKE 'EVENT#%' AND (account, userId) IN (SELECT (account, id) FROM users);
+
+-- One row for each order. `total` is NULL where the service could not count what was sent, which is in `sentTotal`.
+CREATE OR REPLACE VIEW orders AS
+SELECT
+    account,
+    regexp_replace(flat_or_generic(payload, 'orderId'), '^[\s\pZ]+|[\s\pZ]+$', '', 'g') AS orderId,
+    userId,
+    id AS eventId,
+    createdOn,
+    amount(flat_or_generic(payload, 'total')) AS total,
+    flat_or_generic(payload, 'total') AS sentTotal,
+    flat_or_generic(payload, 'currency') AS currency,
+    flat_or_generic(payload, 'status') AS status,
+    (payload -> '/items/L')::JSON[] AS items
+FROM events
+WHERE type = 'confirmation';

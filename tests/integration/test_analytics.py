@@ -1,0 +1,424 @@
+"""docs/analytics.sql tells of an export what the API tells of the table: an export by moto of what our code stored."""
+
+import gzip
+import json
+import random
+import re
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+
+from builders import ANA, a_moment, a_request, a_user, an_example, send, the_profile
+from documents import blocks, text
+from domain import users
+from domain.collect import collect
+from domain.dynamodb import Table
+from domain.erasure import erase_leftovers
+from domain.events import CATALOGUE
+from domain.profile import change_by_purchase, iso
+from domain.store import Store
+from domain.values import deserialize
+from engines import new_table
+from local import aws
+from sql import SqlError, ask
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+BUCKET = "exports"
+MONDAY = datetime(2026, 11, 23, 8, tzinfo=UTC)
+Export = Callable[[], Path]
+
+
+@pytest.fixture(scope="module")
+def bucket(moto_client: "DynamoDBClient") -> Any:
+    """A client of S3, with an empty bucket."""
+    s3 = aws.client("s3", f"https://s3.{aws.REGION}.amazonaws.com")
+    s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": aws.REGION})
+    return s3
+
+
+@pytest.fixture
+def table(moto_client: "DynamoDBClient") -> Iterator[Table]:
+    with new_table(moto_client, f"test-{uuid4()}") as made:
+        moto_client.update_continuous_backups(
+            TableName=made.name, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
+        )
+        yield made
+
+
+@pytest.fixture
+def export(table: Table, bucket: Any, tmp_path: Path) -> Export:
+    """Makes a full export of the table as it is now: the folder that holds it."""
+
+    def make() -> Path:
+        name = uuid4().hex
+        arn = table.client.describe_table(TableName=table.name)["Table"]["TableArn"]
+        begun = table.client.export_table_to_point_in_time(TableArn=arn, S3Bucket=BUCKET, S3Prefix=name)
+        export_arn = begun["ExportDescription"]["ExportArn"]
+        while table.client.describe_export(ExportArn=export_arn)["ExportDescription"]["ExportStatus"] != "COMPLETED":
+            time.sleep(0.01)
+        for each in bucket.list_objects_v2(Bucket=BUCKET, Prefix=f"{name}/")["Contents"]:
+            file = tmp_path / name / "export" / each["Key"].removeprefix(f"{name}/")
+            file.parent.mkdir(parents=True)
+            file.write_bytes(bucket.get_object(Bucket=BUCKET, Key=each["Key"])["Body"].read())
+        return tmp_path / name
+
+    return make
+
+
+def shown(moment: datetime) -> str:
+    """A time as DuckDB writes it."""
+    return moment.strftime("%Y-%m-%d %H:%M:%S.%f").rstrip("0").rstrip(".")
+
+
+def an_order(order_id: Any, total: Any, **fields: Any) -> dict[str, Any]:
+    return {"confirmation": {"orderId": order_id, "total": total, **fields}}
+
+
+# --- events ---
+
+
+def test_every_type_of_event_is_told_as_the_api_tells_it(store: Store, export: Export) -> None:
+    user = a_user(store)
+    for event_type in CATALOGUE:
+        send(store, {event_type: an_example(event_type)})
+    [*told], _ = users.events(ANA, {}, store)
+    rows = ask(export(), "SELECT id, type, userId, payload FROM events ORDER BY createdOn DESC, id DESC")
+    payloads = [deserialize({"M": row["payload"]}) for row in rows]
+    assert {row["userId"] for row in rows} == {user.id}
+    assert [(row["id"], row["type"]) for row in rows] == [(event.id, event.type) for event in told]
+    assert payloads == [event.payload for event in told]
+
+
+HOSTILE: dict[str, Any] = {
+    "digits": Decimal(12345678901234567890123456789012345678),
+    "small": Decimal("1E-130"),
+    "large": Decimal("9.9999999999999999999999999999999999999E+125"),
+    "$.path": "a dollar",
+    "/pointer~": "a slash",
+    'quote"': "\u0000 \u2028 😀 \\ ' \"",
+    "0": True,
+    "list": [None, {"M": {"S": "N"}}, []],
+}
+
+
+def test_a_payload_keeps_each_digit_and_each_character(store: Store, export: Export) -> None:
+    a_user(store)
+    request = a_request({"viewitem": {"itemId": "SKU-1"}})
+    request.event.payload.update(HOSTILE)
+    collect(request, store, a_moment())
+    fields = ", ".join(f"field(payload, '{name}')" for name in HOSTILE)
+    [row] = ask(export(), f"SELECT payload, [{fields}] AS fields FROM events")  # noqa: S608
+    assert deserialize({"M": row["payload"]}) == {"itemId": "SKU-1", **HOSTILE}
+    digits, small, large, *others = row["fields"]
+    assert [Decimal(number) for number in (digits, small, large)] == list(HOSTILE.values())[:3]
+    assert others == ["a dollar", "a slash", HOSTILE['quote"'], "true", None]
+
+
+def test_an_event_has_the_time_at_which_it_happened(store: Store, export: Export) -> None:
+    a_user(store)
+    moments = [MONDAY, MONDAY + timedelta(milliseconds=1), MONDAY - timedelta(days=30, microseconds=1000)]
+    for moment in moments:
+        send(store, {"search": {"query": iso(moment)}}, moment)
+    rows = ask(export(), "SELECT createdOn, field(payload, 'query') AS sent FROM events")
+    assert {row["sent"]: row["createdOn"] for row in rows} == {iso(moment): shown(moment) for moment in moments}
+
+
+def test_a_callers_own_id_and_time_are_told(store: Store, export: Export) -> None:
+    user = a_user(store)
+    milliseconds = int(MONDAY.timestamp() * 1000)
+    item: dict[str, Any] = {
+        "pk": {"S": f"shop#USER#{user.id}"},
+        "sk": {"S": f"EVENT#{f'{milliseconds:012x}'[:8]}-{f'{milliseconds:012x}'[8:]}-8abc-9abc-0123456789ab"},
+        "type": {"S": "search"},
+        "payload": {"M": {}},
+        "id": {"S": "our-own#1"},
+        "receivedOn": {"S": iso(MONDAY + timedelta(hours=1))},
+        "imported": {"BOOL": True},
+    }
+    store.table.client.put_item(TableName=store.table.name, Item=item)
+    [row] = ask(export(), "SELECT id, createdOn, receivedOn, imported FROM events")
+    times = {"createdOn": shown(MONDAY), "receivedOn": shown(MONDAY + timedelta(hours=1))}
+    assert row == {"id": "our-own#1", **times, "imported": True}
+
+
+def test_an_event_of_1_0_was_received_when_it_happened(store: Store, export: Export) -> None:
+    a_user(store)
+    send(store, {"search": {"query": "shoes"}})
+    assert ask(export(), "SELECT receivedOn, imported FROM events") == [{"receivedOn": None, "imported": False}]
+
+
+# --- users ---
+
+
+def test_a_user_is_told_as_the_api_tells_it(store: Store, export: Export) -> None:
+    a_user(store, city="Vigo", size=Decimal("43.5"), tags="vip;b2b")
+    send(store, an_order("A-1", "59.90"), MONDAY)
+    send(store, {"emailopen": {}}, MONDAY + timedelta(hours=1))
+    a_user(store, None)
+    anonymous, ana = ask(export(), "FROM users ORDER BY email NULLS FIRST")
+    assert anonymous["email"] is None
+    assert (anonymous["numberOfPurchases"], anonymous["totalPurchasesValue"]) == (0, "0.000000000")
+    profile = the_profile(store)
+    assert deserialize({"M": ana.pop("attributes")}) == {"city": "Vigo", "size": Decimal("43.5")}
+    assert ana.pop("createdOn") == shown(datetime.fromisoformat(profile["createdOn"]))
+    assert ana == {
+        "account": "shop",
+        "id": profile["_id"],
+        "email": ANA,
+        "numberOfPurchases": 1,
+        "totalPurchasesValue": "59.900000000",
+        "lastPurchaseDate": shown(MONDAY),
+        "lastEmailOpenDate": shown(MONDAY + timedelta(hours=1)),
+        "tags": ["b2b", "vip"],
+    }
+
+
+# --- orders ---
+
+
+@pytest.mark.parametrize("total", [Decimal("59.9"), "59.90", " 5.990e1 "], ids=repr)
+@pytest.mark.parametrize("under_generic", [False, True])
+def test_an_order_is_read_flat_and_under_generic(store: Store, export: Export, total: Any, under_generic: bool) -> None:
+    user = a_user(store)
+    scalars = {"orderId": " A-1 ", "total": total, "currency": "EUR", "status": "paid"}
+    payload = {"generic": scalars} if under_generic else scalars
+    answer = collect(a_request({"confirmation": {**payload, "items": [{"itemId": "SKU-1"}]}}), store, MONDAY)
+    [row] = ask(export(), "FROM orders")
+    assert Decimal(row.pop("sentTotal")) == Decimal("59.9")
+    assert row == {
+        "account": "shop",
+        "orderId": "A-1",
+        "userId": user.id,
+        "eventId": answer.event_id,
+        "createdOn": shown(MONDAY),
+        "total": "59.900000000",
+        "currency": "EUR",
+        "status": "paid",
+        "items": [{"M": {"itemId": {"S": "SKU-1"}}}],
+    }
+
+
+def test_an_order_that_came_twice_is_one_row(store: Store, export: Export) -> None:
+    a_user(store)
+    for order_id in ("123", 123, "123.0", 123.0):
+        send(store, an_order(order_id, 1))
+    rows = ask(export(), "SELECT orderId, total FROM orders ORDER BY orderId")
+    assert rows == [{"orderId": "123", "total": "1.000000000"}, {"orderId": "123.0", "total": "1.000000000"}]
+
+
+def test_orders_add_up_to_what_the_profile_says_to_the_last_digit(store: Store, export: Export) -> None:
+    a_user(store)
+    countable = ["999999999999999.999999999", "-0.000000001", "1e-9", "0.1", "0.2", 10**14]
+    totals = [*countable, "1e15", "1.0000000001", "n/a", None]
+    for number, total in enumerate(totals):
+        send(store, an_order(f"A-{number}", total), MONDAY)
+    [row] = ask(
+        export(),
+        "SELECT sum(total) AS sum, count(*) AS orders, count(total) AS counted, any_value(totalPurchasesValue) AS told"
+        " FROM orders JOIN users ON users.account = orders.account AND users.id = orders.userId",
+    )
+    profile = the_profile(store)
+    assert (row["orders"], row["counted"]) == (profile["numberOfPurchases"], len(countable))
+    assert Decimal(row["sum"]) == Decimal(row["told"]) == profile["totalPurchasesValue"]
+    assert Decimal(row["sum"]) == Decimal("1100000000000000.299999999")
+
+
+CHANCE = random.Random(14)
+
+
+def digits(*lengths: int) -> str:
+    return "".join(CHANCE.choices("000123456789", k=CHANCE.choice(lengths)))
+
+
+def a_text() -> str:
+    """A number as a caller may write it, or what only looks like one."""
+    space, sign = CHANCE.choice(["", "", " ", "\t\n", "\x1c", "\xa0"]), CHANCE.choice(["", "", "", "-", "+", "--"])
+    number = digits(0, 1, 3, 15, 16, 30) + CHANCE.choice(["", ".", ".", ".", ".."]) + digits(0, 2, 9, 10, 25)
+    exponent = CHANCE.choice(["", "", "e", "E+", "e-", "e_"])
+    power = CHANCE.choice(["0", "1", "8", "9", "10", "24", "400"]) if exponent else CHANCE.choice(["", "00000"])
+    return space + sign + number + exponent + power + space
+
+
+LOOK_ALIKES = ["", "NaN", "Infinity", "1_000", "0x10", "1,5", "true", "1 000", "٣", "1e", "e1", ".", "-", "1d", "0e400"]
+
+
+def counted(sent: str) -> Decimal | None:
+    change, _ = change_by_purchase(sent, MONDAY)
+    return change.totals.get("totalPurchasesValue")
+
+
+def test_exactly_those_totals_count_that_the_service_counts(store: Store, export: Export) -> None:
+    folder = export_of_nobody(store, export)
+    all_texts = [*LOOK_ALIKES, *(a_text() for _ in range(3000))]
+    (folder / "texts.jsonl").write_text("".join(json.dumps({"sent": sent}) + "\n" for sent in all_texts))
+    rows = ask(folder, "SELECT sent, amount(sent) AS total FROM read_json('texts.jsonl', columns = {sent: 'VARCHAR'})")
+    found = {row["sent"]: row["total"] and Decimal(row["total"]) for row in rows}
+    expected = {sent: counted(sent) for sent in all_texts}
+    assert {sent: (found[sent], expected[sent]) for sent in expected if found[sent] != expected[sent]} == {}
+    assert sum(total is not None for total in expected.values()) > 300
+
+
+def export_of_nobody(store: Store, export: Export) -> Path:
+    a_user(store)
+    return export()
+
+
+# --- Accounts and erasure ---
+
+
+def questions() -> list[str]:
+    return blocks("docs/analytics.md", "sql")[:-1]  # the last one writes Parquet
+
+
+def later(hours: int) -> datetime:
+    return MONDAY + timedelta(hours=hours)
+
+
+def a_day_in_the_shop(store: Store) -> None:
+    """Ana: a cart, an open, two orders; Ben: a cart; somebody anonymous: an order without a total that counts."""
+    ana, ben = a_user(store).id, a_user(store, "ben@example.com").id
+    nobody = a_user(store, None).id
+    lines = [{"itemId": "SKU-1", "quantity": 2}, {"itemId": "SKU-2"}]
+    for user in (ana, ben):
+        send(store, {"addtocart": {"itemId": "SKU-1"}}, later(0), _id=user)
+    send(store, {"emailopen": {}}, later(-1), _id=ana)
+    send(store, {"emailopen": {}}, later(48), _id=ana)
+    send(store, an_order("A-1", "59.90", currency="EUR", items=lines), later(1), _id=ana)
+    send(store, an_order("A-2", 0.1, currency="EUR", items=lines[:1]), later(24), _id=ana)
+    send(store, an_order("A-3", "n/a", currency="USD"), later(2), _id=nobody)
+
+
+def test_each_question_of_the_document_has_its_answer_from_one_account(table: Table, export: Export) -> None:
+    a_day_in_the_shop(Store(table, "demo"))
+    a_day_in_the_shop(Store(table, "demo-2"))
+    folder = export()
+    assert [[tuple(row.values()) for row in ask(folder, question)] for question in questions()] == [
+        [
+            ("2026-11-23", "addtocart", 2),
+            ("2026-11-23", "confirmation", 2),
+            ("2026-11-23", "emailopen", 1),
+            ("2026-11-24", "confirmation", 1),
+            ("2026-11-25", "emailopen", 1),
+        ],
+        [("2026-11-23", 2, 1, 50.0)],
+        [
+            ("2026-11-23", "EUR", 1, "59.900000000", 0),
+            ("2026-11-23", "USD", 1, None, 1),
+            ("2026-11-24", "EUR", 1, "0.100000000", 0),
+        ],
+        [(1, 1), (2, 1)],
+        [(2, 1)],
+        [("SKU-1", "4.000"), ("SKU-2", "1.000")],
+    ]
+
+
+def test_the_document_lists_the_views_and_their_columns(store: Store, export: Export) -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", text("docs/analytics.md"), re.MULTILINE)
+    told = {view: re.findall(r"`(\w+)`", columns) for view, columns in rows}
+    found = ask(
+        export_of_nobody(store, export),
+        "SELECT table_name AS view, list(column_name ORDER BY column_index) AS columns FROM duckdb_columns()"
+        " WHERE NOT internal AND table_name != 'items' GROUP BY ALL",
+    )
+    assert told == {row["view"]: row["columns"] for row in found}
+    assert all(columns[0] == "account" for columns in told.values())
+
+
+def test_parquet_holds_the_same_rows(table: Table, export: Export) -> None:
+    for account in ("demo", "shop"):
+        a_day_in_the_shop(Store(table, account))
+    folder, [*_, to_parquet] = export(), blocks("docs/analytics.md", "sql")
+    ask(folder, to_parquet)
+    columns = "SELECT account, userId, id, type, createdOn, receivedOn, imported, payload::VARCHAR AS payload"
+    written = ask(folder, columns + " FROM 'export/events/*/*.parquet' ORDER BY ALL")
+    assert written == ask(folder, columns + " FROM events ORDER BY ALL")
+    assert len(written) == 14
+
+
+def test_whoever_is_being_erased_is_in_no_view(store: Store, export: Export) -> None:
+    ana = a_user(store)
+    a_user(store, "ben@example.com")
+    for email in (ANA, "ben@example.com"):
+        send(store, {"search": {"query": "shoes"}}, email=email)
+        send(store, an_order(email, 1), email=email)
+    users.erase(ANA, store, a_moment())
+    folder = export()
+    assert ana.id in gzip.decompress(next(folder.rglob("*.gz")).read_bytes()).decode(), "nothing was swept so far"
+    assert ask(folder, "SELECT email FROM users") == [{"email": "ben@example.com"}]
+    assert ask(folder, "SELECT count(*) AS n FROM events WHERE userId != (SELECT id FROM users)") == [{"n": 0}]
+    assert ask(folder, "SELECT orderId FROM orders") == [{"orderId": "ben@example.com"}]
+
+
+# --- Full and incremental exports ---
+
+
+def lines_of(table: Table) -> dict[str, dict[str, Any]]:
+    items = table.client.scan(TableName=table.name)["Items"]
+    return {json.dumps([item["pk"], item["sk"]]): dict(item) for item in items}
+
+
+def write_increment(folder: Path, name: str, changes: list[dict[str, Any]]) -> None:
+    data = folder / "export" / "AWSDynamoDB" / "data"
+    data.mkdir(exist_ok=True)
+    lines = "".join(json.dumps(change) + "\n" for change in changes)
+    (data / f"{name}.json.gz").write_bytes(gzip.compress(lines.encode()))
+
+
+def changes_between(before: dict[str, Any], after: dict[str, Any], second: int) -> list[dict[str, Any]]:
+    """What an incremental export with NEW_IMAGE says: a deleted item has no image."""
+    when = {"WriteTimestampMicros": {"N": str(int(MONDAY.timestamp() + second) * 1_000_000)}}
+    changed = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
+    return [
+        {"Metadata": when, "Keys": {name: (after.get(key) or before[key])[name] for name in ("pk", "sk")}}
+        | ({"NewImage": after[key]} if key in after else {})
+        for key in changed
+    ]
+
+
+def test_incremental_exports_bring_a_full_one_up_to_date(store: Store, export: Export) -> None:
+    everything = "FROM users ORDER BY ALL; FROM events ORDER BY ALL; FROM orders ORDER BY ALL"
+    for email in (ANA, "ben@example.com", "cleo@example.com"):
+        a_user(store, email)
+        send(store, {"search": {"query": "shoes"}}, email=email)
+    folder, first = export(), lines_of(store.table)
+    send(store, an_order("A-1", "0.1"))
+    users.erase("ben@example.com", store, a_moment())
+    second = lines_of(store.table)
+    send(store, an_order("A-2", "0.2"))
+    users.erase("cleo@example.com", store, a_moment())
+    erase_leftovers(store.table, a_moment() + timedelta(hours=1))
+    third = lines_of(store.table)
+    write_increment(folder, "b", changes_between(first, second, 1))
+    write_increment(folder, "a", changes_between(second, third, 2))
+    for view in everything.split("; "):
+        assert ask(folder, view) == ask(export(), view) != []
+    assert ask(folder, "SELECT numberOfPurchases FROM users") == [{"numberOfPurchases": 2}]
+
+
+def test_two_full_exports_are_not_added_up(store: Store, export: Export) -> None:
+    folder, again = export_of_nobody(store, export), export()
+    for each in (again / "export" / "AWSDynamoDB").iterdir():
+        each.rename(folder / "export" / "AWSDynamoDB" / each.name)
+    with pytest.raises(SqlError, match="More than one full export is in export"):
+        ask(folder, "FROM users")
+
+
+def test_a_folder_without_an_export_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SqlError, match="No export is in export"):
+        ask(tmp_path, "FROM users")
+
+
+def test_a_partition_without_items_does_no_harm(store: Store, export: Export) -> None:
+    folder = export_of_nobody(store, export)
+    (data,) = folder.rglob("data")
+    (data / "nothing.json.gz").touch()
+    (data / "none.json.gz").write_bytes(gzip.compress(b""))
+    assert ask(folder, "SELECT email FROM users") == [{"email": ANA}]
