@@ -23,7 +23,7 @@ from local.stack import ROOT
 
 ON_THIS_MACHINE, ON_AWS, _INCREMENTAL, LIFECYCLE = blocks("docs/analytics.md")
 [_, ASK] = re.split(r"(?=^duckdb )", ON_THIS_MACHINE, flags=re.MULTILINE)
-BUCKET = "exports"
+BUCKET = "exports-on-aws"  # moto in this process has the same buckets as its server
 
 
 def in_the_clone(commands: str) -> str:
