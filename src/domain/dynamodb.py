@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from secrets import SystemRandom
 from typing import TYPE_CHECKING, Any, cast
 
+import botocore
 from botocore.config import Config
 from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as ConnectError
@@ -33,6 +34,7 @@ CLIENT_CONFIG = Config(
     retries={"mode": "standard", "total_max_attempts": 2},
     tcp_keepalive=True,
     parameter_validation=False,  # DynamoDB checks the same again; here it takes a thirtieth of a warm request
+    user_agent=f"Botocore/{botocore.__version__}",  # the usual one says more, and is put together anew for each call
 )
 REQUEST_SECONDS = 6.0
 LONGEST_PAUSE_SECONDS = 0.4
