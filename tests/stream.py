@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse, HTTPHeaders
+from botocore.exceptions import ReadTimeoutError
 
 from api.gateway import RESOURCES, invoke
 from handlers import feed
@@ -73,6 +74,15 @@ BusFault = Callable[[Sequence[dict[str, Any]]], Sequence[str | None] | str]
 def throttled(entries: Sequence[dict[str, Any]]) -> str:
     """The call is turned away."""
     return "ThrottlingException"
+
+
+def denied(entries: Sequence[dict[str, Any]]) -> str:
+    """Somebody changed the function's role."""
+    return "AccessDeniedException"
+
+
+def no_answer(entries: Sequence[dict[str, Any]]) -> str:
+    raise ReadTimeoutError(endpoint_url="the bus")
 
 
 def throttled_but(number: int) -> BusFault:

@@ -15,7 +15,7 @@ from domain.feed import MAX_DETAIL_BYTES, Message, message_of
 from domain.images import news_of
 from handlers import bus as eventbridge
 from handlers.feed import client
-from stream import Bus, malformed, throttled, throttled_but
+from stream import Bus, denied, malformed, no_answer, throttled, throttled_but
 
 USER = "019b6d3a-0000-7a52-9d0c-0c6f8f6f4a10"
 EVENT = "019b6d3a-6c1e-7a52-9d0c-0c6f8f6f4a10"
@@ -185,6 +185,14 @@ def test_what_can_never_get_through_is_told_and_not_tried_again(bus: Bus) -> Non
     bus.faults = itertools.repeat(malformed("004"))
     assert publish(messages(12)) == {4: "MalformedDetail"}
     assert bus.calls == [10, 2]
+
+
+@pytest.mark.usefixtures("_no_pauses")
+def test_what_may_pass_by_is_tried_again(bus: Bus) -> None:
+    bus.faults = iter([no_answer, denied, throttled, None])
+    assert publish(messages(3)) == {}
+    assert bus.calls == [3, 3, 3], "and one that nobody answered"
+    assert len(bus.published()) == 3
 
 
 @pytest.mark.usefixtures("_no_pauses")
