@@ -37,6 +37,7 @@ FLAGS = [
     "--no-first-run",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # as without the internet
     "--window-size=1200,1600",
+    "--lang=en-US",
 ]
 
 
@@ -209,8 +210,8 @@ def text_of(browser: Chrome, selector: str) -> str:
 
 
 def types(browser: Chrome) -> list[str]:
-    """Of the timeline. In one call: the page may change between two."""
-    script = "return [...document.querySelectorAll('#timeline b')].map((each) => each.textContent)"
+    """Of the timeline on show. In one call: the page may change between two."""
+    script = "return [...document.querySelectorAll('#user:not([hidden]) #timeline b')].map((each) => each.textContent)"
     shown: list[str] = browser.execute_script(script)
     return shown
 
@@ -252,7 +253,7 @@ def test_what_happens_is_shown_without_a_touch(
     click(browser, "#timeline summary")
     caller.event(ana, {"update": {"city": "Vigo"}})
     until(browser, lambda: types(browser) == ["update", "search"])
-    assert "Vigo" in text_of(browser, "#profile")
+    until(browser, lambda: "Vigo" in text_of(browser, "#profile"))
     assert text_of(browser, "#timeline [open] pre") == '{\n  "query": "shoes"\n}'
     assert find(browser, "#news").get_attribute("textContent") == "New: update"
     caller.send("PUT", f"/user/{ana['email']}", {"city": "Lugo"})
@@ -456,6 +457,34 @@ def test_what_was_refused_is_shown_whoever_is_looked_at(browser: Chrome) -> None
         rows = [row.text.split() for row in browser.find_elements(By.CSS_SELECTOR, "#refused tbody tr")]
         assert rows[0][-5:] == ["user_not_found", "search", "user.email", "7", "r-1"]
         assert rows[1][-1] == "8"
+        browser.get("about:blank")
+    forget_logs(browser)
+
+
+def test_the_chart_counts_by_type_and_day_up_to_the_newest_event(browser: Chrome) -> None:
+    days = {"search": ["24", "24", "12", "01"], "login": ["24", "11"], "update": ["01"]}
+    events: list[dict[str, Any]] = [
+        {"_id": f"{type_}-{number}", "type": type_, "payload": {}, "createdOn": f"2026-10-{day}T12:00:00.000Z"}
+        for type_, each in days.items()
+        for number, day in enumerate(each)
+    ]
+    events.sort(key=lambda event: event["createdOn"], reverse=True)
+    found = {
+        "user_x_events": (200, {"events": events}),
+        "user_x": (200, {"_id": "x", "createdOn": "2026-01-01T00:00:00Z"}),
+    }
+    with an_api(**found) as api_url, console.running(api_url, "key") as url:
+        open_users(browser, url, "x")
+        until(browser, lambda: len(types(browser)) == len(events))
+        cells = "return [...document.querySelectorAll('#chart title')].map((each) => each.textContent)"
+        assert browser.execute_script(cells) == [
+            "login, Oct 11: 1",
+            "login, Oct 24: 1",
+            "search, Oct 12: 1",
+            "search, Oct 24: 2",
+        ]
+        label = find(browser, "#chart svg").get_attribute("aria-label")
+        assert "search: 1 on Oct 12, 2 on Oct 24; update: none in these days." in str(label)
         browser.get("about:blank")
     forget_logs(browser)
 
