@@ -162,9 +162,22 @@ def test_a_webhook_is_called_with_its_secret(
     assert kinds(told) == [(CREATED, "confirmation"), (CREATED, "search"), (ERASED, None)]
 
 
-def test_the_listener_for_files_deploys(listen: Callable[..., dict[str, str]]) -> None:
+def rules(endpoint: str) -> list[str]:
+    events: EventBridgeClient = aws.client("events", endpoint)
+    return [rule["Name"] for rule in events.list_rules(EventBusName=stack.STACK_NAME)["Rules"]]
+
+
+def test_the_listener_for_files_is_deployed_and_deleted(
+    deployed: stack.Stack, listen: Callable[..., dict[str, str]], tmp_path: Path
+) -> None:
     """The emulator delivers nothing to Firehose."""
+    before = rules(deployed.endpoint)
     listen(FIREHOSE)
+    [rule] = set(rules(deployed.endpoint)) - set(before)
+    [delete] = re.findall(r"`(sam delete .*?)`", text(PAGE))
+    name = rule.rpartition("-Rule-")[0]
+    shell(delete.replace("$STACK-listener", name), deployed.endpoint, tmp_path)
+    assert rules(deployed.endpoint) == before
 
 
 def test_the_page_puts_the_emulator_of_make_run_in_the_place_of_aws() -> None:

@@ -188,6 +188,13 @@ def test_what_can_never_get_through_is_told_and_not_tried_again(bus: Bus) -> Non
 
 
 @pytest.mark.usefixtures("_no_pauses")
+def test_what_is_refused_stays_away_while_the_rest_is_tried_again(bus: Bus) -> None:
+    bus.faults = iter([lambda _: ["MalformedDetail", "ThrottlingException", None]])
+    assert publish(messages(3)) == {0: "MalformedDetail"}
+    assert bus.calls == [3, 1]
+
+
+@pytest.mark.usefixtures("_no_pauses")
 def test_what_may_pass_by_is_tried_again(bus: Bus) -> None:
     bus.faults = iter([no_answer, denied, throttled, None])
     assert publish(messages(3)) == {}
