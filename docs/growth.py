@@ -6,7 +6,7 @@ pages, and pages that quote them, had them on 2026-11-23. Compare them with the 
 
 import argparse
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from docs.units import AUTHORIZER, BILLS
@@ -35,6 +35,7 @@ SNAPSHOT_GB_SECOND, RESTORED_GB = 0.0000015046, 0.0001397998
 WRU, RRU = 0.625e-6, 0.125e-6
 WCU_HOUR, RCU_HOUR = 0.00065, 0.00013
 STORED_GB_MONTH, PITR_GB_MONTH = 0.25, 0.20
+EXPORTED_GB = 0.10  # to S3; of a full export the size of the table, of an incremental one what changed
 # https://aws.amazon.com/cloudwatch/pricing/, /xray/pricing/ and /sqs/pricing/
 LAMBDA_LOGS_GB: Tiers = [(10e3, 0.50), (20e3, 0.25), (20e3, 0.10), (0, 0.05)]
 KEPT_LOGS_GB_MONTH = 0.03
@@ -55,6 +56,9 @@ OUR_LOG_BYTES = 1_100  # the request's line and its metrics; tests/api/test_obse
 LAMBDA_LOG_BYTES = 250  # START, END and REPORT
 ANSWER_BYTES = 700  # with its headers
 REQUEST_BYTES = 1_500  # the same
+BATCH = 100  # events in one request at most
+BATCH_TIME = 0.5  # of what its events take one by one, an assumption like the duration
+RESULT_BYTES = 150  # what a batch answers of each event
 PROVISIONED_USE = 0.7  # of provisioned capacity: what auto scaling aims at unless told otherwise
 
 # --- AWS's limits: defaults that can be raised, but for a partition's and an environment's ---------
@@ -71,6 +75,7 @@ class Inputs:
     events_a_day: Sequence[int] = tuple(10**exponent for exponent in range(3, 10))
     duration_ms: float = 12  # warm: about 5 ms of CPU at 1024 MB, the rest is waiting for DynamoDB
     memory_mb: int = MEMORY_MB
+    batch: int = 1  # events in one request
     keys: int = 10  # API keys in use
     peak: float = 5  # the busiest second, as a multiple of the average one
     mix: Mapping[str, float] = field(  # percent
@@ -106,13 +111,24 @@ class Inputs:
         return self.stored * ITEM_BYTES / GB
 
     @property
+    def event_seconds(self) -> float:
+        """In the function, of one event."""
+        return self.duration_ms / 1000 * (1 if self.batch == 1 else BATCH_TIME)
+
+    @property
     def gb_seconds(self) -> float:
-        return self.memory_mb / 1024 * self.duration_ms / 1000
+        """Of one event."""
+        return self.memory_mb / 1024 * self.event_seconds
+
+    @property
+    def answer_bytes(self) -> float:
+        """Of one event, with its share of the headers."""
+        return ANSWER_BYTES if self.batch == 1 else ANSWER_BYTES / self.batch + RESULT_BYTES
 
     @property
     def use(self) -> float:
         """The share of the time that one environment can be busy at most."""
-        return min(1, self.duration_ms / 1000 * RATE_OF_ONE_ENVIRONMENT)
+        return min(1, self.event_seconds * self.batch * RATE_OF_ONE_ENVIRONMENT)
 
 
 # --- Arithmetic -----------------------------------------------------------------------------------
@@ -130,22 +146,23 @@ def tiered(amount: float, tiers: Tiers) -> float:
 
 def look_ups(inputs: Inputs, events_a_day: float) -> float:
     """How often a day the gateway asks the authorizer, if it remembers each key's answer in one place."""
-    return min(events_a_day, inputs.keys * DAY / KEY_REMEMBERED_SECONDS)
+    return min(events_a_day / inputs.batch, inputs.keys * DAY / KEY_REMEMBERED_SECONDS)
 
 
 def month(inputs: Inputs, events_a_day: float) -> dict[str, float]:
     """What a month costs, by share, and without what was stored before."""
     events, asked = 30 * events_a_day, 30 * look_ups(inputs, events_a_day)
-    invocations = events + asked
+    requests = events / inputs.batch
+    invocations = requests + asked
     log_gb = invocations * (OUR_LOG_BYTES + LAMBDA_LOG_BYTES) / GB
     return {
-        "API Gateway, REST": tiered(events, REST_API),
+        "API Gateway, REST": tiered(requests, REST_API),
         "Lambda, requests": invocations * INVOCATION,
-        "Lambda, GB-seconds": invocations * inputs.gb_seconds * GB_SECOND,
+        "Lambda, GB-seconds": (events + asked) * inputs.gb_seconds * GB_SECOND,
         "DynamoDB, writes": events * inputs.wru * WRU,
         "DynamoDB, reads": (events * inputs.rru + asked * AUTHORIZER.rru) * RRU,
         "logs, written and kept for 30 days": tiered(log_gb, LAMBDA_LOGS_GB) + log_gb * KEPT_LOGS_GB_MONTH,
-        "answers, sent to the internet": tiered(events * ANSWER_BYTES / GB, DATA_OUT_GB),
+        "answers, sent to the internet": tiered(events * inputs.answer_bytes / GB, DATA_OUT_GB),
     }
 
 
@@ -177,13 +194,13 @@ class Limit:
 
 def limits(inputs: Inputs) -> list[Limit]:
     """The first one first."""
-    invocations = CONCURRENCY * inputs.use / (inputs.duration_ms / 1000)
+    at_once = CONCURRENCY * inputs.use / inputs.event_seconds
     found = [
-        Limit("`ThrottleRate`", f"{THROTTLE_RATE:,} requests/s", THROTTLE_RATE, "raise the parameter"),
+        Limit("`ThrottleRate`", f"{THROTTLE_RATE:,} requests/s", THROTTLE_RATE * inputs.batch, "raise the parameter"),
         Limit("new table's writes", f"{NEW_TABLE_WRU:,} WRU/s", NEW_TABLE_WRU / inputs.wru, "grow slowly, or pre-warm"),
         Limit("new table's reads", f"{NEW_TABLE_RRU:,} RRU/s", NEW_TABLE_RRU / inputs.rru, "grow slowly, or pre-warm"),
-        Limit("API Gateway", f"{GATEWAY_RATE:,} requests/s", GATEWAY_RATE, "a higher quota"),
-        Limit("Lambda", f"{CONCURRENCY:,} at once", invocations, "a higher quota"),
+        Limit("API Gateway", f"{GATEWAY_RATE:,} requests/s", GATEWAY_RATE * inputs.batch, "a higher quota"),
+        Limit("Lambda", f"{CONCURRENCY:,} at once", at_once, "a higher quota"),
         Limit("table's writes", f"{TABLE_WRU:,} WRU/s", TABLE_WRU / inputs.wru, "a higher quota"),
         Limit("table's reads", f"{TABLE_RRU:,} RRU/s", TABLE_RRU / inputs.rru, "a higher quota"),
     ]
@@ -214,30 +231,44 @@ def mix_table(inputs: Inputs) -> str:
     return table(["kind", "share", "RRU", "WRU"], [*rows, ["mean", "", f"{inputs.rru:.3g}", f"{inputs.wru:.3g}"]])
 
 
-def price_table(inputs: Inputs) -> str:
-    """At a million events a day."""
+def million(inputs: Inputs) -> dict[str, float]:
+    """What a million events cost, by share, at a million events a day."""
     shares = {name: cost / 30 for name, cost in month(inputs, MILLION).items()}
-    shares["what they leave in the table, each month"] = storage_month(inputs, MILLION)
+    return shares | {"what they leave in the table, each month": storage_month(inputs, MILLION)}
+
+
+def price_table(inputs: Inputs) -> str:
+    shares, batched = million(inputs), million(replace(inputs, batch=BATCH))
     total = sum(shares.values())
-    rows = [[name, dollars(cost), f"{100 * cost / total:.0f} %"] for name, cost in shares.items()]
+    rows = [
+        [name, dollars(cost), f"{100 * cost / total:.0f} %", dollars(batched[name])] for name, cost in shares.items()
+    ]
     fixed = f"every month besides: about {METRICS} metrics, {ALARMS} alarms, the dashboard, the erasures' runs"
-    rows += [["sum", dollars(total), ""], [fixed, dollars(fixed_month(inputs)), ""]]
-    return table(["a million events", "US$", "share"], rows)
+    rows += [["sum", dollars(total), "", dollars(sum(batched.values()))]]
+    rows += [[fixed, dollars(fixed_month(inputs)), "", dollars(fixed_month(inputs))]]
+    return table(["a million events", "US$", "share", f"in batches of {BATCH}"], rows)
 
 
 def limit_table(inputs: Inputs) -> str:
+    batched = {limit.name: limit.events_a_second for limit in limits(replace(inputs, batch=BATCH))}
+
+    def a_day(events_a_second: float) -> str:
+        return f"{events_a_second / inputs.peak * DAY / MILLION:,.0f} million"
+
     rows = [
         [
             str(number),
             limit.name,
             limit.default,
             round_number(limit.events_a_second),
-            f"{limit.events_a_second / inputs.peak * DAY / MILLION:,.0f} million",
+            a_day(limit.events_a_second),
+            a_day(batched[limit.name]),
             limit.change,
         ]
         for number, limit in enumerate(limits(inputs), 1)
     ]
-    return table(["", "limit", "default", "events/s", f"events a day, peak {inputs.peak:g}", "what to do"], rows)
+    peak = f"events a day, peak {inputs.peak:g}"
+    return table(["", "limit", "default", "events/s", peak, f"in batches of {BATCH}", "what to do"], rows)
 
 
 def growth_table(inputs: Inputs) -> str:
@@ -271,7 +302,8 @@ def heat_table() -> str:
 
 def choice_table(inputs: Inputs) -> str:
     """What another choice makes of the price of a million events, while the first tier lasts."""
-    gateway, seconds = tiered(MILLION, REST_API), MILLION * inputs.gb_seconds
+    gateway, seconds = tiered(MILLION / inputs.batch, REST_API), MILLION * inputs.gb_seconds
+    now = sum(million(inputs).values())
     carried = MILLION * (REQUEST_BYTES + ANSWER_BYTES) / GB / LCU_GB * LCU_HOUR
     provisioned = PROVISIONED_GB_SECOND / inputs.use + PROVISIONED_USED_GB_SECOND
     on_demand = MILLION * (inputs.wru * WRU + inputs.rru * RRU)
@@ -282,7 +314,7 @@ def choice_table(inputs: Inputs) -> str:
         "HTTP API": tiered(MILLION, HTTP_API) - gateway,
         "function URL": -gateway,
         f"load balancer (and US$ {30 * 24 * LOAD_BALANCER_HOUR:.2f} a month)": carried - gateway,
-        "ten events in one request": -0.9 * (gateway + MILLION * INVOCATION),
+        **{f"batches of {size}": sum(million(replace(inputs, batch=size)).values()) - now for size in (10, BATCH)},
         "a queue behind the gateway, read ten at a time": MILLION * (1.2 * QUEUE_REQUEST - 0.9 * INVOCATION),
         "arm64, at the same speed": seconds * (GB_SECOND_ARM - GB_SECOND),
         "provisioned concurrency, used as much as can be": seconds * (provisioned - GB_SECOND),
@@ -305,6 +337,10 @@ def threshold_table(inputs: Inputs) -> str:
         "provisioned concurrency is cheaper": f"when used {concurrency:.0%} of the time; {inputs.use:.0%} can be",
         "SnapStart, each GB of each published version": f"US$ {MONTH * SNAPSHOT_GB_SECOND:.2f} a month",
         "SnapStart, a thousand starts of 1 GB": f"US$ {1000 * RESTORED_GB:.2f}",
+        "a full export of a million events": f"US$ {MILLION * inputs.stored_gb * EXPORTED_GB:.2f}",
+        "a full export of a year of a million events a day": (
+            f"US$ {365 * MILLION * inputs.stored_gb * EXPORTED_GB:.0f}"
+        ),
     }
     return table(["", ""], [[name, value.replace("%", " %")] for name, value in rows.items()])
 
@@ -346,6 +382,7 @@ def main() -> None:
     parser.add_argument("--events-a-day", type=int, nargs="+", help="rows of the table of growth")
     parser.add_argument("--duration-ms", type=float, help="of a warm invocation")
     parser.add_argument("--memory-mb", type=int)
+    parser.add_argument("--batch", type=int, help="events in one request")
     parser.add_argument("--keys", type=int, help="API keys in use")
     parser.add_argument("--peak", type=float, help="the busiest second, as a multiple of the average one")
     parser.add_argument("--mix", type=parse_mix, help=f"percent: plain=70,update=30; kinds: {', '.join(BILLS)}")

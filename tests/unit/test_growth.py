@@ -101,3 +101,18 @@ def test_a_mix_of_something_unknown_is_refused(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("sys.argv", ["growth", "--mix", "plain=50,nonsense=50"])
     with pytest.raises(SystemExit):
         growth.main()
+
+
+def test_a_million_events_of_the_usual_mix_in_batches_cost_little_more_than_a_third() -> None:
+    single, batched = (sum(growth.million(Inputs(batch=size)).values()) for size in (1, growth.BATCH))
+    assert batched <= 2.20
+    assert batched < 0.36 * single
+
+
+def test_a_batch_is_one_request_with_the_units_and_half_the_time_of_its_events() -> None:
+    single, batched = (growth.month(Inputs(batch=size, keys=0), 1e6 / 30) for size in (1, 100))
+    assert batched["API Gateway, REST"] == pytest.approx(0.035)
+    assert batched["Lambda, requests"] == pytest.approx(0.002)
+    assert batched["Lambda, GB-seconds"] == pytest.approx(single["Lambda, GB-seconds"] / 2)
+    assert batched["DynamoDB, writes"] == single["DynamoDB, writes"]
+    assert batched["DynamoDB, reads"] == single["DynamoDB, reads"]
