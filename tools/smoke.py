@@ -45,7 +45,8 @@ class Answer:
 
     def must(self, status: int, code: str = "", message: str = "") -> "Answer":
         """This answer, when it has the status, and its first error the code and the message. Raises DidNotHold."""
-        self.must_say("the status", self.status, status)
+        if self.status != status:
+            raise DidNotHold(f"{self.request}: the status is {self.status}, not {status}: {self.raw[:200]!r}")
         if status >= http.HTTPStatus.BAD_REQUEST:
             self.must_be_an_error()
         if code and self.codes:
@@ -85,6 +86,8 @@ class Api:
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         if key:
             sent.setdefault("Authorization", key)
+        if data:
+            sent.setdefault("Content-Type", "application/json")
         url = urlsplit(self.url)
         secure = url.scheme == "https"
         connection = (http.client.HTTPSConnection if secure else http.client.HTTPConnection)(
