@@ -39,6 +39,11 @@ def test_each_link_of_a_page_leads_somewhere(page: str) -> None:
         assert not anchor or anchor in anchors(target), link
 
 
+def test_the_readme_lists_every_page_of_docs() -> None:
+    listed = re.findall(r"^\| \[[\w.]+\]\((docs/[\w.]+)\) \|", text("README.md"), re.MULTILINE)
+    assert sorted(listed) == [page for page in PAGES if page.startswith("docs/")]
+
+
 def test_the_contract_has_each_section_that_is_cited() -> None:
     sections = set(re.findall(r"^## (\d+)\. ", text("docs/contract.md"), re.MULTILINE))
     assert sections == {str(number) for number in range(1, 12)}
