@@ -346,6 +346,8 @@ def threshold_table(inputs: Inputs) -> str:
 
 
 def tables(inputs: Inputs) -> dict[str, str]:
+    from docs import simulation  # which is made of this module
+
     return {
         "mix": mix_table(inputs),
         "price": price_table(inputs),
@@ -354,6 +356,7 @@ def tables(inputs: Inputs) -> dict[str, str]:
         "heat": heat_table(),
         "choices": choice_table(inputs),
         "thresholds": threshold_table(inputs),
+        **simulation.tables(inputs),
     }
 
 

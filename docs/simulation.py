@@ -1,0 +1,250 @@
+"""A day minute by minute against AWS's limits, for traffic that is not even: tables of docs/growth.md.
+
+growth.py works out what holds for even traffic. Here a day has a night and an evening, a few shops and users have most
+of the events (Zipf), the largest shop has a flash sale and another one imports old events. Whoever is turned away sends
+again in the next minute, as the contract asks for. Seeded: it comes out the same each time.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from random import Random
+
+from docs import growth
+from docs.growth import BATCH, DAY, Inputs
+from docs.units import BILLS
+
+MINUTES = DAY // 60
+SHOPS, USERS = 1_000, 50e6
+SHOP_SKEW, USER_SKEW = 0.99, 0.8  # exponents of Zipf
+WAVE = 0.8  # the evening is so much above the mean, the night below
+EVENING = 20 * 60  # the busiest minute, at which the sale begins
+SALE_MINUTES, SALE_TIMES = 30, 10  # the largest shop has so many times its events
+IMPORT_BEGIN, IMPORT_MINUTES, IMPORT_SHARE = 2 * 60, 120, 0.1  # of the day's events, on top
+GROWTH_MINUTES = 30  # on demand, a table takes twice its peak of longer ago than this
+TRANSACTION_SECONDS = 0.010  # in which another transaction on the same profile is in its way
+SAMPLES = 1_000
+
+CHANGES_PROFILE = [kind for kind, bill in BILLS.items() if bill.user_wru > 2]
+
+
+@dataclass(frozen=True)
+class Zipf:
+    """Ranks from 1 to `size`; the first is the most frequent."""
+
+    size: float
+    skew: float
+
+    def rank(self, chance: Random) -> int:
+        return int((1 + chance.random() * self._whole) ** (1 / (1 - self.skew)))
+
+    def share(self, rank: int) -> float:
+        return (math.pow(rank + 1, 1 - self.skew) - math.pow(rank, 1 - self.skew)) / self._whole
+
+    @property
+    def _whole(self) -> float:
+        return math.pow(self.size + 1, 1 - self.skew) - 1
+
+
+SHOP = Zipf(SHOPS, SHOP_SKEW)
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """A day of so many events, an import on top."""
+
+    inputs: Inputs
+    events: float
+    even: bool = False  # no wave, no sale, no import: what growth.py works out
+
+    def arriving(self, minute: int) -> float:
+        """Events a second that callers send for the first time."""
+        mean = self.events / DAY
+        if self.even:
+            return mean
+        live = mean * (1 + WAVE * math.cos(2 * math.pi * (minute - EVENING) / MINUTES))
+        sale = live * SHOP.share(1) * (SALE_TIMES - 1) if 0 <= minute - EVENING < SALE_MINUTES else 0
+        return live + sale + self.imported(minute)
+
+    def imported(self, minute: int) -> float:
+        going_on = not self.even and 0 <= minute - IMPORT_BEGIN < IMPORT_MINUTES
+        return self.events * IMPORT_SHARE / (60 * IMPORT_MINUTES) if going_on else 0
+
+    def of_day(self) -> float:
+        return 60 * sum(map(self.arriving, range(MINUTES)))
+
+    def of_largest_shop(self) -> float:
+        """Events a second when the sale begins."""
+        return self.arriving(EVENING) * SHOP.share(1) * SALE_TIMES / (1 + SHOP.share(1) * (SALE_TIMES - 1))
+
+
+# --- What is in a batch ---------------------------------------------------------------------------
+
+
+Batch = Counter[tuple[int, bool]]  # how many events of each user, those apart that change the profile
+
+
+def mixed_batches(inputs: Inputs) -> Iterator[Batch]:
+    """As a shop sends them, whoever the events are of."""
+    chance = Random(16)
+    for _ in range(SAMPLES):
+        users = Zipf(USERS * SHOP.share(SHOP.rank(chance)), USER_SKEW)
+        yield Counter((users.rank(chance), changes) for changes in some_changes(inputs, chance))
+
+
+def sorted_batches(inputs: Inputs) -> Iterator[Batch]:
+    """As an import may send them, ten events of each user."""
+    chance = Random(16)
+    for _ in range(SAMPLES):
+        yield Counter((number // 10, changes) for number, changes in enumerate(some_changes(inputs, chance)))
+
+
+def some_changes(inputs: Inputs, chance: Random) -> Iterator[bool]:
+    """Of each event of a batch, whether it changes a profile."""
+    kinds = chance.choices(list(inputs.mix), list(inputs.mix.values()), k=inputs.batch)
+    return (kind in CHANGES_PROFILE for kind in kinds)
+
+
+def folded(inputs: Inputs, sent: Iterable[Batch]) -> float:
+    """WRU of an event: a user's changes in one batch are one change of the profile, which is 2 WRU."""
+    saved = sum(2 * (count - 1) for batch in sent for (_, changes), count in batch.items() if changes)
+    return inputs.wru - saved / (SAMPLES * inputs.batch)
+
+
+def conflicts(traffic: Traffic) -> float:
+    """The share of the transactions of the largest shop, in its sale, that find another one in their way."""
+    chance, size = Random(17), traffic.inputs.batch
+    users = Zipf(USERS * SHOP.share(1), USER_SKEW)
+    changing = sum(traffic.inputs.mix.get(kind, 0) for kind in CHANGES_PROFILE) / sum(traffic.inputs.mix.values())
+    requests = traffic.of_largest_shop() / size
+    in_the_way = 0.0
+    for _ in range(SAMPLES):
+        of_users = {users.rank(chance) for _ in range(max(1, round(changing * size)))}
+        others = sum(requests * (1 - (1 - changing * users.share(user)) ** size) for user in of_users)
+        in_the_way += 1 - math.exp(-others * 2 * TRANSACTION_SECONDS)
+    return in_the_way / SAMPLES
+
+
+def hottest_user(traffic: Traffic) -> float:
+    """WCU a second of one partition key, which DynamoDB cannot share out."""
+    units = traffic.inputs.mean({kind: bill.user_wru for kind, bill in BILLS.items()})
+    return traffic.of_largest_shop() * Zipf(USERS * SHOP.share(1), USER_SKEW).share(1) * units
+
+
+# --- The day --------------------------------------------------------------------------------------
+
+
+NEW_TABLE = "new table's writes"
+LIMITS = ("`ThrottleRate`", "API Gateway", "Lambda", NEW_TABLE, "table's writes")
+
+
+@dataclass
+class Outcome:
+    turned_away: Counter[str] = field(default_factory=Counter)  # attempts, by the limit
+    waiting: float = 0  # events that were turned away and come again, in the end of the day
+    longest_minutes: float = 0  # that an event waited at most, if the oldest is let in first
+    peak_wru: float = 0
+
+
+def simulate(traffic: Traffic, lifted: Collection[str] = ()) -> Outcome:
+    """Each limit, but for those lifted, lets through what it can of what the one before let through."""
+    inputs, outcome, wru = traffic.inputs, Outcome(), traffic.inputs.wru
+    flow = {limit.name: limit.events_a_second for limit in growth.limits(inputs) if limit.name in LIMITS}
+    peaks = [0.0]  # WRU/s, the highest up to each minute
+    for minute in range(MINUTES):
+        offered = going = traffic.arriving(minute) + outcome.waiting / 60
+        seen = peaks[max(0, len(peaks) - GROWTH_MINUTES)]
+        flow[NEW_TABLE] = max(growth.NEW_TABLE_WRU, 2 * seen) / wru
+        for name, way in flow.items():
+            if name not in lifted and going > way * (1 + 1e-9):
+                outcome.turned_away[name] += round(60 * (going - way))
+                going = way
+        outcome.waiting = 60 * (offered - going)
+        outcome.longest_minutes = max(outcome.longest_minutes, outcome.waiting / 60 / going)
+        outcome.peak_wru = max(outcome.peak_wru, going * wru)
+        peaks.append(outcome.peak_wru)
+    return outcome
+
+
+def first_size(inputs: Inputs, limit: str, *, even: bool = False) -> float:
+    """The events a day from which on this limit turns events away, if no other one does."""
+    low, high, others = 1e5, 1e12, set(LIMITS) - {limit}
+    while high / low > 1.001:
+        middle = math.sqrt(low * high)
+        if simulate(Traffic(inputs, middle, even), others).turned_away:
+            high = middle
+        else:
+            low = middle
+    return low
+
+
+# --- Tables ---------------------------------------------------------------------------------------
+
+
+def both(inputs: Inputs) -> list[Inputs]:
+    return [replace(inputs, batch=size) for size in (1, BATCH)]
+
+
+def peak_table(inputs: Inputs) -> str:
+    """What a day of 10^9 events asks for, if nothing turns it away."""
+    days = [Traffic(each, 1e9) for each in both(inputs)]
+    peak = max(map(days[0].arriving, range(MINUTES)))
+    asked = {
+        "events/s": ("", [peak for _ in days]),
+        "requests/s": (f"{growth.GATEWAY_RATE:,}", [peak / day.inputs.batch for day in days]),
+        "environments at once": (
+            f"{growth.CONCURRENCY:,}",
+            [peak * day.inputs.event_seconds / day.inputs.use for day in days],
+        ),
+        "WRU/s of the table": (f"{growth.TABLE_WRU:,}", [peak * inputs.wru for _ in days]),
+        "partitions, each a shard of the stream": ("", [peak * inputs.wru / growth.PARTITION_WCU for _ in days]),
+        "WCU/s of the busiest user": (f"{growth.PARTITION_WCU:,}", [hottest_user(day) for day in days]),
+        "% of the sale's transactions that disturb each other": ("", [100 * conflicts(day) for day in days]),
+    }
+    rows = [[name, limit, *map(growth.round_number, amounts)] for name, (limit, amounts) in asked.items()]
+    return growth.table(["at the peak of a day of 10^9 events", "limit", "one by one", f"in batches of {BATCH}"], rows)
+
+
+def size_table(inputs: Inputs) -> str:
+    rows = [
+        [limit, *(f"{first_size(each, limit) / growth.MILLION:,.0f} million" for each in both(inputs))]
+        for limit in LIMITS
+    ]
+    return growth.table(["turns events away", "one by one, from", f"in batches of {BATCH}, from"], rows)
+
+
+def wait_table(inputs: Inputs) -> str:
+    rows = [
+        [f"{events // 10**6:,} million", *(cell for each in both(inputs) for cell in waits(Traffic(each, events)))]
+        for events in (10**7, 10**8, 3 * 10**8, 10**9)
+    ]
+    return growth.table(["events a day", "one by one: limits", "wait", f"in batches of {BATCH}: limits", "wait"], rows)
+
+
+def waits(traffic: Traffic) -> list[str]:
+    outcome = simulate(traffic, lifted=["`ThrottleRate`"])
+    if not outcome.turned_away:
+        return ["", "none"]
+    left = f"; {100 * outcome.waiting / traffic.of_day():.0f} % at midnight" if outcome.waiting else ""
+    limits = sorted(outcome.turned_away, key=LIMITS.index)
+    return [", ".join(limits), f"up to {math.ceil(outcome.longest_minutes):,} min{left}"]
+
+
+def fold_table(inputs: Inputs) -> str:
+    batched = replace(inputs, batch=BATCH)
+    found = {
+        "one by one": inputs.wru,
+        f"batches of {BATCH}, users as they come": folded(batched, mixed_batches(batched)),
+        f"batches of {BATCH}, sorted by user, ten events each": folded(batched, sorted_batches(batched)),
+    }
+    return growth.table(["folding", "WRU an event"], [[name, f"{wru:.2f}"] for name, wru in found.items()])
+
+
+def tables(inputs: Inputs) -> dict[str, str]:
+    return {
+        "simulated-peaks": peak_table(inputs),
+        "simulated-sizes": size_table(inputs),
+        "simulated-waits": wait_table(inputs),
+        "simulated-folding": fold_table(inputs),
+    }

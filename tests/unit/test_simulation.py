@@ -1,0 +1,79 @@
+"""docs/simulation.py agrees with the arithmetic of growth.py where both can answer, and with common sense elsewhere."""
+
+from collections import Counter
+from dataclasses import replace
+from random import Random
+
+import pytest
+
+from docs import growth, simulation
+from docs.growth import BATCH, Inputs
+from docs.simulation import LIMITS, Traffic, Zipf, first_size, folded, simulate
+
+sizes = pytest.mark.parametrize("size", [1, BATCH])
+
+
+@sizes
+@pytest.mark.parametrize("limit", LIMITS)
+def test_even_traffic_is_turned_away_where_the_arithmetic_says(limit: str, size: int) -> None:
+    inputs = Inputs(batch=size)
+    [rate] = [each.events_a_second for each in growth.limits(inputs) if each.name == limit]
+    assert first_size(inputs, limit, even=True) == pytest.approx(rate * growth.DAY, rel=0.002)
+
+
+def test_even_traffic_asks_for_the_units_of_the_mix() -> None:
+    outcome = simulate(Traffic(Inputs(), growth.DAY, even=True))
+    assert outcome.peak_wru == pytest.approx(Inputs().wru)
+    assert not outcome.turned_away
+
+
+def test_a_day_has_its_events_and_those_of_the_sale_and_the_import() -> None:
+    assert Traffic(Inputs(), 1e6, even=True).of_day() == pytest.approx(1e6)
+    assert 1.1e6 < Traffic(Inputs(), 1e6).of_day() < 1.2e6
+
+
+def test_what_is_turned_away_by_a_sale_is_accepted_after_it() -> None:
+    just_too_many = 1.2 * first_size(Inputs(), "API Gateway")
+    outcome = simulate(Traffic(Inputs(), just_too_many), lifted=set(LIMITS) - {"API Gateway"})
+    assert outcome.turned_away.keys() == {"API Gateway"}
+    assert outcome.waiting == 0
+    assert 0 < outcome.longest_minutes < simulation.SALE_MINUTES
+
+
+def test_what_nothing_can_take_waits_at_midnight() -> None:
+    traffic = Traffic(Inputs(), 1e9)
+    outcome = simulate(traffic)
+    taken = growth.THROTTLE_RATE * growth.DAY
+    assert traffic.of_day() - outcome.waiting == pytest.approx(taken, rel=0.001)
+
+
+def test_folding_saves_what_the_issue_says_of_thirty_updates_of_one_user() -> None:
+    inputs = Inputs(batch=30, mix={"update": 100})
+    batches = [Counter({(1, True): 30})] * simulation.SAMPLES
+    assert 30 * folded(inputs, batches) == pytest.approx(62)
+    assert 30 * inputs.wru == 120
+
+
+def test_events_that_change_no_profile_do_not_fold() -> None:
+    inputs = Inputs(batch=BATCH, mix={"plain": 100})
+    assert folded(inputs, simulation.sorted_batches(inputs)) == inputs.wru == 1
+
+
+def test_the_shares_of_all_ranks_are_one_and_are_drawn_as_often() -> None:
+    ranks, chance = Zipf(100, 0.8), Random(1)
+    drawn = Counter(ranks.rank(chance) for _ in range(20_000))
+    assert sum(map(ranks.share, range(1, 101))) == pytest.approx(1)
+    assert drawn.keys() <= set(range(1, 101))
+    assert drawn[1] / 20_000 == pytest.approx(ranks.share(1), abs=0.01)
+
+
+def test_a_transaction_of_many_users_is_disturbed_more_often_but_not_by_nobody() -> None:
+    single, batched, idle = (
+        simulation.conflicts(Traffic(replace(Inputs(), batch=size), events))
+        for size, events in ((1, 1e9), (BATCH, 1e9), (1, 1e3))
+    )
+    assert idle < 1e-6 < single < batched < 1
+
+
+def test_the_same_comes_out_each_time() -> None:
+    assert simulation.tables(Inputs()) == simulation.tables(Inputs())
