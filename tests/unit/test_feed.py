@@ -202,10 +202,11 @@ def test_what_may_pass_by_is_tried_again(bus: Bus) -> None:
     assert len(bus.published()) == 3
 
 
-@pytest.mark.usefixtures("_no_pauses")
-def test_the_deadline_ends_the_attempts(bus: Bus) -> None:
+def test_no_pause_goes_beyond_the_deadline(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(eventbridge, "_pauses", lambda: itertools.repeat(60))
     bus.faults = itertools.repeat(throttled)
-    assert publish(messages(2), seconds=0.2) == dict.fromkeys(range(2), "ThrottlingException")
+    assert publish(messages(2), seconds=30) == dict.fromkeys(range(2), "ThrottlingException")
+    assert bus.calls == [2]
 
 
 def test_after_the_deadline_nothing_is_sent(bus: Bus) -> None:
