@@ -14,7 +14,7 @@ from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 from botocore.exceptions import ReadTimeoutError
 
-from api.gateway import Context, answer_to, event_file
+from api.gateway import Context, answer_to, event_file, invoke
 from builders import ANA, a_user
 from docs import growth
 from domain.dynamodb import Table
@@ -25,6 +25,7 @@ from handlers.metrics import METRICS, NAMESPACE
 from handlers.runtime import client, logger
 from local import dynamodb
 from local.stack import ROOT
+from stream import Bus
 
 ACCOUNT = "shop"
 ARN = "arn:aws:execute-api:eu-west-1:1:api/v1/GET/user/ana%40example.com"
@@ -315,10 +316,12 @@ def test_each_metric_is_counted_and_by_nothing_that_a_caller_can_choose(ana: str
     erasure.handler({}, Context())
     with throttled():
         response = post_event({"search": {"query": "shoes"}})
+    with Bus.running():
+        invoke("FeedFunction", event_file("feed"))
     _, lines = printed.read()
 
     assert response["statusCode"] == 503
-    assert len(lines) == 5, "one line for each request"
+    assert len(lines) == 6, "one line for each request"
     found = set()
     for line in lines:
         for directive in line["_aws"]["CloudWatchMetrics"]:

@@ -161,7 +161,7 @@ def test_a_person_is_erased(deployed: stack.Stack, caller: Caller, variables: di
 # The AWS CLI is too large for a test, and the emulator lacks some of its services. Its commands, though, are made of
 # botocore's models.
 AWS_COMMAND = re.compile(r"\baws ([a-z0-9]+) ([a-z-]+)((?:(?!\baws [a-z]).)*)")
-AWS_PAGES = "".join(map(text, ("docs/runbook.md", "docs/analytics.md"))).replace("\\\n", "")
+AWS_PAGES = "".join(map(text, ("docs/runbook.md", "docs/analytics.md", "docs/feed.md"))).replace("\\\n", "")
 AWS_COMMANDS = [words for words in AWS_COMMAND.findall(AWS_PAGES) if words[0] != "s3"]  # which botocore does not know
 BOTOCORE_NAMES = {"deploy": "codedeploy", "s3api": "s3"}
 

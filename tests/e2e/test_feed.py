@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from api.gateway import event_file
 from clone import make
 from documents import blocks
 from e2e.conftest import Caller, shell
 from local import aws, feed, stack
+from local.dynamodb import create_table
 from local.feed import listening
 from local.stack import ROOT
 from stream import failure_message, records_of
 
 if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodbstreams import DynamoDBStreamsClient
     from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_sqs import SQSClient
@@ -80,6 +83,20 @@ def test_the_feed_begins_when_it_is_turned_on_and_goes_on_after_a_restart(tmp_pa
         caller = Caller(it.api_url, it.create_key("demo"))
         assert caller.event(user, {"search": {"query": "second"}}).status == 200
         assert json.loads(next(lines))["detail"]["payload"] == {"query": "second"}
+
+
+def test_the_feed_reads_the_stream_of_a_restored_table_instead_of_the_stacks(tmp_path: Path) -> None:
+    with stack.running(parameters={"Feed": "on"}) as it:
+        dynamodb: DynamoDBClient = aws.client("dynamodb", it.endpoint)
+        create_table(dynamodb, "restored")
+        specification: Any = {"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"}
+        changed = dynamodb.update_table(TableName="restored", StreamSpecification=specification)
+        stream_arn = changed["TableDescription"]["LatestStreamArn"]
+        stack.deploy(it.endpoint, tmp_path / "deploy.log", {"RestoredStream": stream_arn})
+        with listening(it.endpoint) as lines:
+            [record] = event_file("feed")["Records"]
+            dynamodb.put_item(TableName="restored", Item=record["dynamodb"]["NewImage"])
+            assert json.loads(next(lines))["detail"]["payload"] == {"query": "red shoes"}
 
 
 # --- The runbook's replay -------------------------------------------------------------------------
