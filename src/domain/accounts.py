@@ -8,7 +8,7 @@ from secrets import token_urlsafe
 from typing import NamedTuple
 
 from domain.ids import new_id
-from domain.profile import iso
+from domain.times import iso
 
 ACCOUNT_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 

@@ -1,11 +1,13 @@
-"""An email address as an identity: contract section 2."""
+"""An email address as an identity: contract, section 2."""
 
 import re
+from unicodedata import normalize
 
 MAX_LENGTH = 254  # RFC 5321, section 4.5.3.1.3
+MAX_ROUNDS = 5  # no character of Unicode takes more than three
 
-# Nearly every address is of this form, in which there is nothing to doubt. The rest, email-validator judges, whose
-# import makes the start slower. tests/unit/test_email.py compares the two.
+# Nearly every address has this form, in which there is nothing to doubt. email-validator judges the rest; its import
+# makes the start slower. tests/unit/test_email.py compares the two.
 USUAL = re.compile(
     r"(?=.{,64}\Z) [a-z0-9_+-]+ (\.[a-z0-9_+-]+)* @ ([a-z0-9]+ (-[a-z0-9]+)* \.)+"
     r"(?!(arpa|invalid|local|localhost|onion)\Z) [a-z]{2,}",
@@ -14,19 +16,34 @@ USUAL = re.compile(
 
 
 def normal_email(value: object) -> str | None:
-    """The address in the form that identifies: trimmed, lower case. None when it is no address."""
+    """The address in the one form that identifies: trimmed, lower case. None when it is no address.
+
+    The normal form of a normal form is itself; otherwise one address could be two users.
+    """
     if not isinstance(value, str) or len(value.strip()) > MAX_LENGTH:
         return None
     address = value.strip()
-    return address.lower() if USUAL.fullmatch(address) else _doubtful(address)
+    return address.lower() if USUAL.fullmatch(address) else _unusual(address)
 
 
-def _doubtful(address: str) -> str | None:
+def _unusual(address: str) -> str | None:
+    """Lower case can leave Unicode's NFC form, which the library restores: repeat until nothing changes."""
+    for _ in range(MAX_ROUNDS):
+        checked = _checked(address)
+        if checked is None or checked == address:
+            return checked
+        address = checked
+    return None
+
+
+def _checked(address: str) -> str | None:
     from email_validator import EmailNotValidError, validate_email
 
+    if len(address) > MAX_LENGTH:
+        return None
     try:
         # test_environment only admits the top-level domain `test`.
         checked = validate_email(address, check_deliverability=False, test_environment=True)
     except EmailNotValidError:
         return None
-    return checked.normalized.lower()
+    return normalize("NFC", checked.normalized.lower())

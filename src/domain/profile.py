@@ -1,34 +1,42 @@
-"""Contract sections 5 and 6: what a user's profile is, and what an event changes of it. No DynamoDB here."""
+"""Contract, sections 5, 6 and 9: what a user's profile is, and what an event changes of it. No DynamoDB here."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from domain.email import normal_email
-from domain.problems import Warning
+from domain.problems import Notice
+from domain.times import iso, milliseconds_of
 from domain.values import as_number
 
-# Maintained by the system. Callers cannot write these: a try is left out with a warning.
-SYSTEM_ATTRIBUTES = (
-    "_id",
-    "createdOn",
-    "isCustomer",
-    "numberOfPurchases",
-    "totalPurchasesValue",
-    "lastPurchaseValue",
-    "lastPurchaseDate",
-    "lastEmailOpenDate",
-)
+# Maintained by the system: name and type, the latter as a JSON schema calls it. Callers cannot write these: a try is left
+# out with a warning.
+SYSTEM_ATTRIBUTES: Mapping[str, str] = {
+    "_id": "string",
+    "createdOn": "string",
+    "isCustomer": "boolean",
+    "numberOfPurchases": "number",
+    "totalPurchasesValue": "number",
+    "lastPurchaseValue": "number",
+    "lastPurchaseDate": "string",
+    "lastEmailOpenDate": "string",
+}
 # 10^14 orders below this size, with parts as small as this, add up exactly in DynamoDB's 38 digits.
 MAX_TOTAL = Decimal("1E15")
 SMALLEST_PART = Decimal("1E-9")
+# An event that is older than the profile's newest change by more than this is late: section 9.
+TOLERANCE_MS = timedelta(minutes=5) // timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A user as stored. `system` holds those of SYSTEM_ATTRIBUTES that are set."""
+    """A user as stored. `system` holds those of SYSTEM_ATTRIBUTES that are set.
+
+    `changed_at` is when the newest event happened that changed the attributes, in milliseconds. `size` bounds the bytes
+    that attributes and tags take; it may be too large, never too small. Both are None in a profile of 1.0.
+    """
 
     id: str
     email: str | None = None
@@ -36,6 +44,8 @@ class Profile:
     attributes: Mapping[str, Any] = field(default_factory=dict)
     tags: frozenset[str] = frozenset()
     cursor_key: str = ""  # signs the cursors of this user's timeline; goes with the user
+    changed_at: int | None = None
+    size: int | None = None
 
     def flat(self) -> dict[str, Any]:
         """The one flat object that callers see."""
@@ -44,39 +54,88 @@ class Profile:
         return {**identity, **self.system, **self.attributes, **tags}
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What happens to a profile: `attributes` and `system` are set, `totals` are added."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latest:
+    """What belongs to the event with the latest time: a date attribute, and others that are set (None: removed) with it."""
 
+    date: str
+    others: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What happens to a profile by an event that happened at `at` (milliseconds since 1970).
+
+    `attributes` are set, `places` says where in the request each stood, `system` is set whatever the order of events,
+    `latest` by the time of the event, `totals` are added, and `warnings` say what was left out.
+    """
+
+    at: int = 0
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    places: Mapping[str, str] = field(default_factory=dict)
     add_tags: frozenset[str] = frozenset()
     remove_tags: frozenset[str] = frozenset()
     system: Mapping[str, Any] = field(default_factory=dict)
+    latest: Mapping[str, Latest] = field(default_factory=dict)
     totals: Mapping[str, Decimal] = field(default_factory=dict)
+    warnings: tuple[Notice, ...] = ()
 
     def __bool__(self) -> bool:
-        return any((self.attributes, self.add_tags, self.remove_tags, self.system, self.totals))
+        return bool(self.sets_attributes or self.system or self.latest or self.totals)
+
+    @property
+    def sets_attributes(self) -> bool:
+        return bool(self.attributes or self.add_tags or self.remove_tags)
 
 
 NO_CHANGE = Change()
 
 
-def iso(moment: datetime) -> str:
-    """ISO 8601 in UTC, to the millisecond: 2026-11-23T07:25:00.000Z."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def merge(changes: Iterable[Change]) -> Change:
+    """One change that does all of `changes`, one after the other."""
+    merged = NO_CHANGE
+    for change in changes:
+        merged = Change(
+            at=max(merged.at, change.at),
+            attributes={**merged.attributes, **change.attributes},
+            places={**merged.places, **change.places},
+            add_tags=(merged.add_tags - change.remove_tags) | change.add_tags,
+            remove_tags=(merged.remove_tags - change.add_tags) | change.remove_tags,
+            system={**merged.system, **change.system},
+            latest={**merged.latest, **{k: v for k, v in change.latest.items() if _is_later(v, merged.latest.get(k))}},
+            totals={
+                name: merged.totals.get(name, Decimal(0)) + change.totals.get(name, Decimal(0))
+                for name in {**merged.totals, **change.totals}
+            },
+            warnings=(*merged.warnings, *change.warnings),
+        )
+    return merged
 
 
-def change_attributes(sent: Mapping[str, Any], email: str | None, prefix: str) -> tuple[Change, list[Warning]]:
+def change_attributes(sent: Mapping[str, Any], email: str | None, prefix: str, at: int) -> Change:
     """What setting the attributes `sent` changes of the user with `email`; `prefix` names their place."""
     warnings = [
-        Warning(prefix + name, f"{name} is maintained by the system and was left out.")
+        Notice(prefix + name, f"{name} is maintained by the system and was left out.")
         for name in SYSTEM_ATTRIBUTES
         if name in sent
     ]
     if "email" in sent and (normal_email(sent["email"]) or sent["email"]) != email:
-        warnings.append(Warning(f"{prefix}email", "This is not the user's email. The identity stays as it is."))
-    attributes = {name: value for name, value in sent.items() if name not in (*SYSTEM_ATTRIBUTES, "email", "tags")}
-    return Change(attributes, *change_tags(sent.get("tags", []))), warnings
+        warnings.append(Notice(f"{prefix}email", "This is not the user's email. The identity stays as it is."))
+    attributes = {name: value for name, value in sent.items() if is_attribute(name)}
+    added, removed = change_tags(sent.get("tags", []))
+    return Change(
+        at=at,
+        attributes=attributes,
+        places={name: prefix + name for name in sent},
+        add_tags=added,
+        remove_tags=removed,
+        warnings=tuple(warnings),
+    )
+
+
+def is_attribute(name: str) -> bool:
+    """Whether callers may set what has this name, as it is."""
+    return name not in SYSTEM_ATTRIBUTES and name not in ("email", "tags")
 
 
 def change_tags(sent: str | list[str]) -> tuple[frozenset[str], frozenset[str]]:
@@ -91,41 +150,65 @@ def change_tags(sent: str | list[str]) -> tuple[frozenset[str], frozenset[str]]:
     return added, frozenset(wanted) - added
 
 
-def change_by_purchase(total: object, now: datetime, *, was_sent: bool = True) -> tuple[Change, list[Warning]]:
+def change_by_purchase(total: object, happened_at: datetime, *, was_sent: bool = True) -> Change:
     """What an accepted confirmation changes. A total that cannot be counted never loses the purchase.
 
     An order without a total (`was_sent` is False) is nothing to warn of.
     """
-    system: dict[str, Any] = {"isCustomer": True, "lastPurchaseDate": iso(now)}
-    totals = {"numberOfPurchases": Decimal(1)}
     value = as_number(total)
-    if value is not None and _can_be_counted(value):
-        system["lastPurchaseValue"] = value
-        totals["totalPurchasesValue"] = value
-        return Change(system=system, totals=totals), []
-    warning = Warning(
+    counts = value is not None and _can_be_counted(value)
+    totals = {"numberOfPurchases": Decimal(1)} | (
+        {"totalPurchasesValue": value} if value is not None and counts else {}
+    )
+    warning = Notice(
         "event.confirmation.total",
         "This is not a number that can be counted. It was kept as sent, and left out of the totals.",
     )
-    return Change(system=system, totals=totals), [warning] if was_sent else []
+    return Change(
+        at=milliseconds_of(happened_at),
+        system={"isCustomer": True},
+        latest={
+            "lastPurchaseDate": Latest(date=iso(happened_at), others={"lastPurchaseValue": value if counts else None})
+        },
+        totals=totals,
+        warnings=() if counts or not was_sent else (warning,),
+    )
 
 
-def change_by_email_open(now: datetime) -> Change:
-    return Change(system={"lastEmailOpenDate": iso(now)})
+def change_by_email_open(happened_at: datetime) -> Change:
+    return Change(at=milliseconds_of(happened_at), latest={"lastEmailOpenDate": Latest(date=iso(happened_at))})
 
 
-def merge(changes: Iterable[Change]) -> Change:
-    """One change that does all of `changes`; the later one wins where two set the same."""
-    merged = NO_CHANGE
+def as_late(change: Change, attributes: Mapping[str, Any]) -> Change:
+    """What is left of a late change to a profile with these attributes: it sets what is lacking, and removes nothing."""
+    left_out = [name for name in change.attributes if name in attributes]
+    fields = [change.places.get(name, name) for name in left_out]
+    fields += [change.places.get("tags", "tags")] if change.remove_tags else []
+    older = "The profile has a newer change, so this older event left it as it is."
+    return replace(
+        change,
+        attributes={name: value for name, value in change.attributes.items() if name not in attributes},
+        remove_tags=frozenset(),
+        warnings=(*change.warnings, *(Notice(name, older) for name in fields)),
+    )
+
+
+def is_late(change: Change, changed_at: int) -> bool:
+    return change.sets_attributes and change.at + TOLERANCE_MS < changed_at
+
+
+def are_in_order(changes: Sequence[Change]) -> bool:
+    """Whether none of the changes, done one after the other, is late because of one before it."""
+    newest = 0
     for change in changes:
-        merged = Change(
-            {**merged.attributes, **change.attributes},
-            (merged.add_tags - change.remove_tags) | change.add_tags,
-            (merged.remove_tags - change.add_tags) | change.remove_tags,
-            {**merged.system, **change.system},
-            {**merged.totals, **change.totals},
-        )
-    return merged
+        if is_late(change, newest):
+            return False
+        newest = max(newest, change.at) if change.sets_attributes else newest
+    return True
+
+
+def _is_later(latest: Latest, other: Latest | None) -> bool:
+    return other is None or latest.date >= other.date
 
 
 def _can_be_counted(value: Decimal) -> bool:

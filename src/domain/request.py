@@ -1,23 +1,51 @@
-"""Contract section 2: what the body of POST /v1/event/ says, checked as a whole to tell all problems at once."""
+"""Contract, sections 2, 8 and 9: what an event says, alone or in a batch, checked as a whole to tell all problems at once."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from domain.email import normal_email
-from domain.events import ParsedEvent, parse_event
+from domain.event_types import ParsedEvent, parse_event
+from domain.ids import is_uuid7, new_id, time_of
 from domain.problems import (
+    EVENT_TIME_AHEAD,
+    EVENT_TIME_BACK,
+    EVENT_TIME_BEFORE_2000,
+    EVENT_TIME_FORM,
+    EVENT_TOO_LARGE,
+    INVALID_ENTRY,
+    INVALID_EVENT,
+    INVALID_EVENT_ID,
+    INVALID_EVENTS,
+    INVALID_IMPORT,
+    INVALID_USER,
+    INVALID_USER_ID,
     MISSING_EVENT,
+    MISSING_EVENT_ID,
+    MISSING_EVENT_TIME,
+    MISSING_EVENTS,
     MISSING_IDENTIFIER,
     MISSING_USER,
+    MORE_THAN_ONE_EVENT,
+    TOO_MANY_EVENTS,
     Invalid,
     Problem,
+    Refused,
+    TooLarge,
     invalid_attribute,
     invalid_email,
+    invalid_event_time,
 )
+from domain.times import parse_rfc_3339, to_the_millisecond
 from domain.values import unstorable
 
 USER_ATTRIBUTES = ("tel", "firstname", "lastname", "country", "city")
+USER_FIELDS = ("email", "_id", *USER_ATTRIBUTES, "userAgent")
+MAX_EVENTS = 100
+MAX_EVENT_ID_LENGTH = 128
+AHEAD, BACK = timedelta(minutes=5), timedelta(days=35)
+FIRST_MOMENT = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,29 +58,114 @@ class UserReference:
     user_agent: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EventRequest:
+    """One event. `own_id`: the caller gave it its id. `own_time`: the caller said when it happened."""
+
     user: UserReference
     event: ParsedEvent
+    event_id: str
+    happened_at: datetime
+    own_id: bool = False
+    own_time: bool = False
+    imported: bool = False
 
 
-def parse_request(body: Mapping[str, Any], other_problems: Iterable[Problem] = ()) -> EventRequest:
+def parse_request(
+    body: Mapping[str, Any], received_at: datetime, other_problems: Iterable[Problem] = (), *, imported: bool = False
+) -> EventRequest:
     """The request that a JSON object makes. Raises Invalid with all that is wrong with it, and `other_problems`."""
     event, problems = _parse_event(body.get("event"))
     user, user_problems = _parse_user(body.get("user"))
-    problems = (*problems, *user_problems, *other_problems)
+    identity, identity_problems = _parse_identity(body, received_at, imported)
+    problems = (*problems, *user_problems, *identity_problems, *other_problems)
     if event is None or problems:
         raise Invalid(problems)
-    return EventRequest(user, event)
+    return EventRequest(user=user, event=event, imported=imported, **identity)
+
+
+def parse_batch(
+    body: Mapping[str, Any], received_at: datetime, is_too_large: Callable[[object], bool]
+) -> list[EventRequest | Refused]:
+    """The requests of a batch, in their order; an event that is wrong harms no other. Raises Invalid for the batch itself."""
+    events, imported = body.get("events"), body.get("import")
+    if events is None or events == []:
+        raise Invalid([MISSING_EVENTS])
+    if not isinstance(events, list):
+        raise Invalid([INVALID_EVENTS])
+    if len(events) > MAX_EVENTS:
+        raise Invalid([TOO_MANY_EVENTS])
+    if not isinstance(imported, bool | None):
+        raise Invalid([INVALID_IMPORT])
+    return [
+        TooLarge([EVENT_TOO_LARGE])
+        if is_too_large(entry)
+        else _parse_entry(entry, received_at, imported=bool(imported))
+        for entry in events
+    ]
+
+
+def _parse_entry(entry: object, received_at: datetime, *, imported: bool) -> EventRequest | Refused:
+    if not isinstance(entry, dict):
+        return Invalid([INVALID_ENTRY])
+    missing = [MISSING_EVENT_ID] if entry.get("eventId") is None else []
+    try:
+        return parse_request(entry, received_at, missing, imported=imported)
+    except Invalid as invalid:
+        return invalid
+
+
+def _parse_identity(
+    body: Mapping[str, Any], received_at: datetime, imported: bool
+) -> tuple[dict[str, Any], list[Problem]]:
+    """When the event happened, and its id: the caller's, or ours."""
+    event_id, event_time = body.get("eventId"), body.get("eventTime")
+    problems = []
+    if event_id is not None and not _is_event_id(event_id):
+        problems.append(INVALID_EVENT_ID)
+        event_id = None
+    happened_at = parse_rfc_3339(event_time)
+    if event_time is not None and happened_at is None:
+        problems.append(invalid_event_time(EVENT_TIME_FORM))
+    elif event_time is None and event_id is not None:
+        if not is_uuid7(event_id):
+            return {}, [*problems, MISSING_EVENT_TIME]
+        happened_at = time_of(event_id)
+    if happened_at is not None:
+        problems += _time_problems(happened_at, received_at, imported)
+    moment = happened_at or to_the_millisecond(received_at)
+    identity = {
+        "event_id": event_id or new_id(moment),
+        "happened_at": moment,
+        "own_id": event_id is not None,
+        "own_time": happened_at is not None,
+    }
+    return identity, problems
+
+
+def _is_event_id(value: object) -> bool:
+    return (
+        isinstance(value, str) and 1 <= len(value) <= MAX_EVENT_ID_LENGTH and all("!" <= each <= "~" for each in value)
+    )
+
+
+def _time_problems(happened_at: datetime, received_at: datetime, imported: bool) -> list[Problem]:
+    if happened_at > received_at + AHEAD:
+        return [invalid_event_time(EVENT_TIME_AHEAD)]
+    if happened_at < FIRST_MOMENT:
+        return [invalid_event_time(EVENT_TIME_BEFORE_2000)]
+    if happened_at < received_at - BACK and not imported:
+        return [invalid_event_time(EVENT_TIME_BACK)]
+    return []
 
 
 def _parse_event(event: object) -> tuple[ParsedEvent | None, tuple[Problem, ...]]:
     if event is None or event == {}:
         return None, (MISSING_EVENT,)
     if not isinstance(event, dict):
-        return None, (Problem("Invalid event", "event is an object with the event's type as its key.", "event"),)
+        return None, (INVALID_EVENT,)
     if len(event) > 1:
-        return None, (Problem("More than one event", "Send one event in each request. Nothing was stored.", "event"),)
+        return None, (MORE_THAN_ONE_EVENT,)
     ((wire_name, payload),) = event.items()
     parsed = parse_event(wire_name, payload)
     return (parsed, ()) if isinstance(parsed, ParsedEvent) else (None, parsed)
@@ -62,7 +175,7 @@ def _parse_user(user: object) -> tuple[UserReference, tuple[Problem, ...]]:
     if user is None or user == {}:
         return UserReference(), (MISSING_USER,)
     if not isinstance(user, dict):
-        return UserReference(), (Problem("Invalid user", "user is an object with email or _id.", "user"),)
+        return UserReference(), (INVALID_USER,)
     given = {name: value for name, value in user.items() if value is not None}
     email = normal_email(given.get("email"))
     problems = [*_identifier_problems(given, email), *_attribute_problems(given)]
@@ -77,7 +190,7 @@ def _identifier_problems(user: Mapping[str, Any], email: str | None) -> list[Pro
     if "email" in user and email is None:
         problems.append(invalid_email("user.email"))
     if "_id" in user and not isinstance(user["_id"], str):
-        problems.append(Problem("Invalid _id", "_id is a string.", "user._id"))
+        problems.append(INVALID_USER_ID)
     return problems
 
 

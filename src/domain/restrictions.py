@@ -1,18 +1,37 @@
-"""Contract section 4: what keeps an event out. Such an event is discarded, which is an answer, not an error."""
+"""Contract, section 4: what keeps an event out. Such an event is discarded, which is an answer, not an error.
 
+A restriction is data. An event type names the one it has, and the table turns it into the condition of a write.
+"""
+
+from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
 
-EMAIL_OPEN_WINDOW = timedelta(minutes=20)
-MAX_USER_AGENT_LENGTH = 1024  # of which more is not searched: real ones are far shorter
+MAX_USER_AGENT_LENGTH = 1024  # more is not searched: real ones are far shorter
 
 
-class Restriction(StrEnum):
-    """The name is what metrics and logs call it, the value is what callers read."""
+@dataclass(frozen=True, slots=True)
+class Restriction:
+    """`code` is the name for programs, logs and metrics; `text` is what callers read."""
 
-    ORDER_ID_SEEN = "A confirmation with this orderId was already received"
-    EMAIL_OPEN_IN_WINDOW = "An email open was already received in the last 20 minutes"
-    BOT = "An event from a bot"
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class OnceForEachValue(Restriction):
+    """One event for each value of a field in an account, for ever."""
+
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
+class OnceInWindow(Restriction):
+    """No two events of a user lie closer together than the window, by when they happened."""
+
+    window: timedelta
+
+
+BOT = Restriction("bot", "An event from a bot")
 
 
 def is_bot(user_agent: str) -> bool:

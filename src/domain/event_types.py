@@ -1,18 +1,22 @@
-"""Contract section 3: the event types. One class is one type; a new type is one more class in this module.
+"""Contract, section 3: the event types. One class is one type and declares all about it: fields, restriction, changes.
 
-The class name in lower case is the type's name on the wire, the docstring its documentation, and each
-field's type says what a 400 says. Fields that a class does not name are kept as sent.
+The class name in lower case is the type's name on the wire, the docstring its documentation, and each field's type says
+what a 400 says. Fields that a class does not name are kept as sent. Nothing outside this module asks which type an event is.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, WithJsonSchema, model_validator
 
 from domain.email import normal_email
-from domain.problems import Problem
+from domain.problems import Problem, invalid_field, invalid_payload, missing_field, unknown_event_type
+from domain.profile import NO_CHANGE, Change, change_attributes, change_by_email_open, change_by_purchase
+from domain.restrictions import BOT, OnceForEachValue, OnceInWindow, Restriction
+from domain.times import milliseconds_of
 from domain.values import as_number, as_text, unstorable
 
 # --- Field types ----------------------------------------------------------------------------------
@@ -33,20 +37,20 @@ def _text(value: object) -> object:
     return value
 
 
-def _once(value: object) -> object:
+def _not_twice(value: object) -> object:
     if value is GIVEN_TWICE:
         raise ValueError("is given twice, flat and under generic, and the two differ")
     return value
 
 
 def _order_id(value: object) -> object:
-    if not 1 <= len(as_text(_once(value))) <= 256:
+    if not 1 <= len(as_text(_not_twice(value))) <= 256:
         raise ValueError("is a string of 1 to 256 characters, or a number")
     return value
 
 
 def _event_name(value: object) -> object:
-    name = _once(value)
+    name = _not_twice(value)
     if not isinstance(name, str) or not name.strip() or len(name) > 255:
         raise ValueError("is a string of 1 to 255 characters")
     return value
@@ -103,13 +107,16 @@ Tags = Annotated[
     WithJsonSchema(TAGS_SCHEMA),
 ]
 Email = Annotated[Any, PlainValidator(_email), WithJsonSchema({"type": ["string", "null"], "format": "idn-email"})]
-Once = Annotated[Any, PlainValidator(_once), WithJsonSchema({})]
+NotTwice = Annotated[Any, PlainValidator(_not_twice), WithJsonSchema({})]
 
 # --- The catalogue --------------------------------------------------------------------------------
 
 
 class EventType(BaseModel):
-    """What every event type shares: an object whose other fields are kept as sent."""
+    """What every event type shares: an object whose other fields are kept as sent.
+
+    A subclass is in the catalogue as soon as it is defined.
+    """
 
     # A validator is compiled when the first event of its type comes: most starts see one type.
     model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
@@ -118,6 +125,17 @@ class EventType(BaseModel):
     may_be_empty: ClassVar[bool] = True
     under_generic: ClassVar[tuple[str, ...]] = ()
     """The fields that servers nest under `generic` and browsers send flat: both are read."""
+    restriction: ClassVar[Restriction | None] = None
+    """What keeps an event of this type out: OnceForEachValue or OnceInWindow."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        CATALOGUE[cls.type_name()] = cls
+        WIRE_NAMES.update(dict.fromkeys((cls.type_name(), *cls.aliases), cls))
+
+    @classmethod
+    def type_name(cls) -> str:
+        return cls.__name__.lower()
 
     @model_validator(mode="before")
     @classmethod
@@ -131,9 +149,19 @@ class EventType(BaseModel):
                 flat[name] = nested[name] if name not in payload else _same(name, payload[name], nested[name])
         return flat
 
-    @classmethod
-    def type_name(cls) -> str:
-        return cls.__name__.lower()
+    def changes(self, sent: Mapping[str, Any], email: str | None, happened_at: datetime) -> Change:  # noqa: ARG002
+        """What this event changes of the profile of the user with `email`; `sent` is its payload."""
+        return NO_CHANGE
+
+    def claims(self) -> str | None:
+        """The address that identifies an anonymous user by this event, in its normal form."""
+        return None
+
+
+CATALOGUE: dict[str, type[EventType]] = {}
+"""The event types by their names."""
+WIRE_NAMES: dict[str, type[EventType]] = {}
+"""The event types by every name that callers may use."""
 
 
 class Update(EventType):
@@ -143,6 +171,9 @@ class Update(EventType):
 
     tags: Tags = Field([], description="Tags to add; -tag removes one.", examples=[["vip", "-trial"]])
 
+    def changes(self, sent: Mapping[str, Any], email: str | None, happened_at: datetime) -> Change:
+        return change_attributes(sent, email, "event.update.", milliseconds_of(happened_at))
+
 
 class Login(EventType):
     """A login. Sets attributes of the user's profile; `email` identifies an anonymous user."""
@@ -150,30 +181,47 @@ class Login(EventType):
     email: Email = Field(None, description="The address the user logged in with.", examples=["ana@example.com"])
     tags: Tags = Field([], description="Tags to add; -tag removes one.", examples=[["vip", "-trial"]])
 
+    def changes(self, sent: Mapping[str, Any], email: str | None, happened_at: datetime) -> Change:
+        attributes = {name: value for name, value in sent.items() if name != "email"}
+        return change_attributes(attributes, email, "event.login.", milliseconds_of(happened_at))
+
+    def claims(self) -> str | None:
+        return normal_email(self.email)
+
 
 class Confirmation(EventType):
     """A placed order. Stored once for each `orderId`. All but `items` may stand under `generic` as well."""
 
     under_generic: ClassVar = ("orderId", "total", "status", "currency", "coupons", "total_shipping", "phone")
+    restriction: ClassVar = OnceForEachValue(
+        "order_id_seen", "A confirmation with this orderId was already received", field="orderId"
+    )
 
     orderId: OrderId = Field(description="The shop's number of the order.", examples=["A-1001"])
-    total: Once = Field(None, description="What the order is worth; a number or a numeric string.", examples=[59.9])
-    status: Once = Field(None, description="State of the order.", examples=["paid"])
-    currency: Once = Field(None, description="Currency of the amounts.", examples=["EUR"])
-    coupons: Once = Field(None, description="Coupons used.", examples=["SUMMER"])
-    total_shipping: Once = Field(None, description="Costs of shipping.", examples=[4.9])
-    phone: Once = Field(None, description="The customer's telephone number.")
+    total: NotTwice = Field(None, description="What the order is worth; a number or a numeric string.", examples=[59.9])
+    status: NotTwice = Field(None, description="State of the order.", examples=["paid"])
+    currency: NotTwice = Field(None, description="Currency of the amounts.", examples=["EUR"])
+    coupons: NotTwice = Field(None, description="Coupons used.", examples=["SUMMER"])
+    total_shipping: NotTwice = Field(None, description="Costs of shipping.", examples=[4.9])
+    phone: NotTwice = Field(None, description="The customer's telephone number.")
     items: Items = Field([], description="What was bought.", examples=[[{"itemId": "SKU-1", "quantity": 1}]])
 
-    @property
-    def order_id(self) -> str:
-        return as_text(self.orderId)
+    def changes(self, sent: Mapping[str, Any], email: str | None, happened_at: datetime) -> Change:  # noqa: ARG002
+        return change_by_purchase(self.total, happened_at, was_sent="total" in self.model_fields_set)
 
 
 class EmailOpen(EventType):
     """An email was opened. Stored once in 20 minutes for each user."""
 
     aliases: ClassVar = ("emailOpen", "email_open")
+    restriction: ClassVar = OnceInWindow(
+        "email_open_in_window",
+        "An email open was already received in the last 20 minutes",
+        window=timedelta(minutes=20),
+    )
+
+    def changes(self, sent: Mapping[str, Any], email: str | None, happened_at: datetime) -> Change:  # noqa: ARG002
+        return change_by_email_open(happened_at)
 
 
 class Generic(EventType):
@@ -230,10 +278,11 @@ class Checkout(EventType):
     items: Items = Field([], description="What is in the cart.", examples=[[{"itemId": "SKU-1"}]])
 
 
-CATALOGUE: Mapping[str, type[EventType]] = {cls.type_name(): cls for cls in EventType.__subclasses__()}
-WIRE_NAMES: Mapping[str, type[EventType]] = {
-    name: cls for cls in CATALOGUE.values() for name in (cls.type_name(), *cls.aliases)
-}
+def restrictions() -> dict[str, Restriction]:
+    """All that can keep an event out, by code."""
+    declared = (cls.restriction for cls in CATALOGUE.values() if cls.restriction)
+    return {restriction.code: restriction for restriction in (*declared, BOT)}
+
 
 # --- Parsing --------------------------------------------------------------------------------------
 
@@ -246,6 +295,18 @@ class ParsedEvent:
     payload: dict[str, Any]
     model: EventType
 
+    @property
+    def once_value(self) -> str | None:
+        """The value for which there is one event of this type for ever; None where the type has no such field."""
+        restriction = self.model.restriction
+        return as_text(getattr(self.model, restriction.field)) if isinstance(restriction, OnceForEachValue) else None
+
+    @property
+    def window(self) -> timedelta | None:
+        """How far two events of this type must lie apart for one user."""
+        restriction = self.model.restriction
+        return restriction.window if isinstance(restriction, OnceInWindow) else None
+
 
 def parse_event(wire_name: str, payload: object) -> ParsedEvent | tuple[Problem, ...]:
     """The event of the type that callers call `wire_name`, or all that is wrong with it."""
@@ -255,7 +316,7 @@ def parse_event(wire_name: str, payload: object) -> ParsedEvent | tuple[Problem,
     field = f"event.{wire_name}"
     if not isinstance(payload, dict) or not (payload or cls.may_be_empty):
         needs = "an object" if cls.may_be_empty else "an object with at least one attribute"
-        return (Problem(f"Invalid {wire_name}", f"The payload of {wire_name} is {needs}.", field),)
+        return (invalid_payload(wire_name, needs, field),)
     problems = list(unstorable(payload, field))
     try:
         model = cls.model_validate(payload)
@@ -271,9 +332,9 @@ def _problems(error: ValidationError, wire_name: str, cls: type[EventType]) -> I
         name = str(detail["loc"][0])
         if detail["type"] == "missing":
             about = cls.model_fields[name].description
-            yield Problem(f"Missing {name}", f"{wire_name} needs {name}. {about}", f"event.{wire_name}.{name}")
+            yield missing_field(name, f"{wire_name} needs {name}. {about}", f"event.{wire_name}.{name}")
         else:
-            yield Problem(f"Invalid {name}", f"{name} {detail['ctx']['error']}.", f"event.{wire_name}.{name}")
+            yield invalid_field(name, f"{name} {detail['ctx']['error']}.", f"event.{wire_name}.{name}")
 
 
 def _unknown_type(wire_name: str) -> Problem:
@@ -283,11 +344,7 @@ def _unknown_type(wire_name: str) -> Problem:
         return SequenceMatcher(None, name, wire_name[:64].lower()).ratio()
 
     names = ", ".join(sorted(CATALOGUE, key=likeness, reverse=True))
-    return Problem(
-        "Unknown event type",
-        f"The event types are {names}. For an event of your own use generic with an event_name.",
-        f"event.{wire_name}",
-    )
+    return unknown_event_type(names, f"event.{wire_name}")
 
 
 def _same(name: str, flat: object, nested: object) -> object:

@@ -1,0 +1,57 @@
+"""What comes of an event: contract, sections 2, 4, 7 and 8."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from hashlib import sha256
+from typing import Literal
+
+from domain.problems import Notice
+from domain.restrictions import Restriction
+
+KEY_LIFETIME = timedelta(hours=24)
+MAX_KEY_LENGTH = 255
+
+
+@dataclass(frozen=True, slots=True)
+class First:
+    """The stored event because of which another one was discarded. `same_payload` is None where 1.0 stored it.
+
+    `uuid` is what stands for the event in its sort key.
+    """
+
+    event_id: str
+    created_on: str
+    same_payload: bool | None = None
+    uuid: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """An event that is settled.
+
+    created     it is stored now, or was when its Idempotency-Key was first used (`replayed`)
+    duplicate   it was stored before: `created_on`, and whether it said the same (`same_payload`)
+    discarded   `restriction` kept it out, because of `first` where another event is the reason
+    """
+
+    status: Literal["created", "duplicate", "discarded"]
+    event_id: str
+    user_id: str
+    warnings: tuple[Notice, ...] = ()
+    restriction: Restriction | None = None
+    first: First | None = None
+    created_on: str = ""
+    same_payload: bool = True
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyKey:
+    """Both parts are SHA-256 in hexadecimal, so that neither the key nor the body is stored."""
+
+    key_hash: str
+    body_hash: str
+
+    @classmethod
+    def of(cls, key: str, body: bytes) -> "IdempotencyKey":
+        return cls(sha256(key.encode("utf-8", "surrogatepass")).hexdigest(), sha256(body).hexdigest())
