@@ -1,133 +1,314 @@
-"""POST /v1/event/ as a use case: what comes of one event. Reads top to bottom."""
+"""POST /v1/event/ and /v1/events/ as a use case: what comes of events. Reads top to bottom.
 
-from collections.abc import Mapping
+Events are settled in turns. A turn takes all events that do not depend on one before them, so a single event is one turn, and
+nearly every batch is. The steps of a turn are: name the users → decide → write. So a batch means what its events would have
+meant, sent one after the other.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TypeVar
 
-from domain.email import normal_email
-from domain.events import Confirmation, EmailOpen, Login, ParsedEvent, Update
-from domain.idempotency import Answer, IdempotencyKey
-from domain.ids import is_id, milliseconds_of, new_id
+from domain.ids import is_id
+from domain.outcomes import IdempotencyKey, Outcome
 from domain.problems import (
+    ID_OF_NOBODY,
     IDENTIFIERS_DISAGREE,
-    STORE_UNAVAILABLE,
     UNKNOWN_EMAIL,
     UNKNOWN_ID,
+    Failed,
     Invalid,
     NotFound,
+    Notice,
+    Refused,
     Unavailable,
-    Warning,
+    unavailable,
 )
-from domain.profile import NO_CHANGE, Change, change_attributes, change_by_email_open, change_by_purchase, merge
+from domain.profile import Change, Profile, change_attributes, merge
 from domain.request import EventRequest, UserReference
-from domain.restrictions import Restriction, is_bot
-from domain.store import Entry, Store
+from domain.restrictions import BOT, is_bot
+from domain.table import Account, marks, profiles
+from domain.table.events import Entry
+from domain.table.replies import discard
+from domain.table.write import LookAgain, Settled, store
+from domain.times import milliseconds_of, to_the_millisecond
 
 ATTEMPTS = 5  # each further one means that somebody else changed the user or the address in between
+T = TypeVar("T")
+OTHER_EMAIL = Notice("event.login.email", "The user has another email. The identity stays as it is.")
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Who somebody is, as far as an event needs to know."""
+    """Who somebody is, as far as an event needs to know. `profile` is there if it was read."""
 
     id: str
     email: str | None
+    profile: Profile | None = None
 
 
-def collect(request: EventRequest, store: Store, now: datetime, key: IdempotencyKey | None = None) -> Answer:
-    """Stores the event, or discards it by a rule of section 4; the answer says which.
+@dataclass(slots=True)
+class _Event:
+    """An event on its way. It has an outcome when it is settled, and waits for another turn as long as it has none."""
 
-    Raises NotFound and Invalid for the user, KeyReused, and what `Table` raises. Nothing is stored then.
-    """
-    event_id = new_id(now)
-    for _ in range(ATTEMPTS):
-        user = find_user(request.user, store)
-        outcome = _known_restriction(request, user, store, now, key) or _add(request, user, event_id, store, now, key)
-        if isinstance(outcome, Answer):
-            return outcome
-        if outcome:
-            discarded = Answer(event_id, user.id, discarded=outcome.value)
-            return store.remember(key, discarded, now) if key else discarded
-    raise Unavailable([STORE_UNAVAILABLE])
+    request: EventRequest
+    user: User | None = None
+    entry: Entry | None = None
+    outcome: Settled | None = None
+    attempts: int = 0
 
 
-def find_user(reference: UserReference, store: Store) -> User:
-    """The user that email, _id or both name. Raises NotFound, and Invalid when the two disagree."""
-    if reference.email:
-        user_id = store.user_id_of(reference.email)
-        if user_id is None:
-            raise NotFound([UNKNOWN_EMAIL])
-        if reference.id not in (None, user_id):
-            raise Invalid([IDENTIFIERS_DISAGREE])
-        return User(user_id, reference.email)
-    profile = store.profile(reference.id) if reference.id and is_id(reference.id) else None
-    if profile is None:
-        raise NotFound([UNKNOWN_ID])
-    return User(profile.id, profile.email)
+def collect_one(
+    request: EventRequest, account: Account, received_at: datetime, key: IdempotencyKey | None = None
+) -> Outcome:
+    """Stores the event, or discards it by a rule. Raises Refused, and whatever else went wrong."""
+    [outcome] = collect([request], account, received_at, key)
+    if isinstance(outcome, Refused):
+        raise outcome.__cause__ if isinstance(outcome, Failed) and outcome.__cause__ else outcome
+    return outcome
 
 
-def _known_restriction(
-    request: EventRequest, user: User, store: Store, now: datetime, key: IdempotencyKey | None
-) -> Restriction | None:
-    """What keeps the event out for sure, found without a write. Whether it gets in, the write decides."""
-    if is_bot(request.user.user_agent):
-        return Restriction.BOT
-    # Under an idempotency key this may be the repeat of the open that opened the window.
-    may_ask = isinstance(request.event.model, EmailOpen) and key is None
-    if may_ask and milliseconds_of(now) < store.email_open_until(user.id):
-        return Restriction.EMAIL_OPEN_IN_WINDOW
-    return None
+def collect(
+    requests: Sequence[EventRequest | Refused],
+    account: Account,
+    received_at: datetime,
+    key: IdempotencyKey | None = None,
+) -> list[Outcome | Refused]:
+    """What comes of each event, in their order. What is refused already stays so."""
+    now = to_the_millisecond(received_at)
+    events = {place: _Event(request) for place, request in enumerate(requests) if isinstance(request, EventRequest)}
+    waiting = list(events.values())
+    failed: set[str] = set()  # ids and emails of users of whom a change has failed
+    while waiting:
+        _take_turn(_independent(waiting), account, now, key, failed)
+        waiting = [event for event in waiting if not _is_settled(event)]
+    return [events[place].outcome if place in events else request for place, request in enumerate(requests)]  # type: ignore[misc]
 
 
-def _add(
-    request: EventRequest, named: User, event_id: str, store: Store, now: datetime, key: IdempotencyKey | None
-) -> Answer | Restriction | None:
-    """Stores the event if its conditions hold; see Store.add."""
-    user, claims_email, login_warnings = _who_logs_in(request.event, named, store)
-    change, warnings = _change(request, user, now)
-    model = request.event.model
-    entry = Entry(
-        answer=Answer(event_id, user.id, warnings=(*login_warnings, *warnings)),
-        type=request.event.type,
-        payload=request.event.payload,
-        change=change,
-        order_id=model.order_id if isinstance(model, Confirmation) else None,
-        opens_email=isinstance(model, EmailOpen),
-        claims_email=claims_email,
-        idempotency_key=key,
+def _take_turn(
+    turn: Sequence[_Event], account: Account, now: datetime, key: IdempotencyKey | None, failed: set[str]
+) -> None:
+    for event in turn:
+        event.user = event.entry = event.outcome = None
+    try:
+        _name_users(turn, account)
+        _decide(turn, account, now, key)
+        _write(turn, account, failed)
+    except Unavailable as refused:
+        for event in _open(turn):
+            event.outcome = refused
+    _hold_back(turn, failed)
+
+
+def _is_settled(event: _Event) -> bool:
+    if isinstance(event.outcome, LookAgain):
+        event.attempts += 1
+        event.outcome = unavailable("UserChanged") if event.attempts == ATTEMPTS else None
+    return event.outcome is not None
+
+
+def _open(events: Sequence[_Event]) -> list[_Event]:
+    return [event for event in events if event.outcome is None]
+
+
+# --- Which events go together ---------------------------------------------------------------------
+
+
+def _independent(waiting: list[_Event]) -> list[_Event]:
+    """The events whose outcome does not depend on one before them, as far as the events themselves tell."""
+    if len(waiting) == 1:
+        return waiting
+    turn: list[_Event] = []
+    used: set[str] = set()
+    claimed: set[str] = set()
+    a_change_waits = False
+    for event in waiting:
+        own, named = _subjects(event.request)
+        changes = _may_change_profile(event.request)
+        if used & own or claimed & (own | named) or (changes and a_change_waits):
+            a_change_waits = a_change_waits or changes
+        else:
+            turn.append(event)
+        used |= own | named
+        claimed |= own
+    return turn
+
+
+def _subjects(request: EventRequest) -> tuple[set[str], set[str]]:
+    """What an event needs for itself, and what it names, which no event before it may have for itself."""
+    event, user = request.event, request.user
+    own = {f"event {request.event_id}"} if request.own_id else set()
+    if event.once_value is not None:
+        own.add(f"once {event.type} {event.once_value}")
+    email = event.model.claims()
+    if email and user.id:
+        own |= {f"user {user.id}", f"user {email}"}
+    return own, {f"user {name}" for name in (user.id, user.email) if name}
+
+
+def _may_change_profile(request: EventRequest) -> bool:
+    event = request.event
+    change = event.model.changes(event.payload, None, request.happened_at)
+    return bool(request.user.attributes or change or event.model.claims())
+
+
+# --- Name the users -------------------------------------------------------------------------------
+
+
+def _name_users(turn: Sequence[_Event], account: Account) -> None:
+    for event, found in zip(turn, find_users([event.request.user for event in turn], account), strict=True):
+        if isinstance(found, User):
+            event.user = found
+        else:
+            event.outcome = found
+
+
+def find_users(references: Sequence[UserReference], account: Account) -> list[User | Refused]:
+    """The user that email, _id or both name; NotFound, or Invalid when the two disagree."""
+    emails = [reference.email for reference in references if reference.email]
+    ids = [reference.id for reference in references if not reference.email and reference.id and is_id(reference.id)]
+    owners, read = profiles.look_up(account, emails, ids)
+
+    def find(reference: UserReference) -> User | Refused:
+        if reference.email:
+            user_id = owners[reference.email]
+            if isinstance(user_id, Unavailable):
+                return user_id
+            if user_id is None:
+                return NotFound([UNKNOWN_EMAIL])
+            if reference.id not in (None, user_id):
+                return _disagreement(reference, account)
+            return User(user_id, reference.email)
+        profile = read.get(str(reference.id))
+        if isinstance(profile, Unavailable):
+            return profile
+        return User(profile.id, profile.email, profile) if profile else NotFound([UNKNOWN_ID])
+
+    return [find(reference) for reference in references]
+
+
+def _disagreement(reference: UserReference, account: Account) -> Invalid:
+    other = profiles.read(account, reference.id) if reference.id and is_id(reference.id) else None
+    return Invalid([IDENTIFIERS_DISAGREE if other else ID_OF_NOBODY])
+
+
+# --- Decide ---------------------------------------------------------------------------------------
+
+
+def _decide(turn: Sequence[_Event], account: Account, now: datetime, key: IdempotencyKey | None) -> None:
+    """What is to be stored of each event, and what changes with it. Settles what is known not to come in."""
+    _let_log_in(turn, account)
+    for event in _open(turn):
+        event.entry = _entry(event, now, key)
+        if is_bot(event.request.user.user_agent):
+            event.outcome = _settled(discard, account, event.entry, BOT)
+    _let_wait(turn)
+    _keep_distance(turn, account)
+
+
+def _let_log_in(turn: Sequence[_Event], account: Account) -> None:
+    """Section 5: a user without an email who logs in with that of another user is replaced by that user."""
+    logins = [(event, email) for event in _open(turn) if (email := _claimed(event))]
+    owners, _ = profiles.look_up(account, [email for _, email in logins], [])
+    for event, email in logins:
+        owner = owners[email]
+        if isinstance(owner, Unavailable):
+            event.outcome = owner
+        elif owner:
+            event.user = User(owner, email)
+
+
+def _claimed(event: _Event) -> str | None:
+    """The address that an anonymous user logs in with."""
+    return event.request.event.model.claims() if event.user and event.user.email is None else None
+
+
+def _entry(event: _Event, now: datetime, key: IdempotencyKey | None) -> Entry:
+    request, user, parsed = event.request, event.user, event.request.event
+    assert user
+    return Entry(
+        user_id=user.id,
+        event_id=request.event_id,
+        happened_at=request.happened_at,
+        received_at=now,
+        type=parsed.type,
+        payload=parsed.payload,
+        restriction=parsed.model.restriction,
+        once_value=parsed.once_value,
+        window=parsed.window,
+        change=_change(request, user),
+        claims_email=_claimed(event),
+        own_id=request.own_id,
+        own_time=request.own_time,
+        imported=request.imported,
+        key=key,
     )
-    return store.add(entry, now)
 
 
-def _who_logs_in(event: ParsedEvent, user: User, store: Store) -> tuple[User, str | None, list[Warning]]:
-    """The table of section 5: whose event this is, the address that user claims with it, and a warning."""
-    email = normal_email(event.model.email) if isinstance(event.model, Login) else None
-    if email is None or email == user.email:
-        return user, None, []
-    if user.email:
-        return user, None, [Warning("event.login.email", "The user has another email. The identity stays as it is.")]
-    owner_id = store.user_id_of(email)
-    return (User(owner_id, email), None, []) if owner_id else (user, email, [])
-
-
-def _change(request: EventRequest, user: User, now: datetime) -> tuple[Change, list[Warning]]:
+def _change(request: EventRequest, user: User) -> Change:
     """What happens to the user's profile."""
-    of_user, _ = change_attributes(request.user.attributes, user.email, "user.")
-    of_event, warnings = _change_by_event(request.event, user, now)
-    return merge([of_user, of_event]), warnings
+    event, email = request.event, request.event.model.claims()
+    of_user = change_attributes(request.user.attributes, user.email, "user.", milliseconds_of(request.happened_at))
+    of_event = event.model.changes(event.payload, user.email, request.happened_at)
+    stays = (OTHER_EMAIL,) if email and user.email not in (None, email) else ()
+    return merge([Change(warnings=stays), of_user, of_event])
 
 
-def _change_by_event(event: ParsedEvent, user: User, now: datetime) -> tuple[Change, list[Warning]]:
-    match event.model:
-        case Update():
-            return change_attributes(event.payload, user.email, "event.update.")
-        case Login():
-            attributes: Mapping[str, Any] = {name: value for name, value in event.payload.items() if name != "email"}
-            return change_attributes(attributes, user.email, "event.login.")
-        case Confirmation() as order:
-            return change_by_purchase(order.total, now, was_sent="total" in order.model_fields_set)
-        case EmailOpen():
-            return change_by_email_open(now), []
-        case _:
-            return NO_CHANGE, []
+def _let_wait(turn: Sequence[_Event]) -> None:
+    """Only one event of a user and type that keeps a distance in each turn; later changes of that user wait with it."""
+    keeping: set[tuple[str, str]] = set()
+    waiting: set[str] = set()
+    for event in _open(turn):
+        assert event.entry
+        user_id, kind = event.entry.user_id, (event.entry.user_id, event.entry.type)
+        if (event.entry.window and kind in keeping) or (event.entry.change and user_id in waiting):
+            waiting.add(user_id)
+            event.entry = None
+        elif event.entry.window:
+            keeping.add(kind)
+
+
+def _keep_distance(turn: Sequence[_Event], account: Account) -> None:
+    """How events of types that keep a distance come in."""
+    keeping = [event for event in _open(turn) if event.entry and event.entry.window]
+    locks = marks.locks(account, [(event.entry.user_id, event.entry.type) for event in keeping if event.entry])
+    for event, lock in zip(keeping, locks, strict=True):
+        admitted = lock if isinstance(lock, Unavailable) else _settled(marks.admit, account, event.entry, lock)
+        if isinstance(admitted, Entry):
+            event.entry = admitted
+        else:
+            event.outcome = admitted
+
+
+# --- Write ----------------------------------------------------------------------------------------
+
+
+def _write(turn: Sequence[_Event], account: Account, failed: set[str]) -> None:
+    _hold_back(turn, failed)
+    ready = [event for event in _open(turn) if event.entry]
+    seen = {event.user.id: event.user.profile for event in ready if event.user and event.user.profile}
+    outcomes = store(account, [event.entry for event in ready if event.entry], seen)
+    for event, outcome in zip(ready, outcomes, strict=True):
+        event.outcome = outcome
+
+
+def _hold_back(turn: Sequence[_Event], failed: set[str]) -> None:
+    """Keeps changes in order: after one that failed, the later ones of the same user fail too. `failed` are those users."""
+    for event in turn:
+        names = {event.request.user.id, event.request.user.email} | (
+            {event.user.id, event.user.email} if event.user else set()
+        )
+        known = {name for name in names if name}
+        if isinstance(event.outcome, Unavailable | Failed) and _may_change_profile(event.request):
+            failed |= known
+        elif event.outcome is None and event.entry and event.entry.change and known & failed:
+            event.outcome = unavailable("EarlierChangeFailed")
+
+
+def _settled(work: Callable[..., T], *arguments: object) -> T | Refused:
+    """What the work gives; its refusal is the outcome of one event, and harms no other."""
+    try:
+        return work(*arguments)
+    except Refused as refused:
+        return refused

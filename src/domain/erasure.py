@@ -1,37 +1,57 @@
-"""The second half of DELETE /v1/user/...: removes what an erased user left behind, however much it is.
+"""The second half of DELETE /v1/user/...: removes what erased users left behind, however much it is.
 
-It may be stopped at any point and run twice at once: the erasure item stays until nothing is left.
+It may be stopped at any point and run twice at once: the note of an erasure stays until nothing is left.
 """
 
+import time
+from collections import deque
+from dataclasses import replace
 from datetime import datetime, timedelta
 
-from domain.dynamodb import Table
 from domain.problems import Unavailable
-from domain.profile import iso
-from domain.store import Store, erasures
+from domain.table import Account, erasures
+from domain.table.calls import Table
+from domain.table.erasures import Erasure
+from domain.times import iso
 
-# An event whose user was looked up before the erasure may still be written after it, but not after the
-# time limit of its function (15 s). Until then an erasure is not done, however empty it looks.
+# An event whose user was looked up before the erasure may still be written after it, but not after the time limit of its
+# function (15 s). Until then an erasure is not done, however empty it looks.
 IN_FLIGHT = timedelta(seconds=60)
+STEP_SECONDS = 10
 
 
 def erase_leftovers(table: Table, now: datetime) -> list[str]:
-    """Goes on with every erasure until `table.deadline`; returns when each that is not done yet began."""
-    pending = list(erasures(table))
-    unfinished = [begun for _, _, begun in pending]
-    try:
-        for account, user_id, begun in pending:
-            if _erase(Store(table, account), user_id, may_end=begun <= iso(now - IN_FLIGHT)):
-                unfinished.remove(begun)
-    except Unavailable:  # out of time, or throttled: the next run goes on here
-        pass
+    """Goes on with every erasure until `table.deadline`, by one step each, in turn, the oldest first. One that DynamoDB
+    hinders, or that fails, holds up no other. Returns when each that is not done yet began; raises the first failure."""
+    waiting = deque(erasures.pending(table))
+    unfinished: list[str] = []
+    failures: list[Exception] = []
+    while waiting:
+        erasure = waiting.popleft()
+        try:
+            is_swept = _step(table, erasure, now)
+        except Unavailable:  # throttled, or out of time: the next run goes on here
+            unfinished.append(erasure.begun)
+        except Exception as failure:  # noqa: BLE001 raised when the others have had their turn
+            failures.append(failure)
+        else:
+            if not is_swept:
+                waiting.append(erasure)
+            elif not _may_end(erasure, now):
+                unfinished.append(erasure.begun)
+    if failures:
+        raise failures[0]
     return unfinished
 
 
-def _erase(store: Store, user_id: str, may_end: bool) -> bool:
-    """True when the erasure is done."""
-    while not store.sweep(user_id):
-        pass
-    if may_end:
-        store.end_erasure(user_id)
-    return may_end
+def _step(table: Table, erasure: Erasure, now: datetime) -> bool:
+    """True when nothing is left of the user, or was before the erasure ended."""
+    account = Account(replace(table, deadline=min(table.deadline, time.monotonic() + STEP_SECONDS)), erasure.account)
+    is_swept = erasures.sweep(account, erasure.user_id)
+    if is_swept and _may_end(erasure, now):
+        erasures.end(account, erasure)
+    return is_swept
+
+
+def _may_end(erasure: Erasure, now: datetime) -> bool:
+    return erasure.begun <= iso(now - IN_FLIGHT)

@@ -1,4 +1,4 @@
-"""The use cases of /v1/user/...: contract section 6."""
+"""The use cases of /v1/user/...: contract, section 6."""
 
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -6,142 +6,178 @@ from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
 from itertools import accumulate
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import simplejson
 
 from domain.email import normal_email
-from domain.events import WIRE_NAMES, is_tags
+from domain.event_types import WIRE_NAMES, is_tags
 from domain.ids import is_id, new_id
 from domain.problems import (
-    BEING_ERASED,
     EMAIL_TAKEN,
-    STORE_UNAVAILABLE,
+    ERASED,
+    INVALID_ID,
+    SYSTEM_ATTRIBUTE,
     UNKNOWN_EMAIL,
     UNKNOWN_ID,
     Conflict,
     Invalid,
     NotFound,
+    Notice,
     Problem,
-    Unavailable,
-    Warning,
     invalid_attribute,
     invalid_parameter,
+    unavailable,
 )
-from domain.profile import Profile, change_attributes, iso
-from domain.store import Store, StoredEvent
+from domain.profile import Profile, change_attributes, is_attribute
+from domain.table import Account, erasures, events, profiles
+from domain.table.events import StoredEvent
+from domain.times import milliseconds_of
 from domain.values import unstorable
 
 ATTEMPTS = 5  # each further one means that somebody else changed the user in between
 DEFAULT_LIMIT, MAX_LIMIT = 50, 100
-MAX_PAGE_SIZE = 2_500_000  # of JSON, which is a text in Lambda's answer of 6 MB at most, each quote and backslash twice
+# Of JSON, which is a text in Lambda's answer of 6 MB at most, each quote and backslash twice.
+MAX_PAGE_CHARACTERS = 2_500_000
 MAC_BYTES = 16
 
 json_text = partial(simplejson.dumps, use_decimal=True)  # numbers as exact as they were sent
 
 
-def read(identifier: str, store: Store) -> Profile:
+class Changed(NamedTuple):
+    """A user as it is after a change, what was left out of the change, and whether the user is new."""
+
+    profile: Profile
+    warnings: tuple[Notice, ...]
+    is_new: bool = False
+
+
+def read(identifier: str, account: Account) -> Profile:
     """The user whom an email or an _id names. Raises NotFound."""
     if "@" in identifier:
         email = normal_email(identifier)
-        user_id, unknown = store.user_id_of(email) if email else None, UNKNOWN_EMAIL
+        user_id, unknown = profiles.user_id_of(account, email) if email else None, UNKNOWN_EMAIL
     else:
         user_id, unknown = identifier if is_id(identifier) else None, UNKNOWN_ID
-    profile = store.profile(user_id) if user_id else None
+    profile = profiles.read(account, user_id) if user_id else None
     if profile is None:
         raise NotFound([unknown])
     return profile
 
 
-def create(sent: Mapping[str, Any], store: Store, now: datetime) -> tuple[Profile, list[Warning]]:
-    """A new user, anonymous without an email. Raises Invalid, and Conflict for a taken email."""
+def create(sent: Mapping[str, Any], account: Account, now: datetime) -> Changed:
+    """A new user, anonymous without an email. Raises Invalid, TooLarge, and Conflict for a taken email."""
     _check(sent)
-    email = normal_email(sent.get("email"))
-    created = _create(new_id(now), email, sent, store, now)
+    created = _create(new_id(now), normal_email(sent.get("email")), sent, account, now)
     if created is None:
         raise Conflict([EMAIL_TAKEN])
     return created
 
 
-def change(
-    identifier: str, sent: Mapping[str, Any], upsert: bool, store: Store, now: datetime
-) -> tuple[Profile, list[Warning], bool]:
-    """Sets attributes; with `upsert` of a user who is made if need be, which the last value says.
+def change(identifier: str, sent: Mapping[str, Any], upsert: bool, account: Account, now: datetime) -> Changed:
+    """Sets attributes; with `upsert` of a user who is created if there is none.
 
-    Raises Invalid, NotFound, and Conflict when the user to be made has a taken email or an _id that is being erased.
+    Raises Invalid, NotFound, TooLarge, and Conflict when the user to be created has a taken email or an erased _id.
     """
     _check(sent)
     for _ in range(ATTEMPTS):
         try:
-            profile = read(identifier, store)
+            profile = read(identifier, account)
         except NotFound:
             if not upsert:
                 raise
-            created = _create_as(identifier, sent, store, now)
+            created = _create_as(identifier, sent, account, now)
             if created:
-                return *created, True
+                return created
             continue
-        wanted, warnings = change_attributes(sent, profile.email, "")
+        wanted = change_attributes(sent, profile.email, "", milliseconds_of(now))
         if not wanted:
-            return profile, warnings, False
-        if store.change_user(profile.id, wanted):
-            return read(identifier, store), warnings, False
-    raise Unavailable([STORE_UNAVAILABLE])
+            return Changed(profile, wanted.warnings)
+        changed = profiles.change(account, profile.id, wanted, profile)
+        if changed:
+            return Changed(changed, wanted.warnings)
+    raise unavailable("UserChanged")
 
 
-def erase(identifier: str, store: Store, now: datetime) -> Profile:
+def remove_attribute(identifier: str, name: str, account: Account, now: datetime) -> Profile:  # noqa: ARG001 as the others
+    """Removes an attribute, if it is there. Raises NotFound, and Invalid for one that the system keeps."""
+    if name != "tags" and not is_attribute(name):
+        raise Invalid([SYSTEM_ATTRIBUTE])
+    for _ in range(ATTEMPTS):
+        profile = read(identifier, account)
+        if name not in profile.attributes and not (name == "tags" and profile.tags):
+            return profile
+        if profiles.remove_attribute(account, profile.id, name):
+            return read(identifier, account)
+    raise unavailable("UserChanged")
+
+
+def erase(identifier: str, account: Account, now: datetime) -> Profile:
     """From here on the user does not exist; `erasure` removes what is left. Raises NotFound."""
     for _ in range(ATTEMPTS):
-        profile = read(identifier, store)
-        if store.begin_erasure(profile, now):
+        profile = read(identifier, account)
+        if erasures.begin(account, profile, now):
             return profile
-    raise Unavailable([STORE_UNAVAILABLE])
+    raise unavailable("UserChanged")
 
 
-def events(identifier: str, query: Mapping[str, str], store: Store) -> tuple[list[StoredEvent], str | None]:
+def timeline(identifier: str, query: Mapping[str, str], account: Account) -> tuple[list[StoredEvent], str | None]:
     """A page of the user's events, newest first, and the cursor of the next one. Raises NotFound and Invalid."""
-    profile = read(identifier, store)
-    limit, limit_problems = _limit(query.get("limit"))
+    profile = read(identifier, account)
+    limit, limit_problems = parse_limit(query.get("limit"))
     event_type, type_problems = _type(query.get("type"))
     before, cursor_problems = _before(query.get("cursor"), profile)
     if problems := limit_problems + type_problems + cursor_problems:
         raise Invalid(problems)
-    page, last = store.events(profile.id, limit, before, event_type)
-    sizes = accumulate(len(json_text(event.payload)) for event in page)
-    fits = sum(size <= MAX_PAGE_SIZE for size in sizes)
+    page, last = events.timeline(account, profile.id, limit, before, event_type)
+    sizes = accumulate(len(json_text(event.payload)) + len(event.id) for event in page)
+    fits = sum(size <= MAX_PAGE_CHARACTERS for size in sizes)
     if fits < len(page):
-        page, last = page[:fits], page[fits - 1].id
+        page, last = page[:fits], page[fits - 1].uuid
     return page, _cursor(last, profile) if last else None
 
 
-def _create_as(
-    identifier: str, sent: Mapping[str, Any], store: Store, now: datetime
-) -> tuple[Profile, list[Warning]] | None:
-    """Makes the user whom the path names. None when there is one by now."""
+def parse_limit(text: str | None) -> tuple[int, list[Problem]]:
+    """The number of entries of a page that a query asks for, and what is wrong with it."""
+    if text is None:
+        return DEFAULT_LIMIT, []
+    if text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= MAX_LIMIT:
+        return int(text), []
+    return 0, [invalid_parameter("limit", f"limit is a whole number from 1 to {MAX_LIMIT}.")]
+
+
+def _create_as(identifier: str, sent: Mapping[str, Any], account: Account, now: datetime) -> Changed | None:
+    """Creates the user whom the path names. None when there is one by now."""
     email = normal_email(identifier)
     if email:
-        return _create(new_id(now), email, sent, store, now)
+        return _create(new_id(now), email, sent, account, now)
     if "@" in identifier:
         raise Invalid([invalid_attribute("email")])
     if not is_id(identifier):
-        raise Invalid([Problem("Invalid _id", "An _id is a UUID in lower case.", "_id")])
+        raise Invalid([INVALID_ID])
     email = normal_email(sent.get("email"))
-    created = _create(identifier, email, sent, store, now)
-    if created is None and email and store.user_id_of(email):
+    created = _create(identifier, email, sent, account, now, chosen_id=True)
+    if created is None and erasures.is_erased(account, identifier):
+        raise Conflict([ERASED])
+    # The address may be this very user's, by a request at the same moment: then the user is there.
+    if created is None and email and profiles.user_id_of(account, email) not in (None, identifier):
         raise Conflict([EMAIL_TAKEN])
-    if created is None and store.is_being_erased(identifier):
-        raise Conflict([BEING_ERASED])
     return created
 
 
 def _create(
-    user_id: str, email: str | None, sent: Mapping[str, Any], store: Store, now: datetime
-) -> tuple[Profile, list[Warning]] | None:
-    wanted, warnings = change_attributes(sent, email, "")
-    if not store.create_user(user_id, email, wanted, now):
-        return None
-    return Profile(user_id, email, {"createdOn": iso(now)}, wanted.attributes, wanted.add_tags), warnings
+    user_id: str,
+    email: str | None,
+    sent: Mapping[str, Any],
+    account: Account,
+    now: datetime,
+    *,
+    chosen_id: bool = False,
+) -> Changed | None:
+    wanted = change_attributes(sent, email, "", milliseconds_of(now))
+    profile = profiles.create(account, user_id, email, wanted, now, chosen_id=chosen_id)
+    return Changed(profile, wanted.warnings, is_new=True) if profile else None
 
 
 def _check(sent: Mapping[str, Any]) -> None:
@@ -155,14 +191,6 @@ def _check(sent: Mapping[str, Any]) -> None:
         raise Invalid(invalid_attribute(field) for field in dict.fromkeys(fields))
 
 
-def _limit(text: str | None) -> tuple[int, list[Problem]]:
-    if text is None:
-        return DEFAULT_LIMIT, []
-    if text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= MAX_LIMIT:
-        return int(text), []
-    return 0, [invalid_parameter("limit", f"limit is a whole number from 1 to {MAX_LIMIT}.")]
-
-
 def _type(wire_name: str | None) -> tuple[str | None, list[Problem]]:
     if wire_name is None:
         return None, []
@@ -172,9 +200,9 @@ def _type(wire_name: str | None) -> tuple[str | None, list[Problem]]:
     return None, [invalid_parameter("type", "type is the name of an event type.")]
 
 
-def _cursor(event_id: str, profile: Profile) -> str:
+def _cursor(uuid: str, profile: Profile) -> str:
     """Where the next page begins, signed with a key of this user's alone."""
-    position = UUID(event_id).bytes
+    position = UUID(uuid).bytes
     return _encode(position + _mac(position, profile))
 
 

@@ -1,0 +1,66 @@
+"""The API keys of accounts. Only the SHA-256 of a key is stored."""
+
+from datetime import datetime
+from typing import Any
+
+from domain.accounts import ApiKey, FoundKey
+from domain.table import Account, keys
+from domain.table.calls import Table
+from domain.table.expressions import IS_NEW, Absent, Changes, Delete, Exists, Item, Path, Put, Update
+from domain.times import iso
+
+
+def find(table: Table, key_hash: str) -> FoundKey | None:
+    """What the key with this hash opens."""
+    found = table.get(keys.api_key(key_hash))
+    return FoundKey(found["account"], found["keyId"], found["expiresOn"]) if found else None
+
+
+def add(account: Account, key: ApiKey) -> None:
+    """Raises AssertionError should 256 random bits have come twice."""
+    by_hash = {
+        **keys.api_key(key.hash),
+        "account": account.name,
+        "keyId": key.id,
+        "expiresOn": key.expires_on,
+    }
+    by_account = {
+        **keys.key_of_account(account.name, key.id),
+        "keyHash": key.hash,
+        "createdOn": key.created_on,
+        "expiresOn": key.expires_on,
+    }
+    failed = account.table.write([Put(by_hash, IS_NEW), Put(by_account, IS_NEW)])
+    assert failed is None
+
+
+def of_account(account: Account) -> list[ApiKey]:
+    """All keys that the account ever had, oldest first."""
+    items = account.table.partition(keys.keys_of_account(account.name))
+    return sorted(map(_api_key, items), key=lambda key: key.created_on)
+
+
+def expire(account: Account, key: ApiKey, expires_on: str) -> bool:
+    """False when the key is revoked."""
+    sets: dict[Path, Any] = {("expiresOn",): expires_on}
+    is_good = Exists("pk") & Absent("revokedOn")
+    both = (keys.api_key(key.hash), keys.key_of_account(account.name, key.id))
+    return account.table.write([Update(each, Changes(sets=sets), is_good) for each in both]) is None
+
+
+def revoke(account: Account, key: ApiKey, now: datetime) -> bool:
+    """The key opens nothing any more; that it was there stays on record. False when it is revoked already."""
+    sets: dict[Path, Any] = {("revokedOn",): iso(now)}
+    revoked = Update(keys.key_of_account(account.name, key.id), Changes(sets=sets), Exists("pk") & Absent("revokedOn"))
+    failed = account.table.write([revoked, Delete(keys.api_key(key.hash))])
+    return failed is None or failed.get(0, {}).get("revokedOn") == iso(now)  # by a lost attempt of ours
+
+
+def _api_key(item: Item) -> ApiKey:
+    return ApiKey(
+        id=item["sk"].removeprefix("KEY#"),
+        hash=item["keyHash"],
+        created_on=item["createdOn"],
+        expires_on=item["expiresOn"],
+        revoked_on=item.get("revokedOn"),
+    )

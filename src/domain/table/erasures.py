@@ -1,0 +1,144 @@
+"""What is left of users who were erased.
+
+An erasure begins when a tombstone takes the profile's place: from then on every condition on the user fails. In the same
+transaction it leaves a note among the erasures, and marks the id as erased, for ever, by a digest that names nobody. Then the
+partition of the user is swept, in steps that are never lost: an event and the answer under its Idempotency-Key go together. When
+nothing is left, tombstone and note go, and only the mark stays.
+
+Erasures may run at the same time and be stopped anywhere. What they delete belongs to the erased user, whoever looks when,
+because the id never comes back.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from secrets import token_hex
+
+from domain.profile import Profile
+from domain.table import Account, keys, replies
+from domain.table.calls import MAX_ACTIONS, Table
+from domain.table.expressions import (
+    IS_NEW,
+    Absent,
+    Action,
+    Changes,
+    Compare,
+    Condition,
+    Delete,
+    Exists,
+    Item,
+    Put,
+    Update,
+)
+from domain.table.values import to_item
+from domain.times import iso
+
+STEP = 100  # items that a step looks at
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """One that is not done. `id` tells it from any other; 1.0 gave none."""
+
+    account: str
+    user_id: str
+    begun: str
+    id: str | None
+
+
+def pending(table: Table) -> list[Erasure]:
+    """All that are not done, the oldest first."""
+    found = []
+    for item in table.partition(keys.ERASURES):
+        account, _, user_id = item["sk"].partition("#")
+        found.append(Erasure(account, user_id, item["erasedAt"], item.get("erasureId")))
+    return sorted(found, key=lambda erasure: erasure.begun)
+
+
+def begin(account: Account, profile: Profile, now: datetime) -> bool:
+    """From here on the user does not exist. False when the user, or the user's email, is not what `profile` says any more."""
+    this = {"erasedAt": iso(now), "erasureId": token_hex(16)}  # two callers may erase the user in the same millisecond
+    same_email = Compare("email", "=", profile.email) if profile.email else Absent("email")
+    actions: list[Action] = [
+        Put({**keys.profile(account.name, profile.id), **this}, Exists("createdOn") & same_email),
+        Put({**keys.erasure(account.name, profile.id), **this}),
+        _mark(account, profile.id, iso(now)),
+    ]
+    if profile.email:
+        actions.append(Delete(keys.email(account.name, profile.email)))
+    failed = account.table.write(actions)
+    return failed is None or failed.get(0, {}).get("erasureId") == this["erasureId"]  # by a lost attempt of ours
+
+
+def is_erased(account: Account, user_id: str) -> bool:
+    """Whether the id belonged to a user who was erased, whatever the stage of the erasure."""
+    tombstone, mark = account.table.get_all([keys.profile(account.name, user_id), keys.erased(account.name, user_id)])
+    return isinstance(mark, dict) or (isinstance(tombstone, dict) and "erasedAt" in tombstone)
+
+
+def sweep(account: Account, user_id: str) -> bool:
+    """One step: deletes some of what the user left behind. True when nothing was left."""
+    items, _ = account.table.query(
+        KeyConditionExpression="pk = :pk",
+        ExpressionAttributeValues=to_item({":pk": keys.user(account.name, user_id)}),
+        ExpressionAttributeNames={"#key": "idempotencyKey", "#id": "id", "#type": "type", "#once": "onceValue"},
+        ProjectionExpression="pk, sk, #key, #id, #type, #once, eventId, createdOn",
+        ConsistentRead=True,
+        Limit=STEP,
+    )
+    if any("createdOn" in item for item in items):  # 1.0 has given the id to somebody, whose all of this is now
+        return True
+    leftovers = [item for item in items if item["sk"] != keys.PROFILE]
+    plain = [item for item in leftovers if not _named_elsewhere(item) and item["sk"].startswith(keys.EVENT)]
+    account.table.delete_all([{"pk": item["pk"], "sk": item["sk"]} for item in plain])
+    others = [item for item in leftovers if item not in plain]
+    for start in range(0, len(others), MAX_ACTIONS // 3):
+        _delete_together(account, user_id, others[start : start + MAX_ACTIONS // 3])
+    return not leftovers
+
+
+def end(account: Account, erasure: Erasure) -> None:
+    """Nothing is left, nothing is to be done. The mark is put again: 1.0, which may have begun this, put none."""
+    this: Condition = Compare("erasedAt", "=", erasure.begun)
+    this = this & Compare("erasureId", "=", erasure.id) if erasure.id else this
+    note = Delete(keys.erasure(account.name, erasure.user_id), this | IS_NEW)
+    tombstone = Delete(keys.profile(account.name, erasure.user_id), this | IS_NEW)
+    failed = account.table.write([note, tombstone, _mark(account, erasure.user_id, erasure.begun)])
+    if failed and "createdOn" in failed.get(1, {}):
+        account.table.write([note])
+
+
+def _mark(account: Account, user_id: str, begun: str) -> Put:
+    return Put({**keys.erased(account.name, user_id), "erasedAt": begun})
+
+
+def _named_elsewhere(item: Item) -> bool:
+    """Whether another item, outside of the user's partition, names the user through this event."""
+    return "idempotencyKey" in item or "onceValue" in item
+
+
+def _delete_together(account: Account, user_id: str, items: Sequence[Item]) -> None:
+    """Deletes items of the user, and in the same transaction what names the user elsewhere."""
+    actions = [action for item in items for action in _deletion(account, user_id, item)]
+    while actions:
+        failed = account.table.write(actions)
+        if failed is None:
+            return
+        # A lock that has changed is read again by the next step; what another event has by now is not this user's.
+        actions = [action for index, action in enumerate(actions) if index not in failed]
+
+
+def _deletion(account: Account, user_id: str, item: Item) -> Iterator[Action]:
+    key = {"pk": item["pk"], "sk": item["sk"]}
+    if not item["sk"].startswith(keys.EVENT):
+        yield Delete(key, Compare("eventId", "=", item["eventId"]) if "eventId" in item else None)
+        return
+    yield Delete(key)
+    uuid = keys.uuid_of(item)
+    event_id = item.get("id", uuid)
+    if "idempotencyKey" in item:
+        yield replies.forget(account, item["idempotencyKey"], user_id, event_id)
+    if "onceValue" in item:  # the mark stays for ever, but not an id that the caller made up
+        mark = keys.once(account.name, item["type"], item["onceValue"])
+        unnamed = Changes(sets={("eventId",): uuid})
+        yield Update(mark, unnamed, Compare("uuid", "=", uuid))

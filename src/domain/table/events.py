@@ -1,0 +1,168 @@
+"""Events as they are stored, and reading them."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from secrets import token_hex
+from typing import Any
+
+from domain.ids import time_of
+from domain.outcomes import First, IdempotencyKey, Outcome
+from domain.problems import Notice
+from domain.profile import NO_CHANGE, Change
+from domain.restrictions import Restriction
+from domain.table import Account, keys
+from domain.table.expressions import Item
+from domain.table.values import digest_of
+from domain.times import iso
+
+OTHER_EVENT = "This eventId was already used for another event of this time. Nothing was stored."
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """`uuid` is what stands for the event in its sort key."""
+
+    id: str
+    uuid: str
+    type: str
+    payload: dict[str, Any]
+    happened_at: datetime
+    received_on: str | None
+    imported: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """An event that is to be stored, and all that changes with it.
+
+    `own_id` and `own_time`: the caller's, not ours. `nonce` tells an earlier try of this very write from an earlier request.
+    """
+
+    user_id: str
+    event_id: str
+    happened_at: datetime
+    received_at: datetime
+    type: str
+    payload: dict[str, Any]
+    restriction: Restriction | None = None
+    once_value: str | None = None
+    window: timedelta | None = None
+    seen_lock: Item | None = None
+    """Of an event that does not come behind all others of its window: the lock that must still be as it was seen."""
+    change: Change = NO_CHANGE
+    claims_email: str | None = None
+    own_id: bool = False
+    own_time: bool = False
+    imported: bool = False
+    key: IdempotencyKey | None = None
+    replaces: Item | None = None
+    """An answer under the key that does not count any more, because its user was erased."""
+    nonce: str = field(default_factory=lambda: token_hex(8))
+
+    @property
+    def uuid(self) -> str:
+        return keys.event_uuid(self.user_id, self.event_id, self.happened_at)
+
+    @property
+    def touches_user(self) -> bool:
+        return bool(self.change or self.claims_email or self.restriction)
+
+
+def item_of(account: Account, entry: Entry, warnings: Sequence[Notice]) -> Item:
+    """The event's item. What 1.0 did not know is there only where it says more than its absence."""
+    uuid = entry.uuid
+    item: Item = {
+        **keys.event(account.name, entry.user_id, uuid),
+        "type": entry.type,
+        "payload": entry.payload,
+    }
+    if entry.own_time:
+        item["receivedOn"] = iso(entry.received_at)
+    if entry.imported:
+        item["imported"] = True
+    if entry.own_id:
+        item["nonce"] = entry.nonce
+        if warnings:
+            item["warnings"] = [asdict(warning) for warning in warnings]
+    if uuid != entry.event_id:
+        item["id"] = entry.event_id
+        if entry.once_value is not None:  # so that an erasure finds the mark, which has this id too
+            item["onceValue"] = entry.once_value
+    if entry.key:  # so that an erasure finds the key's item, which names the user
+        item["idempotencyKey"] = entry.key.key_hash
+    return item
+
+
+def stored_event(item: Item) -> StoredEvent:
+    uuid = keys.uuid_of(item)
+    return StoredEvent(
+        id=item.get("id", uuid),
+        uuid=uuid,
+        type=item["type"],
+        payload=item["payload"],
+        happened_at=time_of(uuid),
+        received_on=item.get("receivedOn"),
+        imported=item.get("imported", False),
+    )
+
+
+def created(entry: Entry, warnings: Iterable[Notice] = ()) -> Outcome:
+    return Outcome(status="created", event_id=entry.event_id, user_id=entry.user_id, warnings=tuple(warnings))
+
+
+def is_of(entry: Entry, item: Item) -> bool:
+    """Whether the event that is stored is this one, by an earlier try of its write. Ids of ours are given once."""
+    return not entry.own_id or item.get("nonce") == entry.nonce
+
+
+def duplicate(entry: Entry, item: Item) -> Outcome:
+    """The answer to an event whose time and id are those of a stored one."""
+    event = stored_event(item)
+    same = digest_of(event.type, event.payload) == digest_of(entry.type, entry.payload)
+    warnings = [Notice(**warning) for warning in item.get("warnings", ())]
+    return Outcome(
+        status="duplicate",
+        event_id=entry.event_id,
+        user_id=entry.user_id,
+        warnings=tuple(warnings) if same else (*warnings, Notice("eventId", OTHER_EVENT)),
+        created_on=iso(event.happened_at),
+        same_payload=same,
+    )
+
+
+def first_of(event: StoredEvent, entry: Entry) -> First:
+    """The stored event as the reason for which this one is discarded."""
+    same = digest_of(event.type, event.payload) == digest_of(entry.type, entry.payload)
+    return First(event.id, iso(event.happened_at), same, event.uuid)
+
+
+def find(account: Account, user_id: str, uuid: str) -> Item | None:
+    return account.table.get(keys.event(account.name, user_id, uuid))
+
+
+def timeline(
+    account: Account, user_id: str, limit: int, before: str | None = None, event_type: str | None = None
+) -> tuple[list[StoredEvent], str | None]:
+    """Events older than `before`, newest first, at most `limit` of them, and the UUID to pass as `before` for the next page
+    (None after the last). A page may be short, because DynamoDB reads 1 MB at a time, but only the last one has no next."""
+    parameters: dict[str, Any] = {
+        "KeyConditionExpression": "pk = :pk AND begins_with(sk, :event)",
+        "ExpressionAttributeValues": {":pk": {"S": keys.user(account.name, user_id)}, ":event": {"S": keys.EVENT}},
+        "ScanIndexForward": False,
+        "ConsistentRead": True,
+    }
+    if event_type:
+        parameters["FilterExpression"] = "#type = :type"
+        parameters["ExpressionAttributeNames"] = {"#type": "type"}
+        parameters["ExpressionAttributeValues"][":type"] = {"S": event_type}
+    else:
+        parameters["Limit"] = limit + 1
+    if before:
+        start = keys.event(account.name, user_id, before)
+        parameters["ExclusiveStartKey"] = {name: {"S": value} for name, value in start.items()}
+    items, last = account.table.query(**parameters)
+    events = [stored_event(item) for item in items]
+    if len(events) > limit:
+        return events[:limit], events[limit - 1].uuid
+    return events, keys.uuid_of(last) if last else None

@@ -1,0 +1,32 @@
+"""What an image in the table's stream says: a new event, or the tombstone of a user."""
+
+from collections.abc import Mapping
+
+from domain.feed import EventCreated, News, UserErased
+from domain.table import keys
+from domain.table.events import stored_event
+from domain.table.values import AttributeValue, from_item
+from domain.times import iso
+
+
+def news_of(image: Mapping[str, AttributeValue]) -> News | None:
+    """None: the item is something else, or gone. Raises KeyError or ValueError when it is not what it seems to be."""
+    if not image:
+        return None
+    item = from_item(image)
+    account, user_id = keys.account_and_user_of(item)
+    if item["sk"] == keys.PROFILE and "erasedAt" in item:
+        return UserErased(account, user_id, item["erasedAt"])
+    if not item["sk"].startswith(keys.EVENT):
+        return None
+    event = stored_event(item)
+    return EventCreated(
+        account=account,
+        user_id=user_id,
+        event_id=event.id,
+        type=event.type,
+        created_on=iso(event.happened_at),
+        received_on=event.received_on or iso(event.happened_at),
+        imported=event.imported,
+        payload=event.payload,
+    )

@@ -1,0 +1,125 @@
+"""The keys of the table, all of them.
+
+    item              pk                                     sk                    goes
+    profile           <account>#USER#<user id>               PROFILE               by erasure
+    event             <account>#USER#<user id>               EVENT#<UUID>          by erasure
+    email open        <account>#USER#<user id>               EMAILOPEN             by TTL, by erasure
+    other window      <account>#USER#<user id>               WINDOW#<type>         by TTL, by erasure
+    email             <account>#EMAIL#<email>                EMAIL                 by erasure
+    order             <account>#ORDER#<orderId>              ORDER                 never
+    other value       <account>#ONCE#<type>#<value>          ONCE                  never
+    idempotency key   <account>#IDEMPOTENCY#<SHA-256>        IDEMPOTENCY           by TTL
+    refusals          <account>#REFUSALS                     <hour>#<what>         by TTL
+    erased id         <account>#ERASED#<SHA-256>             ERASED                never
+    erasure           ERASURES                               <account>#<user id>   when it is done
+    API key           KEY#<SHA-256>                          KEY                   when it is revoked
+    key of account    ACCOUNT#<account>                      KEY#<key id>          never
+
+The UUID of an event begins with the millisecond at which it happened: a partition lists a user's events by time,
+whoever made their ids. It is the event's id where that is a UUIDv7 of that time, as all of 1.0 are. Any other id is
+kept in the item, and the UUID is a UUIDv8 made of the time and a digest of user and id. So the pair of time and id is
+the key, and a repeated event meets its first copy.
+
+Account names are lower case (accounts.py), so the keys of one account never meet those of another, or the keys in
+upper case. TTL deletes days late: whether an item has expired is decided by its time, never by its presence.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Any
+
+from domain.ids import derived_id, is_uuid7, time_of
+
+Key = dict[str, str]
+
+PROFILE = "PROFILE"
+EVENT = "EVENT#"
+ERASURES = "ERASURES"
+TIME_IN_UUID = len("01234567-89ab")  # of its text
+# The two restrictions that 1.0 had keep the keys that it gave them.
+WINDOWS_OF_1_0 = {"emailopen": "EMAILOPEN"}
+ONCES_OF_1_0 = {"confirmation": "ORDER"}
+
+
+def user(account: str, user_id: str) -> str:
+    """The partition of a user."""
+    return f"{account}#USER#{user_id}"
+
+
+def account_and_user_of(item: Mapping[str, Any]) -> tuple[str, str]:
+    """Whose partition an item lies in. Raises where it has none."""
+    account, _, user_id = item["pk"].partition("#USER#")
+    return account, user_id
+
+
+def profile(account: str, user_id: str) -> Key:
+    return {"pk": user(account, user_id), "sk": PROFILE}
+
+
+def event_uuid(user_id: str, event_id: str, happened_at: datetime) -> str:
+    """What stands for an event in its sort key."""
+    if is_uuid7(event_id) and time_of(event_id) == happened_at:
+        return event_id
+    return derived_id(happened_at, user_id, event_id)
+
+
+def event(account: str, user_id: str, uuid: str) -> Key:
+    return {"pk": user(account, user_id), "sk": f"{EVENT}{uuid}"}
+
+
+def events_between(first: datetime, last: datetime) -> tuple[str, str]:
+    """Sort keys around all events that happened from the first moment to the last, both included."""
+    next_one = last + timedelta(milliseconds=1)
+    return f"{EVENT}{derived_id(first)[:TIME_IN_UUID]}", f"{EVENT}{derived_id(next_one)[:TIME_IN_UUID]}"
+
+
+def uuid_of(item: Mapping[str, Any]) -> str:
+    """The UUID in an event's sort key."""
+    return str(item["sk"]).removeprefix(EVENT)
+
+
+def window(account: str, user_id: str, event_type: str) -> Key:
+    return {"pk": user(account, user_id), "sk": WINDOWS_OF_1_0.get(event_type, f"WINDOW#{event_type}")}
+
+
+def once(account: str, event_type: str, value: str) -> Key:
+    if event_type in ONCES_OF_1_0:
+        name = ONCES_OF_1_0[event_type]
+        return {"pk": f"{account}#{name}#{value}", "sk": name}
+    return {"pk": f"{account}#ONCE#{event_type}#{value}", "sk": "ONCE"}
+
+
+def email(account: str, address: str) -> Key:
+    return {"pk": f"{account}#EMAIL#{address}", "sk": "EMAIL"}
+
+
+def idempotency(account: str, key_hash: str) -> Key:
+    return {"pk": f"{account}#IDEMPOTENCY#{key_hash}", "sk": "IDEMPOTENCY"}
+
+
+def refusals(account: str) -> str:
+    """The partition of an account's refusals; their sort keys begin with the hour."""
+    return f"{account}#REFUSALS"
+
+
+def erased(account: str, user_id: str) -> Key:
+    """A digest, because an id names a person."""
+    return {"pk": f"{account}#ERASED#{sha256(f'{account}#{user_id}'.encode()).hexdigest()}", "sk": "ERASED"}
+
+
+def erasure(account: str, user_id: str) -> Key:
+    return {"pk": ERASURES, "sk": f"{account}#{user_id}"}
+
+
+def api_key(key_hash: str) -> Key:
+    return {"pk": f"KEY#{key_hash}", "sk": "KEY"}
+
+
+def keys_of_account(account: str) -> str:
+    """The partition of an account's API keys."""
+    return f"ACCOUNT#{account}"
+
+
+def key_of_account(account: str, key_id: str) -> Key:
+    return {"pk": keys_of_account(account), "sk": f"KEY#{key_id}"}

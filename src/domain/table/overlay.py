@@ -1,0 +1,94 @@
+"""A table in whose place nothing is written: the check of a batch.
+
+What would be written is kept in memory, over the table. So the code that decides and writes is the same as for a batch that
+is stored, and each event is judged by what is stored and by the events before it. Conditions are evaluated by the data that
+they are (expressions.py), on items that are read.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from domain.problems import TooLarge, Unavailable, too_large
+from domain.table.calls import Reasons, Table
+from domain.table.expressions import Action, Item, Put
+from domain.table.keys import Key
+from domain.table.values import size_of
+
+MAX_ITEM_BYTES = 400 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay(Table):
+    """A table over `below`, which is read and never written. `written` holds the items as they would be, None for one that
+    would be gone."""
+
+    below: Table
+    written: dict[tuple[str, str], Item | None] = field(default_factory=dict)
+
+    @classmethod
+    def over(cls, table: Table) -> "Overlay":
+        return cls(table.client, table.name, table.deadline, below=table)
+
+    def get(self, key: Key, *, consistent: bool = True) -> Item | None:
+        [found] = self.get_all([key], consistent=consistent)
+        if isinstance(found, Unavailable):
+            raise found
+        return found
+
+    def get_all(self, wanted: Sequence[Key], *, consistent: bool = True) -> list[Item | None | Unavailable]:
+        others = [key for key in wanted if _pair(key) not in self.written]
+        read = (
+            dict(zip(map(_pair, others), self.below.get_all(others, consistent=consistent), strict=True))
+            if others
+            else {}
+        )
+        return [self.written[_pair(key)] if _pair(key) in self.written else read[_pair(key)] for key in wanted]
+
+    def partition(self, pk: str, between: tuple[str, str] | None = None) -> Iterator[Item]:
+        found: dict[str, Item | None] = {item["sk"]: item for item in self.below.partition(pk, between)}
+        for (written_pk, sk), item in self.written.items():
+            if written_pk == pk and (between is None or between[0] <= sk <= between[1]):
+                found[sk] = item
+        yield from (item for _, item in sorted(found.items()) if item is not None)
+
+    def put(self, action: Put, *, blame: str) -> Item | None:
+        failed = self.write([action], blame=blame)
+        return failed[0] if failed else None
+
+    def write(self, actions: Sequence[Action], *, blame: str = "") -> dict[int, Item] | None:
+        reasons = self.try_write(actions, blame=blame)
+        if reasons and reasons.too_large:
+            raise TooLarge([too_large(blame)])
+        return reasons.failed if reasons else None
+
+    def try_write(self, actions: Sequence[Action], *, blame: str = "") -> Reasons | None:  # noqa: ARG002 Table's
+        there = [item if isinstance(item, dict) else {} for item in self._read([action.key for action in actions])]
+        reasons = Reasons()
+        after: dict[tuple[str, str], Item | None] = {}
+        for index, (action, item) in enumerate(zip(actions, there, strict=True)):
+            if action.condition and not action.condition.holds(item):
+                reasons.failed[index] = item
+                continue
+            changed = after[_pair(action.key)] = action.applied(item)
+            if changed and _size(changed) > MAX_ITEM_BYTES:
+                reasons.too_large.add(index)
+        if reasons.failed or reasons.too_large:
+            return reasons
+        self.written.update(after)
+        return None
+
+    def _read(self, wanted: Sequence[Key]) -> list[Item | None]:
+        found = self.get_all(wanted)
+        for item in found:
+            if isinstance(item, Unavailable):
+                raise item
+        return [item for item in found if not isinstance(item, Unavailable)]
+
+
+def _pair(key: Mapping[str, Any]) -> tuple[str, str]:
+    return key["pk"], key["sk"]
+
+
+def _size(item: Item) -> int:
+    return sum(len(name.encode()) + size_of(value) for name, value in item.items())

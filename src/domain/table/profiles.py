@@ -1,0 +1,287 @@
+"""Users, and the addresses that name them.
+
+A profile's attributes and tags are maps of their own, so that one of them can be set or removed by itself. Three things
+are conditions of every change of them, and the profile holds what they need:
+
+    createdOn        the user exists; a user who is being erased has a tombstone in this place, without it
+    changedAt        no newer event has changed the attributes, or the change is made as a late one (section 9)
+    attributeBytes   attributes stay below a limit, so that what the system keeps always has its room (section 7)
+
+`attributeBytes` is an upper bound: each change adds the bytes that it sets, whatever it replaces. When it reaches the
+limit, or in a profile of 1.0, which has neither number, the change is worked out on the profile as it is, and written on
+condition that it still is so. That is the rare way; the usual one reads nothing.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from decimal import Decimal
+from secrets import token_hex
+from typing import Any
+
+from domain.problems import Notice, TooLarge, Unavailable, too_large
+from domain.profile import SYSTEM_ATTRIBUTES, TOLERANCE_MS, Change, Profile, are_in_order, as_late, is_late, merge
+from domain.table import Account, keys
+from domain.table.expressions import (
+    IS_NEW,
+    Absent,
+    Check,
+    Changes,
+    Compare,
+    Condition,
+    Exists,
+    Item,
+    Path,
+    Put,
+    Update,
+)
+from domain.table.values import size_of
+from domain.times import iso, milliseconds_of
+
+# DynamoDB takes 400 KB for an item; 8 KB are for what the system keeps, which takes less than 2.
+MAX_ATTRIBUTE_BYTES = (400 - 8) * 1024
+# An expression has 4 KB and 300 operators at most; a change of more paths replaces the maps as a whole.
+MAX_PATHS = 100
+
+EXISTS = Exists("createdOn")
+
+
+def look_up(
+    account: Account, emails: Iterable[str], ids: Iterable[str]
+) -> tuple[dict[str, str | None | Unavailable], dict[str, Profile | None | Unavailable]]:
+    """The id of the user whom each address names, and the profile of each id; in one call, however many they are."""
+    emails, ids = list(dict.fromkeys(emails)), list(dict.fromkeys(ids))
+    if not (emails or ids):
+        return {}, {}
+    wanted = [keys.email(account.name, email) for email in emails] + [keys.profile(account.name, each) for each in ids]
+    found = account.table.get_all(wanted)
+    owners = [item["userId"] if isinstance(item, dict) else item for item in found[: len(emails)]]
+    read = [
+        profile_of(user_id, item) if isinstance(item, dict) else item
+        for user_id, item in zip(ids, found[len(emails) :], strict=True)
+    ]
+    return dict(zip(emails, owners, strict=True)), dict(zip(ids, read, strict=True))
+
+
+def user_id_of(account: Account, email: str) -> str | None:
+    found = account.table.get(keys.email(account.name, email))
+    return found["userId"] if found else None
+
+
+def read(account: Account, user_id: str) -> Profile | None:
+    found = account.table.get(keys.profile(account.name, user_id))
+    return profile_of(user_id, found) if found else None
+
+
+def profile_of(user_id: str, item: Item) -> Profile | None:
+    """The profile in an item; None for the tombstone of a user who is being erased."""
+    if "createdOn" not in item:
+        return None
+    return Profile(
+        id=user_id,
+        email=item.get("email"),
+        system={name: item[name] for name in SYSTEM_ATTRIBUTES if name in item},
+        attributes=item["attributes"],
+        tags=frozenset(item["tags"]),
+        cursor_key=item["cursorKey"],
+        changed_at=int(item["changedAt"]) if "changedAt" in item else None,
+        size=int(item["attributeBytes"]) if "attributeBytes" in item else None,
+    )
+
+
+def create(
+    account: Account, user_id: str, email: str | None, change: Change, now: datetime, *, chosen_id: bool = False
+) -> Profile | None:
+    """A new user. None when the email or the id belongs to a user already, or a chosen id to one who was erased."""
+    size = bytes_of(change.attributes, change.add_tags)
+    if size > MAX_ATTRIBUTE_BYTES:
+        raise TooLarge([too_large("user")])
+    item: Item = {
+        **keys.profile(account.name, user_id),
+        "createdOn": iso(now),
+        "attributes": change.attributes,
+        "tags": _tag_map(change.add_tags),
+        "cursorKey": token_hex(16),
+        "changedAt": milliseconds_of(now) if change.sets_attributes else 0,
+        "attributeBytes": size,
+        **({"email": email} if email else {}),
+    }
+    actions: list[Put | Check] = [Put(item, IS_NEW)]
+    if email:
+        actions.append(claim(account, email, user_id))
+    if chosen_id:  # ids of ours are new, so they cost no look
+        actions.append(Check(keys.erased(account.name, user_id), IS_NEW))
+    failed = account.table.write(actions, blame="user")
+    # The profile that is there may be ours, by an earlier attempt whose answer was lost.
+    if failed is None or failed.get(0, {}).get("cursorKey") == item["cursorKey"]:
+        return profile_of(user_id, item)
+    return None
+
+
+def change(account: Account, user_id: str, change: Change, seen: Profile) -> Profile | None:
+    """Changes the user now; `seen` is the profile as it was read. None when there is no such user any more."""
+    while True:
+        now = replace(change, at=max(change.at, seen.changed_at or 0))  # whatever another clock says: it is never late
+        planned = plan(account, user_id, [now], seen=seen)
+        if planned.too_large:
+            raise TooLarge([too_large("user")])
+        failed = account.table.write([planned.action], blame="user")
+        if failed is None:
+            return read(account, user_id)
+        found = profile_of(user_id, failed[0])
+        if found is None:
+            return None
+        seen = found
+
+
+def remove_attribute(account: Account, user_id: str, name: str) -> bool:
+    """False when there is no such user. A removed attribute is no older than any event: a late one may set it again."""
+    all_tags: dict[Path, Any] = {("tags",): {}}
+    changes = Changes(sets=all_tags) if name == "tags" else Changes(removes=(("attributes", name),))
+    return account.table.write([Update(keys.profile(account.name, user_id), changes, EXISTS)]) is None
+
+
+def claim(account: Account, email: str, user_id: str) -> Put:
+    """The address becomes this user's, unless it is somebody's."""
+    return Put({**keys.email(account.name, email), "userId": user_id}, IS_NEW)
+
+
+# --- Changes --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How changes of one user are written: one action, and what it leaves out of each change.
+
+    `too_large` are the changes that do not fit: then the others are to be planned again, without them.
+    """
+
+    action: Update | Check
+    warnings: tuple[tuple[Notice, ...], ...]
+    too_large: frozenset[int] = field(default_factory=frozenset)
+
+
+def plan(
+    account: Account,
+    user_id: str,
+    changes: Sequence[Change],
+    *,
+    claims_email: str | None = None,
+    seen: Profile | None = None,
+) -> Plan:
+    """The changes of one user, done one after the other, as one action. `seen` is what is known of the profile, if anything."""
+    merged = merge(changes)
+    if merged.sets_attributes and not _is_plain(changes, merged, seen):
+        return _exact(account, user_id, changes, claims_email, seen or _existing(account, user_id))
+    sets, removes, condition = _of_the_system(merged, seen, claims_email)
+    adds = dict(merged.totals)
+    if merged.sets_attributes:
+        sets |= {("attributes", name): value for name, value in merged.attributes.items()}
+        sets |= {("tags", tag): True for tag in merged.add_tags}
+        removes += [("tags", tag) for tag in merged.remove_tags]
+        size = bytes_of(merged.attributes, merged.add_tags)
+        adds["attributeBytes"] = Decimal(size)
+        condition &= Compare("attributeBytes", "<=", MAX_ATTRIBUTE_BYTES - size)
+        times = [each.at for each in changes if each.sets_attributes]
+        newest, late_after = max(times), min(times) + TOLERANCE_MS
+        if seen is None or seen.changed_at is None or seen.changed_at <= newest:
+            # ---- changedAt -------- the changes: changedAt moves on -------->
+            sets[("changedAt",)] = newest
+            condition &= Compare("changedAt", "<=", min(newest, late_after))
+        else:
+            # ---- the changes ------- changedAt, at most 5 minutes later: it stays -------->
+            condition &= Compare("changedAt", "<=", late_after)
+            condition &= Compare("changedAt", ">", newest)
+    changed = Changes(sets=sets, removes=tuple(removes), adds=adds)
+    key = keys.profile(account.name, user_id)
+    return Plan(Update(key, changed, condition) if changed else Check(key, condition), tuple(() for _ in changes))
+
+
+def _is_plain(changes: Sequence[Change], merged: Change, seen: Profile | None) -> bool:
+    """Whether the changes can be written as paths, whatever else is in the profile."""
+    paths = len(merged.attributes) + len(merged.add_tags) + len(merged.remove_tags)
+    size = bytes_of(merged.attributes, merged.add_tags)
+    if paths > MAX_PATHS or size > MAX_ATTRIBUTE_BYTES or not are_in_order(changes):
+        return False
+    if seen is None:
+        return True
+    if seen.changed_at is None or seen.size is None or seen.size + size > MAX_ATTRIBUTE_BYTES:
+        return False
+    return not any(is_late(change, seen.changed_at) for change in changes)
+
+
+def _exact(account: Account, user_id: str, changes: Sequence[Change], claims_email: str | None, seen: Profile) -> Plan:
+    """The changes, worked out on the profile as it was seen, written if its attributes are still the same."""
+    changed_at = _changed_at(seen)
+    attributes, tags = dict(seen.attributes), seen.tags
+    done: list[Change] = []
+    too_large = set()
+    for index, each in enumerate(changes):
+        late = is_late(each, changed_at)
+        change = as_late(each, attributes) if late else each
+        after, tags_after = {**attributes, **change.attributes}, (tags - change.remove_tags) | change.add_tags
+        size = bytes_of(after, tags_after)
+        if change.sets_attributes and size > max(MAX_ATTRIBUTE_BYTES, bytes_of(attributes, tags)):
+            too_large.add(index)
+        else:
+            attributes, tags = after, tags_after
+            changed_at = max(changed_at, change.at) if each.sets_attributes and not late else changed_at
+        done.append(change)
+    merged = merge(change for index, change in enumerate(done) if index not in too_large)
+    sets, removes, condition = _of_the_system(merged, seen, claims_email)
+    sets |= {
+        ("attributes",): attributes,
+        ("tags",): _tag_map(tags),
+        ("changedAt",): changed_at,
+        ("attributeBytes",): bytes_of(attributes, tags),
+    }
+    condition &= Compare("attributes", "=", seen.attributes) & Compare("tags", "=", _tag_map(seen.tags))
+    condition &= Absent("changedAt") if seen.changed_at is None else Compare("changedAt", "=", seen.changed_at)
+    action = Update(
+        keys.profile(account.name, user_id), Changes(sets=sets, removes=tuple(removes), adds=merged.totals), condition
+    )
+    warnings = tuple(change.warnings[len(each.warnings) :] for change, each in zip(done, changes, strict=True))
+    return Plan(action, warnings, frozenset(too_large))
+
+
+def _of_the_system(
+    merged: Change, seen: Profile | None, claims_email: str | None
+) -> tuple[dict[Path, Any], list[Path], Condition]:
+    """What is set and removed beside attributes and tags, and the condition on the user."""
+    sets: dict[Path, Any] = {(name,): value for name, value in merged.system.items()}
+    removes: list[Path] = []
+    condition: Condition = EXISTS
+    for name, latest in merged.latest.items():
+        if seen and seen.system.get(name, "") > latest.date:
+            continue  # these dates only grow: what was seen to be newer is newer
+        # ---- the date that is there ---- this event: date and value are its own -------->
+        condition &= Absent(name) | Compare(name, "<=", latest.date)
+        sets[(name,)] = latest.date
+        sets |= {(other,): value for other, value in latest.others.items() if value is not None}
+        removes += [(other,) for other, value in latest.others.items() if value is None]
+    if claims_email:
+        condition &= Absent("email")
+        sets[("email",)] = claims_email
+    return sets, removes, condition
+
+
+def _existing(account: Account, user_id: str) -> Profile:
+    """The profile; an empty one where there is none, of which the write's condition will tell."""
+    return read(account, user_id) or Profile(user_id)
+
+
+def _changed_at(seen: Profile) -> int:
+    """1.0 did not keep when attributes were changed: not before the user was created, if there are any."""
+    if seen.changed_at is not None:
+        return seen.changed_at
+    has_any = seen.attributes or seen.tags
+    return milliseconds_of(datetime.fromisoformat(seen.system["createdOn"])) if has_any else 0
+
+
+def bytes_of(attributes: Mapping[str, Any], tags: Iterable[str]) -> int:
+    """Bytes that attributes and tags take in a profile, at most."""
+    return size_of(attributes) + sum(len(tag.encode()) + 2 for tag in tags)
+
+
+def _tag_map(tags: Iterable[str]) -> dict[str, bool]:
+    return dict.fromkeys(tags, True)

@@ -1,0 +1,106 @@
+"""Counts of what was refused, for the account's own people: contract, section 10.
+
+An item for each hour, code, event type and field. A batch that is refused for several reasons is one write as well: the item
+of its most frequent reason counts the others too, under names of their own.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from itertools import groupby
+from typing import Any
+
+from domain.table import Account, keys
+from domain.table.expressions import Changes, Item, Path, Update
+from domain.table.values import to_item
+
+LIFETIME = timedelta(days=30)
+MAX_REASONS = 8  # of one batch, so that its item stays below a write unit
+SEPARATOR = "#"
+LAST = "~"  # sorts behind all that follows an hour
+HOUR = "%Y-%m-%dT%H:00:00.000Z"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Reason:
+    """Why something was refused. `type` is a known event type, `field` is made of names that the contract knows."""
+
+    code: str
+    type: str = ""
+    field: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """How often something was refused in an hour. `hour` is its beginning."""
+
+    hour: str
+    reason: Reason
+    count: int
+    last_request_id: str
+
+
+def count(account: Account, reasons: Mapping[Reason, int], request_id: str, now: datetime) -> None:
+    """Counts what a request was refused for, in one write."""
+    listed = sorted(reasons.items(), key=lambda each: (-each[1], each[0]))[:MAX_REASONS]
+    hour, main = now.strftime(HOUR), listed[0][0]
+    sets: dict[Path, Any] = {("expiresAt",): int((now + LIFETIME).timestamp()) + 3600}
+    sets |= {(f"last{SEPARATOR}{_name(reason)}",): request_id for reason, _ in listed}
+    adds = {f"count{SEPARATOR}{_name(reason)}": Decimal(number) for reason, number in listed}
+    key = {"pk": keys.refusals(account.name), "sk": f"{hour}{SEPARATOR}{_name(main)}"}
+    account.table.update(Update(key, Changes(sets=sets, adds=adds)))
+
+
+def page(account: Account, limit: int, after: Refusal | None, now: datetime) -> tuple[list[Refusal], bool]:
+    """The refusals of the last 30 days behind `after`, newest hour first, at most `limit` of them; and whether there are more."""
+    found: list[Refusal] = []
+    for refusal in _newest_first(account, after, now):
+        if after and (refusal.hour, after.reason) == (after.hour, max(after.reason, refusal.reason)):
+            continue
+        if len(found) == limit:
+            return found, True
+        found.append(refusal)
+    return found, False
+
+
+def _newest_first(account: Account, after: Refusal | None, now: datetime) -> Iterator[Refusal]:
+    for _, items in groupby(_items(account, after, now), key=_hour):
+        found: dict[Reason, Refusal] = {}
+        for item in items:
+            for refusal in _refusals(item):
+                known = found.get(refusal.reason)
+                more = refusal.count + (known.count if known else 0)
+                found[refusal.reason] = replace(refusal, count=more)
+        yield from (found[reason] for reason in sorted(found))
+
+
+def _items(account: Account, after: Refusal | None, now: datetime) -> Iterator[Item]:
+    newest = (after.hour if after else now.strftime(HOUR)) + LAST
+    values = {":pk": keys.refusals(account.name), ":oldest": (now - LIFETIME).strftime(HOUR), ":newest": newest}
+    parameters: dict[str, Any] = {
+        "KeyConditionExpression": "pk = :pk AND sk BETWEEN :oldest AND :newest",
+        "ExpressionAttributeValues": to_item(values),
+        "ScanIndexForward": False,
+    }
+    while True:
+        items, last = account.table.query(**parameters)
+        yield from items
+        if last is None:
+            return
+        parameters["ExclusiveStartKey"] = to_item(last)
+
+
+def _hour(item: Item) -> str:
+    return str(item["sk"]).partition(SEPARATOR)[0]
+
+
+def _refusals(item: Item) -> Iterator[Refusal]:
+    for name, value in item.items():
+        kind, _, rest = name.partition(SEPARATOR)
+        if kind == "count":
+            yield Refusal(_hour(item), Reason(*rest.split(SEPARATOR)), int(value), item[f"last{SEPARATOR}{rest}"])
+
+
+def _name(reason: Reason) -> str:
+    return SEPARATOR.join((reason.code, reason.type, reason.field))

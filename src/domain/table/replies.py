@@ -1,0 +1,122 @@
+"""Answers that are given again under an Idempotency-Key (contract, section 7), and the answer to a discarded event.
+
+The item of a key is written in the transaction that stores the event, so there is no moment between the two. It names the
+user only together with an event, through which an erasure finds it. A discarded event leaves no event behind, so the item
+of such an answer names nobody: not the user, who is named again by whoever repeats the request, and no id that a caller
+has made up. The same body brings its own id again, and the id of the first event is looked up again.
+"""
+
+from dataclasses import asdict, replace
+from datetime import timedelta
+from typing import Any
+
+from domain.event_types import restrictions
+from domain.ids import is_uuid7
+from domain.outcomes import KEY_LIFETIME, First, IdempotencyKey, Outcome
+from domain.problems import KEY_REUSED, KeyReused, Notice
+from domain.restrictions import Restriction
+from domain.table import Account, keys, profiles
+from domain.table.events import Entry, duplicate, find, stored_event
+from domain.table.expressions import IS_NEW, Compare, Condition, Delete, Item, Put
+
+
+def discard(account: Account, entry: Entry, restriction: Restriction, first: First | None = None) -> Outcome:
+    """The answer to an event that a restriction keeps out; under an Idempotency-Key it is remembered, or was before.
+
+    A repeat of a stored event is a duplicate, whatever would keep it out now.
+    """
+    found = find(account, entry.user_id, entry.uuid) if entry.own_id else None
+    if found:
+        return duplicate(entry, found)
+    outcome = Outcome(
+        status="discarded", event_id=entry.event_id, user_id=entry.user_id, restriction=restriction, first=first
+    )
+    while entry.key:
+        failed = account.table.write([remember(account, entry, entry.key, outcome)])
+        if failed is None:
+            return outcome
+        replay = replayed(account, entry, entry.key, failed[0])
+        if isinstance(replay, Outcome):
+            return replay
+        entry = replay
+    return outcome
+
+
+def remember(account: Account, entry: Entry, key: IdempotencyKey, outcome: Outcome) -> Put:
+    """Keeps the answer for 24 hours.
+
+    |-- first answer ------- 24 hours ------- expiresAt --|-- the key is free
+           repeats meet the item: its condition fails         (TTL deletes the item at any time later)
+    """
+    seconds = int(entry.received_at.timestamp())
+    item: Item = {
+        **keys.idempotency(account.name, key.key_hash),
+        "bodyHash": key.body_hash,
+        "discarded": outcome.restriction.code if outcome.restriction else None,
+        "warnings": [asdict(warning) for warning in outcome.warnings],
+        "expiresAt": seconds + KEY_LIFETIME // timedelta(seconds=1),
+    }
+    if outcome.restriction is None:
+        item |= {"userId": outcome.user_id, "eventId": outcome.event_id}
+    elif is_uuid7(outcome.event_id):
+        item["eventId"] = outcome.event_id
+    if outcome.first:
+        item["first"] = {
+            name: value
+            for name, value in asdict(outcome.first).items()
+            if value is not None and (name != "event_id" or is_uuid7(value))
+        }
+    is_free: Condition = IS_NEW | Compare("expiresAt", "<=", seconds)
+    if entry.replaces:
+        is_free |= _is_about(entry.replaces["userId"], entry.replaces["eventId"])
+    return Put(item, is_free)
+
+
+def replayed(account: Account, entry: Entry, key: IdempotencyKey, item: Item) -> "Outcome | Entry":
+    """The remembered answer. Raises KeyReused for another body.
+
+    The entry, to be stored after all, if the answer is about a user who was erased since: it must not name them.
+    """
+    user_id = item.get("userId", entry.user_id)
+    if user_id != entry.user_id and profiles.read(account, user_id) is None:
+        return replace(entry, replaces=item)
+    if item["bodyHash"] != key.body_hash:
+        raise KeyReused([KEY_REUSED])
+    restriction = _restriction(item["discarded"])
+    return Outcome(
+        status="discarded" if restriction else "created",
+        event_id=item.get("eventId", entry.event_id),
+        user_id=user_id,
+        warnings=tuple(Notice(**warning) for warning in item["warnings"]),
+        restriction=restriction,
+        first=_first(account, entry, item["first"]) if "first" in item else None,
+        replayed=True,
+    )
+
+
+def forget(account: Account, key_hash: str, user_id: str, event_id: str) -> Delete:
+    """Deletes the answer about this event. Another event may have the key by now: then the condition fails."""
+    return Delete(keys.idempotency(account.name, key_hash), _is_about(user_id, event_id))
+
+
+def _is_about(user_id: str, event_id: str) -> Condition:
+    return Compare("userId", "=", user_id) & Compare("eventId", "=", event_id)
+
+
+def _restriction(discarded: str | None) -> Restriction | None:
+    """By its code; 1.0 kept its text."""
+    if discarded is None:
+        return None
+    known = restrictions()
+    return known.get(discarded) or next(each for each in known.values() if each.text == discarded)
+
+
+def _first(account: Account, entry: Entry, kept: dict[str, Any]) -> First:
+    """The first event of a discarded one, with the id that was not kept, because a caller made it up."""
+    if "event_id" in kept:
+        return First(**kept)
+    if entry.once_value is not None:
+        mark = account.table.get(keys.once(account.name, entry.type, entry.once_value))
+        return First(event_id=mark["eventId"] if mark else kept["uuid"], **kept)
+    item = find(account, entry.user_id, kept["uuid"])
+    return First(event_id=stored_event(item).id if item else kept["uuid"], **kept)

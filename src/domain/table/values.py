@@ -1,0 +1,78 @@
+"""JSON values as DynamoDB's attribute values, in the form of the low-level API, and how much room they take.
+
+Sizes: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
+"""
+
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from hashlib import sha256
+from typing import Any, TypeAlias
+
+from domain.values import NUMBERS
+
+AttributeValue: TypeAlias = dict[str, Any]
+
+
+def to_item(values: Mapping[str, Any]) -> dict[str, AttributeValue]:
+    return {name: serialize(value) for name, value in values.items()}
+
+
+def from_item(item: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: deserialize(value) for name, value in item.items()}
+
+
+def serialize(value: object) -> AttributeValue:
+    """The attribute value, in the low-level API's form, of a JSON value without `unstorable` parts."""
+    if isinstance(value, str):
+        return {"S": value}
+    if isinstance(value, bool):
+        return {"BOOL": value}
+    if value is None:
+        return {"NULL": True}
+    if isinstance(value, Decimal | int):
+        return {"N": _number_text(Decimal(value))}
+    if isinstance(value, Mapping):
+        return {"M": {name: serialize(item) for name, item in value.items()}}
+    if isinstance(value, list | tuple):
+        return {"L": [serialize(item) for item in value]}
+    raise TypeError(f"{type(value).__name__} is not a JSON value")
+
+
+def deserialize(attribute: AttributeValue) -> Any:
+    """The JSON value that `serialize` made this of."""
+    ((kind, value),) = attribute.items()
+    if kind == "N":
+        number = Decimal(value)
+        # DynamoDB may write 1E+125 with all its zeros; as JSON it would be many times larger than what is stored.
+        return number if number.adjusted() < 38 else NUMBERS.normalize(number)
+    if kind == "M":
+        return {name: deserialize(item) for name, item in value.items()}
+    if kind == "L":
+        return [deserialize(item) for item in value]
+    return None if kind == "NULL" else value
+
+
+def size_of(value: object) -> int:
+    """Bytes that DynamoDB counts for a JSON value; a number may count one more than it does."""
+    if isinstance(value, str):
+        return len(value.encode())
+    if value is None or isinstance(value, bool):
+        return 1
+    if isinstance(value, Mapping):
+        return 3 + sum(1 + len(name.encode()) + size_of(each) for name, each in value.items())
+    if isinstance(value, list | tuple):
+        return 3 + sum(1 + size_of(each) for each in value)
+    assert isinstance(value, Decimal | int)
+    return len(Decimal(value).as_tuple().digits) // 2 + 3
+
+
+def digest_of(event_type: str, payload: Mapping[str, Any]) -> str:
+    """The same for two events that say the same: 1 and 1.0 do, whatever the order of the names."""
+    text = json.dumps([event_type, serialize(payload)], sort_keys=True, separators=(",", ":"))
+    return sha256(text.encode()).hexdigest()[:32]
+
+
+def _number_text(number: Decimal) -> str:
+    number = NUMBERS.normalize(number) or Decimal(0)  # DynamoDB has no -0
+    return f"{number:f}" if -38 <= number.adjusted() < 38 else str(number)
