@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from domain.accounts import hash_of, is_expired
-from domain.problems import Refused, Unauthorized
-from domain.store import find_key
+from domain.problems import Unauthorized, Unavailable
+from domain.table import api_keys
 from handlers.metrics import record
 from handlers.runtime import logger, observed, table
 
@@ -13,11 +13,11 @@ from handlers.runtime import logger, observed, table
 @observed
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     try:
-        found = find_key(table(), hash_of(event["authorizationToken"]))
-    except Refused as refused:
-        kind = type(refused).__name__
-        record("RequestsRefused", kind=kind)
-        logger.info("answered", outcome="refused", refused=kind, status=503)  # which API Gateway makes of an error
+        found = api_keys.find(table(), hash_of(event["authorizationToken"]))
+    except Unavailable as refused:
+        record("RequestsRefused", kind=Unavailable.__name__)
+        # API Gateway makes a 503 of an error.
+        logger.info("answered", outcome="refused", refused=Unavailable.__name__, cause=refused.reason, status=503)
         raise
     if found:
         logger.append_keys(account=found.account, key_id=found.id)

@@ -1,50 +1,202 @@
-"""POST /v1/event/: reads as the story of a request."""
+"""POST /v1/event/, /v1/events/ and /v1/events/check: reads as the story of a request."""
 
-from datetime import UTC, datetime
+import json
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
 
-from domain.collect import collect
-from domain.idempotency import Answer
-from domain.problems import NotFound
-from domain.request import parse_request
-from domain.restrictions import Restriction
-from domain.store import Store
-from handlers import rest
+from domain.collect import collect, collect_one
+from domain.outcomes import First, Outcome
+from domain.problems import (
+    BATCH_TOO_LARGE,
+    KEY_NOT_FOR_BATCHES,
+    Failed,
+    Invalid,
+    NotFound,
+    Refused,
+    Unavailable,
+    invalid_parameter,
+)
+from domain.request import EventRequest, parse_batch, parse_request
+from domain.table import Account
+from handlers import refusals, rest
 from handlers.metrics import record
-from handlers.runtime import logger, table
+from handlers.runtime import logger
+
+MAX_BATCH_BYTES = 1024 * 1024
+CREATED = {"message": "Event created", "email": "Event was created for the specified user"}
 
 
-@rest.endpoint
-def handler(event: rest.Event) -> rest.Response:
-    store = Store(table(), rest.account_of(event))
+# --- One event ------------------------------------------------------------------------------------
+
+
+def _post_event(event: rest.Event, account: Account) -> rest.Response:
     body = rest.body_of(event)
     key, key_problems = rest.idempotency_key(event, body)
-    request = parse_request(rest.json_object(body), key_problems)
-    logger.append_keys(event_type=request.event.type)
+    sent = rest.json_object(body)
+    now = rest.now()
     try:
-        answer = collect(request, store, datetime.now(UTC), key)
-    except NotFound:
-        record("UnknownUsers", 1)
+        request = parse_request(sent, now, key_problems)
+        logger.append_keys(event_type=request.event.type)
+        outcome = collect_one(request, account, now, key)
+    except Refused as refused:
+        refused.event_type = _type_of(sent)
+        _count(refused, "")
         raise
+    _count(outcome, request.event.type)
+    return _answer(outcome, logged_id=not request.own_id)
+
+
+def _answer(outcome: Outcome, *, logged_id: bool) -> rest.Response:
+    """A duplicate answers as the first did."""
+    is_replay = outcome.replayed or outcome.status == "duplicate"
+    status = "discarded" if outcome.restriction else "created"
+    logger.append_keys(
+        event_id=outcome.event_id if logged_id else None,  # a caller's id may name a person
+        outcome=outcome.status,
+        discarded=outcome.restriction and outcome.restriction.code,
+        replayed=is_replay,
+    )
+    body: dict[str, Any] = {"results": CREATED}
+    if outcome.restriction:
+        body = {"results": {"message": "Event discarded", "email": outcome.restriction.text}}
+    if outcome.first:
+        body["first"] = _first(outcome.first)
+    headers = {"X-Event-Id": outcome.event_id, "X-Event-Status": status, "X-User-Id": outcome.user_id}
+    if is_replay:
+        headers["Idempotent-Replayed"] = "true"
+    return rest.ok({**body, **rest.warnings_of(outcome.warnings)}, headers)
+
+
+# --- Many events ----------------------------------------------------------------------------------
+
+
+def _post_events(event: rest.Event, account: Account) -> rest.Response:
+    return _batch(event, account)
+
+
+def _check_events(event: rest.Event, account: Account) -> rest.Response:
+    """The same on a table that is only read."""
+    from domain.table.overlay import Overlay
+
+    return _batch(event, Account(Overlay.over(account.table), account.name), stored=False)
+
+
+def _batch(event: rest.Event, account: Account, *, stored: bool = True) -> rest.Response:
+    body = rest.body_of(event, MAX_BATCH_BYTES, BATCH_TOO_LARGE)
+    if rest.header(event, "Idempotency-Key") is not None:
+        raise Invalid([invalid_parameter("Idempotency-Key", KEY_NOT_FOR_BATCHES)])
+    sent = rest.json_object(body)
+    now = rest.now()
+    requests = parse_batch(sent, now, _is_too_large if len(body) > rest.MAX_BODY_BYTES else lambda _: False)
+    outcomes = collect(requests, account, now)
+    for entry, outcome in zip(sent["events"], outcomes, strict=True):
+        if isinstance(outcome, Refused):
+            outcome.event_type = _type_of(entry)
+    refused = [outcome for outcome in outcomes if isinstance(outcome, Refused) and not _is_ours(outcome)]
+    if stored:
+        if refused:
+            refusals.count(account.name, refused, rest.request_id(event), now)
+        for request, outcome in zip(requests, outcomes, strict=True):
+            _count(outcome, request.event.type if isinstance(request, EventRequest) else "")
+    return _results(sent["events"], outcomes, stored=stored)
+
+
+def _results(entries: Sequence[Any], outcomes: Sequence[Outcome | Refused], *, stored: bool) -> rest.Response:
+    results = [_result(place, *each) for place, each in enumerate(zip(entries, outcomes, strict=True))]
+    refused = [outcome for outcome in outcomes if isinstance(outcome, Refused)]
+    codes = Counter(outcome.problems[0].code for outcome in refused)
+    logger.append_keys(
+        events=Counter(result["status"] for result in results),
+        codes=codes,
+        types=Counter(outcome.event_type or "unknown" for outcome in refused) or None,
+    )
+    for failed in refused:
+        if isinstance(failed, Failed) and failed.__cause__:
+            rest.log_failure(failed.__cause__)
+    failures = [outcome for outcome in refused if _is_ours(outcome)]
+    headers = {"X-Error-Code": refused[0].problems[0].code} if refused else {}
+    headers |= rest.RETRY_AFTER if failures else {}
+    body = ({} if stored else {"stored": False}) | {"results": results}
+    return rest.response(_status(outcomes, refused, failures), json.dumps(body), headers)
+
+
+def _status(outcomes: Sequence[object], refused: Sequence[object], failures: Sequence[object]) -> int:
+    if not refused:
+        return 200
+    if len(refused) < len(outcomes):
+        return 207
+    return 503 if failures else 400
+
+
+def _result(place: int, entry: object, outcome: Outcome | Refused) -> dict[str, Any]:
+    """What came of one event, as `results` tells it."""
+    if isinstance(outcome, Refused):
+        status = "failed" if _is_ours(outcome) else "refused"
+        event_id = entry.get("eventId") if isinstance(entry, dict) else None
+        problems = [
+            problem.under(f"events.{place}") if status == "refused" else problem for problem in outcome.problems
+        ]
+        return {
+            "status": status,
+            "eventId": event_id if isinstance(event_id, str) else None,
+            **rest.errors_of(problems),
+        }
+    result: dict[str, Any] = {"status": outcome.status, "eventId": outcome.event_id, "userId": outcome.user_id}
+    if outcome.restriction:
+        result |= {"code": outcome.restriction.code, "message": outcome.restriction.text}
+        return result | ({"first": _first(outcome.first)} if outcome.first else {})
+    if outcome.status == "duplicate":
+        return result | {"createdOn": outcome.created_on, "samePayload": outcome.same_payload}
+    warnings = [{"field": f"events.{place}.{each.field}", "message": each.message} for each in outcome.warnings]
+    return result | {"warnings": warnings}
+
+
+# --- Both -----------------------------------------------------------------------------------------
+
+
+def _first(first: First) -> dict[str, Any]:
+    same = {} if first.same_payload is None else {"samePayload": first.same_payload}
+    return {"eventId": first.event_id, "createdOn": first.created_on, **same}
+
+
+def _is_ours(refused: Refused) -> bool:
+    """Whether the fault is ours, so that the event may be sent again as it is."""
+    return isinstance(refused, Unavailable | Failed)
+
+
+def _is_too_large(entry: object) -> bool:
+    return (
+        len(json.dumps(entry, default=str, ensure_ascii=False).encode("utf-8", "surrogatepass")) > rest.MAX_BODY_BYTES
+    )
+
+
+def _type_of(entry: object) -> str | None:
+    from domain.refusals import known_type  # only for requests that fail
+
+    return known_type(entry)
+
+
+def _count(outcome: Outcome | Refused, event_type: str) -> None:
+    """Of each event, also of a batch: what the metrics tell."""
+    if isinstance(outcome, Refused):
+        if isinstance(outcome, NotFound):
+            record("UnknownUsers", 1)
+        return
     record("UnknownUsers", 0)
-    if not answer.replayed:
-        _count(request.event.type, answer)
-    return _response(answer)
-
-
-def _count(event_type: str, answer: Answer) -> None:
-    if answer.discarded:
-        record("EventsDiscarded", kind=Restriction(answer.discarded).name)
+    if outcome.replayed or outcome.status == "duplicate":
+        return
+    if outcome.restriction:
+        record("EventsDiscarded", kind=outcome.restriction.code.upper())
     else:
         record("EventsCreated", kind=event_type)
 
 
-def _response(answer: Answer) -> rest.Response:
-    status = "discarded" if answer.discarded else "created"
-    logger.append_keys(event_id=answer.event_id, outcome=status, discarded=answer.discarded, replayed=answer.replayed)
-    results = {"message": "Event created", "email": "Event was created for the specified user"}
-    if answer.discarded:
-        results = {"message": "Event discarded", "email": answer.discarded}
-    headers = {"X-Event-Id": answer.event_id, "X-Event-Status": status, "X-User-Id": answer.user_id}
-    if answer.replayed:
-        headers["Idempotent-Replayed"] = "true"
-    return rest.ok({"results": results, **rest.warnings_of(answer.warnings)}, headers)
+handler = rest.endpoint(
+    {
+        "POST /event": _post_event,
+        "POST /events": _post_events,
+        "POST /events/check": _check_events,
+    },
+    read_only={"POST /events/check"},
+)

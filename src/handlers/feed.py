@@ -16,7 +16,7 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import DynamoDBRecord
 
 from domain.feed import Message, message_of
-from domain.images import news_of
+from domain.table.images import news_of
 from handlers import metrics
 from handlers.bus import new_client, publish
 from handlers.runtime import logger, observed

@@ -12,14 +12,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from domain.accounts import ApiKey, is_account_name, new_api_key, parse_date
-from domain.problems import Conflict, Invalid, NotFound, Problem, Refused, invalid_parameter
-from domain.store import Store
+from domain.problems import KEY_NOT_FOUND, KEY_REVOKED, Conflict, Invalid, NotFound, Refused, invalid_parameter
+from domain.table import Account, api_keys
 from handlers.rest import errors_of
 from handlers.runtime import logger, observed, table
 
 ACTIONS = ("create", "list", "expire", "revoke")
-UNKNOWN_KEY = Problem("Key not found", "The account has no key with this keyId.", "keyId")
-REVOKED = Problem("Key revoked", "The key is revoked already. Create a new one.", "keyId")
 
 
 @observed
@@ -39,23 +37,23 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 def _answer(event: dict[str, Any], now: datetime) -> dict[str, Any]:
     expires_on = parse_date(event.get("expiresOn"))
     _check(event, expires_on)
-    store = Store(table(), event["account"])
+    account = Account(table(), event["account"])
     match event["action"]:
         case "create":
             secret, key = new_api_key(now, expires_on)
-            store.add_key(key)
+            api_keys.add(account, key)
             return {"apiKey": secret, **_shown(key)}
         case "list":
-            return {"keys": [_shown(key) for key in store.api_keys()]}
+            return {"keys": [_shown(key) for key in api_keys.of_account(account)]}
         case "expire":
-            key = _find(store, event["keyId"])
-            changed = store.expire_key(key, str(expires_on))
+            key = _find(account, event["keyId"])
+            changed = api_keys.expire(account, key, str(expires_on))
         case _:
-            key = _find(store, event["keyId"])
-            changed = store.revoke_key(key, now)
+            key = _find(account, event["keyId"])
+            changed = api_keys.revoke(account, key, now)
     if not changed:
-        raise Conflict([REVOKED])
-    return _shown(_find(store, event["keyId"]))
+        raise Conflict([KEY_REVOKED])
+    return _shown(_find(account, event["keyId"]))
 
 
 def _check(event: dict[str, Any], expires_on: str | None) -> None:
@@ -74,11 +72,11 @@ def _check(event: dict[str, Any], expires_on: str | None) -> None:
         raise Invalid(problems)
 
 
-def _find(store: Store, key_id: str) -> ApiKey:
-    for key in store.api_keys():
+def _find(account: Account, key_id: str) -> ApiKey:
+    for key in api_keys.of_account(account):
         if key.id == key_id:
             return key
-    raise NotFound([UNKNOWN_KEY])
+    raise NotFound([KEY_NOT_FOUND])
 
 
 def _shown(key: ApiKey) -> dict[str, Any]:

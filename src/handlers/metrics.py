@@ -1,9 +1,10 @@
-"""What CloudWatch counts: one line in embedded metric format for each request.
+"""What CloudWatch counts: lines in embedded metric format, one for each request that is no batch.
 
 Dimensions are lists that this code closes (event types, reasons), never what a caller sends.
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,8 +15,8 @@ NAMESPACE = "EventApi"
 # Unit, and the dimension by which it is counted besides the total.
 METRICS: Mapping[str, tuple[str, str | None]] = {
     "EventsCreated": ("Count", "type"),
-    "EventsDiscarded": ("Count", "reason"),  # the name of a Restriction
-    "RequestsRefused": ("Count", "reason"),  # the name of a subclass of Refused
+    "EventsDiscarded": ("Count", "reason"),  # the code of a Restriction, in upper case
+    "RequestsRefused": ("Count", "reason"),  # the name of a subclass of Refused; also for each event of a batch
     "UnknownUsers": ("Count", None),  # 0 or 1 for each event: the average is their share
     "StoreLatency": ("Milliseconds", None),
     "StoreThrottles": ("Count", None),
@@ -24,30 +25,64 @@ METRICS: Mapping[str, tuple[str, str | None]] = {
     "FeedFailed": ("Count", None),  # and those that are not, which Lambda hands over again
 }
 
+MAX_VALUES = 99  # of a metric in a line; with the next one Powertools would print by itself
+
 _metrics = Metrics(namespace=NAMESPACE)
+_recorded: list[tuple[str, float, str]] = []
+
+
+class _Line:
+    """What goes into one line: values of metrics, and one kind for each dimension."""
+
+    def __init__(self) -> None:
+        self.values: Counter[str] = Counter()
+        self.kinds: dict[str, str] = {}
+        self.recorded: list[tuple[str, float]] = []
+
+    def takes(self, name: str, kind: str) -> bool:
+        dimension = METRICS[name][1]
+        return self.values[name] < MAX_VALUES and (dimension is None or self.kinds.get(dimension, kind) == kind)
+
+    def add(self, name: str, value: float, kind: str) -> None:
+        if dimension := METRICS[name][1]:
+            self.kinds[dimension] = kind
+        self.values[name] += 1
+        self.recorded.append((name, value))
 
 
 def record(name: str, value: float = 1, kind: str = "") -> None:
-    """Adds a value to one of METRICS; `kind` is the value of its dimension."""
-    unit, dimension = METRICS[name]
-    _metrics.add_metric(name, unit, value)
-    if dimension:
-        _metrics.add_metadata(dimension, kind)
+    """Adds a value to one of METRICS; `kind` is the value of its dimension. Safe in threads."""
+    _recorded.append((name, value, kind))
 
 
 def publish() -> None:
-    """Prints what was recorded, once by service and, where there is a dimension, once by service and that.
+    """Prints what was recorded: one line, or more where a batch has events of several kinds."""
+    lines: list[_Line] = []
+    for name, value, kind in _recorded:
+        line = next((line for line in lines if line.takes(name, kind)), None)
+        if line is None:
+            lines.append(line := _Line())
+        line.add(name, value, kind)
+    _recorded.clear()
+    for line in lines:
+        _print(line)
 
-    Powertools applies each set of dimensions to all metrics of a line. The format itself has a list of
-    metrics for each set, so that latency does not become one more metric for each type and reason.
+
+def _print(line: _Line) -> None:
+    """Once by service and, where there is a dimension, once by service and that.
+
+    Powertools applies each set of dimensions to all metrics of a line. The format itself has a list of metrics for each set,
+    so that latency does not become one more metric for each type and reason.
     """
-    if not _metrics.metric_set:
-        return
-    line: dict[str, Any] = {**_metrics.serialize_metric_set()}
-    directives = line["_aws"]["CloudWatchMetrics"]
+    for name, value in line.recorded:
+        _metrics.add_metric(name, METRICS[name][0], value)
+    for dimension, kind in line.kinds.items():
+        _metrics.add_metadata(dimension, kind)
+    document: dict[str, Any] = {**_metrics.serialize_metric_set()}
+    directives = document["_aws"]["CloudWatchMetrics"]
     [by_service] = directives
-    for dimension in _metrics.metadata_set:
+    for dimension in line.kinds:
         counted = [metric for metric in by_service["Metrics"] if METRICS[metric["Name"]][1] == dimension]
         directives.append({**by_service, "Dimensions": [["service", dimension]], "Metrics": counted})
-    print(json.dumps(line, separators=(",", ":")))
+    print(json.dumps(document, separators=(",", ":")))
     _metrics.clear_metrics()

@@ -3,34 +3,45 @@
 import base64
 import json
 import traceback
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
-from functools import wraps
 from typing import Any
+from urllib.parse import unquote
 
-from domain.idempotency import MAX_KEY_LENGTH, IdempotencyKey
+from domain.outcomes import MAX_KEY_LENGTH, IdempotencyKey
 from domain.problems import (
     BODY_TOO_LARGE,
     UNAUTHORIZED,
+    UNKNOWN_PATH,
+    UNSUPPORTED_ENCODING,
     Conflict,
+    Failed,
     Invalid,
     KeyReused,
     NotFound,
+    Notice,
     Problem,
     Refused,
     TooLarge,
     Unauthorized,
     Unavailable,
-    Warning,
+    UnsupportedEncoding,
+    internal_error,
     invalid_json,
     invalid_parameter,
 )
+from domain.table import Account
+from domain.times import to_the_millisecond
+from handlers import refusals
 from handlers.metrics import record
-from handlers.runtime import logger, observed
+from handlers.runtime import logger, observed, table
 
 Event = dict[str, Any]
 Response = dict[str, Any]
+Route = Callable[[Event, Account], Response]
 
 STATUS: Mapping[type[Refused], int] = {
     Invalid: 400,
@@ -38,36 +49,49 @@ STATUS: Mapping[type[Refused], int] = {
     NotFound: 404,
     Conflict: 409,
     TooLarge: 413,
+    UnsupportedEncoding: 415,
     KeyReused: 422,
+    Failed: 500,
     Unavailable: 503,
+    Refused: 500,  # one that has no status of its own
 }
 MAX_BODY_BYTES = 256 * 1024
-RETRY_AFTER_SECONDS = 1
-NOT_UTF_8 = "The body is not text in UTF-8. It may not be compressed."
+RETRY_AFTER = {"Retry-After": "1"}  # seconds
+GZIP = b"\x1f\x8b"
+GZIP_FORMAT = 16 + zlib.MAX_WBITS
+NOT_UTF_8 = "The body is not text in UTF-8. It may be compressed with gzip, once."
+BROKEN_GZIP = "The body begins like gzip, but it is cut off or broken."
 
 
-def endpoint(answer: Callable[[Event], Response]) -> Callable[[Event, Any], Response]:
-    """Makes a Lambda handler of a function that answers a request or raises Refused.
+def endpoint(routes: Mapping[str, Route], *, read_only: Iterable[str] = ()) -> Callable[[Event, Any], Response]:
+    """The Lambda handler that answers the requests of some routes: "POST /event" and what answers it or raises Refused.
+    What the `read_only` ones refuse is not counted, because they change nothing at all.
 
-    It logs one line, with no more of the request than is named here and by the handlers: what callers send
-    (paths, field names and values) tells who somebody is.
+    It logs one line, with no more of the request than is named here and by the routes: what callers send (paths, field
+    names and values) tells who somebody is.
     """
 
     @observed
-    @wraps(answer)
     def handler(event: Event, context: Any) -> Response:
+        route = f"{event.get('httpMethod')} {event.get('resource')}"
         logger.append_keys(
-            correlation_id=_request_id(event),
+            correlation_id=request_id(event),
             # The one of the gateway's two ids that a caller cannot choose.
             extended_request_id=(event.get("requestContext") or {}).get("extendedRequestId"),
             account=_authorizer(event).get("account"),
-            route=f"{event.get('httpMethod')} {event.get('resource')}",
+            key_id=_authorizer(event).get("keyId"),
+            route=route,
             outcome="done",
         )
         try:
-            response = answer(event)
+            account = Account(table(), _account_name(event))
+            if route not in routes:
+                raise NotFound([UNKNOWN_PATH])
+            response = routes[route](event, account)
         except Refused as refused:
-            response = _refusal(refused)
+            response = _refusal(refused, event)
+            if route not in read_only:
+                _count(refused, event)
         except Exception as error:  # noqa: BLE001 the last resort: the caller learns the request id, the log the rest
             response = _failure(error, event)
         log = logger.error if response["statusCode"] == 500 else logger.info
@@ -77,23 +101,25 @@ def endpoint(answer: Callable[[Event], Response]) -> Callable[[Event, Any], Resp
     return handler
 
 
-def account_of(event: Event) -> str:
-    """The account that the authorizer found for the API key. Raises Unauthorized."""
-    account = _authorizer(event).get("account")
-    if not isinstance(account, str) or not account:
-        raise Unauthorized([UNAUTHORIZED])
-    return account
+def now() -> datetime:
+    """When a request is received, to the millisecond."""
+    return to_the_millisecond(datetime.now(UTC))
 
 
-def body_of(event: Event) -> bytes:
-    """The body as the caller sent it. Raises TooLarge and Invalid."""
+def body_of(event: Event, limit: int = MAX_BODY_BYTES, too_large: Problem = BODY_TOO_LARGE) -> bytes:
+    """The body as the caller made it, unpacked if it is gzip. Raises TooLarge, Invalid and UnsupportedEncoding."""
     body = event.get("body") or ""
     try:
         raw = base64.b64decode(body, validate=True) if event.get("isBase64Encoded") else body.encode()
     except ValueError as error:
         raise Invalid([invalid_json(NOT_UTF_8)]) from error
-    if len(raw) > MAX_BODY_BYTES:
-        raise TooLarge([BODY_TOO_LARGE])
+    # By its first bytes: the gateway may have unpacked it, and left the header.
+    if raw.startswith(GZIP):
+        raw = _unpacked(raw, limit)
+    elif _is_packed(raw, header(event, "Content-Encoding")):
+        raise UnsupportedEncoding([UNSUPPORTED_ENCODING])
+    if len(raw) > limit:
+        raise TooLarge([too_large])
     return raw
 
 
@@ -137,13 +163,31 @@ def header(event: Event, name: str) -> str | None:
     return None
 
 
+def query(event: Event) -> dict[str, str]:
+    return {name: value for name, value in (event.get("queryStringParameters") or {}).items() if value is not None}
+
+
+def path_parameter(event: Event, name: str) -> str:
+    """API Gateway hands path parameters over as they were sent: still encoded."""
+    return unquote((event.get("pathParameters") or {}).get(name) or "")
+
+
+def request_id(event: Event) -> str:
+    return str((event.get("requestContext") or {}).get("requestId", "unknown"))
+
+
 def ok(
     body: Mapping[str, Any], headers: Mapping[str, str] | None = None, dumps: Callable[..., str] = json.dumps
 ) -> Response:
-    return _response(200, dumps(body), headers or {})
+    return response(200, dumps(body), headers or {})
 
 
-def warnings_of(warnings: Iterable[Warning]) -> dict[str, Any]:
+def response(status: int, body: str, headers: Mapping[str, str]) -> Response:
+    """A body ends with a line feed, so that a terminal's prompt does not stick to it."""
+    return {"statusCode": status, "headers": {"Content-Type": "application/json", **headers}, "body": f"{body}\n"}
+
+
+def warnings_of(warnings: Iterable[Notice]) -> dict[str, Any]:
     """The `warnings` of a body: absent when there are none."""
     listed = [{"field": warning.field, "message": warning.message} for warning in warnings]
     return {"warnings": listed} if listed else {}
@@ -154,39 +198,89 @@ def errors_of(problems: Iterable[Problem]) -> dict[str, Any]:
     return {
         "errors": [
             {"message": problem.message, "description": problem.description}
+            | ({} if problem.as_documented else {"code": problem.code})
             | ({"field": problem.field} if problem.field else {})
             for problem in problems
         ]
     }
 
 
-def _refusal(refused: Refused) -> Response:
-    kind = type(refused)
-    record("RequestsRefused", kind=kind.__name__)
-    problems = [problem.message for problem in refused.problems]
-    logger.append_keys(outcome="refused", refused=kind.__name__, problems=problems)
-    retry = {"Retry-After": str(RETRY_AFTER_SECONDS)} if kind is Unavailable else {}
-    return _response(STATUS[kind], json.dumps(errors_of(refused.problems)), retry)
+def status_of(kind: type[Refused]) -> int:
+    """A subclass has the status of its nearest ancestor that has one."""
+    return next(STATUS[ancestor] for ancestor in kind.__mro__ if ancestor in STATUS)
 
 
-def _failure(error: Exception, event: Event) -> Response:
+def log_failure(error: BaseException) -> None:
     """An error of ours. Its message may hold what the caller sent, so the log gets type and place only."""
     stack = traceback.format_tb(error.__traceback__)
     logger.append_keys(outcome="failed", error=type(error).__name__, stack=stack)
-    problem = Problem("Internal server error", f"The request failed on our side. Request id: {_request_id(event)}")
-    return _response(500, json.dumps(errors_of([problem])), {})
 
 
-def _response(status: int, body: str, headers: Mapping[str, str]) -> Response:
-    return {"statusCode": status, "headers": {"Content-Type": "application/json", **headers}, "body": body}
+def _refusal(refused: Refused, event: Event) -> Response:
+    kind, status = type(refused), status_of(type(refused))
+    record("RequestsRefused", kind=kind.__name__)
+    codes = [problem.code for problem in refused.problems]
+    problems = [problem.message for problem in refused.problems]
+    logger.append_keys(outcome="refused", refused=kind.__name__, problems=problems, codes=codes)
+    headers = {"X-Error-Code": codes[0]}
+    if isinstance(refused, Unavailable):
+        logger.append_keys(cause=refused.reason)
+        headers |= RETRY_AFTER
+    elif isinstance(refused, UnsupportedEncoding):
+        headers["Accept-Encoding"] = "gzip"
+    return response(status, json.dumps(errors_of(refused.problems)), headers)
+
+
+def _count(refused: Refused, event: Event) -> None:
+    """For GET /v1/refusals, if it is the caller's fault and the caller is known."""
+    if status_of(type(refused)) < 500 and not isinstance(refused, Unauthorized):
+        refusals.count(_account_name(event), [refused], request_id(event), now())
+
+
+def _failure(error: Exception, event: Event) -> Response:
+    log_failure(error)
+    problem = internal_error(request_id(event))
+    return response(500, json.dumps(errors_of([problem])), {"X-Error-Code": problem.code})
+
+
+def _account_name(event: Event) -> str:
+    """The account that the authorizer found for the API key. Raises Unauthorized."""
+    account = _authorizer(event).get("account")
+    if not isinstance(account, str) or not account:
+        raise Unauthorized([UNAUTHORIZED])
+    return account
 
 
 def _authorizer(event: Event) -> Mapping[str, Any]:
     return (event.get("requestContext") or {}).get("authorizer") or {}
 
 
-def _request_id(event: Event) -> str:
-    return str((event.get("requestContext") or {}).get("requestId", "unknown"))
+def _unpacked(raw: bytes, limit: int) -> bytes:
+    """What is in a gzip body, of which no more is unpacked than would be accepted, and one byte."""
+    unpacked = b""
+    while raw:  # RFC 1952: a file may be several members, one after the other
+        member = zlib.decompressobj(GZIP_FORMAT)
+        try:
+            unpacked += member.decompress(raw, limit + 1 - len(unpacked))
+        except zlib.error as error:
+            raise Invalid([invalid_json(BROKEN_GZIP)]) from error
+        if len(unpacked) > limit:
+            return unpacked
+        if not member.eof:
+            raise Invalid([invalid_json(BROKEN_GZIP)])
+        raw = member.unused_data
+    return unpacked
+
+
+def _is_packed(raw: bytes, encoding: str | None) -> bool:
+    """Whether a body that says that it is compressed still is: then it does not look like JSON."""
+    if not encoding or encoding.strip().lower() in ("identity", "gzip", "x-gzip"):
+        return False
+    try:
+        text = raw.decode("utf-8-sig").lstrip()
+    except UnicodeDecodeError:
+        return True
+    return bool(text) and text[0] not in "{["
 
 
 def _number(text: str) -> Decimal:

@@ -1,16 +1,20 @@
 """What every function sets up once, when its execution environment starts."""
 
 import gc
+import math
 import os
 import time
 from collections.abc import Callable
-from functools import wraps
-from typing import Any, TypeVar
+from functools import cache, wraps
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from aws_lambda_powertools import Logger
 
-from domain.dynamodb import REQUEST_SECONDS, UNAVAILABLE, Table, new_client
+from domain.table.calls import IMPATIENT_CONFIG, REQUEST_SECONDS, RETRYABLE_CODES, Table, new_client
 from handlers.metrics import publish, record
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
 
 T = TypeVar("T")
 
@@ -24,6 +28,16 @@ client = new_client()
 def table(seconds: float = REQUEST_SECONDS) -> Table:
     """The table, for a request that may start calls for so many seconds from now."""
     return Table(client, TABLE_NAME, time.monotonic() + seconds)
+
+
+@cache
+def _impatient_client() -> "DynamoDBClient":
+    return new_client(IMPATIENT_CONFIG)
+
+
+def impatient_table() -> Table:
+    """The table, for a write that is not worth a wait. Its client is made when it is first needed."""
+    return Table(_impatient_client(), TABLE_NAME, math.inf)
 
 
 def observed(handler: Callable[[dict[str, Any], Any], T]) -> Callable[[dict[str, Any], Any], T]:
@@ -50,10 +64,9 @@ def _record_answer(context: dict[str, Any], parsed_response: dict[str, Any] | No
     answer = parsed_response or {"Error": {"Code": "NoAnswer"}}
     reasons = (answer.get("Error"), *answer.get("CancellationReasons", ()))
     codes = [reason["Code"] for reason in reasons if reason]
-    throttled = not UNAVAILABLE.isdisjoint(codes)
+    throttled = not RETRYABLE_CODES.isdisjoint(codes)
     operation = event_name.rpartition(".")[2]
     logger.debug("store answered", operation=operation, milliseconds=round((ended - begun) * 1000, 1), codes=codes)
-    logger.append_keys(cause=_cause(codes))
     record("StoreLatency", (ended - begun) * 1000)
     if throttled:
         record("StoreThrottles")
@@ -61,12 +74,6 @@ def _record_answer(context: dict[str, Any], parsed_response: dict[str, Any] | No
         from handlers.tracing import send_call  # makes the start slower
 
         send_call(operation, begun, ended, failed=bool(codes), throttled=throttled)
-
-
-def _cause(codes: list[str]) -> str | None:
-    """The code that says why DynamoDB did not do a call; None when it did, or when a condition of ours failed."""
-    failures = [code for code in codes if code not in ("None", "TransactionCanceledException")]
-    return failures[-1] if failures and not failures[-1].startswith("ConditionalCheckFailed") else None
 
 
 client.meta.events.register("before-call.dynamodb", _begin_call)

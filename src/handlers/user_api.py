@@ -1,70 +1,72 @@
-"""/v1/user/...: API Gateway has routed the request; each route is one function here."""
+"""/v1/user/... and /v1/refusals: API Gateway has routed the request; each route is one function here."""
 
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import unquote
 
 from domain import users
-from domain.ids import time_of
-from domain.problems import UNKNOWN_PATH, NotFound, Warning
-from domain.profile import Profile, iso
-from domain.store import Store
+from domain.profile import Profile
+from domain.table import Account
+from domain.table.events import StoredEvent
+from domain.times import iso
 from handlers import rest
-from handlers.runtime import table
 
 
-@rest.endpoint
-def handler(event: rest.Event) -> rest.Response:
-    store = Store(table(), rest.account_of(event))
-    route = ROUTES.get(f"{event.get('httpMethod')} {event.get('resource')}")
-    if route is None:
-        raise NotFound([UNKNOWN_PATH])
-    return route(event, store)
+def _get(event: rest.Event, account: Account) -> rest.Response:
+    return rest.ok(users.read(_identifier(event), account).flat(), dumps=users.json_text)
 
 
-def _get(event: rest.Event, store: Store) -> rest.Response:
-    return rest.ok(users.read(_identifier(event), store).flat(), dumps=users.json_text)
+def _post(event: rest.Event, account: Account) -> rest.Response:
+    changed = users.create(rest.json_object(rest.body_of(event)), account, rest.now())
+    return _result("Successfully added new user.", changed.profile, changed)
 
 
-def _post(event: rest.Event, store: Store) -> rest.Response:
-    profile, warnings = users.create(rest.json_object(rest.body_of(event)), store, datetime.now(UTC))
-    return _result("Successfully added new user.", profile, warnings)
-
-
-def _put(event: rest.Event, store: Store) -> rest.Response:
+def _put(event: rest.Event, account: Account) -> rest.Response:
     sent = rest.json_object(rest.body_of(event))
-    upsert = _query(event).get("upsert", "").lower() == "true"
-    profile, warnings, created = users.change(_identifier(event), sent, upsert, store, datetime.now(UTC))
-    return _result("Successfully added new user." if created else "Successfully updated user.", profile, warnings)
+    upsert = rest.query(event).get("upsert", "").lower() == "true"
+    changed = users.change(_identifier(event), sent, upsert, account, rest.now())
+    message = "Successfully added new user." if changed.is_new else "Successfully updated user."
+    return _result(message, changed.profile, changed)
 
 
-def _delete(event: rest.Event, store: Store) -> rest.Response:
-    profile = users.erase(_identifier(event), store, datetime.now(UTC))
+def _delete_attribute(event: rest.Event, account: Account) -> rest.Response:
+    name = rest.path_parameter(event, "name")
+    profile = users.remove_attribute(_identifier(event), name, account, rest.now())
+    return _result("Successfully updated user.", profile)
+
+
+def _delete(event: rest.Event, account: Account) -> rest.Response:
+    profile = users.erase(_identifier(event), account, rest.now())
     return rest.ok({"results": [_message("Successfully deleted user.", profile)]})
 
 
-def _get_events(event: rest.Event, store: Store) -> rest.Response:
-    page, cursor = users.events(_identifier(event), _query(event), store)
-    listed = [
-        {"_id": each.id, "type": each.type, "payload": each.payload, "createdOn": iso(time_of(each.id))}
-        for each in page
-    ]
+def _get_events(event: rest.Event, account: Account) -> rest.Response:
+    page, cursor = users.timeline(_identifier(event), rest.query(event), account)
+    listed = [_shown(each) for each in page]
     return rest.ok({"events": listed} | ({"cursor": cursor} if cursor else {}), dumps=users.json_text)
 
 
-ROUTES: Mapping[str, Callable[[rest.Event, Store], rest.Response]] = {
-    "POST /user": _post,
-    "GET /user/{id}": _get,
-    "PUT /user/{id}": _put,
-    "DELETE /user/{id}": _delete,
-    "GET /user/{id}/events": _get_events,
-}
+def _get_refusals(event: rest.Event, account: Account) -> rest.Response:
+    from domain import refusals  # nobody waits for this one
+
+    page, cursor = refusals.read(rest.query(event), account, rest.now())
+    listed = [
+        {"hour": each.hour, "code": each.reason.code}
+        | ({"type": each.reason.type} if each.reason.type else {})
+        | ({"field": each.reason.field} if each.reason.field else {})
+        | {"count": each.count, "lastRequestId": each.last_request_id}
+        for each in page
+    ]
+    return rest.ok({"refusals": listed} | ({"cursor": cursor} if cursor else {}))
 
 
-def _result(message: str, profile: Profile, warnings: list[Warning]) -> rest.Response:
+def _shown(event: StoredEvent) -> dict[str, Any]:
+    received = {"receivedOn": event.received_on} if event.received_on else {}
+    shown = {"_id": event.id, "type": event.type, "payload": event.payload, "createdOn": iso(event.happened_at)}
+    return shown | received
+
+
+def _result(message: str, profile: Profile, changed: users.Changed | None = None) -> rest.Response:
     results = {"results": [_message(message, profile)], "object": profile.flat()}
-    return rest.ok({**results, **rest.warnings_of(warnings)}, dumps=users.json_text)
+    return rest.ok({**results, **rest.warnings_of(changed.warnings if changed else ())}, dumps=users.json_text)
 
 
 def _message(message: str, profile: Profile) -> dict[str, Any]:
@@ -72,8 +74,17 @@ def _message(message: str, profile: Profile) -> dict[str, Any]:
 
 
 def _identifier(event: rest.Event) -> str:
-    return unquote((event.get("pathParameters") or {}).get("id") or "")
+    return rest.path_parameter(event, "id")
 
 
-def _query(event: rest.Event) -> dict[str, str]:
-    return {name: value for name, value in (event.get("queryStringParameters") or {}).items() if value is not None}
+handler = rest.endpoint(
+    {
+        "POST /user": _post,
+        "GET /user/{id}": _get,
+        "PUT /user/{id}": _put,
+        "DELETE /user/{id}": _delete,
+        "DELETE /user/{id}/attributes/{name}": _delete_attribute,
+        "GET /user/{id}/events": _get_events,
+        "GET /refusals": _get_refusals,
+    }
+)

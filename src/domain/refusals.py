@@ -1,0 +1,94 @@
+"""GET /v1/refusals: what was refused, without what was sent: contract, section 10."""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from domain.event_types import CATALOGUE, WIRE_NAMES
+from domain.problems import CODES, Invalid, Refused, invalid_parameter
+from domain.request import USER_FIELDS
+from domain.table import Account
+from domain.table import refusals as stored
+from domain.table.calls import Table
+from domain.table.refusals import HOUR, Reason, Refusal
+from domain.users import parse_limit
+
+# Names that a field may be made of, beside event types and their fields. A number is the place in a batch.
+FIXED_NAMES = {
+    "event",
+    "events",
+    "user",
+    "eventId",
+    "eventTime",
+    "import",
+    "tags",
+    "limit",
+    "type",
+    "cursor",
+    *USER_FIELDS,
+}
+
+
+def count_refused(refused: Sequence[Refused], account: str, table: Table, request_id: str, now: datetime) -> None:
+    """Counts why each of the requests, or of the events of a batch, was refused: by its first problem."""
+    counted: Counter[Reason] = Counter()
+    for each in refused:
+        first = each.problems[0]
+        field = known_field(first.field or first.in_batch or "")
+        counted[Reason(first.code, each.event_type or "", field)] += 1
+    stored.count(Account(table, account), counted, request_id, now)
+
+
+def known_field(field: str) -> str:
+    """The part of a dotted path that is made of names of the contract, without the place in a batch."""
+    known: list[str] = []
+    event_type = None
+    for name in field.split("."):
+        if name == "events" and not known:
+            continue
+        if name.isdigit() and not known:
+            continue
+        is_field = event_type is not None and name in event_type.model_fields
+        if name not in FIXED_NAMES and name not in WIRE_NAMES and not is_field:
+            break
+        event_type = WIRE_NAMES.get(name, event_type)
+        known.append(event_type.type_name() if event_type and name in WIRE_NAMES else name)
+    return ".".join(known)
+
+
+def known_type(body: object) -> str | None:
+    """The type of the event in a body that was refused, if it is one of ours."""
+    event = body.get("event") if isinstance(body, Mapping) else None
+    name = next(iter(event), None) if isinstance(event, Mapping) and len(event) == 1 else None
+    event_type = WIRE_NAMES.get(name) if isinstance(name, str) else None
+    return event_type.type_name() if event_type else None
+
+
+def read(query: Mapping[str, str], account: Account, now: datetime) -> tuple[list[Refusal], str | None]:
+    """A page, newest hour first, and the cursor of the next one. Raises Invalid."""
+    limit, problems = parse_limit(query.get("limit"))
+    after = _position(query["cursor"]) if "cursor" in query else None
+    if "cursor" in query and after is None:
+        problems = [*problems, invalid_parameter("cursor", "cursor is the one that the page before gave.")]
+    if problems:
+        raise Invalid(problems)
+    page, is_more = stored.page(account, limit, after, now)
+    return page, _cursor(page[-1]) if is_more else None
+
+
+def _cursor(last: Refusal) -> str:
+    text = "#".join((last.hour, last.reason.code, last.reason.type, last.reason.field))
+    return urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
+
+
+def _position(cursor: str) -> Refusal | None:
+    try:
+        hour, code, event_type, field = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode().split("#")
+        datetime.strptime(hour, HOUR)  # noqa: DTZ007 only its form is asked for
+    except ValueError:
+        return None
+    if code not in CODES or event_type not in {"", *CATALOGUE}:
+        return None
+    position = Refusal(hour, Reason(code, event_type, field), 0, "")
+    return position if _cursor(position) == cursor else None
