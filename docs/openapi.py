@@ -5,45 +5,48 @@ read the document, so no schema refers to itself, no `$ref` has neighbours, and 
 """
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from domain.events import CATALOGUE, TAGS_SCHEMA, EventType
-from domain.idempotency import MAX_KEY_LENGTH
+from domain.event_types import CATALOGUE, TAGS_SCHEMA, EventType, restrictions
+from domain.outcomes import MAX_KEY_LENGTH
 from domain.problems import (
-    BEING_ERASED,
+    BATCH_TOO_LARGE,
     BODY_TOO_LARGE,
+    CODES,
     EMAIL_TAKEN,
+    ERASED,
     IDENTIFIERS_DISAGREE,
+    INVALID_EVENTS,
+    INVALID_ID,
+    INVALID_IMPORT,
+    KEY_NOT_FOR_BATCHES,
     KEY_REUSED,
+    MISSING_EVENTS,
     STORE_UNAVAILABLE,
+    SYSTEM_ATTRIBUTE,
+    TOO_MANY_EVENTS,
     UNAUTHORIZED,
     UNKNOWN_EMAIL,
     UNKNOWN_ID,
-    Conflict,
+    UNSUPPORTED_ENCODING,
     Invalid,
-    KeyReused,
-    NotFound,
     Problem,
-    Refused,
-    TooLarge,
-    Unauthorized,
-    Unavailable,
+    internal_error,
     invalid_attribute,
     invalid_json,
     invalid_parameter,
     too_large,
 )
-from domain.request import USER_ATTRIBUTES, parse_request
-from domain.restrictions import Restriction
+from domain.request import MAX_EVENT_ID_LENGTH, MAX_EVENTS, USER_ATTRIBUTES, parse_request
 from domain.users import DEFAULT_LIMIT, MAX_LIMIT
 from domain.values import MAX_LEVELS
-from handlers.rest import RETRY_AFTER_SECONDS, STATUS, errors_of, json_object
+from handlers.rest import RETRY_AFTER, STATUS, errors_of, json_object
 
 Json = dict[str, Any]
 
@@ -52,40 +55,58 @@ SCHEMAS = "#/components/schemas/"
 EMAIL = "ana@example.com"
 USER_ID = "01a20788-5653-7117-8650-7680cb8c2cb9"
 EVENT_ID = "01a20788-5a84-78c8-9a0e-41facae8e785"
-CURSOR = "AaIHiFqEeMiaDkH6yujnhTb0cV5Jb2mXx0V0p2b3v1Q"
+REQUEST_ID = "7e8f1c1e-4b8e-4a3e-9a53-5d8a4c3b2a10"
 TIME = "2026-11-23T08:31:45.234Z"
 CREATED_USER = {"_id": USER_ID, "email": EMAIL, "createdOn": TIME, "firstname": "Ana"}
 CHANGED_USER = {**CREATED_USER, "tags": ["vip"]}
 CREATED = {"message": "Event created", "email": "Event was created for the specified user"}
+FIRST = {"eventId": EVENT_ID, "createdOn": TIME, "samePayload": True}
 
 ABOUT = """\
 Collects what the customers of an online shop do, and keeps their profiles.
 
-Begin with `POST /v1/user/`: events are about users who exist. Then send events with `POST /v1/event/`. \
-What came of them is in `GET /v1/user/{id}` and `GET /v1/user/{id}/events`.
+Begin with `POST /v1/user/`: events are about users who exist. Then send events with `POST /v1/event/`, or many at \
+once with `POST /v1/events/`. What came of them is in `GET /v1/user/{id}` and `GET /v1/user/{id}/events`.
 
-Bodies are JSON of 256 KiB at most, whatever the `Content-Type`. Unknown fields and parameters are ignored. \
-Every path works with and without its last slash."""
-TAGS = {"Events": "What customers do, one event in a request.", "Users": "Profiles, and the events of each user."}
+Bodies are JSON of 256 KiB at most, of 1 MiB for a batch, whatever the `Content-Type`. They may be compressed with \
+gzip. Unknown fields and parameters are ignored. Every path works with and without its last slash."""
+TAGS = {
+    "Events": "What customers do.",
+    "Users": "Profiles, and the events of each user.",
+    "Refusals": "What was refused, for those who look after the callers.",
+}
 
 # What a status means, whichever problem it tells of.
 MEANINGS = {
     400: "The request is wrong. Each error says what to mend. Nothing was stored.",
     401: "The API key is missing, unknown, expired or revoked.",
     404: "The user does not exist.",
-    409: "The email belongs to another user, or the `_id` is not free.",
+    409: "The email belongs to another user, or the `_id` was erased.",
     413: "The body is too large, or the item that would be stored.",
+    415: "The body is compressed in another way than gzip.",
     422: "The `Idempotency-Key` was already used with a different body.",
     429: "The rate limit is reached. Send the request again after `Retry-After` seconds.",
     500: "The request failed on our side. The description has the id of the request, for whoever looks into it.",
     503: "The store is busy or does not answer. Send the request again after `Retry-After` seconds.",
 }
+OF_A_BATCH = {
+    200: "Every event is settled.",
+    207: "Some events are settled, others were refused or failed. If any failed, there is `Retry-After`.",
+    400: "All events were refused, or the batch itself is wrong. Nothing was stored.",
+    503: "Nothing was stored, and some events failed. Send the batch again after `Retry-After` seconds.",
+}
+TOO_MANY_REQUESTS = Problem(
+    "too_many_requests", "Too many requests", "The rate limit is reached. Send the request again later."
+)
+GATEWAYS = {TOO_MANY_REQUESTS.code: 429}  # what API Gateway answers by itself, and no function does
+OF_STATUS = {code: STATUS[kind] for code, kind in CODES.items()} | GATEWAYS
 
-Errors = Mapping[type[Refused], Iterable[Problem]]
-EVERYWHERE: Errors = {Unauthorized: [UNAUTHORIZED], Unavailable: [STORE_UNAVAILABLE]}
-OF_BODIES: Errors = {TooLarge: [BODY_TOO_LARGE, too_large("event")]}
-UNKNOWN_USER: Errors = {NotFound: [UNKNOWN_EMAIL, UNKNOWN_ID]}
+EVERYWHERE = [UNAUTHORIZED, TOO_MANY_REQUESTS, internal_error(REQUEST_ID), STORE_UNAVAILABLE]
 BROKEN_JSON = invalid_json("Expecting ',' delimiter at line 1, column 39.")
+OF_BODIES = [BROKEN_JSON, BODY_TOO_LARGE, UNSUPPORTED_ENCODING]
+UNKNOWN_USER = [UNKNOWN_EMAIL, UNKNOWN_ID]
+OF_LIMITS = invalid_parameter("limit", f"limit is a whole number from 1 to {MAX_LIMIT}.")
+OF_CURSORS = invalid_parameter("cursor", "cursor is the one that the page before gave.")
 
 
 def document() -> Json:
@@ -93,7 +114,7 @@ def document() -> Json:
         "openapi": "3.1.0",
         "info": {
             "title": "Event API",
-            "version": "1.0.0",
+            "version": "1.1.0",
             "description": ABOUT,
             "license": {"name": "MIT", "identifier": "MIT"},
         },
@@ -124,9 +145,11 @@ def ref(name: str) -> Json:
 
 def paths() -> Json:
     identifier = parameter("path", "id", {"type": "string"}, "The user's email or `_id`.", EMAIL)
-    of_attributes: Errors = {Invalid: [BROKEN_JSON, invalid_attribute("email")], **OF_BODIES}
+    of_attributes = [*OF_BODIES, invalid_attribute("email"), too_large("user"), EMAIL_TAKEN]
     return {
         "/event/": {"post": send_event()},
+        "/events/": {"post": send_events()},
+        "/events/check": {"post": check_events()},
         "/user/": {
             "post": operation(
                 "createUser",
@@ -134,7 +157,7 @@ def paths() -> Json:
                 "Makes a user with an email, or an anonymous one without. The other fields are the user's attributes. "
                 "What the system maintains, as `_id`, is left out with a warning.",
                 answer("UserResult", {"results": [done("added new")], "object": CREATED_USER}, to_the_user()),
-                {**of_attributes, Conflict: [EMAIL_TAKEN]},
+                of_attributes,
                 body=content(ref("UserAttributes"), {"user": {"email": EMAIL, "firstname": "Ana"}}),
             )
         },
@@ -154,7 +177,7 @@ def paths() -> Json:
                 "Sets the attributes that are sent and leaves the others. `tags` adds tags, and removes those with a "
                 "minus before them. The email stays as it is.",
                 answer("UserResult", {"results": [done("updated")], "object": CHANGED_USER}, to_the_user()),
-                {**of_attributes, **UNKNOWN_USER, Conflict: [EMAIL_TAKEN, BEING_ERASED]},
+                [*of_attributes, INVALID_ID, *UNKNOWN_USER, ERASED],
                 parameters=[
                     identifier,
                     parameter(
@@ -167,13 +190,27 @@ def paths() -> Json:
                 "eraseUser",
                 "Erase a user and all events",
                 "Erases the profile, its events and everything else that names the person. The user does not exist "
-                "from the answer on; the rest follows within minutes.",
+                "from the answer on; the rest follows within minutes. The `_id` never comes back.",
                 answer("Erased", {"results": [done("deleted")]}),
                 UNKNOWN_USER,
                 parameters=[identifier],
             ),
         },
+        "/user/{id}/attributes/{name}": {
+            "delete": operation(
+                "removeAttribute",
+                "Remove an attribute of a user",
+                "Removes one attribute. It is no error if the user has none of that name.",
+                answer("UserResult", {"results": [done("updated")], "object": CREATED_USER}, to_the_user()),
+                [SYSTEM_ATTRIBUTE, *UNKNOWN_USER],
+                parameters=[
+                    identifier,
+                    parameter("path", "name", {"type": "string"}, "The attribute's name.", "city"),
+                ],
+            ),
+        },
         "/user/{id}/events": {"get": list_events(identifier)},
+        "/refusals": {"get": list_refusals()},
     }
 
 
@@ -182,17 +219,18 @@ def send_event() -> Json:
         name: {"user": {"email": EMAIL}, "event": {name: example_of(model)}} for name, model in CATALOGUE.items()
     }
     answers = {"created": {"results": CREATED}} | {
-        restriction.name.lower(): {"results": {"message": "Event discarded", "email": restriction.value}}
-        for restriction in Restriction
+        code: {"results": {"message": "Event discarded", "email": restriction.text}} | first_of(restriction.code)
+        for code, restriction in restrictions().items()
     }
     status = {"type": "string", "enum": ["created", "discarded"]}
     headers = {
-        "X-Event-Id": header({"type": "string", "format": "uuid", "examples": [EVENT_ID]}, "The event's id."),
+        "X-Event-Id": header({"type": "string", "examples": [EVENT_ID]}, "The event's id: the caller's, or ours."),
         "X-Event-Status": header(status, "Discarded: do not send it again."),
         "X-User-Id": header({"type": "string", "format": "uuid", "examples": [USER_ID]}, "Whose event it is."),
     }
     replayed = header(
-        {"type": "string", "const": "true"}, "There when this is the first answer to the Idempotency-Key, again."
+        {"type": "string", "const": "true"},
+        "There when this is the answer to the first request, of which this is a repeat.",
     )
     key = {"type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGTH, "pattern": "\\S"}
     return operation(
@@ -200,58 +238,166 @@ def send_event() -> Json:
         "Send an event",
         "Stores one event of a user who exists. A second confirmation of an order, a second email open within 20 "
         "minutes, and what a bot does are discarded: the answer is 200 as well, because sending them again is of no "
-        "use. After a 429, a 5xx or no answer, send the same request again with the same `Idempotency-Key`.",
+        "use. After a 429, a 5xx or no answer, send the same request again with the same `Idempotency-Key` or "
+        "`eventId`.",
         {
             "description": "Created, or discarded by a rule: `X-Event-Status` says which.",
             "headers": {**headers, "Idempotent-Replayed": {**replayed, "required": False}},
             **content(ref("EventResult"), answers),
             "links": links("$response.header.X-User-Id", "listEvents", "readUser"),
         },
-        {Invalid: list(invalid_events()), **UNKNOWN_USER, **OF_BODIES, KeyReused: [KEY_REUSED]},
+        [*invalid_events(), *UNKNOWN_USER, BODY_TOO_LARGE, too_large("event"), UNSUPPORTED_ENCODING, KEY_REUSED],
         parameters=[parameter("header", "Idempotency-Key", key, "A repeat within 24 hours gets the first answer.")],
         body=content(ref("EventRequest"), examples),
     )
 
 
-def list_events(identifier: Json) -> Json:
-    limit = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}
-    cursor = {"type": "string", "pattern": "^[A-Za-z0-9_-]{43}$"}
-    listed = {"_id": EVENT_ID, "type": "search", "payload": example_of(CATALOGUE["search"]), "createdOn": TIME}
-    wrong = [
-        invalid_parameter("limit", f"limit is a whole number from 1 to {MAX_LIMIT}."),
-        invalid_parameter("type", "type is the name of an event type."),
-        invalid_parameter("cursor", "cursor is the one that the page before gave for this user."),
+def send_events() -> Json:
+    return batch_operation(
+        "sendEvents",
+        "Send many events",
+        "Has the same effect as the events would have had, sent one at a time in the order of the list. The answer "
+        "tells of each. Send the whole batch again after a 207 with `failed` events, a 429, 500 or 503, and no answer: "
+        "what is stored already is a `duplicate`. Do not send it again otherwise.",
+        "BatchResult",
+        {},
+    )
+
+
+def check_events() -> Json:
+    return batch_operation(
+        "checkEvents",
+        "Tell what would come of events",
+        "Takes a batch and answers what would become of each event. It changes nothing.",
+        "CheckResult",
+        {"stored": False},
+    )
+
+
+def batch_operation(name: str, summary: str, description: str, result: str, beside: Json) -> Json:
+    """200 and 207 tell of each event. So may 400 and 503, which otherwise tell what is wrong with the request."""
+    settled, refused, failed = settled_events(), refused_event(), failed_event()
+    described = operation(
+        name,
+        summary,
+        description,
+        {"description": OF_A_BATCH[200], **content(ref(result), {"settled": {**beside, "results": settled}})},
+        [*OF_BODIES[:1], *invalid_batches(), BATCH_TOO_LARGE, UNSUPPORTED_ENCODING],
+        body=content(ref("BatchRequest"), {"batch": example_of_a_batch()}),
+    )
+    responses = described["responses"]
+    some = {"some_refused": [settled[0], refused], "some_failed": [settled[0], refused, failed]}
+    responses["207"] = {
+        "description": OF_A_BATCH[207],
+        "headers": {"X-Error-Code": error_code(STORE_UNAVAILABLE), "Retry-After": {**retry_after(), "required": False}},
+        **content(ref(result), {each: {**beside, "results": results} for each, results in some.items()}),
+    }
+    for status, entry in ((400, refused), (503, failed)):
+        response = responses[str(status)]
+        media = response["content"]["application/json"]
+        media["schema"] = {"anyOf": [ref(result), media["schema"]]}
+        media["examples"] = {f"all_{entry['status']}": {"value": {**beside, "results": [entry]}}, **media["examples"]}
+        response["description"] = OF_A_BATCH[status]
+    described["responses"] = dict(sorted(responses.items()))
+    return described
+
+
+def example_of_a_batch() -> Json:
+    user = {"email": EMAIL}
+    view = {"eventId": "view-77", "eventTime": TIME, "user": user, "event": {"viewitem": {"itemId": "SKU-1"}}}
+    order = {"eventId": EVENT_ID, "user": user, "event": {"confirmation": {"orderId": "A-1001", "total": "59.90"}}}
+    return {"events": [view, order]}
+
+
+def settled_events() -> list[Json]:
+    """One for each way in which an event is settled."""
+    whose = {"eventId": "view-77", "userId": USER_ID}
+    [seen, *_] = restrictions().values()
+    return [
+        {"status": "created", **whose, "warnings": []},
+        {"status": "duplicate", **whose, "createdOn": TIME, "samePayload": True},
+        {"status": "discarded", **whose, "code": seen.code, "message": seen.text, "first": FIRST},
     ]
+
+
+def refused_event() -> Json:
+    return {"status": "refused", "eventId": "view-78", **errors_of([UNKNOWN_EMAIL.under("events.1")])}
+
+
+def failed_event() -> Json:
+    return {"status": "failed", "eventId": "view-79", **errors_of([STORE_UNAVAILABLE])}
+
+
+def first_of(code: str) -> Json:
+    return {} if code == "bot" else {"first": FIRST}
+
+
+def list_events(identifier: Json) -> Json:
+    listed = {"_id": EVENT_ID, "type": "search", "payload": example_of(CATALOGUE["search"]), "createdOn": TIME}
+    of_types = invalid_parameter("type", "type is the name of an event type.")
+    types = {"type": "string", "enum": list(CATALOGUE)}
     return operation(
         "listEvents",
         "List a user's events, newest first",
-        "Answers a page of the user's events, and the `cursor` of the next page unless this one is the last. Send it "
-        "with the same `type`.",
+        "Answers a page of the user's events by the time at which they happened, and the `cursor` of the next page "
+        "unless this one is the last. Send it with the same `type`.",
         answer("EventList", {"events": [listed]}),
-        {Invalid: wrong, **UNKNOWN_USER},
+        [OF_LIMITS, of_types, OF_CURSORS, *UNKNOWN_USER],
         parameters=[
             identifier,
-            parameter("query", "limit", limit, "How many events a page has at most."),
-            parameter("query", "type", {"type": "string", "enum": list(CATALOGUE)}, "Only events of this type."),
-            parameter("query", "cursor", cursor, "From the page before."),
+            limit("How many events a page has at most."),
+            parameter("query", "type", types, "Only events of this type."),
+            cursor({"pattern": "^[A-Za-z0-9_-]{43}$"}),
         ],
     )
 
 
+def list_refusals() -> Json:
+    hour = {"hour": "2026-11-23T08:00:00.000Z", "code": "missing_field", "type": "viewitem"}
+    listed = {**hour, "field": "event.viewitem.itemId", "count": 17, "lastRequestId": REQUEST_ID}
+    return operation(
+        "listRefusals",
+        "List what was refused, newest hour first",
+        "Counts the account's refused requests and events of the last 30 days, by hour, code, type and field. No value "
+        "that was sent is in it.",
+        answer("RefusalList", {"refusals": [listed]}),
+        [OF_LIMITS, OF_CURSORS],
+        parameters=[limit("How many entries a page has at most."), cursor({})],
+    )
+
+
 def operation(
-    name: str, summary: str, description: str, ok: Json, errors: Errors, parameters: Iterable[Json] = (), **body: Json
+    name: str,
+    summary: str,
+    description: str,
+    ok: Json,
+    errors: Iterable[Problem],
+    parameters: Iterable[Json] = (),
+    **body: Json,
 ) -> Json:
     described: Json = {
         "operationId": name,
         "summary": summary,
         "description": description,
-        "tags": ["Events" if name == "sendEvent" else "Users"],
+        "tags": [TAGGED.get(name, "Users")],
     }
     if parameters:
         described["parameters"] = list(parameters)
     if "body" in body:
         described["requestBody"] = {"required": True, **body["body"]}
-    return described | {"responses": {"200": ok, **error_responses({**EVERYWHERE, **errors})}}
+    return described | {"responses": {"200": ok, **error_responses([*EVERYWHERE, *errors])}}
+
+
+TAGGED = {"sendEvent": "Events", "sendEvents": "Events", "checkEvents": "Events", "listRefusals": "Refusals"}
+
+
+def limit(description: str) -> Json:
+    schema = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}
+    return parameter("query", "limit", schema, description)
+
+
+def cursor(more: Json) -> Json:
+    return parameter("query", "cursor", {"type": "string", **more}, "From the page before.")
 
 
 def answer(schema: str, example: Json, more: Json | None = None) -> Json:
@@ -288,27 +434,42 @@ def header(schema: Json, description: str) -> Json:
 # --- Errors ---------------------------------------------------------------------------------------
 
 
-def error_responses(errors: Errors) -> Json:
-    """What the functions refuse, by status, and the two answers that need no problem of the domain."""
-    answered = {STATUS[kind]: list(problems) for kind, problems in errors.items()}
-    answered[429] = [Problem("Too many requests", "The rate limit is reached. Send the request again later.")]
-    answered[500] = [Problem("Internal server error", "The request failed on our side. Request id: 7e8f1c1e-4b8e")]
-    return {str(status): error_response(status, answered[status]) for status in sorted(answered)}
+def error_responses(problems: Iterable[Problem]) -> Json:
+    """What is refused, by status."""
+    told: dict[int, list[Problem]] = {}
+    for problem in problems:
+        told.setdefault(OF_STATUS[problem.code], []).append(problem)
+    return {str(status): error_response(status, told[status]) for status in sorted(told)}
 
 
 def error_response(status: int, problems: list[Problem]) -> Json:
-    seconds = {"type": "integer", "examples": [RETRY_AFTER_SECONDS]}
-    retry = {"headers": {"Retry-After": header(seconds, "Seconds to wait.")}} if status in (429, 503) else {}
-    return {"description": MEANINGS[status], **retry, **content(ref("ErrorResponse"), dict(error_examples(problems)))}
+    headers = {"X-Error-Code": error_code(problems[0])}
+    if status in (429, 503):
+        headers["Retry-After"] = retry_after()
+    if status == 415:
+        headers["Accept-Encoding"] = header({"type": "string", "const": "gzip"}, "How a body may be compressed.")
+    return {
+        "description": MEANINGS[status],
+        "headers": headers,
+        **content(ref("ErrorResponse"), dict(error_examples(problems))),
+    }
+
+
+def error_code(problem: Problem) -> Json:
+    return header({"type": "string", "examples": [problem.code]}, "The code of the first error.")
+
+
+def retry_after() -> Json:
+    return header({"type": "integer", "examples": [int(RETRY_AFTER["Retry-After"])]}, "Seconds to wait.")
 
 
 def error_examples(problems: Iterable[Problem]) -> Iterator[tuple[str, Json]]:
-    """An example for each problem, named after it; those of one name are numbered."""
+    """An example for each problem, by its code; those of one code are numbered."""
     seen: Counter[str] = Counter()
     for problem in problems:
-        name = re.sub(r"\W+", "_", problem.message).lower()
-        seen[name] += 1
-        yield (name if seen[name] == 1 else f"{name}_{seen[name]}"), errors_of([problem])
+        seen[problem.code] += 1
+        number = seen[problem.code]
+        yield problem.code if number == 1 else f"{problem.code}_{number}", errors_of([problem])
 
 
 def invalid_events() -> Iterator[Problem]:
@@ -322,6 +483,10 @@ def invalid_events() -> Iterator[Problem]:
         yield from problems_of(event={"update": {"size": value}})
     for user in ({}, "ana", {"firstname": "Ana"}, {"email": "ana@"}, {"_id": 7}, {"email": EMAIL, "tel": 600}):
         yield from problems_of(user=user)
+    for time in ("yesterday", "2030-01-01T00:00:00Z", "2026-01-01T00:00:00Z", "1999-12-31T23:59:59Z"):
+        yield from problems_of(eventTime=time)
+    yield from problems_of(eventId="view-77")
+    yield from problems_of(eventId="", eventTime=TIME)
     yield IDENTIFIERS_DISAGREE
     yield invalid_parameter("Idempotency-Key", f"The key has 1 to {MAX_KEY_LENGTH} characters.")
 
@@ -329,10 +494,21 @@ def invalid_events() -> Iterator[Problem]:
 def problems_of(**wrong: object) -> Iterable[Problem]:
     request = {"user": {"email": EMAIL}, "event": {"emailopen": {}}, **wrong}
     try:
-        parse_request(json_object(json.dumps(request).encode()))
+        parse_request(json_object(json.dumps(request).encode()), datetime.fromisoformat(TIME))
     except Invalid as refused:
         return refused.problems
     raise AssertionError(f"{wrong} is not wrong")
+
+
+def invalid_batches() -> list[Problem]:
+    """What may be wrong with a batch itself; what may be wrong with its events is what may be with one."""
+    return [
+        MISSING_EVENTS,
+        TOO_MANY_EVENTS,
+        INVALID_EVENTS,
+        INVALID_IMPORT,
+        invalid_parameter("Idempotency-Key", KEY_NOT_FOR_BATCHES),
+    ]
 
 
 def nested(levels: int) -> object:
@@ -363,6 +539,19 @@ def general_schemas() -> Json:
         minItems=1,
         description="What was left out or changed. Absent when there is nothing of the kind.",
     )
+    event_id = {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": MAX_EVENT_ID_LENGTH,
+        "pattern": "^[!-~]+$",
+        "description": "The caller's own name for the event, so that a repeat does no harm.",
+    }
+    event_time = {
+        "type": ["string", "null"],
+        "format": "date-time",
+        "description": "When it happened. May be left out if `eventId` is a UUIDv7, and if there is no `eventId`.",
+    }
+    event = {"user": ref("UserReference"), "event": ref("AnyEvent")}
     user = {
         "_id": uuid,
         "email": email,
@@ -376,20 +565,45 @@ def general_schemas() -> Json:
         "tags": {"type": "array", "items": text},
     }
     listed = {
-        "_id": uuid,
+        "_id": {**text, "description": "The caller's `eventId`, or a UUID of ours."},
         "type": {"type": "string", "enum": list(CATALOGUE)},
         "payload": {"type": "object", "additionalProperties": True, "description": "What was sent, value for value."},
-        "createdOn": date,
+        "createdOn": {**date, "description": "When it happened."},
     }
+    received = {
+        "receivedOn": {**date, "description": "When it came. There if `createdOn` is the caller's `eventTime`."}
+    }
+    refusal = {
+        "hour": {**date, "description": "When the hour began."},
+        "code": text,
+        "type": {"type": "string", "enum": list(CATALOGUE)},
+        "field": text,
+        "count": {"type": "integer", "minimum": 1},
+        "lastRequestId": text,
+    }
+    next_page = {"cursor": {**text, "description": "For the next page. Absent on the last one."}}
     beside = dict.fromkeys(("userAgent", *USER_ATTRIBUTES), or_null(text))
     return {
         "ErrorResponse": an_object({"errors": a_list("Problem", minItems=1)}, ["errors"]),
         "Problem": an_object(
-            {"message": text, "description": text, "field": {**text, "description": "The dotted path to it."}},
+            {
+                "code": {**text, "description": CODE, "examples": list(CODES)},
+                "message": text,
+                "description": text,
+                "field": {**text, "description": "The dotted path to it."},
+            },
             ["message", "description"],
         ),
         "FieldWarning": an_object({"field": text, "message": text}, ["field", "message"]),
-        "EventRequest": an_object({"user": ref("UserReference"), "event": ref("AnyEvent")}, ["user", "event"]),
+        "EventRequest": an_object({**event, "eventId": or_null(event_id), "eventTime": event_time}, ["user", "event"]),
+        "BatchRequest": an_object(
+            {
+                "events": a_list("BatchEvent", minItems=1, maxItems=MAX_EVENTS),
+                "import": {"type": ["boolean", "null"], "description": "Admits events of any age."},
+            },
+            ["events"],
+        ),
+        "BatchEvent": an_object({**event, "eventId": event_id, "eventTime": event_time}, ["user", "event", "eventId"]),
         "UserReference": {
             "description": "By email, by `_id`, or both. The strings beside them are set on the profile; `userAgent` "
             "is the visitor's.",
@@ -401,7 +615,13 @@ def general_schemas() -> Json:
             "description": "One event, with its type as the key.",
             "oneOf": [ref(sent_as(model)) for model in CATALOGUE.values()],
         },
-        "EventResult": an_object({"results": ref("Result"), "warnings": warnings}, ["results"]),
+        "EventResult": an_object({"results": ref("Result"), "warnings": warnings, "first": ref("First")}, ["results"]),
+        "First": an_object(
+            {"eventId": text, "createdOn": date, "samePayload": {"type": "boolean"}},
+            ["eventId", "createdOn"],
+            description="The stored event because of which this one was discarded.",
+        ),
+        **batch_schemas(text, uuid, date),
         "Result": an_object({"message": text, "email": text}, ["message"]),
         "User": an_object(
             user,
@@ -416,14 +636,46 @@ def general_schemas() -> Json:
             {"results": a_list("Result"), "object": ref("User"), "warnings": warnings}, ["results", "object"]
         ),
         "Erased": an_object({"results": a_list("Result")}, ["results"]),
-        "EventList": an_object(
-            {
-                "events": a_list("ListedEvent"),
-                "cursor": {**text, "description": "For the next page. Absent on the last one."},
-            },
-            ["events"],
+        "EventList": an_object({"events": a_list("ListedEvent"), **next_page}, ["events"]),
+        "ListedEvent": an_object({**listed, **received}, list(listed)),
+        "RefusalList": an_object({"refusals": a_list("Refusal"), **next_page}, ["refusals"]),
+        "Refusal": an_object(refusal, ["hour", "code", "count", "lastRequestId"]),
+    }
+
+
+CODE = "Its name for programs. Absent in two bodies of 1.0: their code is in `X-Error-Code`. There may be new codes."
+
+
+def batch_schemas(text: Json, uuid: Json, date: Json) -> Json:
+    """What became of a batch. The `status` of each event tells what else is known of it."""
+    ids = {"eventId": text, "userId": uuid}
+    outcomes = {
+        "created": ({**ids, "warnings": a_list("FieldWarning")}, [*ids]),
+        "duplicate": (
+            {**ids, "createdOn": date, "samePayload": {"type": "boolean"}},
+            [*ids, "createdOn", "samePayload"],
         ),
-        "ListedEvent": an_object(listed, list(listed)),
+        "discarded": ({**ids, "code": text, "message": text, "first": ref("First")}, [*ids, "code", "message"]),
+        "refused": ({"eventId": or_null(text), "errors": a_list("Problem", minItems=1)}, ["eventId", "errors"]),
+        "failed": ({"eventId": text, "errors": a_list("Problem", minItems=1)}, ["eventId", "errors"]),
+    }
+    names = {status: status.capitalize() for status in outcomes}
+    results = {"results": a_list("EventOutcome", minItems=1)}
+    return {
+        "BatchResult": an_object(results, ["results"], description="What became of each event, in their order."),
+        "CheckResult": an_object(
+            {"stored": {"type": "boolean", "description": "Always false."}, **results},
+            ["stored", "results"],
+            description="What would become of each event, in their order.",
+        ),
+        "EventOutcome": {
+            "oneOf": [ref(name) for name in names.values()],
+            "discriminator": {"propertyName": "status", "mapping": {each: SCHEMAS + names[each] for each in names}},
+        },
+        **{
+            names[status]: an_object({"status": {"type": "string", "const": status}, **fields}, ["status", *required])
+            for status, (fields, required) in outcomes.items()
+        },
     }
 
 

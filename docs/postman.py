@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from docs.openapi import CREATED, example_of
-from domain.events import CATALOGUE
-from domain.problems import EMAIL_TAKEN, MISSING_EVENT, UNAUTHORIZED, UNKNOWN_EMAIL, Problem
+from domain.event_types import CATALOGUE, Confirmation, EmailOpen
+from domain.problems import EMAIL_TAKEN, MISSING_EVENT, MISSING_EVENTS, UNAUTHORIZED, UNKNOWN_EMAIL, Problem
 from domain.restrictions import Restriction
 from handlers.rest import errors_of
 
@@ -28,6 +28,8 @@ NEW_PERSON = [
     "pm.collectionVariables.set('email', `postman-${run}@example.com`);",
     "pm.collectionVariables.set('order_id', run);",
     "pm.collectionVariables.set('idempotency_key', run);",
+    "pm.collectionVariables.set('event_id', `view-${run}`);",
+    "pm.collectionVariables.set('event_time', new Date().toISOString());",
 ]
 IDS = "[pm.response.headers.get('X-Event-Id'), pm.response.headers.get('X-User-Id')]"
 NAMES_BOTH: Test = (
@@ -52,11 +54,13 @@ def document() -> Json:
             ],
         },
         "variable": [
-            {"key": name, "value": ""} for name in ("api_url", "api_key", "email", "order_id", "idempotency_key")
+            {"key": name, "value": ""}
+            for name in ("api_url", "api_key", "email", "order_id", "idempotency_key", "event_id", "event_time")
         ],
         "item": [
             {"name": "A new user", "item": list(new_user())},
             {"name": "Events", "item": list(events())},
+            {"name": "Many events", "item": list(batches())},
             {"name": "What came of them", "item": list(results())},
             {"name": "Errors", "item": list(errors())},
             {"name": "The end", "item": list(erasure())},
@@ -79,13 +83,26 @@ def events() -> Iterator[Json]:
     for name, model in CATALOGUE.items():
         yield event(name, {name: payload(name, example_of(model))}, created())
     again = {"confirmation": payload("confirmation", {})}
-    yield event("confirmation, the same order", again, discarded(Restriction.ORDER_ID_SEEN))
-    yield event("emailopen, within 20 minutes", {"emailopen": {}}, discarded(Restriction.EMAIL_OPEN_IN_WINDOW))
+    yield event("confirmation, the same order", again, discarded(Confirmation.restriction))
+    yield event("emailopen, within 20 minutes", {"emailopen": {}}, discarded(EmailOpen.restriction))
     for name, replayed in (("search, with a key", "false"), ("search, repeated under its key", "true")):
         first_answer = f"pm.expect(pm.response.headers.get('Idempotent-Replayed') === 'true').to.equal({replayed});"
         once = event(name, {"search": {"query": "red shoes"}}, [*created(), ("it is stored once", first_answer)])
         once["request"]["header"] = [{"key": "Idempotency-Key", "value": "{{idempotency_key}}"}]
         yield once
+
+
+def batches() -> Iterator[Json]:
+    """Of two events, and one that nobody can store. `check` first, because it stores nothing."""
+    view = of_a_batch({"viewitem": {"itemId": "SKU-1"}}, eventId="{{event_id}}")
+    order = of_a_batch({"confirmation": {"orderId": "{{order_id}}"}}, eventId="{{event_id}}-order")
+    nobody = of_a_batch({"emailopen": {}}, eventId="{{event_id}}-nobody", user={"email": f"nobody-{EMAIL}"})
+    for name, path in (("Check events", "events/check"), ("Send events", "events/")):
+        yield request(name, "POST", path, {"events": [view, order]}, tests=came_of_it(200, "created", "discarded"))
+    again = came_of_it(207, "duplicate", "refused")
+    yield request("Send one of them again, and a wrong one", "POST", "events/", {"events": [view, nobody]}, tests=again)
+    yield request("Only a wrong one", "POST", "events/", {"events": [nobody]}, tests=came_of_it(400, "refused"))
+    yield request("No events", "POST", "events/", {"events": []}, tests=refused(400, MISSING_EVENTS))
 
 
 def results() -> Iterator[Json]:
@@ -97,10 +114,12 @@ def results() -> Iterator[Json]:
         ("the order was counted once", body_has({"numberOfPurchases": 1, "totalPurchasesValue": 59.9})),
     ]
     yield request("Read the user", "GET", f"user/{EMAIL}", tests=profile)
-    each_once = listed(len(CATALOGUE) + 1, "each event is there once")
+    each_once = listed(len(CATALOGUE) + 2, "each event is there once")
     yield request("List the events", "GET", f"user/{EMAIL}/events?limit=100", tests=each_once)
     one_order = listed(1, "the order is there once")
     yield request("List the orders", "GET", f"user/{EMAIL}/events?type=confirmation", tests=one_order)
+    gone = ("the attribute is gone", "pm.expect(pm.response.json().object).to.not.have.property('city');")
+    yield request("Remove the attribute", "DELETE", f"user/{EMAIL}/attributes/city", tests=[*updated, gone])
 
 
 def errors() -> Iterator[Json]:
@@ -111,6 +130,11 @@ def errors() -> Iterator[Json]:
     wrong_key["request"]["auth"] = {"type": "noauth"}
     wrong_key["request"]["header"] = [{"key": "Authorization", "value": "key_of_nobody"}]
     yield wrong_key
+    counted = (
+        "it counts, and holds no value",
+        "for (const each of pm.response.json().refusals) pm.expect(each.count).to.be.above(0);",
+    )
+    yield request("What was refused", "GET", "refusals?limit=10", tests=[status(200), counted])
 
 
 def erasure() -> Iterator[Json]:
@@ -128,6 +152,15 @@ def payload(name: str, example: Json) -> Json:
 
 def event(name: str, sent: Json, tests: list[Test]) -> Json:
     return request(name, "POST", "event/", {"user": USER, "event": sent}, tests=tests)
+
+
+def of_a_batch(sent: Json, **more: object) -> Json:
+    return {"eventTime": "{{event_time}}", "user": USER, "event": sent, **more}
+
+
+def came_of_it(code: int, *statuses: str) -> list[Test]:
+    told = f"pm.expect(pm.response.json().results.map(each => each.status)).to.eql({json.dumps(statuses)});"
+    return [status(code), ("it tells of each event", told)]
 
 
 def request(name: str, method: str, path: str, body: Json | None = None, *, tests: list[Test]) -> Json:
@@ -154,7 +187,7 @@ def created() -> list[Test]:
 
 def discarded(reason: Restriction) -> list[Test]:
     said = "pm.expect(pm.response.headers.get('X-Event-Status')).to.equal('discarded');"
-    results = body_is({"results": {"message": "Event discarded", "email": reason.value}})
+    results = body_has({"results": {"message": "Event discarded", "email": reason.text}})
     return [status(200), ("it is discarded", said), ("it says why", results), NAMES_BOTH]
 
 

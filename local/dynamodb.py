@@ -22,10 +22,10 @@ from samcli.yamlhelper import yaml_parse
 
 from domain import users
 from domain.accounts import ApiKey, hash_of
-from domain.dynamodb import Table
 from domain.ids import new_id
-from domain.profile import iso
-from domain.store import Store
+from domain.table import Account, api_keys
+from domain.table.calls import Table
+from domain.times import iso
 from local import aws, stack
 
 if TYPE_CHECKING:
@@ -128,9 +128,9 @@ def serve(port: int) -> None:
         client: DynamoDBClient = aws.client("dynamodb", endpoint)
         create_table(client, TABLE_NAME)
         now = datetime.now(UTC)
-        store = Store(Table(client, TABLE_NAME, deadline=time.monotonic() + START_SECONDS), "demo")
-        store.add_key(ApiKey(new_id(now), hash_of(API_KEY), iso(now)))
-        users.create({"email": "ana@example.com"}, store, now)
+        account = Account(Table(client, TABLE_NAME, deadline=time.monotonic() + START_SECONDS), "demo")
+        api_keys.add(account, ApiKey(new_id(now), hash_of(API_KEY), iso(now)))
+        users.create({"email": "ana@example.com"}, account, now)
         print(f"DynamoDB Local listens on {endpoint}, with the table {TABLE_NAME} and the user ana@example.com in it")
         print(f"API_KEY={API_KEY}")
         print("Ctrl-C stops it and forgets its data", flush=True)

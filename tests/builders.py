@@ -1,25 +1,33 @@
 """Short ways to say who exists and what is sent. What a test does not name does not matter to it."""
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 from domain import users
-from domain.collect import collect
-from domain.events import CATALOGUE, ParsedEvent, parse_event
-from domain.idempotency import Answer, IdempotencyKey
-from domain.ids import milliseconds_of
+from domain.collect import collect, collect_one
+from domain.event_types import CATALOGUE, ParsedEvent, parse_event
+from domain.ids import new_id
+from domain.outcomes import IdempotencyKey, Outcome
+from domain.problems import Problem, Refused
 from domain.profile import Profile
-from domain.request import EventRequest, parse_request
-from domain.store import Store
+from domain.request import EventRequest, parse_batch, parse_request
+from domain.restrictions import OnceInWindow
+from domain.table import Account
+from domain.times import iso, to_the_millisecond
 
 ANA = "ana@example.com"
+ORDER_ID_SEEN = CATALOGUE["confirmation"].restriction
+EMAIL_OPEN_IN_WINDOW = CATALOGUE["emailopen"].restriction
+assert isinstance(EMAIL_OPEN_IN_WINDOW, OnceInWindow)
+EMAIL_OPEN_WINDOW = EMAIL_OPEN_IN_WINDOW.window
 
 
 def a_moment() -> datetime:
     """Now, to the millisecond, so that what is computed from it is exact."""
-    return datetime.fromtimestamp(milliseconds_of(datetime.now(UTC)) / 1000, UTC)
+    return to_the_millisecond(datetime.now(UTC))
 
 
 def as_sent(value: Any) -> Any:
@@ -39,9 +47,33 @@ def an_example(event_type: str) -> dict[str, Any]:
     return payload or ({} if CATALOGUE[event_type].may_be_empty else {"firstname": "Ana"})
 
 
-def a_request(event: dict[str, Any], **user: Any) -> EventRequest:
+def parsed(body: dict[str, Any], *problems: Problem) -> EventRequest:
+    """The request that a body makes, received now."""
+    return parse_request(body, a_moment(), problems)
+
+
+def a_request(event: dict[str, Any], now: datetime | None = None, **user: Any) -> EventRequest:
     """a_request({"search": {"query": "shoes"}}, email="ana@example.com")"""
-    return parse_request(as_sent({"user": user or {"email": ANA}, "event": event}))
+    return parse_request(as_sent({"user": user or {"email": ANA}, "event": event}), now or a_moment())
+
+
+def an_entry(event: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """An event of a batch: an_entry({"search": {"query": "shoes"}}, eventId="e-1", eventTime=a_moment(), email=ANA)
+
+    Without an eventId it has a UUIDv7 of its time.
+    """
+    moment = more.pop("eventTime", None) or a_moment()
+    known = {"eventId": more.pop("eventId", None) or new_id(moment), "eventTime": iso(moment)}
+    return {**known, "user": more or {"email": ANA}, "event": event}
+
+
+def send_batch(
+    account: Account, entries: Sequence[object], now: datetime | None = None, *, imported: bool = False
+) -> list[Outcome | Refused]:
+    """What comes of a batch of events, made with an_entry."""
+    moment = now or a_moment()
+    body = as_sent({"events": list(entries), "import": imported})
+    return collect(parse_batch(body, moment, lambda _: False), account, moment)
 
 
 def an_event(wire_name: str, payload: object) -> ParsedEvent:
@@ -50,30 +82,31 @@ def an_event(wire_name: str, payload: object) -> ParsedEvent:
     return parsed
 
 
-def a_user(store: Store, email: str | None = ANA, **attributes: Any) -> Profile:
+def a_user(account: Account, email: str | None = ANA, **attributes: Any) -> Profile:
     """A user who exists; email=None: an anonymous one."""
     sent = attributes | ({"email": email} if email else {})
-    return users.create(as_sent(sent), store, a_moment())[0]
+    return users.create(as_sent(sent), account, a_moment())[0]
 
 
 def send(
-    store: Store, event: dict[str, Any], now: datetime | None = None, key: IdempotencyKey | None = None, **user: Any
-) -> Answer:
+    account: Account, event: dict[str, Any], now: datetime | None = None, key: IdempotencyKey | None = None, **user: Any
+) -> Outcome:
     """What comes of the event. Without a user: ana's."""
-    return collect(a_request(event, **user), store, now or a_moment(), key)
+    moment = now or a_moment()
+    return collect_one(a_request(event, moment, **user), account, moment, key)
 
 
-def the_profile(store: Store, identifier: str = ANA) -> dict[str, Any]:
+def the_profile(account: Account, identifier: str = ANA) -> dict[str, Any]:
     """The user as callers see it."""
-    return users.read(identifier, store).flat()
+    return users.read(identifier, account).flat()
 
 
-def the_events(store: Store, identifier: str = ANA) -> list[str]:
+def the_events(account: Account, identifier: str = ANA) -> list[str]:
     """The ids of all events of the user, newest first, page by page."""
     found: list[str] = []
     cursor: dict[str, str] = {}
     while True:
-        page, after = users.events(identifier, {"limit": "100", **cursor}, store)
+        page, after = users.timeline(identifier, {"limit": "100", **cursor}, account)
         found += [event.id for event in page]
         if after is None:
             return found

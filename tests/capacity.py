@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from docs.units import Bill
-from domain.dynamodb import Table
+from domain.table.calls import Table
 
 
 @contextlib.contextmanager

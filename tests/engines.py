@@ -19,7 +19,7 @@ from uuid import uuid4
 import pytest
 from moto import mock_aws
 
-from domain.dynamodb import Table
+from domain.table.calls import Table
 from local import aws, dynamodb, stack
 
 if TYPE_CHECKING:

@@ -129,9 +129,9 @@ CONFLICT = {
 }
 
 
-def cancelled(*codes: str) -> Fault:
-    """A cancelled transaction, with the reasons in the order of its actions."""
-    reasons = [{"Code": code, "Message": "injected"} for code in codes]
+def cancelled(*codes: str | dict[str, Any]) -> Fault:
+    """A cancelled transaction, with the reasons, or their codes, in the order of its actions."""
+    reasons = [{"Code": code, "Message": "injected"} if isinstance(code, str) else code for code in codes]
     return error("TransactionCanceledException", CancellationReasons=reasons)
 
 

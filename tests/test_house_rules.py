@@ -4,6 +4,7 @@ import ast
 import contextlib
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -11,20 +12,21 @@ from typing import Any
 import pytest
 
 from api.gateway import FUNCTIONS, RESOURCES, call, event_file, function_of, invoke, post_event, timeline, user
-from builders import ANA, a_moment, a_user
+from builders import ANA, a_moment, a_user, an_entry
 from clone import IS_CLONE, tracked
 from domain import users
-from domain.dynamodb import Table
 from domain.erasure import IN_FLIGHT
-from domain.restrictions import Restriction
-from domain.store import Store
+from domain.ids import new_id
+from domain.table import Account
+from domain.table.calls import Table
 from handlers.runtime import client
 from local.stack import ROOT
 from stream import Bus
 
 SRC = ROOT / "src"
 MODULES = sorted(SRC.rglob("*.py"))
-DOMAIN = [path for path in MODULES if path.parent.name == "domain"]
+TABLE = SRC / "domain" / "table"
+DOMAIN = [path for path in MODULES if SRC / "domain" in path.parents]
 HANDLERS = [path for path in MODULES if path.parent.name == "handlers"]
 every_module = pytest.mark.parametrize("path", MODULES, ids=lambda path: f"{path.parent.name}.{path.stem}")
 
@@ -71,7 +73,7 @@ def test_the_domain_knows_neither_lambda_nor_the_gateway_nor_the_handlers(path: 
 @every_module
 def test_one_module_talks_to_each_service_of_aws(path: Path) -> None:
     talks = bool(packages(path) & {"boto3", "botocore"})
-    assert talks == (path in {SRC / "domain" / "dynamodb.py", SRC / "handlers" / "bus.py"})
+    assert talks == (path in {TABLE / "calls.py", SRC / "handlers" / "bus.py"})
 
 
 @every_module
@@ -80,41 +82,44 @@ def test_a_handler_does_not_import_another_functions(path: Path) -> None:
     assert not imports(path) & entries
 
 
-PURE = [
-    "email",
-    "events",
-    "ids",
-    "problems",
-    "profile",
-    "request",
-    "restrictions",
-    "values",
-    "idempotency",
-    "accounts",
-    "feed",
-]
+USE_CASES = {"collect", "erasure", "refusals", "users"}
 
 
-@pytest.mark.parametrize("name", PURE)
-def test_a_pure_module_does_not_know_the_store(name: str) -> None:
-    assert not imports(SRC / "domain" / f"{name}.py") & {"domain.store", "domain.dynamodb"}
+@pytest.mark.parametrize("path", sorted((SRC / "domain").glob("*.py")), ids=lambda path: path.stem)
+def test_only_use_cases_know_the_table(path: Path) -> None:
+    knows = any(name.startswith("domain.table") for name in imports(path))
+    assert knows == (path.stem in USE_CASES)
 
 
 # --- Table keys -----------------------------------------------------------------------------------
 
 
-def test_only_the_store_knows_a_table_key() -> None:
-    """Sort keys and attribute names of the table at the top of store.py appear in no other module's code."""
-    doc = str(ast.get_docstring(tree(SRC / "domain" / "store.py")))
+def test_only_the_rooms_of_the_table_know_a_key() -> None:
+    """Words of the keys in keys.py, and names of attributes that hold them, appear in no other module's code."""
+    doc = str(ast.get_docstring(tree(TABLE / "keys.py")))
     rows = re.findall(r"^ {4}\w[\w ]+?  +(\S+(?: id>| \S+>)?\S*)  +(\S+)", doc, re.MULTILINE)[1:]
-    keys = {word for row in rows for cell in row for word in re.findall(r"[A-Z]{3,}", cell)} - {"SHA"}
-    assert keys >= {"USER", "PROFILE", "EVENT", "EMAILOPEN", "ORDER", "ERASURES", "IDEMPOTENCY", "KEY", "ACCOUNT"}
-    own_names = {restriction.name for restriction in Restriction}
-    for path in {*HANDLERS, *DOMAIN} - {SRC / "domain" / "store.py", SRC / "domain" / "images.py"}:
-        for text in texts(path) - own_names:
+    keys = {word for row in rows for cell in row for word in re.findall(r"[A-Z]{3,}", cell)} - {"SHA", "UUID"}
+    assert keys >= {
+        "USER",
+        "PROFILE",
+        "EVENT",
+        "EMAILOPEN",
+        "ORDER",
+        "ERASURES",
+        "IDEMPOTENCY",
+        "KEY",
+        "ACCOUNT",
+        "ERASED",
+    }
+    for path in set(MODULES) - set(TABLE.glob("*.py")):
+        for text in texts(path):
             assert not set(re.split(r"[^A-Za-z]+", text)) & keys, f"{path.name}: {text!r}"
-    for path in HANDLERS:
         assert not texts(path) & {"pk", "sk", "expiresAt", ":pk"}, path.name
+
+
+def test_each_key_is_made_in_one_room() -> None:
+    for path in set(TABLE.glob("*.py")) - {TABLE / "keys.py"}:
+        assert not [text for text in texts(path) if re.search(r"[A-Z]{3,}#|#[A-Z]{3,}", text)], path.name
 
 
 # --- Permissions ----------------------------------------------------------------------------------
@@ -161,7 +166,7 @@ OF_THE_EVENT_SOURCE_MAPPING = {
 @pytest.fixture
 def used(functions_table: Table) -> dict[str, set[str]]:
     """The IAM actions that each function needs, found by a day in its life."""
-    store = Store(functions_table, "demo")
+    owner = Account(functions_table, "demo")
     used: dict[str, set[str]] = {function: set() for function in FUNCTIONS}
     with calls_recorded("KeyFunction", used):
         key = invoke("KeyFunction", event_file("key-create"))
@@ -171,25 +176,34 @@ def used(functions_table: Table) -> dict[str, set[str]]:
         invoke("KeyFunction", {"action": "revoke", **account})
     with calls_recorded("AuthorizerFunction", used):
         invoke("AuthorizerFunction", event_file("authorizer"))
-    a_user(store)
+    a_user(owner)
     for path in sorted((ROOT / "events").glob("*.json")):
         event = event_file(path.stem)
         if event.get("httpMethod") and event["httpMethod"] != "DELETE":
             with calls_recorded(function_of(event), used):
                 invoke(function_of(event), event)
     with calls_recorded("EventFunction", used):
-        anonymous = a_user(store, None).id
+        anonymous = a_user(owner, None).id
         for number, email in product(range(2), ("new@example.com", ANA)):
             post_event({"login": {"email": email}}, {"_id": anonymous}, headers={"Idempotency-Key": f"{number}"})
         post_event({"update": {f"a{n}": n for n in range(500)}})
+        late = [an_entry({"emailopen": {}}, eventTime=a_moment() - timedelta(hours=hours)) for hours in (1, 2)]
+        call("POST", "/events", {"events": late})
+        call("POST", "/events/check", {"events": late})
     with calls_recorded("UserFunction", used):
         user("PUT", ANA, {f"b{n}": n for n in range(500)})
         call("POST", "/user", {})
+        for _ in range(2):
+            upsert = {"queryStringParameters": {"upsert": "true"}}
+            user("PUT", new_id(a_moment()), {"email": ANA}, **upsert)
+            user("PUT", new_id(a_moment()), {}, **upsert)
         timeline(ANA, {"limit": "1"})
         user("DELETE", ANA)
-    bob = a_user(store, "erased@example.com")
+    bob = a_user(owner, "erased@example.com")
     post_event({"search": {"query": "x"}}, {"_id": bob.id}, headers={"Idempotency-Key": "of erased"})
-    users.erase(bob.id, store, a_moment() - 2 * IN_FLIGHT)
+    post_event({"search": {"query": "x"}}, {"_id": bob.id})
+    call("POST", "/events", {"events": [an_entry({"confirmation": {"orderId": 1}}, eventId="o-1", _id=bob.id)]})
+    users.erase(bob.id, owner, a_moment() - 2 * IN_FLIGHT)
     with calls_recorded("ErasureFunction", used):
         invoke("ErasureFunction", event_file("erasure"))
     with calls_recorded("FeedFunction", used), Bus.running() as bus:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from samcli.yamlhelper import yaml_parse
 
-from domain.dynamodb import CLIENT_CONFIG, REQUEST_SECONDS
 from domain.erasure import IN_FLIGHT
+from domain.table.calls import CLIENT_CONFIG, REQUEST_SECONDS
 from handlers.bus import CLIENT_CONFIG as FEED_CLIENT_CONFIG
 from handlers.erasure import RESERVE_SECONDS
 from handlers.feed import RESERVE_SECONDS as FEED_RESERVE_SECONDS

@@ -1,18 +1,18 @@
 import pytest
 
 from builders import ANA, a_user
-from domain.dynamodb import Table
 from domain.profile import Profile
-from domain.store import Store
+from domain.table import Account
+from domain.table.calls import Table
 
 
 @pytest.fixture
-def demo(functions_table: Table) -> Store:
+def demo(functions_table: Table) -> Account:
     """The account of the events in events/."""
-    return Store(functions_table, "demo")
+    return Account(functions_table, "demo")
 
 
 @pytest.fixture
-def ana(demo: Store) -> Profile:
+def ana(demo: Account) -> Profile:
     """The user whom the events in events/ name."""
     return a_user(demo, ANA)

@@ -78,8 +78,9 @@ def answer_to(event: dict[str, Any]) -> Answer:
     """What the function of the event's route answers."""
     response = invoke(function_of(event), event)
     assert response.keys() == {"statusCode", "headers", "body"}
+    assert response["body"].endswith("}\n")
     assert len(json.dumps(response, ensure_ascii=False).encode()) < MAX_ANSWER_BYTES
-    return Answer(response["statusCode"], response["headers"], response["body"])
+    return Answer(response["statusCode"], response["headers"], response["body"].removesuffix("\n"))
 
 
 def replay(name: str) -> Answer:

@@ -19,7 +19,7 @@ from domain import users
 from domain.email import normal_email
 from domain.ids import is_id
 from domain.problems import Conflict
-from domain.store import Store
+from domain.table import Account
 from engines import new_table
 from figures import STRESS, VIOLATION
 
@@ -66,24 +66,24 @@ api.app = application
 
 
 @pytest.fixture
-def store(dynamodb_local_client: "DynamoDBClient", monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+def account(dynamodb_local_client: "DynamoDBClient", monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
     monkeypatch.setattr("handlers.runtime.client", dynamodb_local_client)
     with new_table(dynamodb_local_client, os.environ["TABLE_NAME"]) as table:
-        yield Store(table, ACCOUNT)
+        yield Account(table, ACCOUNT)
 
 
 @pytest.fixture
-def key(store: Store) -> dict[str, str]:
+def key(account: Account) -> dict[str, str]:
     return {"Authorization": invoke("KeyFunction", {"action": "create", "account": ACCOUNT})["apiKey"]}
 
 
 def a_test_of(operation: str) -> Any:
     @api.include(operation_id=operation).parametrize()
     @settings(deadline=None, suppress_health_check=list(HealthCheck))
-    def answers_as_documented(case: Any, key: dict[str, str], store: Store, outcomes: Counter[str]) -> None:
+    def answers_as_documented(case: Any, key: dict[str, str], account: Account, outcomes: Counter[str]) -> None:
         for identifier in named_by(case):
             with contextlib.suppress(Conflict):
-                users.change(identifier, {}, True, store, a_moment())
+                users.change(identifier, {}, True, account, a_moment())
         answer = case.call(headers=key)
         outcomes[VIOLATION] += 1
         outcomes[str(answer.status_code)] += 1

@@ -10,8 +10,9 @@ import pytest
 from api.gateway import call, event_file, invoke, post_event, replay, timeline, user
 from builders import ANA, a_moment
 from docs.openapi import document
-from domain.profile import Profile, iso
-from domain.store import Store
+from domain.profile import Profile
+from domain.table import Account
+from domain.times import iso
 
 BOB = "bob@example.com"
 ARN = "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3d4e5/v1/POST/event"
@@ -21,7 +22,7 @@ UNKNOWN_ID = "00000000-0000-7000-8000-000000000000"
 # --- Users ----------------------------------------------------------------------------------------
 
 
-def test_a_post_answers_as_documented(demo: Store) -> None:
+def test_a_post_answers_as_documented(demo: Account) -> None:
     answer = call("POST", "/user", {"email": BOB, "firstname": "Bob", "tags": "a;b"})
     shown = answer.body["object"]
     assert answer.status == 200
@@ -38,7 +39,7 @@ def test_a_post_answers_as_documented(demo: Store) -> None:
     assert user("GET", BOB).body == shown
 
 
-def test_the_examples_of_the_openapi_document_are_answered_as_they_say(demo: Store) -> None:
+def test_the_examples_of_the_openapi_document_are_answered_as_they_say(demo: Account) -> None:
     operations = {each["operationId"]: each for path in document()["paths"].values() for each in path.values()}
     [create], [change] = (examples(operations[name]["requestBody"]) for name in ("createUser", "changeUser"))
     answers = {"createUser": call("POST", "/user", create), "changeUser": user("PUT", ANA, change)}
@@ -59,7 +60,7 @@ def without_ids(body: Any) -> str:
     return re.sub(r'"(_id|createdOn)": "[^"]+"', r'"\1"', json.dumps(body))
 
 
-def test_an_anonymous_user_has_no_email_in_any_answer(demo: Store) -> None:
+def test_an_anonymous_user_has_no_email_in_any_answer(demo: Account) -> None:
     answer = call("POST", "/user", {"city": "Vigo"})
     assert answer.body["results"] == [{"message": "Successfully added new user."}]
     assert "email" not in answer.body["object"]
@@ -77,12 +78,12 @@ def test_a_put_answers_like_a_post(ana: Profile) -> None:
     (None, 404), ({}, 404), ({"upsert": "false"}, 404), ({"upsert": ""}, 404), ({"upsert": "true"}, 200),
     ({"upsert": "true", "unknown": "x"}, 200),
 ])  # fmt: skip
-def test_only_upsert_true_creates(demo: Store, query: dict[str, str] | None, status: int) -> None:
+def test_only_upsert_true_creates(demo: Account, query: dict[str, str] | None, status: int) -> None:
     assert user("PUT", BOB, {"city": "Vigo"}, queryStringParameters=query).status == status
     assert user("GET", BOB).status == status
 
 
-def test_an_upsert_of_what_can_be_no_user_is_400(demo: Store) -> None:
+def test_an_upsert_of_what_can_be_no_user_is_400(demo: Account) -> None:
     for identifier in ("x", "ana@", "%00"):
         assert user("PUT", identifier, {}, queryStringParameters={"upsert": "true"}).status == 400
 
@@ -118,7 +119,7 @@ def test_an_unknown_user_is_404_for_each_call(ana: Profile, identifier: str) -> 
         assert answer.body["errors"][0]["description"] == "This _id does not exist in our database."
 
 
-def test_an_erased_user_is_404_at_once_and_gone_after_the_erasure(ana: Profile, demo: Store) -> None:
+def test_an_erased_user_is_404_at_once_and_gone_after_the_erasure(ana: Profile, demo: Account) -> None:
     post_event({"search": {"query": "x"}})
     answer = user("DELETE", ANA)
     assert (answer.status, answer.body) == (200, {"results": [{"message": "Successfully deleted user.", "email": ANA}]})
@@ -161,7 +162,7 @@ def test_the_cursor_of_a_page_gives_the_next(ana: Profile) -> None:
 @pytest.mark.parametrize(
     ("method", "resource"), [("GET", "/{proxy+}"), ("PATCH", "/{proxy+}"), ("DELETE", "/{proxy+}")]
 )
-def test_an_unknown_path_or_method_is_404(demo: Store, method: str, resource: str) -> None:
+def test_an_unknown_path_or_method_is_404(demo: Account, method: str, resource: str) -> None:
     answer = call(method, resource)
     assert (answer.status, answer.errors) == (404, [("Not found", None)])
 
@@ -194,7 +195,7 @@ def keys(action: str, account: str = "demo", **more: Any) -> dict[str, Any]:
     return answer
 
 
-def test_a_key_opens_its_account_until_it_is_revoked(demo: Store) -> None:
+def test_a_key_opens_its_account_until_it_is_revoked(demo: Account) -> None:
     first, second = keys("create"), keys("create")
     for key in (first, second):
         assert effect(key["apiKey"]) == ("Allow", {"account": "demo", "keyId": key["keyId"]})
@@ -205,7 +206,7 @@ def test_a_key_opens_its_account_until_it_is_revoked(demo: Store) -> None:
     assert keys("revoke", keyId=first["keyId"])["errors"][0]["message"] == "Key revoked"
 
 
-def test_a_key_opens_nothing_from_its_expiry_on(demo: Store) -> None:
+def test_a_key_opens_nothing_from_its_expiry_on(demo: Account) -> None:
     past, future = (iso(a_moment() + timedelta(hours=hours)) for hours in (-1, 1))
     assert effect(keys("create", expiresOn=past)["apiKey"])[0] == "Deny"
     key = keys("create", expiresOn=future)
@@ -217,12 +218,12 @@ def test_a_key_opens_nothing_from_its_expiry_on(demo: Store) -> None:
 @pytest.mark.parametrize(
     "wrong", ["", " ", "x", "Bearer {key}", "Basic {key}", "{key} ", "{key}x", "\ud800", "KEY", "x" * 9000]
 )
-def test_only_the_raw_key_is_the_key(demo: Store, wrong: str) -> None:
+def test_only_the_raw_key_is_the_key(demo: Account, wrong: str) -> None:
     key = keys("create")["apiKey"]
     assert effect(wrong.replace("{key}", key)) == ("Deny", None)
 
 
-def test_a_key_is_listed_without_anything_that_opens_the_account(demo: Store) -> None:
+def test_a_key_is_listed_without_anything_that_opens_the_account(demo: Account) -> None:
     secret = keys("create")["apiKey"]
     keys("create", account="other")
     [listed] = keys("list")["keys"]
@@ -238,12 +239,12 @@ def test_a_key_is_listed_without_anything_that_opens_the_account(demo: Store) ->
     ({"action": "revoke", "account": "demo"}, ["keyId"]),
     ({"action": "revoke", "account": "demo", "keyId": "x"}, ["keyId"]),
 ])  # fmt: skip
-def test_an_operators_mistakes_are_told(demo: Store, request_: dict[str, Any], fields: list[str]) -> None:
+def test_an_operators_mistakes_are_told(demo: Account, request_: dict[str, Any], fields: list[str]) -> None:
     errors = invoke("KeyFunction", request_)["errors"]
     assert [error["field"] for error in errors] == fields
 
 
-def test_another_accounts_key_cannot_be_revoked(demo: Store) -> None:
+def test_another_accounts_key_cannot_be_revoked(demo: Account) -> None:
     theirs = keys("create", account="other")
     assert keys("revoke", keyId=theirs["keyId"])["errors"][0]["message"] == "Key not found"
     assert effect(theirs["apiKey"]) == ("Allow", {"account": "other", "keyId": theirs["keyId"]})

@@ -14,7 +14,7 @@ import pytest
 from builders import a_user, send
 from clone import make
 from documents import blocks
-from domain.store import Store
+from domain.table import Account
 from e2e.conftest import Caller, shell
 from e2e.test_commands import running
 from engines import new_table
@@ -92,8 +92,8 @@ def test_an_export_of_the_table_on_aws_is_asked_and_ends_by_the_lifecycle_rule(
     with new_table(dynamodb, "events") as table:
         backups = {"PointInTimeRecoveryEnabled": True}
         dynamodb.update_continuous_backups(TableName=table.name, PointInTimeRecoverySpecification=backups)
-        a_user(Store(table, "shop"))
-        send(Store(table, "shop"), {"search": {"query": "shoes"}})
+        a_user(Account(table, "shop"))
+        send(Account(table, "shop"), {"search": {"query": "shoes"}})
         for _ in range(2):  # the second export takes the place of the first
             counted = shell(ON_AWS + ASK, moto_server, tmp_path, TABLE=table.name, BUCKET=BUCKET)
             assert cells(counted) == [["shop", "search", "1"]]

@@ -18,7 +18,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 from werkzeug.serving import make_server
 
 from docs.openapi import document
-from domain.events import CATALOGUE
+from domain.event_types import CATALOGUE
 from domain.problems import UNKNOWN_EMAIL
 from e2e.conftest import Caller
 from engines import skip_lane

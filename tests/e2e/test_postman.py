@@ -6,7 +6,7 @@ from typing import Any
 
 from docs import postman
 from documents import blocks
-from domain.events import CATALOGUE
+from domain.event_types import CATALOGUE
 from e2e.conftest import Caller, shell
 from engines import skip_lane
 from local.stack import ROOT

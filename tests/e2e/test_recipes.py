@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from documents import blocks
-from domain.problems import MISSING_EVENT
+from domain.problems import MISSING_EVENT, STORE_UNAVAILABLE, UNKNOWN_EMAIL
 from e2e.conftest import Caller
 from engines import skip_lane
 from handlers.rest import errors_of
@@ -32,6 +32,7 @@ LANGUAGES = {
 every_language = pytest.mark.parametrize("language", LANGUAGES)
 Answer = tuple[int, Mapping[str, str], Any]
 
+MANY = 1  # each language's second recipe sends many events
 NO_ANSWER: Answer = (0, {}, None)
 CREATED: Answer = (200, {"X-Event-Status": "created"}, {"results": {}})
 DISCARDED: Answer = (200, {"X-Event-Status": "discarded"}, {"results": {}})
@@ -44,14 +45,14 @@ class Received(NamedTuple):
     at: float
 
 
-def run(language: str, folder: Path, api_url: str, api_key: str) -> "subprocess.CompletedProcess[str]":
+def run(language: str, folder: Path, api_url: str, api_key: str, recipe: int = 0) -> "subprocess.CompletedProcess[str]":
     program, name, needed = LANGUAGES[language]
     if not shutil.which(needed):
         skip_lane(f"{needed} is not there")
-    [block] = blocks("docs/recipes.md", language)
-    (folder / name).write_text(block)
+    (folder / name).write_text(blocks("docs/recipes.md", language)[recipe])
     env = os.environ | {"API_URL": api_url, "API_KEY": api_key, "NO_PROXY": aws.HOST, "no_proxy": aws.HOST}
-    return subprocess.run([program, folder / name], env=env, capture_output=True, text=True, check=False)
+    command = [program, str(folder / name)]
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
 
 
 @contextmanager
@@ -146,3 +147,83 @@ def test_a_recipe_does_not_repeat_what_has_to_be_mended(language: str, tmp_path:
     assert done.returncode != 0
     assert MISSING_EVENT.message in done.stdout + done.stderr
     assert len(requests) == 1
+
+
+# --- Many events ----------------------------------------------------------------------------------
+
+RESULTS: dict[str, Any] = {
+    "created": {"status": "created", "eventId": "x", "userId": "x", "warnings": []},
+    "refused": {"status": "refused", "eventId": "x", "errors": errors_of([UNKNOWN_EMAIL])["errors"]},
+    "failed": {"status": "failed", "eventId": "x", "errors": errors_of([STORE_UNAVAILABLE])["errors"]},
+}
+
+
+def of_a_batch(status: int, *results: str, **headers: str) -> Answer:
+    return status, headers, {"results": [RESULTS[each] for each in results]}
+
+
+ALL_CREATED = of_a_batch(200, "created", "created")
+
+
+def batches(
+    language: str, folder: Path, *answers: Answer
+) -> tuple[list[list[Any]], "subprocess.CompletedProcess[str]"]:
+    """The events of each request that came, and how the recipe ended."""
+    with api_that_answers(*answers) as (api_url, requests):
+        done = run(language, folder, api_url, "key", MANY)
+    return [json.loads(request.body)["events"] for request in requests], done
+
+
+@every_language
+def test_many_events_are_stored_once_each(language: str, caller: Caller, ana: dict[str, str], tmp_path: Path) -> None:
+    done = run(language, tmp_path, caller.api_url, caller.key, MANY)
+    assert done.returncode == 0, done.stdout + done.stderr
+    events = caller.send("GET", f"/user/{ana['email']}/events").body["events"]
+    assert {event["type"] for event in events} == {"viewitem", "search"}
+    assert len(events) == 2
+    assert all("receivedOn" in event for event in events)
+
+
+@every_language
+def test_what_a_wrong_event_is_refused_for_is_told_and_it_is_not_sent_again(language: str, tmp_path: Path) -> None:
+    sent, done = batches(language, tmp_path, of_a_batch(207, "created", "refused"))
+    assert len(sent) == 1
+    assert UNKNOWN_EMAIL.message in done.stdout
+
+
+@every_language
+@pytest.mark.parametrize(
+    "failure",
+    [(429, {"Retry-After": "1"}, {}), (500, {}, {}), (503, {}, errors_of([STORE_UNAVAILABLE])), NO_ANSWER],
+    ids=lambda failure: str(failure[0] or "no answer"),
+)
+def test_a_batch_is_sent_again_as_it_was(language: str, failure: Answer, tmp_path: Path) -> None:
+    [first, second], done = batches(language, tmp_path, failure, ALL_CREATED)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert first == second
+    assert len({event["eventId"] for event in first}) == 2
+
+
+@every_language
+@pytest.mark.parametrize("status", [207, 503])
+def test_what_failed_is_sent_again(language: str, status: int, tmp_path: Path) -> None:
+    failure = of_a_batch(status, "created", "failed", **{"Retry-After": "1"})
+    then = ALL_CREATED if language == "sh" else of_a_batch(200, "created")
+    [first, second], done = batches(language, tmp_path, failure, then)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert second == (first if language == "sh" else first[1:])
+
+
+@every_language
+def test_a_batch_that_has_to_be_mended_is_not_sent_again(language: str, tmp_path: Path) -> None:
+    sent, done = batches(language, tmp_path, MENDABLE)
+    assert len(sent) == 1
+    assert done.returncode != 0
+    assert MISSING_EVENT.message in done.stdout + done.stderr
+
+
+@every_language
+def test_what_fails_each_time_is_sent_five_times(language: str, tmp_path: Path) -> None:
+    sent, _ = batches(language, tmp_path, (429, {"Retry-After": "0"}, {}))
+    assert len(sent) == 5
+    assert all(events == sent[0] for events in sent)

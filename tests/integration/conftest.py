@@ -1,9 +1,9 @@
 import pytest
 
-from domain.dynamodb import Table
-from domain.store import Store
+from domain.table import Account
+from domain.table.calls import Table
 
 
 @pytest.fixture
-def store(table: Table) -> Store:
-    return Store(table, "shop")
+def account(table: Table) -> Account:
+    return Account(table, "shop")

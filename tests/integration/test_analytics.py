@@ -17,13 +17,14 @@ import pytest
 from builders import ANA, a_moment, a_request, a_user, an_example, send, the_profile
 from documents import blocks, text
 from domain import users
-from domain.collect import collect
-from domain.dynamodb import Table
+from domain.collect import collect_one
 from domain.erasure import erase_leftovers
-from domain.events import CATALOGUE
-from domain.profile import change_by_purchase, iso
-from domain.store import Store
-from domain.values import deserialize
+from domain.event_types import CATALOGUE
+from domain.profile import change_by_purchase
+from domain.table import Account
+from domain.table.calls import Table
+from domain.table.values import deserialize
+from domain.times import iso
 from engines import new_table
 from local import aws
 from sql import SqlError, ask
@@ -85,11 +86,11 @@ def an_order(order_id: Any, total: Any, **fields: Any) -> dict[str, Any]:
 # --- events ---
 
 
-def test_every_type_of_event_is_told_as_the_api_tells_it(store: Store, export: Export) -> None:
-    user = a_user(store)
+def test_every_type_of_event_is_told_as_the_api_tells_it(account: Account, export: Export) -> None:
+    user = a_user(account)
     for event_type in CATALOGUE:
-        send(store, {event_type: an_example(event_type)})
-    [*told], _ = users.events(ANA, {}, store)
+        send(account, {event_type: an_example(event_type)})
+    [*told], _ = users.timeline(ANA, {}, account)
     rows = ask(export(), "SELECT id, type, userId, payload FROM events ORDER BY createdOn DESC, id DESC")
     payloads = [deserialize({"M": row["payload"]}) for row in rows]
     assert {row["userId"] for row in rows} == {user.id}
@@ -109,11 +110,11 @@ HOSTILE: dict[str, Any] = {
 }
 
 
-def test_a_payload_keeps_each_digit_and_each_character(store: Store, export: Export) -> None:
-    a_user(store)
+def test_a_payload_keeps_each_digit_and_each_character(account: Account, export: Export) -> None:
+    a_user(account)
     request = a_request({"viewitem": {"itemId": "SKU-1"}})
     request.event.payload.update(HOSTILE)
-    collect(request, store, a_moment())
+    collect_one(request, account, a_moment())
     fields = ", ".join(f"field(payload, '{name}')" for name in HOSTILE)
     [row] = ask(export(), f"SELECT payload, [{fields}] AS fields FROM events")  # noqa: S608
     assert deserialize({"M": row["payload"]}) == {"itemId": "SKU-1", **HOSTILE}
@@ -122,17 +123,17 @@ def test_a_payload_keeps_each_digit_and_each_character(store: Store, export: Exp
     assert others == ["a dollar", "a slash", HOSTILE['quote"'], "true", None]
 
 
-def test_an_event_has_the_time_at_which_it_happened(store: Store, export: Export) -> None:
-    a_user(store)
+def test_an_event_has_the_time_at_which_it_happened(account: Account, export: Export) -> None:
+    a_user(account)
     moments = [MONDAY, MONDAY + timedelta(milliseconds=1), MONDAY - timedelta(days=30, microseconds=1000)]
     for moment in moments:
-        send(store, {"search": {"query": iso(moment)}}, moment)
+        send(account, {"search": {"query": iso(moment)}}, moment)
     rows = ask(export(), "SELECT createdOn, field(payload, 'query') AS sent FROM events")
     assert {row["sent"]: row["createdOn"] for row in rows} == {iso(moment): shown(moment) for moment in moments}
 
 
-def test_a_callers_own_id_and_time_are_told(store: Store, export: Export) -> None:
-    user = a_user(store)
+def test_a_callers_own_id_and_time_are_told(account: Account, export: Export) -> None:
+    user = a_user(account)
     milliseconds = int(MONDAY.timestamp() * 1000)
     item: dict[str, Any] = {
         "pk": {"S": f"shop#USER#{user.id}"},
@@ -143,30 +144,30 @@ def test_a_callers_own_id_and_time_are_told(store: Store, export: Export) -> Non
         "receivedOn": {"S": iso(MONDAY + timedelta(hours=1))},
         "imported": {"BOOL": True},
     }
-    store.table.client.put_item(TableName=store.table.name, Item=item)
+    account.table.client.put_item(TableName=account.table.name, Item=item)
     [row] = ask(export(), "SELECT id, createdOn, receivedOn, imported FROM events")
     times = {"createdOn": shown(MONDAY), "receivedOn": shown(MONDAY + timedelta(hours=1))}
     assert row == {"id": "our-own#1", **times, "imported": True}
 
 
-def test_an_event_of_1_0_was_received_when_it_happened(store: Store, export: Export) -> None:
-    a_user(store)
-    send(store, {"search": {"query": "shoes"}})
+def test_an_event_of_1_0_was_received_when_it_happened(account: Account, export: Export) -> None:
+    a_user(account)
+    send(account, {"search": {"query": "shoes"}})
     assert ask(export(), "SELECT receivedOn, imported FROM events") == [{"receivedOn": None, "imported": False}]
 
 
 # --- users ---
 
 
-def test_a_user_is_told_as_the_api_tells_it(store: Store, export: Export) -> None:
-    a_user(store, city="Vigo", size=Decimal("43.5"), tags="vip;b2b")
-    send(store, an_order("A-1", "59.90"), MONDAY)
-    send(store, {"emailopen": {}}, MONDAY + timedelta(hours=1))
-    a_user(store, None)
+def test_a_user_is_told_as_the_api_tells_it(account: Account, export: Export) -> None:
+    a_user(account, city="Vigo", size=Decimal("43.5"), tags="vip;b2b")
+    send(account, an_order("A-1", "59.90"), MONDAY)
+    send(account, {"emailopen": {}}, MONDAY + timedelta(hours=1))
+    a_user(account, None)
     anonymous, ana = ask(export(), "FROM users ORDER BY email NULLS FIRST")
     assert anonymous["email"] is None
     assert (anonymous["numberOfPurchases"], anonymous["totalPurchasesValue"]) == (0, "0.000000000")
-    profile = the_profile(store)
+    profile = the_profile(account)
     assert deserialize({"M": ana.pop("attributes")}) == {"city": "Vigo", "size": Decimal("43.5")}
     assert ana.pop("createdOn") == shown(datetime.fromisoformat(profile["createdOn"]))
     assert ana == {
@@ -186,11 +187,11 @@ def test_a_user_is_told_as_the_api_tells_it(store: Store, export: Export) -> Non
 
 @pytest.mark.parametrize("total", [Decimal("59.9"), "59.90", " 5.990e1 "], ids=repr)
 @pytest.mark.parametrize("under_generic", [False, True])
-def test_an_order_is_read_flat_and_under_generic(store: Store, export: Export, total: Any, under_generic: bool) -> None:
-    user = a_user(store)
+def test_an_order_is_read_flat_and_under_generic(account: Account, export: Export, total: Any, under_generic: bool) -> None:
+    user = a_user(account)
     scalars = {"orderId": " A-1 ", "total": total, "currency": "EUR", "status": "paid"}
     payload = {"generic": scalars} if under_generic else scalars
-    answer = collect(a_request({"confirmation": {**payload, "items": [{"itemId": "SKU-1"}]}}), store, MONDAY)
+    answer = collect_one(a_request({"confirmation": {**payload, "items": [{"itemId": "SKU-1"}]}}, MONDAY), account, MONDAY)
     [row] = ask(export(), "FROM orders")
     assert Decimal(row.pop("sentTotal")) == Decimal("59.9")
     assert row == {
@@ -206,26 +207,26 @@ def test_an_order_is_read_flat_and_under_generic(store: Store, export: Export, t
     }
 
 
-def test_an_order_that_came_twice_is_one_row(store: Store, export: Export) -> None:
-    a_user(store)
+def test_an_order_that_came_twice_is_one_row(account: Account, export: Export) -> None:
+    a_user(account)
     for order_id in ("123", 123, "123.0", 123.0):
-        send(store, an_order(order_id, 1))
+        send(account, an_order(order_id, 1))
     rows = ask(export(), "SELECT orderId, total FROM orders ORDER BY orderId")
     assert rows == [{"orderId": "123", "total": "1.000000000"}, {"orderId": "123.0", "total": "1.000000000"}]
 
 
-def test_orders_add_up_to_what_the_profile_says_to_the_last_digit(store: Store, export: Export) -> None:
-    a_user(store)
+def test_orders_add_up_to_what_the_profile_says_to_the_last_digit(account: Account, export: Export) -> None:
+    a_user(account)
     countable = ["999999999999999.999999999", "-0.000000001", "1e-9", "0.1", "0.2", 10**14]
     totals = [*countable, "1e15", "1.0000000001", "n/a", None]
     for number, total in enumerate(totals):
-        send(store, an_order(f"A-{number}", total), MONDAY)
+        send(account, an_order(f"A-{number}", total), MONDAY)
     [row] = ask(
         export(),
         "SELECT sum(total) AS sum, count(*) AS orders, count(total) AS counted, any_value(totalPurchasesValue) AS told"
         " FROM orders JOIN users ON users.account = orders.account AND users.id = orders.userId",
     )
-    profile = the_profile(store)
+    profile = the_profile(account)
     assert (row["orders"], row["counted"]) == (profile["numberOfPurchases"], len(countable))
     assert Decimal(row["sum"]) == Decimal(row["told"]) == profile["totalPurchasesValue"]
     assert Decimal(row["sum"]) == Decimal("1100000000000000.299999999")
@@ -251,12 +252,11 @@ LOOK_ALIKES = ["", "NaN", "Infinity", "1_000", "0x10", "1,5", "true", "1 000", "
 
 
 def counted(sent: str) -> Decimal | None:
-    change, _ = change_by_purchase(sent, MONDAY)
-    return change.totals.get("totalPurchasesValue")
+    return change_by_purchase(sent, MONDAY).totals.get("totalPurchasesValue")
 
 
-def test_exactly_those_totals_count_that_the_service_counts(store: Store, export: Export) -> None:
-    folder = export_of_nobody(store, export)
+def test_exactly_those_totals_count_that_the_service_counts(account: Account, export: Export) -> None:
+    folder = export_of_nobody(account, export)
     all_texts = [*LOOK_ALIKES, *(a_text() for _ in range(3000))]
     (folder / "texts.jsonl").write_text("".join(json.dumps({"sent": sent}) + "\n" for sent in all_texts))
     rows = ask(folder, "SELECT sent, amount(sent) AS total FROM read_json('texts.jsonl', columns = {sent: 'VARCHAR'})")
@@ -266,8 +266,8 @@ def test_exactly_those_totals_count_that_the_service_counts(store: Store, export
     assert sum(total is not None for total in expected.values()) > 300
 
 
-def export_of_nobody(store: Store, export: Export) -> Path:
-    a_user(store)
+def export_of_nobody(account: Account, export: Export) -> Path:
+    a_user(account)
     return export()
 
 
@@ -282,23 +282,23 @@ def later(hours: int) -> datetime:
     return MONDAY + timedelta(hours=hours)
 
 
-def a_day_in_the_shop(store: Store) -> None:
+def a_day_in_the_shop(account: Account) -> None:
     """Ana: a cart, an open, two orders; Ben: a cart; somebody anonymous: an order without a total that counts."""
-    ana, ben = a_user(store).id, a_user(store, "ben@example.com").id
-    nobody = a_user(store, None).id
+    ana, ben = a_user(account).id, a_user(account, "ben@example.com").id
+    nobody = a_user(account, None).id
     lines = [{"itemId": "SKU-1", "quantity": 2}, {"itemId": "SKU-2"}]
     for user in (ana, ben):
-        send(store, {"addtocart": {"itemId": "SKU-1"}}, later(0), _id=user)
-    send(store, {"emailopen": {}}, later(-1), _id=ana)
-    send(store, {"emailopen": {}}, later(48), _id=ana)
-    send(store, an_order("A-1", "59.90", currency="EUR", items=lines), later(1), _id=ana)
-    send(store, an_order("A-2", 0.1, currency="EUR", items=lines[:1]), later(24), _id=ana)
-    send(store, an_order("A-3", "n/a", currency="USD"), later(2), _id=nobody)
+        send(account, {"addtocart": {"itemId": "SKU-1"}}, later(0), _id=user)
+    send(account, {"emailopen": {}}, later(-1), _id=ana)
+    send(account, {"emailopen": {}}, later(48), _id=ana)
+    send(account, an_order("A-1", "59.90", currency="EUR", items=lines), later(1), _id=ana)
+    send(account, an_order("A-2", 0.1, currency="EUR", items=lines[:1]), later(24), _id=ana)
+    send(account, an_order("A-3", "n/a", currency="USD"), later(2), _id=nobody)
 
 
 def test_each_question_of_the_document_has_its_answer_from_one_account(table: Table, export: Export) -> None:
-    a_day_in_the_shop(Store(table, "demo"))
-    a_day_in_the_shop(Store(table, "demo-2"))
+    a_day_in_the_shop(Account(table, "demo"))
+    a_day_in_the_shop(Account(table, "demo-2"))
     folder = export()
     assert [[tuple(row.values()) for row in ask(folder, question)] for question in questions()] == [
         [
@@ -320,11 +320,11 @@ def test_each_question_of_the_document_has_its_answer_from_one_account(table: Ta
     ]
 
 
-def test_the_document_lists_the_views_and_their_columns(store: Store, export: Export) -> None:
+def test_the_document_lists_the_views_and_their_columns(account: Account, export: Export) -> None:
     rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", text("docs/analytics.md"), re.MULTILINE)
     told = {view: re.findall(r"`(\w+)`", columns) for view, columns in rows}
     found = ask(
-        export_of_nobody(store, export),
+        export_of_nobody(account, export),
         "SELECT table_name AS view, list(column_name ORDER BY column_index) AS columns FROM duckdb_columns()"
         " WHERE NOT internal AND table_name != 'items' GROUP BY ALL",
     )
@@ -334,7 +334,7 @@ def test_the_document_lists_the_views_and_their_columns(store: Store, export: Ex
 
 def test_parquet_holds_the_same_rows(table: Table, export: Export) -> None:
     for account in ("demo", "shop"):
-        a_day_in_the_shop(Store(table, account))
+        a_day_in_the_shop(Account(table, account))
     folder, [*_, to_parquet] = export(), blocks("docs/analytics.md", "sql")
     ask(folder, to_parquet)
     columns = "SELECT account, userId, id, type, createdOn, receivedOn, imported, payload::VARCHAR AS payload"
@@ -343,13 +343,13 @@ def test_parquet_holds_the_same_rows(table: Table, export: Export) -> None:
     assert len(written) == 14
 
 
-def test_whoever_is_being_erased_is_in_no_view(store: Store, export: Export) -> None:
-    ana = a_user(store)
-    a_user(store, "ben@example.com")
+def test_whoever_is_being_erased_is_in_no_view(account: Account, export: Export) -> None:
+    ana = a_user(account)
+    a_user(account, "ben@example.com")
     for email in (ANA, "ben@example.com"):
-        send(store, {"search": {"query": "shoes"}}, email=email)
-        send(store, an_order(email, 1), email=email)
-    users.erase(ANA, store, a_moment())
+        send(account, {"search": {"query": "shoes"}}, email=email)
+        send(account, an_order(email, 1), email=email)
+    users.erase(ANA, account, a_moment())
     folder = export()
     assert ana.id in gzip.decompress(next(folder.rglob("*.gz")).read_bytes()).decode(), "nothing was swept so far"
     assert ask(folder, "SELECT email FROM users") == [{"email": "ben@example.com"}]
@@ -383,19 +383,19 @@ def changes_between(before: dict[str, Any], after: dict[str, Any], second: int) 
     ]
 
 
-def test_incremental_exports_bring_a_full_one_up_to_date(store: Store, export: Export) -> None:
+def test_incremental_exports_bring_a_full_one_up_to_date(account: Account, export: Export) -> None:
     everything = "FROM users ORDER BY ALL; FROM events ORDER BY ALL; FROM orders ORDER BY ALL"
     for email in (ANA, "ben@example.com", "cleo@example.com"):
-        a_user(store, email)
-        send(store, {"search": {"query": "shoes"}}, email=email)
-    folder, first = export(), lines_of(store.table)
-    send(store, an_order("A-1", "0.1"))
-    users.erase("ben@example.com", store, a_moment())
-    second = lines_of(store.table)
-    send(store, an_order("A-2", "0.2"))
-    users.erase("cleo@example.com", store, a_moment())
-    erase_leftovers(store.table, a_moment() + timedelta(hours=1))
-    third = lines_of(store.table)
+        a_user(account, email)
+        send(account, {"search": {"query": "shoes"}}, email=email)
+    folder, first = export(), lines_of(account.table)
+    send(account, an_order("A-1", "0.1"))
+    users.erase("ben@example.com", account, a_moment())
+    second = lines_of(account.table)
+    send(account, an_order("A-2", "0.2"))
+    users.erase("cleo@example.com", account, a_moment())
+    erase_leftovers(account.table, a_moment() + timedelta(hours=1))
+    third = lines_of(account.table)
     write_increment(folder, "b", changes_between(first, second, 1))
     write_increment(folder, "a", changes_between(second, third, 2))
     for view in everything.split("; "):
@@ -403,8 +403,8 @@ def test_incremental_exports_bring_a_full_one_up_to_date(store: Store, export: E
     assert ask(folder, "SELECT numberOfPurchases FROM users") == [{"numberOfPurchases": 2}]
 
 
-def test_two_full_exports_are_not_added_up(store: Store, export: Export) -> None:
-    folder, again = export_of_nobody(store, export), export()
+def test_two_full_exports_are_not_added_up(account: Account, export: Export) -> None:
+    folder, again = export_of_nobody(account, export), export()
     for each in (again / "export" / "AWSDynamoDB").iterdir():
         each.rename(folder / "export" / "AWSDynamoDB" / each.name)
     with pytest.raises(SqlError, match="More than one full export is in export"):
@@ -416,8 +416,8 @@ def test_a_folder_without_an_export_is_told(tmp_path: Path) -> None:
         ask(tmp_path, "FROM users")
 
 
-def test_a_partition_without_items_does_no_harm(store: Store, export: Export) -> None:
-    folder = export_of_nobody(store, export)
+def test_a_partition_without_items_does_no_harm(account: Account, export: Export) -> None:
+    folder = export_of_nobody(account, export)
     (data,) = folder.rglob("data")
     (data / "nothing.json.gz").touch()
     (data / "none.json.gz").write_bytes(gzip.compress(b""))

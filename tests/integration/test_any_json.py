@@ -10,14 +10,13 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from builders import ANA, a_moment, a_user
+from builders import ANA, a_moment, a_user, parsed
 from domain import users
-from domain.collect import collect
-from domain.events import CATALOGUE
+from domain.collect import collect_one
+from domain.event_types import CATALOGUE
 from domain.problems import Invalid, NotFound, TooLarge
 from domain.profile import SYSTEM_ATTRIBUTES
-from domain.request import parse_request
-from domain.store import Store
+from domain.table import Account
 from domain.values import MAX_NAME_BYTES
 from engines import aws_engine_only
 from figures import STRESS, VIOLATION
@@ -122,31 +121,31 @@ events = st.tuples(event_types, payloads) | st.tuples(st.just("confirmation"), o
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_any_event_is_refused_or_stored_as_sent(
-    store: Store, outcomes: Counter[str], event: tuple[str, str], user: str
+    account: Account, outcomes: Counter[str], event: tuple[str, str], user: str
 ) -> None:
     event_type, payload = event[0], event[1].replace(NEW_ORDER, str(uuid4()))
     named = user[:-1] + ("," if len(user) > 2 else "") + f'"email":"{ANA}"}}'
     body = f'{{"user":{named},"event":{{{json.dumps(event_type)}:{payload}}}}}'.encode()
     with contextlib.suppress(NotFound):  # of the example before
-        users.erase(ANA, store, a_moment())
-    a_user(store)
+        users.erase(ANA, account, a_moment())
+    a_user(account)
     outcomes[VIOLATION] += 1
-    outcomes[outcome_of(body, store)] += 1
+    outcomes[outcome_of(body, account)] += 1
     outcomes[VIOLATION] -= 1
 
 
-def outcome_of(body: bytes, store: Store) -> str:
+def outcome_of(body: bytes, account: Account) -> str:
     try:
-        request = parse_request(json_object(body))
-        answer = collect(request, store, a_moment())
+        request = parsed(json_object(body))
+        answer = collect_one(request, account, a_moment())
     except (Invalid, NotFound, TooLarge) as refused:
         return type(refused).__name__
-    if answer.discarded:
+    if answer.restriction:
         return "discarded"
-    [event] = users.events(ANA, {"limit": "1"}, store)[0]
+    [event] = users.timeline(ANA, {"limit": "1"}, account)[0]
     assert (event.id, event.payload) == (answer.event_id, request.event.payload)
     if event.type == "update":
-        profile = users.read(ANA, store).flat()
+        profile = users.read(ANA, account).flat()
         kept = {name: value for name, value in request.event.payload.items() if is_attribute(name)}
         assert {name: profile[name] for name in kept} == kept
     return "stored as sent"
@@ -157,10 +156,10 @@ def is_attribute(name: str) -> bool:
 
 
 @pytest.mark.parametrize("digits", [39, 10_000, 200_000])
-def test_a_number_of_many_digits_is_refused_by_its_field(store: Store, digits: int) -> None:
-    a_user(store)
+def test_a_number_of_many_digits_is_refused_by_its_field(account: Account, digits: int) -> None:
+    a_user(account)
     body = json_object(b'{"user":{"email":"ana@example.com"},"event":{"update":{"n":' + b"1" * digits + b"}}}")
     with pytest.raises(Invalid) as refused:
-        collect(parse_request(body), store, a_moment())
+        collect_one(parsed(body), account, a_moment())
     assert [problem.field for problem in refused.value.problems] == ["event.update.n"]
     assert isinstance(body["event"]["update"]["n"], Decimal)

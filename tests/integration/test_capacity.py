@@ -9,9 +9,9 @@ from builders import ANA, a_moment, a_user, an_example, send
 from capacity import bill
 from docs.units import AUTHORIZER, BILLS
 from domain.accounts import new_api_key
-from domain.events import CATALOGUE
-from domain.idempotency import IdempotencyKey
-from domain.store import Store, find_key
+from domain.event_types import CATALOGUE
+from domain.outcomes import IdempotencyKey
+from domain.table import Account, api_keys
 
 PLAIN = sorted(CATALOGUE.keys() - {"update", "login", "confirmation", "emailopen"})
 
@@ -25,63 +25,63 @@ def filled(event_type: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("event_type", PLAIN)
-def test_a_plain_event_of_1_kb_costs_one_look_up_and_one_write(store: Store, event_type: str) -> None:
-    a_user(store)
-    with bill(store.table) as it:
-        assert send(store, filled(event_type)).discarded is None
+def test_a_plain_event_of_1_kb_costs_one_look_up_and_one_write(account: Account, event_type: str) -> None:
+    a_user(account)
+    with bill(account.table) as it:
+        assert send(account, filled(event_type)).restriction is None
     assert it == BILLS["plain"]
 
 
 @pytest.mark.parametrize("event_type", ["update", "login"])
-def test_an_update_or_login_costs_one_read_and_four_writes(store: Store, event_type: str) -> None:
-    a_user(store)
-    with bill(store.table) as it:
-        send(store, {event_type: {"firstname": "Ana", "tags": ["vip"]}})
+def test_an_update_or_login_costs_one_read_and_four_writes(account: Account, event_type: str) -> None:
+    a_user(account)
+    with bill(account.table) as it:
+        send(account, {event_type: {"firstname": "Ana", "tags": ["vip"]}})
     assert it == BILLS["update"]
 
 
-def test_a_login_that_adds_an_address_costs_two_reads_and_six_writes(store: Store) -> None:
-    user = a_user(store, None)
-    with bill(store.table) as it:
-        send(store, {"login": {"email": ANA}}, _id=user.id)
+def test_a_login_that_adds_an_address_costs_two_reads_and_six_writes(account: Account) -> None:
+    user = a_user(account, None)
+    with bill(account.table) as it:
+        send(account, {"login": {"email": ANA}}, _id=user.id)
     assert it == BILLS["login-new-address"]
 
 
-def test_a_confirmation_costs_one_read_and_six_writes_and_a_duplicate_no_more(store: Store) -> None:
-    a_user(store)
+def test_a_confirmation_costs_one_read_and_six_writes_and_a_duplicate_no_more(account: Account) -> None:
+    a_user(account)
     for _ in range(2):
-        with bill(store.table) as it:
-            send(store, {"confirmation": an_example("confirmation")})
+        with bill(account.table) as it:
+            send(account, {"confirmation": an_example("confirmation")})
         assert it == BILLS["confirmation"]
 
 
-def test_an_email_open_costs_six_writes_and_a_discarded_one_none(store: Store) -> None:
-    a_user(store)
-    with bill(store.table) as it:
-        send(store, {"emailopen": {}})
+def test_an_email_open_costs_six_writes_and_a_discarded_one_none(account: Account) -> None:
+    a_user(account)
+    with bill(account.table) as it:
+        send(account, {"emailopen": {}})
     assert it == BILLS["emailopen"]
-    with bill(store.table) as it:
-        assert send(store, {"emailopen": {}}).discarded
+    with bill(account.table) as it:
+        assert send(account, {"emailopen": {}}).restriction
     assert it == BILLS["emailopen-discarded"]
 
 
-def test_a_bots_event_costs_no_write(store: Store) -> None:
-    a_user(store)
-    with bill(store.table) as it:
-        assert send(store, {"search": {"query": "x"}}, email=ANA, userAgent="Googlebot/2.1").discarded
+def test_a_bots_event_costs_no_write(account: Account) -> None:
+    a_user(account)
+    with bill(account.table) as it:
+        assert send(account, {"search": {"query": "x"}}, email=ANA, userAgent="Googlebot/2.1").restriction
     assert it == BILLS["bot"]
 
 
-def test_an_idempotency_key_makes_a_transaction_of_a_plain_event(store: Store) -> None:
-    a_user(store)
-    with bill(store.table) as it:
-        send(store, {"search": {"query": "x"}}, key=IdempotencyKey.of("key", b"body"))
+def test_an_idempotency_key_makes_a_transaction_of_a_plain_event(account: Account) -> None:
+    a_user(account)
+    with bill(account.table) as it:
+        send(account, {"search": {"query": "x"}}, key=IdempotencyKey.of("key", b"body"))
     assert it == BILLS["plain-idempotent"]
 
 
-def test_a_key_that_the_gateway_does_not_remember_costs_one_read(store: Store) -> None:
+def test_a_key_that_the_gateway_does_not_remember_costs_one_read(account: Account) -> None:
     _, key = new_api_key(a_moment(), None)
-    store.add_key(key)
-    with bill(store.table) as it:
-        assert find_key(store.table, key.hash)
+    api_keys.add(account, key)
+    with bill(account.table) as it:
+        assert api_keys.find(account.table, key.hash)
     assert it == AUTHORIZER

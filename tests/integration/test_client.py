@@ -12,7 +12,8 @@ from botocore.exceptions import ConnectTimeoutError, SSLError
 from botocore.session import Session, get_session
 
 from benchmark import tls
-from domain.dynamodb import DynamoDBLoader, Table, new_client
+from domain.table.calls import DynamoDBLoader, Table, new_client
+from domain.table.expressions import Put
 from engines import aws_engine_only
 from faults import cancelled, faults
 from tools import roots
@@ -93,7 +94,7 @@ def test_functions_that_start_from_one_snapshot_do_not_wait_alike(
         pauses: list[float] = []
         monkeypatch.setattr(time, "sleep", pauses.append)
         with faults(table.client, "TransactWriteItems", *[cancelled("TransactionConflict")] * 3):
-            assert table.write([{"Put": {"Item": {"pk": {"S": "a"}, "sk": {"S": "b"}}}}]) is None
+            assert table.write([Put({"pk": "a", "sk": "b"})]) is None
         waited.append(tuple(pauses))
     assert len(waited[0]) == 3
     assert waited[0] != waited[1]

@@ -22,10 +22,10 @@ from builders import ANA, as_sent, send
 from domain import users
 from domain.accounts import new_api_key
 from domain.erasure import IN_FLIGHT, erase_leftovers
-from domain.idempotency import IdempotencyKey
+from domain.outcomes import IdempotencyKey
 from domain.problems import NotFound, Refused
-from domain.profile import iso
-from domain.store import Store
+from domain.table import Account, api_keys, profiles
+from domain.times import iso
 from engines import aws_engine_only, new_table
 from faults import CRASH_POINTS, Crash, crash, meanwhile
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 pytestmark = aws_engine_only
 
-Step = Callable[[Store, datetime], Any]
+Step = Callable[[Account, datetime], Any]
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
 EARLIER, LATER = NOW - timedelta(minutes=1), NOW + timedelta(seconds=1)
@@ -55,53 +55,53 @@ class UseCase:
     given: Step
 
 
-def nobody(store: Store, now: datetime) -> None: ...
+def nobody(account: Account, now: datetime) -> None: ...
 
 
-def ana(store: Store, now: datetime) -> None:
-    users.create({"email": ANA, "city": "Vigo"}, store, now)
+def ana(account: Account, now: datetime) -> None:
+    users.create({"email": ANA, "city": "Vigo"}, account, now)
 
 
-def anonymous(store: Store, now: datetime) -> None:
-    users.change(ANONYMOUS, {}, True, store, now)
+def anonymous(account: Account, now: datetime) -> None:
+    users.change(ANONYMOUS, {}, True, account, now)
 
 
-def ana_and_anonymous(store: Store, now: datetime) -> None:
-    ana(store, now)
-    anonymous(store, now)
+def ana_and_anonymous(account: Account, now: datetime) -> None:
+    ana(account, now)
+    anonymous(account, now)
 
 
 def ana_with(event: dict[str, Any]) -> Step:
-    def given(store: Store, now: datetime) -> None:
-        ana(store, now)
-        send(store, event, now)
+    def given(account: Account, now: datetime) -> None:
+        ana(account, now)
+        send(account, event, now)
 
     return given
 
 
 def sending(name: str, event: dict[str, Any], once: bool, given: Step = ana, **user: Any) -> list[UseCase]:
     def request(key: IdempotencyKey | None) -> Step:
-        return lambda store, now: send(store, event, now, key, **user)
+        return lambda account, now: send(account, event, now, key, **user)
 
     return [UseCase(name, request(None), once, given), UseCase(f"{name} with a key", request(KEY), True, given)]
 
 
 def putting(name: str, identifier: str, sent: dict[str, Any], given: Step = ana) -> UseCase:
-    return UseCase(name, lambda store, now: users.change(identifier, as_sent(sent), True, store, now), True, given)
+    return UseCase(name, lambda account, now: users.change(identifier, as_sent(sent), True, account, now), True, given)
 
 
-def create_key(store: Store, now: datetime) -> None:
-    store.add_key(new_api_key(now, None)[1])
+def create_key(account: Account, now: datetime) -> None:
+    api_keys.add(account, new_api_key(now, None)[1])
 
 
-def expire_key(store: Store, now: datetime) -> bool:
-    [key] = store.api_keys()
-    return store.expire_key(key, iso(NOW + timedelta(days=1)))
+def expire_key(account: Account, now: datetime) -> bool:
+    [key] = api_keys.of_account(account)
+    return api_keys.expire(account, key, iso(NOW + timedelta(days=1)))
 
 
-def revoke_key(store: Store, now: datetime) -> bool:
-    [key] = store.api_keys()
-    return store.revoke_key(key, now)
+def revoke_key(account: Account, now: datetime) -> bool:
+    [key] = api_keys.of_account(account)
+    return api_keys.revoke(account, key, now)
 
 
 ORDER: dict[str, Any] = {"confirmation": {"orderId": "A-1", "total": 10}}
@@ -118,45 +118,50 @@ USE_CASES = [
     *sending("confirmation discarded", ORDER, once=True, given=ana_with(ORDER)),
     *sending("email open discarded", {"emailopen": {}}, once=True, given=ana_with({"emailopen": {}})),
     *sending("bot", {"update": {"city": "Madrid"}}, once=True, email=ANA, userAgent="Googlebot/2.1"),
-    UseCase("create", lambda store, now: users.create({"email": ANA}, store, now), once=True, given=nobody),
-    UseCase("create anonymous", lambda store, now: users.create({}, store, now), once=False, given=nobody),
+    UseCase("create", lambda account, now: users.create({"email": ANA}, account, now), once=True, given=nobody),
+    UseCase("create anonymous", lambda account, now: users.create({}, account, now), once=False, given=nobody),
     putting("put", ANA, {"city": "Madrid"}),
     putting("put of many", ANA, MANY),
     putting("upsert by email", ANA, {"city": "Madrid"}, given=nobody),
     putting("upsert by id", ANONYMOUS, {"email": ANA}, given=nobody),
-    UseCase("erase", lambda store, now: users.erase(ANA, store, now), once=True, given=ana),
+    UseCase("erase", lambda account, now: users.erase(ANA, account, now), once=True, given=ana),
     UseCase("create key", create_key, once=False, given=nobody),
     UseCase("expire key", expire_key, once=True, given=create_key),
     UseCase("revoke key", revoke_key, once=True, given=create_key),
 ]
 
 
-def outcome(request: Step, store: Store, now: datetime) -> Any:
+def outcome(request: Step, account: Account, now: datetime) -> Any:
     try:
-        return request(store, now)
+        return request(account, now)
     except Refused as refused:
         return refused
 
 
-def dies(request: Step, store: Store, when: str, number: int) -> bool:
+def dies(request: Step, account: Account, when: str, number: int) -> bool:
     """False when the request makes fewer calls."""
     try:
-        with crash(store.table.client, when, number):
-            outcome(request, store, NOW)
+        with crash(account.table.client, when, number):
+            outcome(request, account, NOW)
     except Crash:
         return True
     return False
 
 
-def everything(store: Store) -> list[str]:
-    """The items of the whole table as text."""
-    pages = store.table.client.get_paginator("scan").paginate(TableName=store.table.name)
-    return [json.dumps(item, sort_keys=True) for page in pages for item in page["Items"]]
+def everything(account: Account) -> list[str]:
+    """The items of the whole table as text. The bound of a profile's size grows by each change, whatever it replaces."""
+    pages = account.table.client.get_paginator("scan").paginate(TableName=account.table.name)
+    items = [
+        {name: value for name, value in item.items() if name != "attributeBytes"}
+        for page in pages
+        for item in page["Items"]
+    ]
+    return [json.dumps(item, sort_keys=True) for item in items]
 
 
-def seen(store: Store, answer: Any = None) -> str:
+def seen(account: Account, answer: Any = None) -> str:
     """The whole table and an answer as text. Ids and times are numbered by their first appearance."""
-    items = everything(store)
+    items = everything(account)
     items.sort(key=lambda item: re.sub(RANDOM, "", item))
     numbers: dict[str, int] = {}
     text = "\n".join([*items, repr(answer)])
@@ -164,33 +169,33 @@ def seen(store: Store, answer: Any = None) -> str:
 
 
 @contextlib.contextmanager
-def prepared(client: "DynamoDBClient", given: Step) -> Iterator[Store]:
+def prepared(client: "DynamoDBClient", given: Step) -> Iterator[Account]:
     with new_table(client, f"crash-{uuid4()}") as table:
-        store = Store(table, "shop")
-        given(store, EARLIER)
-        yield store
+        account = Account(table, "shop")
+        given(account, EARLIER)
+        yield account
 
 
 @pytest.mark.parametrize("use_case", USE_CASES, ids=lambda each: each.name)
 def test_who_dies_at_any_call_leaves_all_or_nothing_and_can_ask_again(
     engine: "DynamoDBClient", use_case: UseCase
 ) -> None:
-    with prepared(engine, use_case.given) as store:
-        before = seen(store)
-        answer = outcome(use_case.request, store, NOW)
-        done, done_and_answered = seen(store), seen(store, answer)
-        answer = outcome(use_case.request, store, LATER)
-        repeated, repeated_and_answered = seen(store), seen(store, answer)
+    with prepared(engine, use_case.given) as account:
+        before = seen(account)
+        answer = outcome(use_case.request, account, NOW)
+        done, done_and_answered = seen(account), seen(account, answer)
+        answer = outcome(use_case.request, account, LATER)
+        repeated, repeated_and_answered = seen(account), seen(account, answer)
     assert (repeated == done) == use_case.once
     for when in CRASH_POINTS:
         for number in itertools.count(1):
-            with prepared(engine, use_case.given) as store:
-                if not dies(use_case.request, store, when, number):
+            with prepared(engine, use_case.given) as account:
+                if not dies(use_case.request, account, when, number):
                     break
-                left = seen(store)
+                left = seen(account)
                 assert left in (before, done)
-                answer = outcome(use_case.request, store, LATER)
-                assert seen(store, answer) == (done_and_answered if left == before else repeated_and_answered)
+                answer = outcome(use_case.request, account, LATER)
+                assert seen(account, answer) == (done_and_answered if left == before else repeated_and_answered)
         assert number > 1
 
 
@@ -198,52 +203,54 @@ def test_who_dies_at_any_call_leaves_all_or_nothing_and_can_ask_again(
 
 
 def interrupted(
-    engine: "DynamoDBClient", use_case: UseCase, somebody: Callable[[Store], list[str]]
-) -> Iterator[tuple[Store, list[str]]]:
+    engine: "DynamoDBClient", use_case: UseCase, somebody: Callable[[Account], list[str]]
+) -> Iterator[tuple[Account, list[str]]]:
     """After the use case, with somebody doing something at one of its calls, at each in turn; what that returned."""
     for when in CRASH_POINTS:
         for number in itertools.count(1):
             done: list[list[str]] = []
-            with prepared(engine, use_case.given) as store:
+            with prepared(engine, use_case.given) as account:
                 with meanwhile(
-                    engine, when, number, partial(lambda store, done: done.append(somebody(store)), store, done)
+                    engine, when, number, partial(lambda account, done: done.append(somebody(account)), account, done)
                 ):
-                    outcome(use_case.request, store, NOW)
+                    outcome(use_case.request, account, NOW)
                 if not done:
                     break
-                yield store, done[0]
+                yield account, done[0]
 
 
-def erase_all(store: Store) -> list[str]:
+def erase_all(account: Account) -> list[str]:
     """The ids of the users who were there."""
     erased = []
     for identifier in (ANA, ANONYMOUS):
         with contextlib.suppress(NotFound):
-            erased.append(users.erase(identifier, store, NOW).id)
-    erase_leftovers(store.table, NOW)
+            erased.append(users.erase(identifier, account, NOW).id)
+    erase_leftovers(account.table, NOW)
     return erased
 
 
-def change_all(store: Store) -> list[str]:
+def change_all(account: Account) -> list[str]:
     changed = []
     for identifier in (ANA, ANONYMOUS):
         with contextlib.suppress(NotFound):
-            changed.append(users.change(identifier, as_sent({"theirs": 1, "tags": "theirs"}), False, store, NOW)[0].id)
+            changed.append(
+                users.change(identifier, as_sent({"theirs": 1, "tags": "theirs"}), False, account, NOW)[0].id
+            )
     return changed
 
 
 @pytest.mark.parametrize("use_case", USE_CASES, ids=lambda each: each.name)
 def test_of_who_is_erased_at_any_call_nothing_is_left(engine: "DynamoDBClient", use_case: UseCase) -> None:
-    for store, erased in interrupted(engine, use_case, erase_all):
-        assert erase_leftovers(store.table, NOW + IN_FLIGHT) == []
-        left = "".join(everything(store))
+    for account, erased in interrupted(engine, use_case, erase_all):
+        assert erase_leftovers(account.table, NOW + IN_FLIGHT) == []
+        left = "".join(everything(account))
         assert not [user_id for user_id in erased if user_id in left]
 
 
 @pytest.mark.parametrize("use_case", USE_CASES, ids=lambda each: each.name)
 def test_what_somebody_else_sets_at_any_call_stays(engine: "DynamoDBClient", use_case: UseCase) -> None:
-    for store, changed in interrupted(engine, use_case, change_all):
+    for account, changed in interrupted(engine, use_case, change_all):
         for user_id in changed:
-            profile = store.profile(user_id)
+            profile = profiles.read(account, user_id)
             assert profile is None or (profile.attributes["theirs"], profile.tags >= {"theirs"}) == (1, True)
             assert (profile is None) == (use_case.name == "erase")

@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
-from builders import ANA, a_moment, a_user, an_example, as_sent, send, the_events, the_profile
+from builders import ANA, ORDER_ID_SEEN, a_moment, a_user, an_example, as_sent, send, the_events, the_profile
 from domain import users
-from domain.events import CATALOGUE
+from domain.event_types import CATALOGUE
 from domain.ids import new_id, time_of
 from domain.problems import Invalid, NotFound, TooLarge
-from domain.profile import iso
-from domain.store import Store
+from domain.restrictions import BOT
+from domain.table import Account
+from domain.times import iso
 from engines import not_on_moto
 
 BOB = "bob@example.com"
@@ -21,9 +22,9 @@ WINDOW = timedelta(minutes=20)
 CRAWLER = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
 
 
-def everything(store: Store) -> list[dict[str, Any]]:
+def everything(account: Account) -> list[dict[str, Any]]:
     """All items of the table, in order."""
-    pages = store.table.client.get_paginator("scan").paginate(TableName=store.table.name)
+    pages = account.table.client.get_paginator("scan").paginate(TableName=account.table.name)
     return sorted((dict(item) for page in pages for item in page["Items"]), key=repr)
 
 
@@ -31,46 +32,46 @@ def everything(store: Store) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("event_type", CATALOGUE)
-def test_an_event_is_stored_as_it_was_sent_at_its_time(store: Store, event_type: str) -> None:
-    a_user(store)
+def test_an_event_is_stored_as_it_was_sent_at_its_time(account: Account, event_type: str) -> None:
+    a_user(account)
     payload = an_example(event_type) | {"extra": [1.5, {"deep": None}], "text": "ñ"}
     now = a_moment()
-    answer = send(store, {event_type: payload}, now=now)
-    [event], after = users.events(ANA, {}, store)
+    answer = send(account, {event_type: payload}, now=now)
+    [event], after = users.timeline(ANA, {}, account)
     assert (event.id, event.type, event.payload) == (answer.event_id, event_type, as_sent(payload))
     assert time_of(event.id) == now
     assert after is None
 
 
 @pytest.mark.parametrize("event_type", CATALOGUE)
-def test_an_event_of_nobody_stores_nothing(store: Store, event_type: str) -> None:
-    ana = a_user(store)
-    before = everything(store)
+def test_an_event_of_nobody_stores_nothing(account: Account, event_type: str) -> None:
+    ana = a_user(account)
+    before = everything(account)
     ids = (new_id(a_moment()), f"{ana.id}#", "x", "")
     nobodies: list[dict[str, Any]] = [{"email": BOB}, *({"_id": each} for each in ids)]
     for user in nobodies:
         with pytest.raises(NotFound):
-            send(store, {event_type: an_example(event_type)}, **user)
-    assert everything(store) == before
+            send(account, {event_type: an_example(event_type)}, **user)
+    assert everything(account) == before
 
 
-def test_a_user_is_named_by_email_by_id_or_by_both(store: Store) -> None:
-    ana, bob = a_user(store), a_user(store, BOB)
+def test_a_user_is_named_by_email_by_id_or_by_both(account: Account) -> None:
+    ana, bob = a_user(account), a_user(account, BOB)
     names: list[dict[str, Any]] = [{"email": " ANA@Example.com"}, {"_id": ana.id}, {"email": ANA, "_id": ana.id}]
     for user in names:
-        assert send(store, {"search": {"query": "x"}}, **user).user_id == ana.id
+        assert send(account, {"search": {"query": "x"}}, **user).user_id == ana.id
     with pytest.raises(Invalid) as refused:
-        send(store, {"search": {"query": "x"}}, email=ANA, _id=bob.id)
+        send(account, {"search": {"query": "x"}}, email=ANA, _id=bob.id)
     assert refused.value.problems[0].message == "User identifiers disagree"
-    assert len(the_events(store)) == 3
-    assert the_events(store, BOB) == []
+    assert len(the_events(account)) == 3
+    assert the_events(account, BOB) == []
 
 
 @pytest.mark.parametrize("event_type", CATALOGUE)
-def test_what_the_user_object_carries_is_set_on_the_profile(store: Store, event_type: str) -> None:
-    a_user(store, city="Vigo")
-    send(store, {event_type: an_example(event_type)}, email=ANA, city="Madrid", tel="+34 600")
-    profile = the_profile(store)
+def test_what_the_user_object_carries_is_set_on_the_profile(account: Account, event_type: str) -> None:
+    a_user(account, city="Vigo")
+    send(account, {event_type: an_example(event_type)}, email=ANA, city="Madrid", tel="+34 600")
+    profile = the_profile(account)
     assert (profile["city"], profile["tel"]) == ("Madrid", "+34 600")
 
 
@@ -78,30 +79,30 @@ def test_what_the_user_object_carries_is_set_on_the_profile(store: Store, event_
 
 
 @pytest.mark.parametrize("again", [123, "123", " 123 ", 123.0])
-def test_an_order_counts_once_for_ever_in_an_account(store: Store, again: object) -> None:
-    a_user(store), a_user(store, BOB)
-    assert send(store, {"confirmation": {"orderId": 123, "total": "10.10"}}).discarded is None
-    before = everything(store)
+def test_an_order_counts_once_for_ever_in_an_account(account: Account, again: object) -> None:
+    a_user(account), a_user(account, BOB)
+    assert send(account, {"confirmation": {"orderId": 123, "total": "10.10"}}).restriction is None
+    before = everything(account)
     late = a_moment() + timedelta(days=4000)
-    discarded = send(store, {"confirmation": {"orderId": again, "total": 5}}, now=late, email=BOB, city="Madrid")
-    assert discarded.discarded == "A confirmation with this orderId was already received"
-    assert everything(store) == before, "a discarded event changes nothing at all"
+    discarded = send(account, {"confirmation": {"orderId": again, "total": 5}}, now=late, email=BOB, city="Madrid")
+    assert discarded.restriction == ORDER_ID_SEEN
+    assert everything(account) == before, "a discarded event changes nothing at all"
 
 
-def test_order_ids_are_case_sensitive(store: Store) -> None:
-    a_user(store)
-    answers = [send(store, {"confirmation": {"orderId": order}}) for order in ("a-1", "A-1", "0123", 123)]
-    assert [answer.discarded for answer in answers] == [None] * 4
+def test_order_ids_are_case_sensitive(account: Account) -> None:
+    a_user(account)
+    answers = [send(account, {"confirmation": {"orderId": order}}) for order in ("a-1", "A-1", "0123", 123)]
+    assert [answer.restriction for answer in answers] == [None] * 4
 
 
-def test_purchases_are_counted_exactly(store: Store) -> None:
-    a_user(store)
-    assert not {"isCustomer", "numberOfPurchases"} & the_profile(store).keys()
+def test_purchases_are_counted_exactly(account: Account) -> None:
+    a_user(account)
+    assert not {"isCustomer", "numberOfPurchases"} & the_profile(account).keys()
     totals = [0.1, "0.2", "19.90", -5, None, "not a number", "99999999999.99"]
     now = a_moment()
     for order, total in enumerate(totals):
-        send(store, {"confirmation": {"orderId": order, "total": total}}, now=now + order * MILLISECOND)
-    profile = the_profile(store)
+        send(account, {"confirmation": {"orderId": order, "total": total}}, now=now + order * MILLISECOND)
+    profile = the_profile(account)
     assert profile["isCustomer"] is True
     assert profile["numberOfPurchases"] == 7
     assert profile["totalPurchasesValue"] == Decimal("100000000015.19")
@@ -110,74 +111,74 @@ def test_purchases_are_counted_exactly(store: Store) -> None:
 
 
 @pytest.mark.parametrize("order", [{"total": "59,90 €"}, {"total": None}, {"generic": {"total": "1e9999999"}}])
-def test_a_total_that_is_no_number_is_kept_as_sent_and_reported(store: Store, order: dict[str, Any]) -> None:
-    a_user(store)
-    answer = send(store, {"confirmation": {"orderId": 1} | order})
+def test_a_total_that_is_no_number_is_kept_as_sent_and_reported(account: Account, order: dict[str, Any]) -> None:
+    a_user(account)
+    answer = send(account, {"confirmation": {"orderId": 1} | order})
     assert [warning.field for warning in answer.warnings] == ["event.confirmation.total"]
-    [event] = users.events(ANA, {}, store)[0]
+    [event] = users.timeline(ANA, {}, account)[0]
     assert event.payload == {"orderId": 1} | order
-    assert "totalPurchasesValue" not in the_profile(store)
+    assert "totalPurchasesValue" not in the_profile(account)
 
 
-def test_an_order_without_a_total_is_nothing_to_warn_of(store: Store) -> None:
-    a_user(store)
-    assert send(store, {"confirmation": {"orderId": 1}}).warnings == ()
+def test_an_order_without_a_total_is_nothing_to_warn_of(account: Account) -> None:
+    a_user(account)
+    assert send(account, {"confirmation": {"orderId": 1}}).warnings == ()
 
 
 # --- Email open -----------------------------------------------------------------------------------
 
 
-def test_an_open_is_accepted_once_in_20_minutes_from_the_first(store: Store) -> None:
-    a_user(store)
+def test_an_open_is_accepted_once_in_20_minutes_from_the_first(account: Account) -> None:
+    a_user(account)
     first = a_moment()
 
     def opened(after: timedelta) -> bool:
-        return send(store, {"emailopen": {}}, now=first + after).discarded is None
+        return send(account, {"emailopen": {}}, now=first + after).restriction is None
 
     assert opened(timedelta())
-    before = everything(store)
+    before = everything(account)
     assert not opened(timedelta())
     assert not opened(timedelta(minutes=10))
     assert not opened(WINDOW - MILLISECOND)
-    assert everything(store) == before, "discarded opens neither change anything nor extend the window"
+    assert everything(account) == before, "discarded opens neither change anything nor extend the window"
     # The marker is still there: no engine here deletes by TTL. Its time decides.
     assert opened(WINDOW)
     assert not opened(2 * WINDOW - MILLISECOND)
     assert opened(2 * WINDOW)
-    assert the_profile(store)["lastEmailOpenDate"] == iso(first + 2 * WINDOW)
-    assert len(the_events(store)) == 3
+    assert the_profile(account)["lastEmailOpenDate"] == iso(first + 2 * WINDOW)
+    assert len(the_events(account)) == 3
 
 
-def test_the_marker_of_an_open_is_left_to_ttl_after_its_window(store: Store) -> None:
-    a_user(store)
+def test_the_marker_of_an_open_is_left_to_ttl_after_its_window(account: Account) -> None:
+    a_user(account)
     now = a_moment()
-    send(store, {"emailopen": {}}, now=now)
-    [expires] = [int(item["expiresAt"]["N"]) for item in everything(store) if "expiresAt" in item]
+    send(account, {"emailopen": {}}, now=now)
+    [expires] = [int(item["expiresAt"]["N"]) for item in everything(account) if "expiresAt" in item]
     end = (now + WINDOW).timestamp()
     assert end <= expires <= end + 60
 
 
-def test_each_user_has_a_window_of_their_own(store: Store) -> None:
-    a_user(store), a_user(store, BOB)
-    assert [send(store, {"emailopen": {}}, email=email).discarded for email in (ANA, BOB)] == [None, None]
+def test_each_user_has_a_window_of_their_own(account: Account) -> None:
+    a_user(account), a_user(account, BOB)
+    assert [send(account, {"emailopen": {}}, email=email).restriction for email in (ANA, BOB)] == [None, None]
 
 
-def test_an_update_or_another_event_is_not_kept_out_by_the_window(store: Store) -> None:
-    a_user(store)
-    send(store, {"emailopen": {}})
-    assert send(store, {"search": {"query": "x"}}).discarded is None
+def test_an_update_or_another_event_is_not_kept_out_by_the_window(account: Account) -> None:
+    a_user(account)
+    send(account, {"emailopen": {}})
+    assert send(account, {"search": {"query": "x"}}).restriction is None
 
 
 # --- Bots -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("event_type", CATALOGUE)
-def test_an_event_from_a_bot_changes_nothing(store: Store, event_type: str) -> None:
-    a_user(store)
-    before = everything(store)
-    answer = send(store, {event_type: an_example(event_type)}, email=ANA, userAgent=CRAWLER, city="Madrid")
-    assert answer.discarded == "An event from a bot"
-    assert everything(store) == before
+def test_an_event_from_a_bot_changes_nothing(account: Account, event_type: str) -> None:
+    a_user(account)
+    before = everything(account)
+    answer = send(account, {event_type: an_example(event_type)}, email=ANA, userAgent=CRAWLER, city="Madrid")
+    assert answer.restriction == BOT
+    assert everything(account) == before
 
 
 # --- Attributes -----------------------------------------------------------------------------------
@@ -190,150 +191,150 @@ VALUES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("event_type", ["update", "login"])
-def test_attributes_of_any_name_and_value_come_back_as_sent(store: Store, event_type: str) -> None:
-    a_user(store)
-    send(store, {event_type: VALUES})
-    profile = the_profile(store)
+def test_attributes_of_any_name_and_value_come_back_as_sent(account: Account, event_type: str) -> None:
+    a_user(account)
+    send(account, {event_type: VALUES})
+    profile = the_profile(account)
     for name, value in as_sent(VALUES).items():
         assert profile[name] == value
         assert type(profile[name]) is type(value)
 
 
 @pytest.mark.parametrize("event_type", ["update", "login"])
-def test_an_attribute_is_replaced_and_the_others_stay(store: Store, event_type: str) -> None:
-    a_user(store, city={"old": 1}, kept=1)
-    send(store, {event_type: {"city": {"new": 2}}})
-    profile = the_profile(store)
+def test_an_attribute_is_replaced_and_the_others_stay(account: Account, event_type: str) -> None:
+    a_user(account, city={"old": 1}, kept=1)
+    send(account, {event_type: {"city": {"new": 2}}})
+    profile = the_profile(account)
     assert (profile["city"], profile["kept"]) == ({"new": 2}, 1)
 
 
 @pytest.mark.parametrize("event_type", ["update", "login"])
 @pytest.mark.parametrize("count", [99, 100, 101, 500])
-def test_many_attributes_are_set_at_once(store: Store, event_type: str, count: int) -> None:
-    a_user(store, kept="x", tags=["kept", "gone"])
-    send(store, {event_type: {f"a{n}": n for n in range(count)} | {"tags": ["new", "-gone"]}})
-    profile = the_profile(store)
+def test_many_attributes_are_set_at_once(account: Account, event_type: str, count: int) -> None:
+    a_user(account, kept="x", tags=["kept", "gone"])
+    send(account, {event_type: {f"a{n}": n for n in range(count)} | {"tags": ["new", "-gone"]}})
+    profile = the_profile(account)
     assert sum(name.startswith("a") for name in profile) == count
     assert (profile["kept"], profile["tags"]) == ("x", ["kept", "new"])
 
 
-def test_an_update_never_changes_who_the_user_is(store: Store) -> None:
-    ana, bob = a_user(store), a_user(store, BOB)
+def test_an_update_never_changes_who_the_user_is(account: Account) -> None:
+    ana, bob = a_user(account), a_user(account, BOB)
     answer = send(
-        store, {"update": {"email": BOB, "_id": bob.id, "createdOn": "x", "isCustomer": True, "city": "Vigo"}}
+        account, {"update": {"email": BOB, "_id": bob.id, "createdOn": "x", "isCustomer": True, "city": "Vigo"}}
     )
     assert {warning.field for warning in answer.warnings} == {
         "event.update.email", "event.update._id", "event.update.createdOn", "event.update.isCustomer",
     }  # fmt: skip
-    assert the_profile(store) == ana.flat() | {"city": "Vigo"}
-    assert the_profile(store, BOB) == bob.flat()
+    assert the_profile(account) == ana.flat() | {"city": "Vigo"}
+    assert the_profile(account, BOB) == bob.flat()
 
 
-def test_tags_are_added_and_removed(store: Store) -> None:
-    a_user(store)
-    send(store, {"update": {"tags": "VIP;New one"}})
-    assert the_profile(store)["tags"] == ["newone", "vip"]
-    send(store, {"login": {"tags": ["-vip", "a-b", "-never there"]}})
-    assert the_profile(store)["tags"] == ["ab", "newone"]
-    send(store, {"update": {"tags": "-ab;-newone"}})
-    assert "tags" not in the_profile(store)
+def test_tags_are_added_and_removed(account: Account) -> None:
+    a_user(account)
+    send(account, {"update": {"tags": "VIP;New one"}})
+    assert the_profile(account)["tags"] == ["newone", "vip"]
+    send(account, {"login": {"tags": ["-vip", "a-b", "-never there"]}})
+    assert the_profile(account)["tags"] == ["ab", "newone"]
+    send(account, {"update": {"tags": "-ab;-newone"}})
+    assert "tags" not in the_profile(account)
 
 
 @not_on_moto
-def test_a_profile_that_would_exceed_400_kb_is_refused_and_nothing_changes(store: Store) -> None:
-    a_user(store, one="x" * 250_000)
-    before = everything(store)
+def test_a_profile_that_would_exceed_400_kb_is_refused_and_nothing_changes(account: Account) -> None:
+    a_user(account, one="x" * 250_000)
+    before = everything(account)
     with pytest.raises(TooLarge):
-        send(store, {"update": {"two": "x" * 200_000}})
-    assert everything(store) == before
+        send(account, {"update": {"two": "x" * 200_000}})
+    assert everything(account) == before
 
 
 @not_on_moto
 @pytest.mark.parametrize("event_type", ["search", "emailopen"])
-def test_an_event_that_exceeds_400_kb_is_refused_and_nothing_changes(store: Store, event_type: str) -> None:
-    a_user(store)
-    before = everything(store)
+def test_an_event_that_exceeds_400_kb_is_refused_and_nothing_changes(account: Account, event_type: str) -> None:
+    a_user(account)
+    before = everything(account)
     with pytest.raises(TooLarge) as refused:
-        send(store, {event_type: {"query": "x" * 410_000}})
+        send(account, {event_type: {"query": "x" * 410_000}})
     assert refused.value.problems[0].field == "event"
-    assert everything(store) == before
+    assert everything(account) == before
 
 
 @not_on_moto
 @pytest.mark.parametrize(
     "text", ["1E-130", "-1E-130", "1.5E-130", "9." + "9" * 37 + "E125", "9" * 38, "-" + "9" * 38, "-0"]
 )
-def test_numbers_up_to_dynamodbs_limits_come_back(store: Store, text: str) -> None:
-    users.create({"email": ANA, "number": Decimal(text)}, store, a_moment())
-    assert the_profile(store)["number"] == Decimal(text)
+def test_numbers_up_to_dynamodbs_limits_come_back(account: Account, text: str) -> None:
+    users.create({"email": ANA, "number": Decimal(text)}, account, a_moment())
+    assert the_profile(account)["number"] == Decimal(text)
 
 
 @not_on_moto
-def test_values_nested_to_the_last_level_come_back(store: Store) -> None:
+def test_values_nested_to_the_last_level_come_back(account: Account) -> None:
     value: Any = "x"
     while True:
         try:
-            users.create({"_": value}, store, a_moment())
+            users.create({"_": value}, account, a_moment())
         except Invalid:
             break
         value = [value]
     deepest = value[0]
-    a_user(store)
-    send(store, {"update": {"deep": deepest[0]}})
-    send(store, {"search": {"query": "x", "deep": deepest[0]}})
-    assert the_profile(store)["deep"] == deepest[0]
+    a_user(account)
+    send(account, {"update": {"deep": deepest[0]}})
+    send(account, {"search": {"query": "x", "deep": deepest[0]}})
+    assert the_profile(account)["deep"] == deepest[0]
 
 
 # --- Login ----------------------------------------------------------------------------------------
 
 
-def test_an_anonymous_user_takes_an_address_that_is_nobodys(store: Store) -> None:
-    anonymous = a_user(store, None)
-    answer = send(store, {"login": {"email": " Ana@example.com", "visits": 1}}, _id=anonymous.id)
+def test_an_anonymous_user_takes_an_address_that_is_nobodys(account: Account) -> None:
+    anonymous = a_user(account, None)
+    answer = send(account, {"login": {"email": " Ana@example.com", "visits": 1}}, _id=anonymous.id)
     assert (answer.user_id, answer.warnings) == (anonymous.id, ())
-    profile = the_profile(store)
+    profile = the_profile(account)
     assert (profile["_id"], profile["email"], profile["visits"]) == (anonymous.id, ANA, 1)
-    assert the_events(store) == [answer.event_id]
+    assert the_events(account) == [answer.event_id]
 
 
-def test_an_anonymous_user_is_replaced_by_the_owner_of_the_address(store: Store) -> None:
-    ana, anonymous = a_user(store), a_user(store, None, city="Vigo")
-    answer = send(store, {"login": {"email": ANA, "visits": 1, "tags": "vip"}}, _id=anonymous.id, tel="1")
+def test_an_anonymous_user_is_replaced_by_the_owner_of_the_address(account: Account) -> None:
+    ana, anonymous = a_user(account), a_user(account, None, city="Vigo")
+    answer = send(account, {"login": {"email": ANA, "visits": 1, "tags": "vip"}}, _id=anonymous.id, tel="1")
     assert (answer.user_id, answer.warnings) == (ana.id, ())
-    assert the_profile(store) == ana.flat() | {"visits": 1, "tags": ["vip"], "tel": "1"}
-    assert the_events(store) == [answer.event_id]
-    assert the_profile(store, anonymous.id) == anonymous.flat()
-    assert the_events(store, anonymous.id) == []
+    assert the_profile(account) == ana.flat() | {"visits": 1, "tags": ["vip"], "tel": "1"}
+    assert the_events(account) == [answer.event_id]
+    assert the_profile(account, anonymous.id) == anonymous.flat()
+    assert the_events(account, anonymous.id) == []
 
 
 @pytest.mark.parametrize("owner", [None, BOB])
-def test_an_identified_user_keeps_the_identity_with_a_warning(store: Store, owner: str | None) -> None:
-    ana = a_user(store)
+def test_an_identified_user_keeps_the_identity_with_a_warning(account: Account, owner: str | None) -> None:
+    ana = a_user(account)
     if owner:
-        a_user(store, owner)
-    answer = send(store, {"login": {"email": BOB, "visits": 1}})
+        a_user(account, owner)
+    answer = send(account, {"login": {"email": BOB, "visits": 1}})
     assert answer.user_id == ana.id
     assert [warning.field for warning in answer.warnings] == ["event.login.email"]
-    assert the_profile(store) == ana.flat() | {"visits": 1}
+    assert the_profile(account) == ana.flat() | {"visits": 1}
 
 
 @pytest.mark.parametrize("login", [{}, {"email": None}, {"email": "ANA@example.com"}])
-def test_a_login_without_another_address_sets_attributes(store: Store, login: dict[str, Any]) -> None:
-    ana = a_user(store)
-    answer = send(store, {"login": login | {"visits": 1}})
+def test_a_login_without_another_address_sets_attributes(account: Account, login: dict[str, Any]) -> None:
+    ana = a_user(account)
+    answer = send(account, {"login": login | {"visits": 1}})
     assert (answer.user_id, answer.warnings) == (ana.id, ())
-    assert the_profile(store) == ana.flat() | {"visits": 1}
+    assert the_profile(account) == ana.flat() | {"visits": 1}
 
 
-def test_an_anonymous_user_may_log_in_without_an_address(store: Store) -> None:
-    anonymous = a_user(store, None)
-    send(store, {"login": {"visits": 1}}, _id=anonymous.id)
-    assert the_profile(store, anonymous.id) == anonymous.flat() | {"visits": 1}
+def test_an_anonymous_user_may_log_in_without_an_address(account: Account) -> None:
+    anonymous = a_user(account, None)
+    send(account, {"login": {"visits": 1}}, _id=anonymous.id)
+    assert the_profile(account, anonymous.id) == anonymous.flat() | {"visits": 1}
 
 
-def test_a_user_who_claims_two_addresses_at_once_gets_one(store: Store) -> None:
+def test_a_user_who_claims_two_addresses_at_once_gets_one(account: Account) -> None:
     """The second login arrives after the first has looked up who the user is, and before it writes."""
-    anonymous = a_user(store, None)
+    anonymous = a_user(account, None)
     first_ids: list[str] = []
     begun = False
 
@@ -341,20 +342,20 @@ def test_a_user_who_claims_two_addresses_at_once_gets_one(store: Store) -> None:
         nonlocal begun
         if not begun:
             begun = True
-            first_ids.append(send(store, {"login": {"email": BOB}}, _id=anonymous.id).event_id)
+            first_ids.append(send(account, {"login": {"email": BOB}}, _id=anonymous.id).event_id)
 
-    events = store.table.client.meta.events
+    events = account.table.client.meta.events
     events.register_first("before-parameter-build.dynamodb.TransactWriteItems", log_in_before_the_write)
     try:
-        answer = send(store, {"login": {"email": ANA, "visits": 1}}, _id=anonymous.id)
+        answer = send(account, {"login": {"email": ANA, "visits": 1}}, _id=anonymous.id)
     finally:
         events.unregister("before-parameter-build.dynamodb.TransactWriteItems", log_in_before_the_write)
     assert [warning.field for warning in answer.warnings] == ["event.login.email"]
-    profile = the_profile(store, BOB)
+    profile = the_profile(account, BOB)
     assert (profile["_id"], profile["email"], profile["visits"]) == (anonymous.id, BOB, 1)
     with pytest.raises(NotFound):
-        users.read(ANA, store)
-    assert sorted(the_events(store, BOB)) == sorted([*first_ids, answer.event_id])
+        users.read(ANA, account)
+    assert sorted(the_events(account, BOB)) == sorted([*first_ids, answer.event_id])
 
 
 # --- Together or not at all -----------------------------------------------------------------------
@@ -367,9 +368,9 @@ TOGETHER: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("event", TOGETHER, ids=lambda event: next(iter(event)))
-def test_an_event_and_what_it_changes_are_one_write(store: Store, event: dict[str, Any]) -> None:
+def test_an_event_and_what_it_changes_are_one_write(account: Account, event: dict[str, Any]) -> None:
     """One call, so that whoever dies before or after it leaves all or nothing."""
-    a_user(store)
+    a_user(account)
     writes: list[str] = []
 
     def count(event_name: str, **_: Any) -> None:
@@ -377,19 +378,19 @@ def test_an_event_and_what_it_changes_are_one_write(store: Store, event: dict[st
         if operation not in ("GetItem", "Query"):
             writes.append(operation)
 
-    events = store.table.client.meta.events
+    events = account.table.client.meta.events
     events.register_first("before-parameter-build.dynamodb", count)
     try:
-        send(store, event)
+        send(account, event)
     finally:
         events.unregister("before-parameter-build.dynamodb", count)
     assert writes == ["TransactWriteItems"]
 
 
-def test_a_write_of_which_one_condition_fails_stores_nothing(store: Store) -> None:
+def test_a_write_of_which_one_condition_fails_stores_nothing(account: Account) -> None:
     """The address is taken, the order is known, the window is open: each keeps out all the rest."""
-    ana = a_user(store)
-    send(store, {"confirmation": {"orderId": "A-1"}})
-    before = everything(store)
-    assert send(store, {"confirmation": {"orderId": "A-1", "total": 9}}, _id=ana.id, city="Madrid").discarded
-    assert everything(store) == before
+    ana = a_user(account)
+    send(account, {"confirmation": {"orderId": "A-1"}})
+    before = everything(account)
+    assert send(account, {"confirmation": {"orderId": "A-1", "total": 9}}, _id=ana.id, city="Madrid").restriction
+    assert everything(account) == before

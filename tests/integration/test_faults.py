@@ -7,10 +7,12 @@ import pytest
 
 from builders import ANA, a_moment, a_user, send, the_events, the_profile
 from domain import users
-from domain.dynamodb import REQUEST_SECONDS, Table, new_client
-from domain.idempotency import IdempotencyKey
+from domain.ids import new_id
+from domain.outcomes import IdempotencyKey
 from domain.problems import NotFound, Unavailable
-from domain.store import Store
+from domain.table import Account
+from domain.table.calls import REQUEST_SECONDS, Table, new_client
+from domain.times import milliseconds_of
 from engines import aws_engine_only
 from faults import (
     Fault,
@@ -41,173 +43,178 @@ with_and_without_key = pytest.mark.parametrize("key", [None, IdempotencyKey.of("
 
 
 @pytest.fixture
-def store(table: Table, monkeypatch: pytest.MonkeyPatch) -> Store:
+def account(table: Table, monkeypatch: pytest.MonkeyPatch) -> Account:
     """With the client that the functions use: its time limits and its retries."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", table.client.meta.endpoint_url)
-    return Store(Table(new_client(), table.name, time.monotonic() + 60), "shop")
+    return Account(Table(new_client(), table.name, time.monotonic() + 60), "shop")
 
 
 def write_of(event: dict[str, Any], key: IdempotencyKey | None) -> str:
     return "PutItem" if "search" in event and key is None else "TransactWriteItems"
 
 
-def about_to_give_up(store: Store) -> Store:
+def about_to_give_up(account: Account) -> Account:
     """The same store for a request whose time is nearly up."""
-    return Store(Table(store.table.client, store.table.name, time.monotonic() + 0.3), store.account)
+    return Account(Table(account.table.client, account.table.name, time.monotonic() + 0.3), account.name)
 
 
 @every_event
 @with_and_without_key
 @with_and_without_token
 def test_a_write_whose_answer_was_lost_is_reported_as_created_once(
-    store: Store, event: dict[str, Any], key: IdempotencyKey | None, lost: list[Fault]
+    account: Account, event: dict[str, Any], key: IdempotencyKey | None, lost: list[Fault]
 ) -> None:
-    a_user(store)
-    with faults(store.table.client, write_of(event, key), *lost) as attempts:
-        answer = send(store, event, key=key)
+    a_user(account)
+    with faults(account.table.client, write_of(event, key), *lost) as attempts:
+        answer = send(account, event, key=key)
     assert len(attempts) == 2
-    assert (answer.discarded, answer.replayed) == (None, False)
-    assert the_events(store) == [answer.event_id]
+    assert (answer.restriction, answer.replayed) == (None, False)
+    assert the_events(account) == [answer.event_id]
     if "confirmation" in event:
-        assert the_profile(store)["numberOfPurchases"] == 1
+        assert the_profile(account)["numberOfPurchases"] == 1
 
 
 @with_and_without_token
-def test_a_claimed_address_is_the_claimants_though_the_answer_was_lost(store: Store, lost: list[Fault]) -> None:
-    anonymous = a_user(store, None)
-    with faults(store.table.client, "TransactWriteItems", *lost):
-        answer = send(store, {"login": {"email": ANA}}, _id=anonymous.id)
+def test_a_claimed_address_is_the_claimants_though_the_answer_was_lost(account: Account, lost: list[Fault]) -> None:
+    anonymous = a_user(account, None)
+    with faults(account.table.client, "TransactWriteItems", *lost):
+        answer = send(account, {"login": {"email": ANA}}, _id=anonymous.id)
     assert (answer.user_id, answer.warnings) == (anonymous.id, ())
-    assert the_profile(store)["_id"] == anonymous.id
-    assert the_events(store) == [answer.event_id]
+    assert the_profile(account)["_id"] == anonymous.id
+    assert the_events(account) == [answer.event_id]
 
 
 @with_and_without_token
 @pytest.mark.parametrize("email", [ANA, None])
-def test_a_user_is_created_though_the_answer_was_lost(store: Store, email: str | None, lost: list[Fault]) -> None:
-    with faults(store.table.client, "TransactWriteItems", *lost):
-        made = a_user(store, email)
-    assert the_profile(store, made.id)["_id"] == made.id
+def test_a_user_is_created_though_the_answer_was_lost(account: Account, email: str | None, lost: list[Fault]) -> None:
+    with faults(account.table.client, "TransactWriteItems", *lost):
+        made = a_user(account, email)
+    assert the_profile(account, made.id)["_id"] == made.id
 
 
 @with_and_without_token
-def test_a_user_is_erased_though_the_answer_was_lost(store: Store, lost: list[Fault]) -> None:
-    a_user(store)
-    with faults(store.table.client, "TransactWriteItems", *lost):
-        users.erase(ANA, store, a_moment())
+def test_a_user_is_erased_though_the_answer_was_lost(account: Account, lost: list[Fault]) -> None:
+    a_user(account)
+    with faults(account.table.client, "TransactWriteItems", *lost):
+        users.erase(ANA, account, a_moment())
     with pytest.raises(NotFound):
-        users.read(ANA, store)
+        users.read(ANA, account)
 
 
 @every_event
 def test_when_no_answer_comes_at_all_a_repeat_counts_the_order_and_the_open_once(
-    store: Store, event: dict[str, Any]
+    account: Account, event: dict[str, Any]
 ) -> None:
     """Contract section 7: without an idempotency key, these two may be sent again safely."""
-    a_user(store)
-    with faults(store.table.client, write_of(event, None), lost_answer, no_connection), pytest.raises(Unavailable):
-        send(store, event)
-    repeat = send(store, event)
+    a_user(account)
+    with faults(account.table.client, write_of(event, None), lost_answer, no_connection), pytest.raises(Unavailable):
+        send(account, event)
+    repeat = send(account, event)
     once = "confirmation" in event or "emailopen" in event
-    assert (repeat.discarded is not None) == once
-    assert len(the_events(store)) == (1 if once else 2)
+    assert (repeat.restriction is not None) == once
+    assert len(the_events(account)) == (1 if once else 2)
 
 
 @every_event
 def test_under_an_idempotency_key_a_repeat_after_no_answer_gets_the_answer_to_the_first(
-    store: Store, event: dict[str, Any]
+    account: Account, event: dict[str, Any]
 ) -> None:
-    a_user(store)
+    a_user(account)
     key = IdempotencyKey.of("key", b"body")
-    with faults(store.table.client, "TransactWriteItems", lost_answer, no_connection), pytest.raises(Unavailable):
-        send(store, event, key=key)
-    repeat = send(store, event, key=key)
-    assert (repeat.discarded, repeat.replayed) == (None, True)
-    assert the_events(store) == [repeat.event_id]
+    with faults(account.table.client, "TransactWriteItems", lost_answer, no_connection), pytest.raises(Unavailable):
+        send(account, event, key=key)
+    repeat = send(account, event, key=key)
+    assert (repeat.restriction, repeat.replayed) == (None, True)
+    assert the_events(account) == [repeat.event_id]
 
 
 @pytest.mark.parametrize("event", [EVENTS[0], EVENTS[2]], ids=["put", "transaction"])
 @pytest.mark.parametrize("fault", [throttled, internal_error, no_connection], ids=["throttled", "500", "no connection"])
 def test_a_fault_that_passes_is_not_noticed_and_one_that_stays_is_unavailable(
-    store: Store, event: dict[str, Any], fault: Fault
+    account: Account, event: dict[str, Any], fault: Fault
 ) -> None:
-    a_user(store)
-    with faults(store.table.client, write_of(event, None), fault, fault), pytest.raises(Unavailable):
-        send(store, event)
-    assert the_events(store) == []
-    with faults(store.table.client, write_of(event, None), fault) as attempts:
-        assert send(store, event).discarded is None
+    a_user(account)
+    with faults(account.table.client, write_of(event, None), fault, fault), pytest.raises(Unavailable):
+        send(account, event)
+    assert the_events(account) == []
+    with faults(account.table.client, write_of(event, None), fault) as attempts:
+        assert send(account, event).restriction is None
     assert len(attempts) == 2
-    assert len(the_events(store)) == 1
+    assert len(the_events(account)) == 1
 
 
 @pytest.mark.parametrize("fault", [throttled, internal_error, no_connection], ids=["throttled", "500", "no connection"])
-def test_a_look_up_that_fails_is_unavailable_and_never_an_unknown_user(store: Store, fault: Fault) -> None:
-    a_user(store)
-    with faults(store.table.client, "GetItem", fault, fault), pytest.raises(Unavailable):
-        send(store, {"search": {"query": "x"}})
+def test_a_look_up_that_fails_is_unavailable_and_never_an_unknown_user(account: Account, fault: Fault) -> None:
+    a_user(account)
+    with faults(account.table.client, "GetItem", fault, fault), pytest.raises(Unavailable):
+        send(account, {"search": {"query": "x"}})
 
 
-def test_a_transaction_that_another_one_disturbs_is_tried_again(store: Store) -> None:
-    a_user(store)
+def test_a_transaction_that_another_one_disturbs_is_tried_again(account: Account) -> None:
+    a_user(account)
     conflict = cancelled("None", "TransactionConflict", "None")
-    with faults(store.table.client, "TransactWriteItems", *[conflict] * 5) as attempts:
-        answer = send(store, {"confirmation": {"orderId": "A-1", "total": 10}})
+    with faults(account.table.client, "TransactWriteItems", *[conflict] * 5) as attempts:
+        answer = send(account, {"confirmation": {"orderId": "A-1", "total": 10}})
     assert len(attempts) == 6
-    assert (answer.discarded, the_profile(store)["numberOfPurchases"]) == (None, 1)
+    assert (answer.restriction, the_profile(account)["numberOfPurchases"]) == (None, 1)
 
 
-def test_a_disturbance_that_stays_is_unavailable_before_the_time_is_up(store: Store) -> None:
-    a_user(store)
+def test_a_disturbance_that_stays_is_unavailable_before_the_time_is_up(account: Account) -> None:
+    a_user(account)
     conflict = cancelled("None", "TransactionConflict", "None")
-    with faults(store.table.client, "TransactWriteItems", *[conflict] * 500), pytest.raises(Unavailable):
-        send(about_to_give_up(store), {"confirmation": {"orderId": "A-1"}})
-    assert the_events(store) == []
+    with faults(account.table.client, "TransactWriteItems", *[conflict] * 500), pytest.raises(Unavailable):
+        send(about_to_give_up(account), {"confirmation": {"orderId": "A-1"}})
+    assert the_events(account) == []
+
+
+UNTIL = milliseconds_of(a_moment()) + 15 * 60 * 1000
+# A mark or a lock that is there, and what each needs.
+MET = {"Code": "ConditionalCheckFailed", "Item": {"eventId": {"S": new_id(a_moment())}, "until": {"N": str(UNTIL)}}}
 
 
 @pytest.mark.parametrize(
     ("reasons", "event"),
     [
-        (("None", "TransactionConflict", "ConditionalCheckFailed"), {"confirmation": {"orderId": "A-1"}}),
-        (("TransactionConflict", "None", "ConditionalCheckFailed"), {"emailopen": {}}),
-        (("None", "ThrottlingError", "ConditionalCheckFailed"), {"emailopen": {}}),
+        (("None", MET, "TransactionConflict"), {"confirmation": {"orderId": "A-1"}}),
+        (("TransactionConflict", MET, "None"), {"emailopen": {}}),
+        (("None", MET, "ThrottlingError"), {"emailopen": {}}),
     ],
 )
 def test_of_mixed_reasons_a_failed_condition_is_the_answer(
-    store: Store, reasons: tuple[str, ...], event: dict[str, Any]
+    account: Account, reasons: tuple[Any, ...], event: dict[str, Any]
 ) -> None:
-    a_user(store)
-    with faults(store.table.client, "TransactWriteItems", cancelled(*reasons)) as attempts:
-        answer = send(store, event)
-    assert answer.discarded
+    a_user(account)
+    with faults(account.table.client, "TransactWriteItems", cancelled(*reasons)) as attempts:
+        answer = send(account, event)
+    assert answer.restriction
     assert len(attempts) == 1
 
 
 @pytest.mark.parametrize("code", ["ThrottlingError", "ProvisionedThroughputExceeded"])
-def test_a_transaction_that_is_throttled_is_unavailable(store: Store, code: str) -> None:
-    a_user(store)
+def test_a_transaction_that_is_throttled_is_unavailable(account: Account, code: str) -> None:
+    a_user(account)
     reasons = cancelled("None", code, "None")
-    with faults(store.table.client, "TransactWriteItems", reasons, reasons), pytest.raises(Unavailable):
-        send(store, {"emailopen": {}})
+    with faults(account.table.client, "TransactWriteItems", reasons, reasons), pytest.raises(Unavailable):
+        send(account, {"emailopen": {}})
 
 
-def test_a_transaction_still_in_progress_under_our_token_is_unavailable_at_worst(store: Store) -> None:
-    a_user(store)
+def test_a_transaction_still_in_progress_under_our_token_is_unavailable_at_worst(account: Account) -> None:
+    a_user(account)
     in_progress = error("TransactionInProgressException")
-    with faults(store.table.client, "TransactWriteItems", *[in_progress] * 5), pytest.raises(Unavailable):
-        send(store, {"emailopen": {}})
+    with faults(account.table.client, "TransactWriteItems", *[in_progress] * 5), pytest.raises(Unavailable):
+        send(account, {"emailopen": {}})
 
 
-def test_no_call_starts_after_the_deadline(store: Store) -> None:
-    a_user(store)
-    late = Store(Table(store.table.client, store.table.name, time.monotonic()), "shop")
-    with faults(store.table.client, "GetItem") as attempts, pytest.raises(Unavailable):
+def test_no_call_starts_after_the_deadline(account: Account) -> None:
+    a_user(account)
+    late = Account(Table(account.table.client, account.table.name, time.monotonic()), "shop")
+    with faults(account.table.client, "GetItem") as attempts, pytest.raises(Unavailable):
         send(late, {"search": {"query": "x"}})
     assert attempts == []
 
 
-def test_the_sdk_gives_up_before_the_function_and_the_gateway_do(store: Store) -> None:
-    config = store.table.client.meta.config
+def test_the_sdk_gives_up_before_the_function_and_the_gateway_do(account: Account) -> None:
+    config = account.table.client.meta.config
     retries: dict[str, Any] = config.retries  # type: ignore[attr-defined]
     connect: float = config.connect_timeout  # type: ignore[attr-defined]
     read: float = config.read_timeout  # type: ignore[attr-defined]

@@ -12,10 +12,12 @@ import pytest
 
 from builders import ANA, a_moment, a_user, as_sent, send, the_events
 from domain import users
-from domain.dynamodb import Table, to_item
 from domain.erasure import IN_FLIGHT, erase_leftovers
 from domain.ids import new_id
-from domain.store import Store
+from domain.table import Account
+from domain.table.calls import Table
+from domain.table.expressions import Put
+from domain.table.values import to_item
 from engines import new_table
 from faults import Crash
 from handlers import bus as eventbridge
@@ -56,7 +58,7 @@ def put_events(table: Table, number: int, **attributes: Any) -> list[str]:
     user_id, ids = new_id(a_moment()), [new_id(a_moment()) for _ in range(number)]
     for event_id in ids:
         item = {"pk": f"shop#USER#{user_id}", "sk": f"EVENT#{event_id}", "type": "search", "payload": {"query": "x"}}
-        table.put(item | attributes, blame="event")
+        table.put(Put(item | attributes), blame="event")
     return ids
 
 
@@ -68,9 +70,9 @@ def ids(details: list[dict[str, Any]]) -> list[str]:
 
 
 def test_everything_that_happens_to_an_account_is_told_as_events_and_erasures_only(
-    table: Table, store: Store, bus: Bus
+    table: Table, account: Account, bus: Bus
 ) -> None:
-    ana = a_user(store)
+    ana = a_user(account)
     events: list[dict[str, Any]] = [
         {"search": {"query": "shoes", "none": {}, "price": 12.5}},
         {"update": {"firstname": "Ana"}},
@@ -80,9 +82,9 @@ def test_everything_that_happens_to_an_account_is_told_as_events_and_erasures_on
         {"emailopen": {}},
     ]
     for event in events:
-        send(store, event)
-    timeline = the_events(store)
-    users.erase(ANA, store, a_moment() - 2 * IN_FLIGHT)
+        send(account, event)
+    timeline = the_events(account)
+    users.erase(ANA, account, a_moment() - 2 * IN_FLIGHT)
     erase_leftovers(table, a_moment())
     Pump().pump(stream(table))
     assert sorted(ids(bus.published())) == sorted(timeline), "what was discarded is not told"
@@ -100,10 +102,11 @@ def test_a_payload_comes_out_of_the_stream_as_it_was_sent(table: Table, bus: Bus
     assert [as_sent(detail["payload"]) for detail in bus.published()] == [as_sent(payload)]
 
 
-def test_a_change_of_an_item_that_is_there_is_no_new_event(table: Table, store: Store, bus: Bus) -> None:
+def test_a_change_of_an_item_that_is_there_is_no_new_event(table: Table, account: Account, bus: Bus) -> None:
     [event_id] = put_events(table, 1)
     [record] = stream(table)
-    table.put({**{name: record["dynamodb"]["Keys"][name]["S"] for name in ("pk", "sk")}, "type": "x"}, blame="event")
+    item = {**{name: record["dynamodb"]["Keys"][name]["S"] for name in ("pk", "sk")}, "type": "x"}
+    table.put(Put(item), blame="event")
     Pump().pump(stream(table))
     assert ids(bus.published()) == [event_id]
 
@@ -219,10 +222,10 @@ def test_what_the_queue_names_is_published_by_invoking_the_function_with_it(tabl
     assert ids(bus.published()) == [event_id]
 
 
-def test_records_that_are_no_news_are_done_without_being_published(table: Table, store: Store, bus: Bus) -> None:
+def test_records_that_are_no_news_are_done_without_being_published(table: Table, account: Account, bus: Bus) -> None:
     """A replay hands over all that lies between two places in the stream."""
-    a_user(store)
-    send(store, {"update": {"firstname": "Ana"}})
+    a_user(account)
+    send(account, {"update": {"firstname": "Ana"}})
     table.delete_all([{"pk": "shop#EMAIL#ana@example.com", "sk": "EMAIL"}])
     everything = stream(table)
     assert invoke_feed({"Records": json.loads(json.dumps(everything))}) == {"batchItemFailures": []}
@@ -238,12 +241,12 @@ def test_the_function_answers_with_each_record_that_it_did_not_publish(table: Ta
 
 
 def test_neither_log_nor_error_holds_anything_of_a_record(
-    table: Table, store: Store, bus: Bus, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    table: Table, account: Account, bus: Bus, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logger.registered_handler, "stream", log := io.StringIO())
-    a_user(store)
-    send(store, {"search": {"query": "a secret"}})
-    send(store, {"search": {"query": "another secret"}})
+    a_user(account)
+    send(account, {"search": {"query": "a secret"}})
+    send(account, {"search": {"query": "another secret"}})
     records = [each for each in stream(table) if "EVENT#" in each["dynamodb"]["Keys"]["sk"]["S"]]
     records[0]["dynamodb"]["NewImage"]["payload"] = to_item({"n": Decimal(1)})["n"] | {"S": "a secret"}
     bus.faults = itertools.repeat(malformed("another secret"))

@@ -15,14 +15,23 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from builders import a_moment, as_sent, send, the_events, the_profile
+from builders import (
+    EMAIL_OPEN_IN_WINDOW,
+    EMAIL_OPEN_WINDOW,
+    ORDER_ID_SEEN,
+    a_moment,
+    as_sent,
+    send,
+    the_events,
+    the_profile,
+)
 from domain import users
-from domain.dynamodb import Table
 from domain.erasure import erase_leftovers
-from domain.idempotency import Answer, IdempotencyKey
+from domain.outcomes import IdempotencyKey, Outcome
 from domain.problems import Conflict, KeyReused, NotFound
-from domain.restrictions import EMAIL_OPEN_WINDOW, Restriction
-from domain.store import Store
+from domain.restrictions import Restriction
+from domain.table import Account
+from domain.table.calls import Table
 from engines import new_table
 from figures import STRESS, Figures
 
@@ -63,12 +72,12 @@ class Shop(RuleBasedStateMachine):
         Shop.histories += 1
         self.resources = contextlib.ExitStack()
         self.table: Table = self.resources.enter_context(new_table(self.client, f"model-{uuid4()}"))
-        self.store = Store(self.table, "shop")
+        self.account = Account(self.table, "shop")
         self.now = a_moment()
         self.made: list[Person] = []
         self.alive: list[Person] = []
         self.orders: set[str] = set()
-        self.remembered: dict[str, tuple[str, Answer, datetime]] = {}
+        self.remembered: dict[str, tuple[str, Outcome, datetime]] = {}
 
     def teardown(self) -> None:
         self.resources.close()
@@ -78,9 +87,9 @@ class Shop(RuleBasedStateMachine):
     @rule(email=st.none() | emails)
     def create(self, email: str | None) -> None:
         if email and self.owner(email):
-            with_conflict(lambda: users.create({"email": email}, self.store, self.now))
+            with_conflict(lambda: users.create({"email": email}, self.account, self.now))
             return
-        profile, _ = users.create({"email": email}, self.store, self.now)
+        profile = users.create({"email": email}, self.account, self.now).profile
         self.made.append(Person(profile.id, email))
         self.alive.append(self.made[-1])
 
@@ -97,7 +106,7 @@ class Shop(RuleBasedStateMachine):
     @rule(who=people, order=st.integers(1, 4), total=totals, key=keys)
     def order(self, who: int, order: int, total: Any, key: str | None) -> None:
         person = self.person(who)
-        reason = Restriction.ORDER_ID_SEEN if str(order) in self.orders else None
+        reason = ORDER_ID_SEEN if str(order) in self.orders else None
         event = {"confirmation": {"orderId": order} | ({} if total is None else {"total": total})}
         if self.sent(person, event, key, person, reason):
             self.orders.add(str(order))
@@ -109,7 +118,7 @@ class Shop(RuleBasedStateMachine):
     def open_email(self, who: int, key: str | None) -> None:
         person = self.person(who)
         in_window = person.opens_until is not None and self.now < person.opens_until
-        if self.sent(person, {"emailopen": {}}, key, person, Restriction.EMAIL_OPEN_IN_WINDOW if in_window else None):
+        if self.sent(person, {"emailopen": {}}, key, person, EMAIL_OPEN_IN_WINDOW if in_window else None):
             person.opens_until = self.now + EMAIL_OPEN_WINDOW
 
     @precondition(lambda self: self.made)
@@ -131,9 +140,9 @@ class Shop(RuleBasedStateMachine):
     def erase(self, who: int) -> None:
         person = self.person(who)
         if person not in self.alive:
-            with_not_found(lambda: users.erase(person.id, self.store, self.now))
+            with_not_found(lambda: users.erase(person.id, self.account, self.now))
             return
-        users.erase(person.id, self.store, self.now)
+        users.erase(person.id, self.account, self.now)
         self.alive.remove(person)
 
     # --- What happens meanwhile -------------------------------------------------------------------
@@ -148,7 +157,7 @@ class Shop(RuleBasedStateMachine):
         erase_leftovers(self.table, self.now)
         alive = {person.id for person in self.alive}
         self.remembered = {
-            key: entry for key, entry in self.remembered.items() if entry[1].discarded or entry[1].user_id in alive
+            key: entry for key, entry in self.remembered.items() if entry[1].restriction or entry[1].user_id in alive
         }
 
     # --- What must hold ---------------------------------------------------------------------------
@@ -157,7 +166,7 @@ class Shop(RuleBasedStateMachine):
     def everybody_is_as_the_model_says(self) -> None:
         Shop.steps += 1
         for person in self.alive:
-            profile = the_profile(self.store, person.id)
+            profile = the_profile(self.account, person.id)
             del profile["createdOn"]
             purchases = {"isCustomer": True, "numberOfPurchases": person.purchases} if person.purchases else {}
             for name in ("lastPurchaseDate", "lastPurchaseValue", "lastEmailOpenDate"):
@@ -167,7 +176,7 @@ class Shop(RuleBasedStateMachine):
             expected |= {"email": person.email} if person.email else {}
             expected |= {"tags": sorted(person.tags)} if person.tags else {}
             assert profile == expected
-            assert sorted(the_events(self.store, person.id)) == sorted(person.events)
+            assert sorted(the_events(self.account, person.id)) == sorted(person.events)
 
     # --- How it is put ----------------------------------------------------------------------------
 
@@ -186,17 +195,17 @@ class Shop(RuleBasedStateMachine):
         first = self.remembered.get(key or "")
         remembered = first if first and self.now < first[2] else None
         if person not in self.alive:
-            with_not_found(lambda: send(self.store, event, self.now, idempotency_key, _id=person.id))
+            with_not_found(lambda: send(self.account, event, self.now, idempotency_key, _id=person.id))
             return False
         if remembered and remembered[0] != body:
-            with_key_reused(lambda: send(self.store, event, self.now, idempotency_key, _id=person.id))
+            with_key_reused(lambda: send(self.account, event, self.now, idempotency_key, _id=person.id))
             return False
-        answer = send(self.store, event, self.now, idempotency_key, _id=person.id)
+        answer = send(self.account, event, self.now, idempotency_key, _id=person.id)
         assert answer.replayed == bool(remembered)
         if remembered:
-            assert (answer.event_id, answer.discarded) == (remembered[1].event_id, remembered[1].discarded)
+            assert (answer.event_id, answer.restriction) == (remembered[1].event_id, remembered[1].restriction)
             return False
-        assert (answer.user_id, answer.discarded) == (target.id, reason and reason.value)
+        assert (answer.user_id, answer.restriction) == (target.id, reason)
         if key:
             self.remembered[key] = (body, answer, (self.now + timedelta(hours=24)).replace(microsecond=0))
         if reason:

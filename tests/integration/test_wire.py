@@ -9,8 +9,7 @@ from botocore.config import Config
 
 from api.gateway import Answer, post_event
 from builders import a_user, the_events
-from domain import dynamodb
-from domain.store import Store
+from domain.table import Account, calls
 from engines import aws_engine_only
 from faults import Proxy, Request, WireFault, disturbed, done_then, done_then_cut_off, done_then_silent, reset, silent
 from handlers import runtime
@@ -18,7 +17,7 @@ from local import aws, stack
 
 pytestmark = aws_engine_only
 
-REAL_LIMIT: float = dynamodb.CLIENT_CONFIG.read_timeout  # type: ignore[attr-defined]
+REAL_LIMIT: float = calls.CLIENT_CONFIG.read_timeout  # type: ignore[attr-defined]
 FUNCTION_SECONDS = 15  # template.yaml
 HTML = b"<html><body><b>Http/1.1 Service Unavailable</b></body></html>"
 GARBAGE = {"nothing": b"", "half": b'{"Item', "list": b"[]", "no text": b"\xff", "HTML": HTML}
@@ -35,11 +34,11 @@ FAULTS: dict[str, WireFault] = {
 
 
 @pytest.fixture(autouse=True)
-def functions_table(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def functions_table(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ana is in the table of the functions, which their client may reach without fault."""
-    monkeypatch.setattr(runtime, "TABLE_NAME", store.table.name)
-    monkeypatch.setattr(runtime, "client", store.table.client)
-    a_user(store)
+    monkeypatch.setattr(runtime, "TABLE_NAME", account.table.name)
+    monkeypatch.setattr(runtime, "client", account.table.client)
+    a_user(account)
 
 
 @contextlib.contextmanager
@@ -47,16 +46,16 @@ def client_of(endpoint: str, read_timeout: float = REAL_LIMIT) -> Iterator[None]
     """The functions' client, with its retries, asks this endpoint. Another limit spares us time, or a slow machine."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         limits = Config(read_timeout=read_timeout)
-        monkeypatch.setattr(dynamodb, "CLIENT_CONFIG", dynamodb.CLIENT_CONFIG.merge(limits))
+        monkeypatch.setattr(calls, "CLIENT_CONFIG", calls.CLIENT_CONFIG.merge(limits))
         monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", endpoint)
-        monkeypatch.setattr(runtime, "client", dynamodb.new_client())
+        monkeypatch.setattr(runtime, "client", calls.new_client())
         yield
 
 
 @contextlib.contextmanager
-def faulty(store: Store, operation: str, *faults: WireFault, read_timeout: float = REAL_LIMIT) -> Iterator[Proxy]:
+def faulty(account: Account, operation: str, *faults: WireFault, read_timeout: float = REAL_LIMIT) -> Iterator[Proxy]:
     """The functions meet the faults, one at each attempt. At the end all that DynamoDB was asked for is done."""
-    with Proxy.running(store.table.client.meta.endpoint_url) as proxy, client_of(proxy.endpoint, read_timeout):
+    with Proxy.running(account.table.client.meta.endpoint_url) as proxy, client_of(proxy.endpoint, read_timeout):
         proxy.faults[operation] = iter(faults)
         yield proxy
 
@@ -70,29 +69,31 @@ def assert_unavailable(answer: Answer) -> None:
     assert answer.headers["Retry-After"] == "1"
 
 
-def assert_a_repeat_tells_the_truth(store: Store, done: bool) -> None:
-    stored = the_events(store)
+def assert_a_repeat_tells_the_truth(account: Account, done: bool) -> None:
+    stored = the_events(account)
     repeat = search()
     assert (repeat.status, repeat.headers.get("Idempotent-Replayed") == "true") == (200, done)
-    assert the_events(store) == [repeat.headers["X-Event-Id"]]
+    assert the_events(account) == [repeat.headers["X-Event-Id"]]
     assert len(stored) == done
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 @pytest.mark.parametrize("operation", ["GetItem", "TransactWriteItems"])
-def test_a_fault_that_stays_is_503_and_a_repeat_tells_the_truth(store: Store, operation: str, fault: WireFault) -> None:
-    with faulty(store, operation, fault, fault, read_timeout=0.2) as proxy:
+def test_a_fault_that_stays_is_503_and_a_repeat_tells_the_truth(
+    account: Account, operation: str, fault: WireFault
+) -> None:
+    with faulty(account, operation, fault, fault, read_timeout=0.2) as proxy:
         assert_unavailable(search())
-    assert_a_repeat_tells_the_truth(store, "TransactWriteItems" in proxy.done)
+    assert_a_repeat_tells_the_truth(account, "TransactWriteItems" in proxy.done)
 
 
 @pytest.mark.parametrize("fault", [done_then_cut_off, reset, done_then(503, HTML)], ids=["cut off", "reset", "503"])
 @pytest.mark.parametrize("operation", ["GetItem", "TransactWriteItems"])
-def test_a_fault_that_passes_is_not_noticed(store: Store, operation: str, fault: WireFault) -> None:
-    with faulty(store, operation, fault, read_timeout=60):
+def test_a_fault_that_passes_is_not_noticed(account: Account, operation: str, fault: WireFault) -> None:
+    with faulty(account, operation, fault, read_timeout=60):
         answer = search()
     assert (answer.status, answer.headers.get("Idempotent-Replayed")) == (200, None)
-    assert the_events(store) == [answer.headers["X-Event-Id"]]
+    assert the_events(account) == [answer.headers["X-Event-Id"]]
 
 
 def test_a_dynamodb_that_nobody_reaches_is_503() -> None:
@@ -100,15 +101,15 @@ def test_a_dynamodb_that_nobody_reaches_is_503() -> None:
         assert_unavailable(search())
 
 
-def test_the_slowest_answer_comes_before_the_function_and_the_gateway_give_up(store: Store) -> None:
+def test_the_slowest_answer_comes_before_the_function_and_the_gateway_give_up(account: Account) -> None:
     """Disturbed until hardly any time is left; then the write is done, and its answer never comes."""
     begun = time.monotonic()
 
     def disturbed_then_silent(request: Request) -> None:
-        late = time.monotonic() > begun + dynamodb.REQUEST_SECONDS - 1
+        late = time.monotonic() > begun + calls.REQUEST_SECONDS - 1
         (done_then_silent if late else disturbed)(request)
 
-    with faulty(store, "TransactWriteItems", *[disturbed_then_silent] * 1000) as proxy:
+    with faulty(account, "TransactWriteItems", *[disturbed_then_silent] * 1000) as proxy:
         assert_unavailable(search())
         assert time.monotonic() - begun < FUNCTION_SECONDS
-    assert_a_repeat_tells_the_truth(store, "TransactWriteItems" in proxy.done)
+    assert_a_repeat_tells_the_truth(account, "TransactWriteItems" in proxy.done)

@@ -27,7 +27,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Outcome:
     status: int
     headers: HTTPMessage
     body: Any
@@ -38,7 +38,7 @@ class Answer:
 @dataclass(frozen=True)
 class Exchange:
     request: Request
-    answer: Answer
+    answer: Outcome
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Connection:
     def __exit__(self, *_: object) -> None:
         self.connection.close()
 
-    def send(self, request: Request) -> Answer:
+    def send(self, request: Request) -> Outcome:
         if time.monotonic() - self.used > IDLE_SECONDS:
             self.connection.close()  # the next request opens it again
         headers = {"Authorization": self.api.key} | ({"Idempotency-Key": request.key} if request.key else {})
@@ -105,7 +105,7 @@ class Connection:
         response = self.connection.getresponse()
         text = response.read()
         self.used = time.monotonic()
-        return Answer(response.status, response.headers, parsed(text), self.used - begun)
+        return Outcome(response.status, response.headers, parsed(text), self.used - begun)
 
 
 def parsed(text: str | bytes) -> Any:

@@ -16,9 +16,9 @@ from typing import Any
 from uuid import UUID
 
 from builders import as_sent
-from load.callers import Answer, Exchange, Request
+from load.callers import Exchange, Outcome, Request
 
-Look = Callable[[str], Answer]
+Look = Callable[[str], Outcome]
 """What GET of a path answers."""
 
 WINDOW_MILLISECONDS = timedelta(minutes=20) // timedelta(milliseconds=1)
@@ -35,7 +35,7 @@ class Sent:
 
     type: str
     payload: dict[str, Any]
-    answer: Answer
+    answer: Outcome
 
     @classmethod
     def of(cls, exchange: Exchange) -> "Sent":

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import an_event, an_example, as_sent
-from domain.events import (
+from domain.event_types import (
     CATALOGUE,
     WIRE_NAMES,
     Confirmation,
@@ -39,7 +39,7 @@ def problems(wire_name: str, payload: object) -> list[tuple[str, str | None]]:
 def order_id(payload: dict[str, Any]) -> str:
     model = an_event("confirmation", payload).model
     assert isinstance(model, Confirmation)
-    return model.order_id
+    return str(ParsedEvent("confirmation", payload, model).once_value)
 
 
 # --- The catalogue is closed ----------------------------------------------------------------------

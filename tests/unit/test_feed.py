@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from builders import as_sent
-from domain.dynamodb import to_item
 from domain.feed import MAX_DETAIL_BYTES, Message, message_of
-from domain.images import news_of
+from domain.table.images import news_of
+from domain.table.values import to_item
 from handlers import bus as eventbridge
 from handlers.feed import client
 from stream import Bus, denied, malformed, no_answer, throttled, throttled_but

@@ -9,9 +9,8 @@ from samcli.yamlhelper import yaml_parse
 from docs import growth
 from docs.growth import Inputs
 from docs.units import BILLS
-from domain.events import CATALOGUE
+from domain.event_types import CATALOGUE, restrictions
 from domain.problems import Refused
-from domain.restrictions import Restriction
 from handlers.metrics import METRICS
 
 TEMPLATE: dict[str, Any] = yaml_parse((growth.PAGE.parents[1] / "template.yaml").read_text())
@@ -41,7 +40,7 @@ def test_the_script_knows_the_template() -> None:
 def test_the_script_knows_about_how_many_metrics_there_are() -> None:
     kinds = {
         "EventsCreated": len(CATALOGUE),
-        "EventsDiscarded": len(Restriction),
+        "EventsDiscarded": len(restrictions()),
         "RequestsRefused": len(Refused.__subclasses__()),
     }
     assert kinds.keys() == {name for name, (_, dimension) in METRICS.items() if dimension}

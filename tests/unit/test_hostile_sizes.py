@@ -6,13 +6,12 @@ from time import process_time
 
 import pytest
 
-from builders import ANA, a_moment
+from builders import ANA, a_moment, parsed
 from domain.email import MAX_LENGTH, normal_email
 from domain.problems import Refused
 from domain.profile import change_attributes, change_by_purchase
-from domain.request import parse_request
 from domain.restrictions import is_bot
-from domain.values import serialize
+from domain.table.values import serialize
 from handlers.rest import errors_of, json_object
 
 pytestmark = pytest.mark.long
@@ -82,9 +81,9 @@ BODIES: dict[str, Callable[[int], str]] = {
 def answer_to(body: str) -> str:
     """All that is done with a body but to store it."""
     try:
-        request = parse_request(json_object(body.encode()))
+        request = parsed(json_object(body.encode()))
         is_bot(request.user.user_agent)
-        change, _ = change_attributes(request.event.payload, ANA, "")
+        change = change_attributes(request.event.payload, ANA, "", 0)
         serialize(change.attributes)
         change_by_purchase(getattr(request.event.model, "total", None), a_moment())
         serialize(request.event.payload)

@@ -5,16 +5,16 @@ from typing import Any
 
 import pytest
 
-from builders import ANA, as_sent
-from domain.problems import Invalid, Problem
-from domain.request import USER_ATTRIBUTES, EventRequest, parse_request
+from builders import ANA, as_sent, parsed
+from domain.problems import MISSING_EVENT, Invalid, Problem
+from domain.request import USER_ATTRIBUTES, EventRequest
 
 USER = {"email": ANA}
 EVENT = {"search": {"query": "shoes"}}
 
 
 def parse(**body: Any) -> EventRequest:
-    return parse_request(as_sent({"user": USER, "event": EVENT} | body))
+    return parsed(as_sent({"user": USER, "event": EVENT} | body))
 
 
 def problems(**body: Any) -> tuple[Problem, ...]:
@@ -29,10 +29,11 @@ def named(**body: Any) -> list[tuple[str, str | None]]:
 
 @pytest.mark.parametrize("event", [None, {}])
 def test_a_missing_event_is_told_in_the_documented_words_and_without_a_field(event: object) -> None:
-    documented = (Problem("Missing event information", "Please send event information along with user", None),)
+    documented = (MISSING_EVENT,)
+    assert (documented[0].field, documented[0].as_documented) == (None, True)
     assert problems(event=event) == documented
     with pytest.raises(Invalid) as refused:
-        parse_request({"user": USER})
+        parsed({"user": USER})
     assert refused.value.problems == documented
 
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from builders import a_moment
 from domain.accounts import hash_of, is_account_name, is_expired, new_api_key, parse_date
 from domain.email import normal_email
-from domain.idempotency import IdempotencyKey
-from domain.ids import is_id, milliseconds_of, new_id, time_of
-from domain.profile import iso
+from domain.ids import is_id, new_id, time_of
+from domain.outcomes import IdempotencyKey
 from domain.restrictions import is_bot
+from domain.times import iso, milliseconds_of
 
 moments = st.datetimes(datetime(1970, 1, 2), datetime(2200, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
 

@@ -1,0 +1,23 @@
+"""Contract section 2: whoever has an address is found again by it, however it is written, and as we show it."""
+
+from urllib.parse import quote
+
+import pytest
+
+from api.gateway import call, post_event, timeline, user
+from domain.table import Account
+
+WAYS = ["J\u030c@example.com", "j\u030c@example.com", "\u01f0@example.com", " J\u030c@Example.COM "]
+
+
+@pytest.mark.parametrize("written", WAYS, ids=ascii)
+def test_a_user_is_found_by_every_way_to_write_the_address(demo: Account, written: str) -> None:
+    made = call("POST", "/user", {"email": written}).body["object"]
+    for way in [*WAYS, made["email"]]:
+        assert user("GET", quote(way)).body["_id"] == made["_id"]
+        assert call("POST", "/user", {"email": way}).status == 409
+        assert user("PUT", quote(way), {"city": "Vigo"}, queryStringParameters={"upsert": "true"}).status == 200
+        sent = post_event({"search": {"query": "x"}}, {"email": way})
+        assert (sent.status, sent.headers["X-User-Id"]) == (200, made["_id"])
+        assert timeline(quote(way)).body["events"][0]["_id"] == sent.headers["X-Event-Id"]
+    assert user("DELETE", quote(made["email"])).status == 200

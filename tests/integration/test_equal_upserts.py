@@ -1,0 +1,87 @@
+"""Contract section 6: equal upserts of one new user are all answered with 200, and each sets its attributes."""
+
+import itertools
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from builders import ANA, a_moment, a_user, as_sent, the_profile
+from domain import users
+from domain.ids import new_id
+from domain.problems import Conflict
+from domain.table import Account
+from domain.table.calls import Table
+from engines import aws_engine_only, not_on_moto
+from faults import CRASH_POINTS, meanwhile
+
+BOB = "bob@example.com"
+
+
+def upsert(account: Account, identifier: str, **attributes: Any) -> str:
+    """The _id of whom the upsert made or changed."""
+    return users.change(identifier, as_sent(attributes), True, account, a_moment())[0].id
+
+
+@not_on_moto
+@pytest.mark.parametrize("rounds", [15])
+def test_upserts_of_a_new_id_with_its_email_at_once_are_one_user_with_all_attributes(
+    account: Account, rounds: int
+) -> None:
+    for number in range(rounds):
+        user_id, email = new_id(a_moment()), f"ana{number}@example.com"
+        with ThreadPoolExecutor(4) as pool:
+            made = [pool.submit(upsert, account, user_id, email=email, **{f"a{n}": n}) for n in range(4)]
+        assert [each.result() for each in made] == [user_id] * 4
+        profile = the_profile(account, email)
+        assert profile["_id"] == user_id
+        assert {name: profile.get(name) for name in ("a0", "a1", "a2", "a3")} == {"a0": 0, "a1": 1, "a2": 2, "a3": 3}
+
+
+@aws_engine_only
+@pytest.mark.parametrize("by_id", [True, False], ids=["by _id", "by email"])
+def test_an_upsert_with_an_equal_one_at_any_of_its_calls_is_done_like_it(
+    account: Account, table: Table, by_id: bool
+) -> None:
+    for when in CRASH_POINTS:
+        for number in itertools.count(1):
+            email = f"ana{when}{number}@example.com"
+            identifier = new_id(a_moment()) if by_id else email
+            done: list[str] = []
+
+            def happens(done: list[str] = done, identifier: str = identifier, email: str = email) -> None:
+                done.append(upsert(account, identifier, email=email, theirs=1))
+
+            with meanwhile(table.client, when, number, happens):
+                made = upsert(account, identifier, email=email, ours=1)
+            if not done:
+                break
+            assert done == [made]
+            profile = the_profile(account, email)
+            assert (profile["_id"], profile["ours"], profile["theirs"]) == (made, 1, 1)
+        assert number > 1
+
+
+def test_an_upsert_of_a_new_id_with_an_address_that_is_anothers_is_a_conflict_still(account: Account) -> None:
+    a_user(account)
+    a_user(account, BOB)
+    with pytest.raises(Conflict) as refused:
+        upsert(account, new_id(a_moment()), email=ANA)
+    assert [problem.message for problem in refused.value.problems] == ["User already exists"]
+
+
+@not_on_moto
+def test_of_upserts_of_many_new_ids_with_one_email_at_once_one_makes_its_user(account: Account) -> None:
+    ids = [new_id(a_moment()) for _ in range(10)]
+
+    def refused(user_id: str) -> list[str]:
+        try:
+            upsert(account, user_id, email=ANA)
+        except Conflict as conflict:
+            return [problem.message for problem in conflict.problems]
+        return []
+
+    with ThreadPoolExecutor(10) as pool:
+        results = dict(zip(ids, pool.map(refused, ids), strict=True))
+    assert sorted(results.values()) == [[], *[["User already exists"]] * 9]
+    assert results[the_profile(account)["_id"]] == []

@@ -1,0 +1,436 @@
+"""Contract section 6, DELETE: an erased _id never comes back, whatever happens between any two calls of its erasure.
+
+Erasures run each minute and may take five, so two runs of them overlap as a matter of course. Here somebody does
+something before the first call of a run, after it, before the second, and so on; and while the code of 1.0 and of 1.1
+work side by side during a deployment, 1.0 still gives an erased _id again.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+import pytest
+
+from builders import a_moment, a_user, as_sent, send, the_events, the_profile
+from domain import users
+from domain.erasure import erase_leftovers
+from domain.ids import new_id
+from domain.outcomes import IdempotencyKey
+from domain.problems import Conflict, NotFound
+from domain.table import Account
+from domain.table.calls import Table
+from domain.times import iso
+from engines import aws_engine_only, not_on_moto
+from faults import CRASH_POINTS, meanwhile
+from stored import (
+    a_profile_of_1_0,
+    an_erasure_of_1_0,
+    as_text,
+    erase_as_1_0,
+    erased_key,
+    erasure_key,
+    event_key,
+    everything,
+    item_at,
+    keyed_events_of_1_0,
+    open_key,
+    put,
+    put_many,
+)
+
+LATER = timedelta(minutes=5)  # by then whatever was in flight has landed, and an erasure may end
+SEARCH: dict[str, Any] = {"search": {"query": "x"}}
+OPEN: dict[str, Any] = {"emailopen": {}}
+ERASED = ["User was erased"]
+Result = TypeVar("Result")
+RunResult = TypeVar("RunResult")
+
+
+@dataclass(frozen=True)
+class Person:
+    """A user with an order, an open window and an event under a key."""
+
+    id: str
+    email: str
+    key: IdempotencyKey
+
+
+def a_person(account: Account, name: object = "") -> Person:
+    email, key = f"ana{name}@example.com", IdempotencyKey.of(f"key {name}", b"body")
+    profile = a_user(account, email, tags=["vip"])
+    send(account, SEARCH, key=key, email=email)
+    send(account, OPEN, email=email)
+    send(account, {"confirmation": {"orderId": f"order {name}", "total": 1}}, email=email)
+    return Person(profile.id, email, key)
+
+
+def upsert(person: Person, account: Account, **attributes: Any) -> list[str]:
+    """Asks for the person's _id again. What stands in the way: nothing, or the messages of a Conflict."""
+    try:
+        users.change(person.id, as_sent(attributes), True, account, a_moment())
+    except Conflict as conflict:
+        return [problem.message for problem in conflict.problems]
+    return []
+
+
+def begin(table: Table, account: Account, person: Person, now: datetime) -> None:
+    users.erase(person.id, account, now)
+
+
+def begin_as_1_0(table: Table, account: Account, person: Person, now: datetime) -> None:
+    erase_as_1_0(table, person.id, person.email, now)
+
+
+Begin = Callable[[Table, Account, Person, datetime], None]
+begun_by_1_0_and_1_1 = pytest.mark.parametrize("begins", [begin, begin_as_1_0], ids=["begun by 1.1", "begun by 1.0"])
+
+
+def interrupted(
+    table: Table,
+    prepare: Callable[[str], Person],
+    run: Callable[[Person], RunResult],
+    somebody: Callable[[Person], Result],
+) -> Iterator[tuple[Person, Result, RunResult]]:
+    """After a run with somebody doing something at one of its calls, at each in turn; what that gave, and the run."""
+    for when in CRASH_POINTS:
+        for number in itertools.count(1):
+            person = prepare(f"-{when}-{number}")
+            done: list[Result] = []
+
+            def happens(person: Person = person, done: list[Result] = done) -> None:
+                done.append(somebody(person))
+
+            with meanwhile(table.client, when, number, happens):
+                result = run(person)
+            if not done:
+                break
+            yield person, done[0], result
+        assert number > 1
+
+
+# --- The _id ----------------------------------------------------------------------------------------
+
+
+@begun_by_1_0_and_1_1
+def test_an_erased_id_never_comes_back(table: Table, account: Account, begins: Begin) -> None:
+    person, now = a_person(account), a_moment()
+    begins(table, account, person, now)
+    for end in (now, now + LATER, now + 2 * LATER):
+        assert upsert(person, account) == ERASED
+        assert upsert(person, account, email=person.email, city="Vigo") == ERASED
+        unfinished = erase_leftovers(table, end)
+    assert unfinished == []
+    assert upsert(person, account) == ERASED
+    assert upsert(person, account, email="another@example.com") == ERASED
+    for _ in range(2):
+        with pytest.raises(NotFound):
+            users.change(person.id, {}, False, account, a_moment())
+        with pytest.raises(NotFound):
+            users.read(person.id, account)
+        with pytest.raises(NotFound):
+            send(account, SEARCH, _id=person.id)
+
+
+def test_that_the_id_was_erased_is_told_though_somebody_has_the_address_by_now(table: Table, account: Account) -> None:
+    person, now = a_person(account), a_moment()
+    users.erase(person.id, account, now)
+    a_user(account, person.email)
+    assert ERASED[0] in upsert(person, account, email=person.email)
+    erase_leftovers(table, now + LATER)
+    assert ERASED[0] in upsert(person, account, email=person.email)
+
+
+@pytest.mark.parametrize("name", ["other"])
+def test_the_same_id_lives_on_in_another_account(table: Table, account: Account, name: str) -> None:
+    person, now = a_person(account), a_moment()
+    other = Account(table, name)
+    users.change(person.id, {}, True, other, now)
+    users.erase(person.id, account, now)
+    erase_leftovers(table, now + LATER)
+    assert the_profile(other, person.id)["_id"] == person.id
+    assert upsert(person, account) == ERASED
+
+
+@begun_by_1_0_and_1_1
+def test_what_keeps_an_erased_id_out_names_nobody(table: Table, account: Account, begins: Begin) -> None:
+    person, now = a_person(account), a_moment()
+    begins(table, account, person, now)
+    erase_leftovers(table, now)
+    assert erase_leftovers(table, now + LATER) == []
+    left = as_text(table)
+    assert [name for name in (person.id, person.id.upper(), person.email, person.key.key_hash) if name in left] == []
+    assert item_at(table, erased_key(person.id)) == {**erased_key(person.id), "erasedAt": {"S": iso(now)}}
+
+
+def test_the_address_is_free_at_once(table: Table, account: Account) -> None:
+    person, now = a_person(account), a_moment()
+    users.erase(person.id, account, now)
+    made, _, is_new = users.change(person.email, {}, True, account, now)
+    assert (is_new, made.id != person.id) == (True, True)
+    users.erase(made.id, account, now)
+    assert a_user(account, person.email).id not in (person.id, made.id)
+
+
+def test_of_an_id_that_was_only_asked_for_nothing_is_kept_out(account: Account) -> None:
+    never_erased = new_id(a_moment())
+    with pytest.raises(NotFound):
+        users.erase(never_erased, account, a_moment())
+    assert users.change(never_erased, {}, True, account, a_moment())[0].id == never_erased
+
+
+@aws_engine_only
+@begun_by_1_0_and_1_1
+def test_an_upsert_at_any_call_of_an_erasures_run_is_refused(table: Table, account: Account, begins: Begin) -> None:
+    now = a_moment()
+
+    def prepare(name: str) -> Person:
+        person = a_person(account, name)
+        begins(table, account, person, now)
+        return person
+
+    outcomes = interrupted(
+        table, prepare, lambda _: erase_leftovers(table, now + LATER), lambda person: upsert(person, account)
+    )
+    for person, messages, _ in outcomes:
+        assert messages == ERASED
+        assert erase_leftovers(table, now + LATER) == []
+        assert upsert(person, account) == ERASED
+        assert person.id not in as_text(table)
+
+
+@aws_engine_only
+def test_an_upsert_at_any_call_of_the_delete_changes_who_is_there_or_is_refused(table: Table, account: Account) -> None:
+    now = a_moment()
+    outcomes = interrupted(
+        table,
+        lambda name: a_person(account, name),
+        lambda person: users.erase(person.id, account, now),
+        lambda person: upsert(person, account, city="Vigo"),
+    )
+    for person, messages, _ in outcomes:
+        assert messages in ([], ERASED)
+        assert upsert(person, account) == ERASED
+        assert erase_leftovers(table, now + LATER) == []
+        assert person.id not in as_text(table)
+
+
+@aws_engine_only
+@pytest.mark.parametrize("swept", [timedelta(), LATER], ids=["erased", "erased for good"])
+@pytest.mark.parametrize("number", [1, 101], ids=["one attribute", "more than one expression can set"])
+def test_of_who_is_erased_at_any_call_of_an_upsert_nothing_is_left(
+    table: Table, account: Account, number: int, swept: timedelta
+) -> None:
+    now = a_moment()
+
+    def erase(person: Person) -> None:
+        users.erase(person.id, account, now)
+        erase_leftovers(table, now + swept)
+
+    outcomes = interrupted(
+        table,
+        lambda name: a_person(account, name),
+        lambda person: upsert(person, account, **{f"a{n}": n for n in range(number)}),
+        erase,
+    )
+    for person, _, messages in outcomes:
+        assert messages in ([], ERASED)
+        assert upsert(person, account) == ERASED
+        assert erase_leftovers(table, now + LATER) == []
+        assert person.id not in as_text(table)
+
+
+# --- Who comes anew -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Anew:
+    """What a person who came back was told: of an open, and of an event under the key of their former self."""
+
+    email: str
+    key: IdempotencyKey
+    user_id: str
+    event_ids: list[str]
+
+
+def comes_back(account: Account, person: Person) -> Anew:
+    """By the old _id if we let them, else by the address; opens an email and sends an event under the old key."""
+    if upsert(person, account, email=person.email):
+        a_user(account, person.email)
+    answers = [send(account, OPEN, email=person.email), send(account, SEARCH, key=person.key, email=person.email)]
+    user_id = the_profile(account, person.email)["_id"]
+    assert [(answer.restriction, answer.replayed, answer.user_id) for answer in answers] == [(None, False, user_id)] * 2
+    return Anew(person.email, person.key, user_id, [answer.event_id for answer in answers])
+
+
+def check_all_there(account: Account, anew: Anew) -> None:
+    assert sorted(the_events(account, anew.email)) == sorted(anew.event_ids)
+    assert send(account, OPEN, email=anew.email).restriction, "the window that opened is open"
+    repeat = send(account, SEARCH, key=anew.key, email=anew.email)
+    assert (repeat.event_id, repeat.user_id, repeat.replayed) == (anew.event_ids[1], anew.user_id, True)
+    assert sorted(the_events(account, anew.email)) == sorted(anew.event_ids)
+
+
+@aws_engine_only
+@begun_by_1_0_and_1_1
+@pytest.mark.parametrize("overlapping", [True, False], ids=["two runs overlap", "one run"])
+def test_who_comes_back_at_any_call_of_an_erasures_run_loses_nothing(
+    table: Table, account: Account, begins: Begin, overlapping: bool
+) -> None:
+    now = a_moment()
+
+    def prepare(name: str) -> Person:
+        person = a_person(account, name)
+        begins(table, account, person, now)
+        return person
+
+    def somebody(person: Person) -> Anew:
+        if overlapping:
+            erase_leftovers(table, now + LATER)
+        return comes_back(account, person)
+
+    outcomes = interrupted(table, prepare, lambda _: erase_leftovers(table, now + LATER), somebody)
+    for person, anew, _ in outcomes:
+        check_all_there(account, anew)
+        assert erase_leftovers(table, now + 2 * LATER) == []
+        check_all_there(account, anew)
+        assert person.id not in as_text(table)
+
+
+@aws_engine_only
+def test_who_comes_back_and_is_erased_again_at_any_call_leaves_nothing(table: Table, account: Account) -> None:
+    """A stale run must not end the later erasure before what is in flight for it has landed."""
+    now = a_moment()
+    again = now + LATER
+
+    def prepare(name: str) -> Person:
+        person = a_person(account, name)
+        users.erase(person.id, account, now)
+        return person
+
+    def somebody(person: Person) -> str:
+        erase_leftovers(table, again)
+        anew = comes_back(account, person)
+        users.erase(anew.user_id, account, again)
+        return anew.user_id
+
+    outcomes = interrupted(table, prepare, lambda _: erase_leftovers(table, again), somebody)
+    for person, user_id, _ in outcomes:
+        in_flight = keyed_events_of_1_0(user_id, [new_id(again)], [person.key.key_hash], again + timedelta(days=1))
+        put(table, *in_flight)
+        assert erase_leftovers(table, again + LATER) == []
+        left = as_text(table)
+        assert [each for each in (person.id, user_id) if each in left] == []
+        assert upsert(person, account) == ERASED
+
+
+# --- While 1.0 works beside us --------------------------------------------------------------------
+
+
+@aws_engine_only
+def test_a_run_ends_only_the_erasure_that_it_read(table: Table, account: Account) -> None:
+    """Between two of its calls 1.0 ends the erasure, gives the _id again, and begins to erase it again."""
+    now = a_moment()
+    again = now + LATER - timedelta(seconds=1)
+
+    def prepare(name: str) -> Person:
+        person = a_person(account, name)
+        users.erase(person.id, account, now)
+        return person
+
+    outcomes = interrupted(
+        table,
+        prepare,
+        lambda _: erase_leftovers(table, now + LATER),
+        lambda person: put(table, *an_erasure_of_1_0(person.id, again)),
+    )
+    for person, _, _ in outcomes:
+        assert item_at(table, erasure_key(person.id)), "the later erasure has not waited yet"
+        assert erase_leftovers(table, now + LATER) == [iso(again)]
+        put(table, *keyed_events_of_1_0(person.id, [new_id(again)], [person.key.key_hash], again + timedelta(days=1)))
+        assert erase_leftovers(table, again + LATER) == []
+        assert person.id not in as_text(table)
+
+
+@aws_engine_only
+def test_a_run_deletes_only_what_it_read(table: Table, account: Account) -> None:
+    """Between two of its calls 1.0 ends the erasure, gives the _id again, and the new user opens and sends."""
+    now = a_moment()
+    event_id = new_id(now + LATER)
+
+    def prepare(name: str) -> Person:
+        person = a_person(account, name)
+        users.erase(person.id, account, now)
+        return person
+
+    def lives_on(person: Person) -> list[dict[str, Any]]:
+        ends = {"until": {"N": "9" * 13}, "expiresAt": {"N": "9" * 10}}
+        items = [
+            *a_profile_of_1_0(person.id, person.email, now + LATER),
+            *keyed_events_of_1_0(person.id, [event_id], [person.key.key_hash], now + timedelta(days=1)),
+            {**open_key(person.id), "eventId": {"S": event_id}, **ends},
+        ]
+        put(table, *items)
+        return items
+
+    outcomes = interrupted(table, prepare, lambda _: erase_leftovers(table, now + LATER), lives_on)
+    for person, items, _ in outcomes:
+        erase_leftovers(table, now + 2 * LATER)
+        left = everything(table)
+        assert [item for item in items if item not in left] == []
+        users.erase(person.id, account, now + 2 * LATER)
+        assert erase_leftovers(table, now + 3 * LATER) == []
+
+
+# --- Without any injected fault -------------------------------------------------------------------
+
+
+@not_on_moto
+def test_of_two_plain_runs_at_once_neither_takes_what_is_anothers(table: Table, account: Account) -> None:
+    person, now = a_person(account), a_moment()
+    ids, hashes = [new_id(now) for _ in range(200)], [f"{n:064x}" for n in range(200)]
+    put_many(table, keyed_events_of_1_0(person.id, ids, hashes, now + timedelta(days=1)))
+    users.erase(person.id, account, now)
+    messages: list[list[str]] = []
+    with ThreadPoolExecutor(2) as pool:
+        runs = [pool.submit(erase_leftovers, table, now + LATER) for _ in range(2)]
+        while not any(run.done() for run in runs):
+            messages.append(upsert(person, account))
+        anew = comes_back(account, person)
+    assert [run.result() for run in runs] == [[], []]
+    assert {tuple(each) for each in messages} == {tuple(ERASED)}
+    check_all_there(account, anew)
+    assert person.id not in as_text(table)
+
+
+@not_on_moto
+def test_of_many_upserts_beside_an_erasure_none_comes_after_it(table: Table, account: Account) -> None:
+    now = a_moment()
+    for name in range(5):
+        person = a_person(account, name)
+
+        def erase(person: Person = person) -> None:
+            users.erase(person.id, account, now)
+            erase_leftovers(table, now + LATER)
+
+        with ThreadPoolExecutor(5) as pool:
+            upserts = [pool.submit(upsert, person, account, **{f"a{n}": n}) for n in range(20)]
+            erased = pool.submit(erase)
+            upserts += [pool.submit(upsert, person, account, **{f"b{n}": n}) for n in range(20)]
+        erased.result()
+        assert {tuple(each.result()) for each in upserts} <= {(), tuple(ERASED)}
+        assert upsert(person, account) == ERASED
+        erase_leftovers(table, now + LATER)
+        assert person.id not in as_text(table)
+
+
+def test_an_event_of_an_erased_user_that_lands_last_is_removed_too(table: Table, account: Account) -> None:
+    person, now = a_person(account), a_moment()
+    users.erase(person.id, account, now)
+    erase_leftovers(table, now)
+    late = {**event_key(person.id, new_id(now)), "type": {"S": "search"}, "payload": {"M": {}}}
+    put(table, late)
+    assert erase_leftovers(table, now + LATER) == []
+    assert person.id not in as_text(table)

@@ -1,0 +1,133 @@
+"""Contract sections 6 and 7: a key that an erased user's event was sent under names them no more.
+
+The same shop sends the same request again under the same key, for a person who has left and come back.
+"""
+
+import itertools
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from builders import ANA, a_moment, a_user, send, the_events, the_profile
+from domain import users
+from domain.erasure import erase_leftovers
+from domain.ids import new_id
+from domain.outcomes import IdempotencyKey
+from domain.table import Account
+from domain.table.calls import Table
+from engines import aws_engine_only
+from faults import CRASH_POINTS, meanwhile
+from stored import as_text, erase_as_1_0, keyed_events_of_1_0, put_many
+
+LATER = timedelta(minutes=5)
+KEY = IdempotencyKey.of("key", b"body")
+EVENTS: list[dict[str, Any]] = [
+    {"search": {"query": "x"}},
+    {"update": {"city": "Madrid"}},
+    {"login": {"visits": 1}},
+    {"emailopen": {}},
+    {"confirmation": {"orderId": "A-1", "total": 10}},
+]
+every_event = pytest.mark.parametrize("event", EVENTS, ids=lambda event: next(iter(event)))
+ways_to_begin = pytest.mark.parametrize("by", ["1.1", "1.0"])
+
+
+def erase(table: Table, account: Account, user_id: str, by: str) -> None:
+    if by == "1.0":
+        erase_as_1_0(table, user_id, ANA, a_moment())
+    else:
+        users.erase(user_id, account, a_moment())
+
+
+@every_event
+@ways_to_begin
+def test_a_repeat_for_whoever_came_back_is_stored_for_the_new_user(
+    table: Table, account: Account, event: dict[str, Any], by: str
+) -> None:
+    erased = a_user(account)
+    first = send(account, event, key=KEY)
+    erase(table, account, erased.id, by)
+    ana = a_user(account)
+    answer = send(account, event, key=KEY)
+    assert (answer.user_id, answer.replayed) == (ana.id, False)
+    assert answer.event_id != first.event_id
+    if "confirmation" in event:  # the order counts once for ever
+        assert answer.restriction
+        assert the_events(account) == []
+    else:
+        assert answer.restriction is None
+        assert the_events(account) == [answer.event_id]
+    for now in (a_moment(), a_moment() + LATER):
+        repeat = send(account, event, key=KEY)
+        assert (repeat.event_id, repeat.user_id, repeat.replayed) == (answer.event_id, ana.id, True)
+        assert repeat.restriction == answer.restriction
+        erase_leftovers(table, now)
+    assert erased.id not in as_text(table)
+    assert the_profile(account)["_id"] == ana.id
+
+
+@pytest.mark.parametrize("by", ["1.1", "1.0"])
+def test_a_key_that_1_0_remembered_names_no_erased_user_either(table: Table, account: Account, by: str) -> None:
+    erased = a_user(account)
+    put_many(table, keyed_events_of_1_0(erased.id, [new_id(a_moment())], [KEY.key_hash], a_moment() + LATER))
+    erase(table, account, erased.id, by)
+    ana = a_user(account)
+    answer = send(account, EVENTS[0], key=KEY)
+    assert (answer.user_id, answer.replayed) == (ana.id, False)
+    assert the_events(account) == [answer.event_id]
+
+
+def test_a_key_of_a_login_that_replaced_the_user_names_no_erased_owner(account: Account) -> None:
+    owner, anonymous = a_user(account), a_user(account, None)
+    login: dict[str, Any] = {"login": {"email": ANA, "visits": 1}}
+    assert send(account, login, key=KEY, _id=anonymous.id).user_id == owner.id
+    users.erase(owner.id, account, a_moment())
+    answer = send(account, login, key=KEY, _id=anonymous.id)
+    assert (answer.user_id, answer.replayed) == (anonymous.id, False)
+    assert (the_profile(account)["_id"], the_profile(account)["visits"]) == (anonymous.id, 1)
+    assert the_events(account) == [answer.event_id]
+
+
+def test_that_an_event_was_discarded_is_told_in_the_new_users_name(table: Table, account: Account) -> None:
+    """What is remembered of a discarded event names nobody, so it may stay."""
+    erased = a_user(account)
+    send(account, {"emailopen": {}})
+    assert send(account, {"emailopen": {}}, key=KEY).restriction
+    users.erase(erased.id, account, a_moment())
+    ana = a_user(account)
+    assert send(account, {"emailopen": {}}, key=KEY).user_id == ana.id
+    assert erase_leftovers(table, a_moment() + LATER) == []
+    assert send(account, {"emailopen": {}}, key=KEY).user_id == ana.id
+
+
+@aws_engine_only
+@every_event
+def test_a_repeat_at_any_call_of_the_erasures_run_names_the_new_user(
+    table: Table, account: Account, event: dict[str, Any]
+) -> None:
+    now = a_moment()
+    for when in CRASH_POINTS:
+        for number in itertools.count(1):
+            email, key = f"ana{when}{number}@example.com", IdempotencyKey.of(f"{when}{number}", b"body")
+            event = {name: payload | {"orderId": f"{when}{number}"} for name, payload in event.items()}
+            erased = a_user(account, email).id
+            send(account, event, key=key, email=email)
+            users.erase(erased, account, now)
+            ana = a_user(account, email).id
+            named: list[tuple[str, bool]] = []
+
+            def repeat(named: list[tuple[str, bool]] = named, email: str = email, key: IdempotencyKey = key) -> None:
+                answer = send(account, event, key=key, email=email)
+                named.append((answer.user_id, answer.replayed))
+
+            with meanwhile(table.client, when, number, repeat):
+                erase_leftovers(table, now + LATER)
+            if not named:
+                break
+            again = send(account, event, key=key, email=email)
+            assert [*named, (again.user_id, again.replayed)] == [(ana, False), (ana, True)]
+            assert erase_leftovers(table, now + LATER) == []
+            assert send(account, event, key=key, email=email).event_id == again.event_id
+            assert erased not in as_text(table)
+        assert number > 1

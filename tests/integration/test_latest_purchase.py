@@ -1,0 +1,161 @@
+"""Contract section 7: what a profile says of the last purchase and the last open belongs to the latest of them."""
+
+import itertools
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from builders import ANA, a_moment, a_user, send, the_events, the_profile
+from domain.table import Account
+from domain.table.calls import Table
+from domain.times import iso
+from engines import aws_engine_only, not_on_moto
+from faults import CRASH_POINTS, meanwhile
+
+MINUTE = timedelta(minutes=1)
+UNCOUNTABLE: list[dict[str, Any]] = [
+    {"total": "20,00"},
+    {"total": None},
+    {"total": "1e15"},
+    {"generic": {"total": ""}},
+    {},
+]
+uncountable = pytest.mark.parametrize("order", UNCOUNTABLE, ids=repr)
+
+
+def buy(account: Account, order_id: object, now: datetime, **order: Any) -> None:
+    assert send(account, {"confirmation": {"orderId": order_id, **order}}, now=now).restriction is None
+
+
+def last_purchase(account: Account) -> tuple[str, Decimal | None]:
+    profile = the_profile(account)
+    return profile["lastPurchaseDate"], profile.get("lastPurchaseValue")
+
+
+@uncountable
+def test_an_order_that_cannot_be_counted_leaves_no_value_of_an_earlier_one(
+    account: Account, order: dict[str, Any]
+) -> None:
+    a_user(account)
+    now = a_moment()
+    buy(account, 1, now, total=10)
+    buy(account, 2, now + MINUTE, **order)
+    assert last_purchase(account) == (iso(now + MINUTE), None)
+    assert (the_profile(account)["numberOfPurchases"], the_profile(account)["totalPurchasesValue"]) == (2, 10)
+    buy(account, 3, now + 2 * MINUTE, total="7.50")
+    assert last_purchase(account) == (iso(now + 2 * MINUTE), Decimal("7.50"))
+
+
+@uncountable
+def test_an_earlier_order_that_is_stored_later_does_not_give_its_value_to_one_without(
+    account: Account, order: dict[str, Any]
+) -> None:
+    a_user(account)
+    now = a_moment()
+    buy(account, 2, now + MINUTE, **order)
+    buy(account, 1, now, total=10)
+    assert last_purchase(account) == (iso(now + MINUTE), None)
+    assert (the_profile(account)["numberOfPurchases"], the_profile(account)["totalPurchasesValue"]) == (2, 10)
+
+
+ORDERS: list[dict[str, Any]] = [{"total": 10}, {"total": "20,00"}, {"total": "5.50"}, {}]
+
+
+@pytest.mark.parametrize("latest", range(len(ORDERS)), ids=lambda index: repr(ORDERS[index]))
+def test_in_whatever_order_purchases_are_stored_the_latest_is_the_last(account: Account, latest: int) -> None:
+    now = a_moment()
+    orders = [*(order for index, order in enumerate(ORDERS) if index != latest), ORDERS[latest]]
+    for number, order_of_storing in enumerate(itertools.permutations(range(len(orders)))):
+        email = f"ana{number}@example.com"
+        a_user(account, email)
+        for index in order_of_storing:
+            event = {"confirmation": {"orderId": f"{number}-{index}", **orders[index]}}
+            assert send(account, event, now=now + index * MINUTE, email=email).restriction is None
+        profile = the_profile(account, email)
+        assert profile["lastPurchaseDate"] == iso(now + (len(orders) - 1) * MINUTE)
+        assert profile.get("lastPurchaseValue") == {"10": 10, "5.50": Decimal("5.50")}.get(str(orders[-1].get("total")))
+        assert (profile["numberOfPurchases"], profile["totalPurchasesValue"]) == (4, Decimal("15.50"))
+
+
+@aws_engine_only
+@pytest.mark.parametrize("theirs", [{"total": 7}, {"total": "20,00"}, {}], ids=repr)
+def test_of_an_order_with_a_later_one_at_any_of_its_calls_nothing_is_last(
+    account: Account, table: Table, theirs: dict[str, Any]
+) -> None:
+    now = a_moment()
+    for when in CRASH_POINTS:
+        for number in itertools.count(1):
+            email = f"ana{when}{number}@example.com"
+            a_user(account, email)
+            done: list[str] = []
+
+            def later(done: list[str] = done, email: str = email, number: int = number, when: str = when) -> None:
+                event = {"confirmation": {"orderId": f"{when}{number} later", **theirs}}
+                done.append(send(account, event, now=now + MINUTE, email=email).event_id)
+
+            with meanwhile(table.client, when, number, later):
+                ours = {"confirmation": {"orderId": f"{when}{number}", "total": 10}}
+                assert send(account, ours, now=now, email=email).restriction is None
+            if not done:
+                break
+            profile = the_profile(account, email)
+            assert (profile["lastPurchaseDate"], profile.get("lastPurchaseValue")) == (
+                iso(now + MINUTE), theirs["total"] if theirs.get("total") == 7 else None,
+            )  # fmt: skip
+            assert profile["numberOfPurchases"] == 2
+        assert number > 1
+
+
+@not_on_moto
+def test_of_many_orders_at_once_the_latest_is_the_last_and_all_count(account: Account) -> None:
+    a_user(account)
+    now = a_moment()
+    with ThreadPoolExecutor(10) as pool:
+        list(pool.map(lambda n: buy(account, n, now + (n * 7 % 30) * MINUTE, total=n * 7 % 30), range(30)))
+    assert last_purchase(account) == (iso(now + 29 * MINUTE), Decimal(29))
+    assert (the_profile(account)["numberOfPurchases"], the_profile(account)["totalPurchasesValue"]) == (
+        30,
+        sum(range(30)),
+    )
+
+
+def test_an_earlier_open_that_is_stored_later_is_not_the_last(account: Account) -> None:
+    a_user(account)
+    now = a_moment()
+    send(account, {"emailopen": {}}, now=now)
+    send(account, {"emailopen": {}}, now=now - 30 * MINUTE)
+    assert the_profile(account)["lastEmailOpenDate"] == iso(now)
+
+
+@aws_engine_only
+def test_of_an_open_with_a_later_one_at_any_of_its_calls_the_later_is_the_last(account: Account, table: Table) -> None:
+    now = a_moment()
+    for when in CRASH_POINTS:
+        for number in itertools.count(1):
+            email = f"ana{when}{number}@example.com"
+            a_user(account, email)
+            done: list[bool] = []
+
+            def later(done: list[bool] = done, email: str = email) -> None:
+                done.append(send(account, {"emailopen": {}}, now=now + 20 * MINUTE, email=email).restriction is None)
+
+            with meanwhile(table.client, when, number, later):
+                send(account, {"emailopen": {}}, now=now, email=email)
+            if not done:
+                break
+            assert done == [True], "the two are 20 minutes apart"
+            assert the_profile(account, email)["lastEmailOpenDate"] == iso(now + 20 * MINUTE)
+        assert number > 1
+
+
+def test_purchases_and_opens_do_not_touch_each_other(account: Account) -> None:
+    a_user(account)
+    now = a_moment()
+    buy(account, 1, now, total=10)
+    send(account, {"emailopen": {}}, now=now + MINUTE)
+    assert last_purchase(account) == (iso(now), 10)
+    assert the_profile(account)["lastEmailOpenDate"] == iso(now + MINUTE)
+    assert len(the_events(account, ANA)) == 2

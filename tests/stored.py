@@ -1,0 +1,143 @@
+"""The table as it is stored, below the code: what is in it, and what version 1.0 would write into it.
+
+Items are in the low-level form of DynamoDB's API, {"pk": {"S": ...}, ...}.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+
+from domain.table.calls import Table
+from domain.times import iso
+
+ACCOUNT = "shop"  # of the fixture `account`
+AttributeValue = dict[str, Any]
+Item = dict[str, AttributeValue]
+
+
+def profile_key(user_id: str) -> Item:
+    return _key(f"{ACCOUNT}#USER#{user_id}", "PROFILE")
+
+
+def open_key(user_id: str) -> Item:
+    return _key(f"{ACCOUNT}#USER#{user_id}", "EMAILOPEN")
+
+
+def event_key(user_id: str, event_id: str) -> Item:
+    return _key(f"{ACCOUNT}#USER#{user_id}", f"EVENT#{event_id}")
+
+
+def email_key(email: str) -> Item:
+    return _key(f"{ACCOUNT}#EMAIL#{email}", "EMAIL")
+
+
+def idempotency_key(key_hash: str) -> Item:
+    return _key(f"{ACCOUNT}#IDEMPOTENCY#{key_hash}", "IDEMPOTENCY")
+
+
+def erased_key(user_id: str) -> Item:
+    return _key(f"{ACCOUNT}#ERASED#{sha256(f'{ACCOUNT}#{user_id}'.encode()).hexdigest()}", "ERASED")
+
+
+def erasure_key(user_id: str) -> Item:
+    return _key("ERASURES", f"{ACCOUNT}#{user_id}")
+
+
+def everything(table: Table) -> list[Item]:
+    """All items of the table, in order."""
+    pages = table.client.get_paginator("scan").paginate(TableName=table.name, ConsistentRead=True)
+    items: list[Any] = [item for page in pages for item in page["Items"]]
+    return sorted(items, key=lambda item: json.dumps(_place(item)))
+
+
+def as_text(table: Table) -> str:
+    """The whole table, to look for what must not be in it."""
+    return json.dumps(everything(table))
+
+
+def item_at(table: Table, key: Item) -> Item | None:
+    found = table.client.get_item(TableName=table.name, Key=key, ConsistentRead=True)
+    item: Any = found.get("Item")
+    return item  # type: ignore[no-any-return]
+
+
+def put(table: Table, *items: Item) -> None:
+    """All of them at one moment."""
+    actions: list[Any] = [{"Put": {"TableName": table.name, "Item": item}} for item in items]
+    table.client.transact_write_items(TransactItems=actions)
+
+
+def put_many(table: Table, items: Sequence[Item]) -> None:
+    """One after the other, but quickly."""
+    for start in range(0, len(items), 25):
+        requests: Any = {table.name: [{"PutRequest": {"Item": item}} for item in items[start : start + 25]]}
+        while requests:
+            requests = table.client.batch_write_item(RequestItems=requests).get("UnprocessedItems")
+
+
+# --- What 1.0 writes ------------------------------------------------------------------------------
+
+
+def a_profile_of_1_0(
+    user_id: str, email: str | None, created_on: datetime, attributes: Mapping[str, str] | None = None
+) -> list[Item]:
+    """The user's items, without what 1.1 keeps besides. The attributes are texts."""
+    profile = {
+        **profile_key(user_id),
+        "createdOn": {"S": iso(created_on)},
+        "attributes": {"M": {name: {"S": value} for name, value in (attributes or {}).items()}},
+        "tags": {"M": {}},
+        "cursorKey": {"S": "0123456789abcdef0123456789abcdef"},
+    }
+    if email is None:
+        return [profile]
+    return [profile | {"email": {"S": email}}, {**email_key(email), "userId": {"S": user_id}}]
+
+
+def keyed_events_of_1_0(
+    user_id: str, event_ids: Iterable[str], key_hashes: Iterable[str], expires_on: datetime
+) -> list[Item]:
+    """Events that were sent under an Idempotency-Key, and the items of their keys."""
+    items: list[Item] = []
+    for event_id, key_hash in zip(event_ids, key_hashes, strict=True):
+        items += [
+            {
+                **event_key(user_id, event_id),
+                "type": {"S": "search"},
+                "payload": {"M": {"query": {"S": "x"}}},
+                "idempotencyKey": {"S": key_hash},
+            },
+            {
+                **idempotency_key(key_hash),
+                "bodyHash": {"S": sha256(b"body").hexdigest()},
+                "eventId": {"S": event_id},
+                "userId": {"S": user_id},
+                "discarded": {"NULL": True},
+                "warnings": {"L": []},
+                "expiresAt": {"N": str(int(expires_on.timestamp()))},
+            },
+        ]
+    return items
+
+
+def an_erasure_of_1_0(user_id: str, now: datetime) -> list[Item]:
+    """The tombstone and the task. Nothing says for ever that the _id was erased."""
+    erased_at = {"erasedAt": {"S": iso(now)}}
+    tombstone = {**profile_key(user_id), **erased_at, "erasureId": {"S": "fedcba9876543210fedcba9876543210"}}
+    return [tombstone, {**erasure_key(user_id), **erased_at}]
+
+
+def erase_as_1_0(table: Table, user_id: str, email: str, now: datetime) -> None:
+    actions: list[Any] = [{"Put": {"TableName": table.name, "Item": item}} for item in an_erasure_of_1_0(user_id, now)]
+    actions.append({"Delete": {"TableName": table.name, "Key": email_key(email)}})
+    table.client.transact_write_items(TransactItems=actions)
+
+
+def _key(pk: str, sk: str) -> Item:
+    return {"pk": {"S": pk}, "sk": {"S": sk}}
+
+
+def _place(item: Mapping[str, Any]) -> tuple[str, str]:
+    return item["pk"]["S"], item["sk"]["S"]
