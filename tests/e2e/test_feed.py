@@ -58,6 +58,26 @@ def test_an_event_and_an_erasure_arrive_on_the_bus(
     assert erased["detail"].keys() == {"account", "userId", "erasedOn"}
 
 
+def test_an_imported_event_is_told_with_its_id_and_its_times(
+    caller: Caller, ana: dict[str, str], arriving: Iterator[dict[str, Any]]
+) -> None:
+    old = {
+        "eventId": "a-1",
+        "eventTime": "2020-02-29T12:00:00.120+01:00",
+        "user": ana,
+        "event": {"viewitem": {"itemId": "1"}},
+    }
+    batch = {"import": True, "events": [old, old]}
+    answer = caller.send("POST", "/events/", batch)
+    created, duplicate = answer.body["results"]
+    assert (created["status"], duplicate["status"]) == ("created", "duplicate")
+    detail = the_next(arriving, created["userId"])["detail"]
+    assert (detail["eventId"], detail["createdOn"], detail["imported"]) == ("a-1", "2020-02-29T11:00:00.120Z", True)
+    assert detail["receivedOn"] > "2026"
+    assert caller.event(ana, {"search": {"query": "next"}}).status == 200
+    assert the_next(arriving, created["userId"])["detail"]["type"] == "search", "the duplicate is not told"
+
+
 def test_what_was_discarded_or_refused_is_not_told(
     caller: Caller, ana: dict[str, str], arriving: Iterator[dict[str, Any]]
 ) -> None:
