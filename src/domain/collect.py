@@ -1,8 +1,8 @@
 """POST /v1/event/ and /v1/events/ as a use case: what comes of events. Reads top to bottom.
 
-Events are settled in turns. A turn takes all events that do not depend on one before them, so a single event is one turn, and
-nearly every batch is. The steps of a turn are: name the users → decide → write. So a batch means what its events would have
-meant, sent one after the other.
+Events are settled in turns. A turn takes all events that do not depend on one before them, so a single event is one
+turn, and nearly every batch is. The steps of a turn are: name the users → decide → write. So a batch means what its
+events would have meant, sent one after the other.
 """
 
 from collections.abc import Callable, Sequence
@@ -83,7 +83,9 @@ def collect(
     while waiting:
         _take_turn(_independent(waiting), account, now, key, failed)
         waiting = [event for event in waiting if not _is_settled(event)]
-    return [events[place].outcome if place in events else request for place, request in enumerate(requests)]  # type: ignore[misc]
+    return [
+        request if isinstance(request, Refused) else _result(events[place]) for place, request in enumerate(requests)
+    ]
 
 
 def _take_turn(
@@ -98,6 +100,12 @@ def _take_turn(
     except Unavailable as refused:
         for event in _open(turn):
             event.outcome = refused
+    except Exception as error:  # noqa: BLE001 whatever one event meets harms no other; the handler logs it
+        if len(turn) == 1:
+            turn[0].outcome = Failed.by(error)
+        else:
+            for event in _open(turn):
+                _take_turn([event], account, now, key, failed)
     _hold_back(turn, failed)
 
 
@@ -106,6 +114,11 @@ def _is_settled(event: _Event) -> bool:
         event.attempts += 1
         event.outcome = unavailable("UserChanged") if event.attempts == ATTEMPTS else None
     return event.outcome is not None
+
+
+def _result(event: _Event) -> Outcome | Refused:
+    assert isinstance(event.outcome, Outcome | Refused)
+    return event.outcome
 
 
 def _open(events: Sequence[_Event]) -> list[_Event]:
@@ -294,7 +307,9 @@ def _write(turn: Sequence[_Event], account: Account, failed: set[str]) -> None:
 
 
 def _hold_back(turn: Sequence[_Event], failed: set[str]) -> None:
-    """Keeps changes in order: after one that failed, the later ones of the same user fail too. `failed` are those users."""
+    """Keeps changes in order: after one that failed, the later ones of the same user fail too. `failed` are those
+    users.
+    """
     for event in turn:
         names = {event.request.user.id, event.request.user.email} | (
             {event.user.id, event.user.email} if event.user else set()

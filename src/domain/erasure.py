@@ -14,15 +14,17 @@ from domain.table.calls import Table
 from domain.table.erasures import Erasure
 from domain.times import iso
 
-# An event whose user was looked up before the erasure may still be written after it, but not after the time limit of its
-# function (15 s). Until then an erasure is not done, however empty it looks.
+# An event whose user was looked up before the erasure may still be written after it, but not after the time limit of
+# its function (15 s). Until then an erasure is not done, however empty it looks.
 IN_FLIGHT = timedelta(seconds=60)
 STEP_SECONDS = 10
 
 
 def erase_leftovers(table: Table, now: datetime) -> list[str]:
-    """Goes on with every erasure until `table.deadline`, by one step each, in turn, the oldest first. One that DynamoDB
-    hinders, or that fails, holds up no other. Returns when each that is not done yet began; raises the first failure."""
+    """Goes on with every erasure until `table.deadline`, by one step each, in turn, the oldest first. One that
+    DynamoDB hinders, or that fails, holds up no other. Returns when each that is not done yet began; raises the first
+    failure.
+    """
     waiting = deque(erasures.pending(table))
     unfinished: list[str] = []
     failures: list[Exception] = []

@@ -1,7 +1,8 @@
 """Contract, section 3: the event types. One class is one type and declares all about it: fields, restriction, changes.
 
-The class name in lower case is the type's name on the wire, the docstring its documentation, and each field's type says
-what a 400 says. Fields that a class does not name are kept as sent. Nothing outside this module asks which type an event is.
+The class name in lower case is the type's name on the wire, the docstring its documentation, and each field's type
+says what a 400 says. Fields that a class does not name are kept as sent. Nothing outside this module asks which type
+an event is.
 """
 
 from collections.abc import Iterator, Mapping

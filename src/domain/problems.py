@@ -49,7 +49,9 @@ class Notice:
 
 
 class Refused(Exception):
-    """Nothing was stored. Only its subclasses are raised. `event_type` is the known type of the event in question, if any."""
+    """Nothing was stored. Only its subclasses are raised. `event_type` is the known type of the event in question, if
+    any.
+    """
 
     event_type: str | None = None
 
@@ -88,7 +90,13 @@ class Unavailable(Refused):
 
 
 class Failed(Refused):
-    """One event of a batch met an error of ours: `__cause__` has it. The other events go on."""
+    """An event met an error of ours: `__cause__` has it. The other events of its batch go on."""
+
+    @classmethod
+    def by(cls, error: Exception) -> "Failed":
+        failed = cls([INTERNAL_ERROR])
+        failed.__cause__ = error
+        return failed
 
 
 # What each code means, whatever its message says: the source of docs/codes.md. Codes never change their meaning.

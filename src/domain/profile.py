@@ -11,8 +11,8 @@ from domain.problems import Notice
 from domain.times import iso, milliseconds_of
 from domain.values import as_number
 
-# Maintained by the system: name and type, the latter as a JSON schema calls it. Callers cannot write these: a try is left
-# out with a warning.
+# Maintained by the system: name and type, the latter as a JSON schema calls it. Callers cannot write these: a try is
+# left out with a warning.
 SYSTEM_ATTRIBUTES: Mapping[str, str] = {
     "_id": "string",
     "createdOn": "string",
@@ -56,7 +56,9 @@ class Profile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latest:
-    """What belongs to the event with the latest time: a date attribute, and others that are set (None: removed) with it."""
+    """What belongs to the event with the latest time: a date attribute, and others that are set (None: removed) with
+    it.
+    """
 
     date: str
     others: Mapping[str, Any] = field(default_factory=dict)
@@ -180,7 +182,7 @@ def change_by_email_open(happened_at: datetime) -> Change:
 
 
 def as_late(change: Change, attributes: Mapping[str, Any]) -> Change:
-    """What is left of a late change to a profile with these attributes: it sets what is lacking, and removes nothing."""
+    """What is left of a late change to a profile with these attributes: it sets what is lacking and removes nothing."""
     left_out = [name for name in change.attributes if name in attributes]
     fields = [change.places.get(name, name) for name in left_out]
     fields += [change.places.get("tags", "tags")] if change.remove_tags else []

@@ -78,7 +78,7 @@ def read(query: Mapping[str, str], account: Account, now: datetime) -> tuple[lis
 
 
 def _cursor(last: Refusal) -> str:
-    text = "#".join((last.hour, last.reason.code, last.reason.type, last.reason.field))
+    text = f"{last.hour}#{last.reason.code}#{last.reason.type}#{last.reason.field}"
     return urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
 
 

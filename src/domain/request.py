@@ -1,4 +1,6 @@
-"""Contract, sections 2, 8 and 9: what an event says, alone or in a batch, checked as a whole to tell all problems at once."""
+"""Contract, sections 2, 8 and 9: what an event says, alone or in a batch, checked as a whole to tell all problems at
+once.
+"""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -87,7 +89,9 @@ def parse_request(
 def parse_batch(
     body: Mapping[str, Any], received_at: datetime, is_too_large: Callable[[object], bool]
 ) -> list[EventRequest | Refused]:
-    """The requests of a batch, in their order; an event that is wrong harms no other. Raises Invalid for the batch itself."""
+    """The requests of a batch, in their order; an event that is wrong harms no other. Raises Invalid for the batch
+    itself.
+    """
     events, imported = body.get("events"), body.get("import")
     if events is None or events == []:
         raise Invalid([MISSING_EVENTS])

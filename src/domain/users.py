@@ -100,7 +100,7 @@ def change(identifier: str, sent: Mapping[str, Any], upsert: bool, account: Acco
     raise unavailable("UserChanged")
 
 
-def remove_attribute(identifier: str, name: str, account: Account, now: datetime) -> Profile:  # noqa: ARG001 as the others
+def remove_attribute(identifier: str, name: str, account: Account) -> Profile:
     """Removes an attribute, if it is there. Raises NotFound, and Invalid for one that the system keeps."""
     if name != "tags" and not is_attribute(name):
         raise Invalid([SYSTEM_ATTRIBUTE])

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from domain.collect import collect, collect_one
@@ -192,11 +192,9 @@ def _count(outcome: Outcome | Refused, event_type: str) -> None:
         record("EventsCreated", kind=event_type)
 
 
-handler = rest.endpoint(
-    {
-        "POST /event": _post_event,
-        "POST /events": _post_events,
-        "POST /events/check": _check_events,
-    },
-    read_only={"POST /events/check"},
-)
+ROUTES: Mapping[str, rest.Route] = {
+    "POST /event": _post_event,
+    "POST /events": _post_events,
+    "POST /events/check": _check_events,
+}
+handler = rest.endpoint(ROUTES, read_only={"POST /events/check"})

@@ -71,8 +71,8 @@ def publish() -> None:
 def _print(line: _Line) -> None:
     """Once by service and, where there is a dimension, once by service and that.
 
-    Powertools applies each set of dimensions to all metrics of a line. The format itself has a list of metrics for each set,
-    so that latency does not become one more metric for each type and reason.
+    Powertools applies each set of dimensions to all metrics of a line. The format itself has a list of metrics for
+    each set, so that latency does not become one more metric for each type and reason.
     """
     for name, value in line.recorded:
         _metrics.add_metric(name, METRICS[name][0], value)

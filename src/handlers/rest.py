@@ -85,9 +85,7 @@ def endpoint(routes: Mapping[str, Route], *, read_only: Iterable[str] = ()) -> C
         )
         try:
             account = Account(table(), _account_name(event))
-            if route not in routes:
-                raise NotFound([UNKNOWN_PATH])
-            response = routes[route](event, account)
+            response = routes.get(route, _unknown_path)(event, account)
         except Refused as refused:
             response = _refusal(refused, event)
             if route not in read_only:
@@ -214,6 +212,10 @@ def log_failure(error: BaseException) -> None:
     """An error of ours. Its message may hold what the caller sent, so the log gets type and place only."""
     stack = traceback.format_tb(error.__traceback__)
     logger.append_keys(outcome="failed", error=type(error).__name__, stack=stack)
+
+
+def _unknown_path(event: Event, account: Account) -> Response:
+    raise NotFound([UNKNOWN_PATH])
 
 
 def _refusal(refused: Refused, event: Event) -> Response:

@@ -1,5 +1,6 @@
 """/v1/user/... and /v1/refusals: API Gateway has routed the request; each route is one function here."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from domain import users
@@ -29,7 +30,7 @@ def _put(event: rest.Event, account: Account) -> rest.Response:
 
 def _delete_attribute(event: rest.Event, account: Account) -> rest.Response:
     name = rest.path_parameter(event, "name")
-    profile = users.remove_attribute(_identifier(event), name, account, rest.now())
+    profile = users.remove_attribute(_identifier(event), name, account)
     return _result("Successfully updated user.", profile)
 
 
@@ -77,14 +78,13 @@ def _identifier(event: rest.Event) -> str:
     return rest.path_parameter(event, "id")
 
 
-handler = rest.endpoint(
-    {
-        "POST /user": _post,
-        "GET /user/{id}": _get,
-        "PUT /user/{id}": _put,
-        "DELETE /user/{id}": _delete,
-        "DELETE /user/{id}/attributes/{name}": _delete_attribute,
-        "GET /user/{id}/events": _get_events,
-        "GET /refusals": _get_refusals,
-    }
-)
+ROUTES: Mapping[str, rest.Route] = {
+    "POST /user": _post,
+    "GET /user/{id}": _get,
+    "PUT /user/{id}": _put,
+    "DELETE /user/{id}": _delete,
+    "DELETE /user/{id}/attributes/{name}": _delete_attribute,
+    "GET /user/{id}/events": _get_events,
+    "GET /refusals": _get_refusals,
+}
+handler = rest.endpoint(ROUTES)

@@ -100,8 +100,8 @@ class Reasons:
 class Table:
     """One table, for one request: after `deadline` (time.monotonic) no further call starts.
 
-    Every method raises Unavailable when DynamoDB throttles, does not answer, or the time is up, and TooLarge, naming the
-    field `blame`, when an item would exceed 400 KB.
+    Every method raises Unavailable when DynamoDB throttles, does not answer, or the time is up, and TooLarge, naming
+    the field `blame`, when an item would exceed 400 KB.
     """
 
     client: "DynamoDBClient"
@@ -112,7 +112,7 @@ class Table:
         found = self._call("get_item", TableName=self.name, Key=to_item(key), ConsistentRead=consistent)
         return from_item(found["Item"]) if "Item" in found else None
 
-    def get_all(self, wanted: Sequence[Key], *, consistent: bool = True) -> list[Item | None | Unavailable]:
+    def get_all(self, wanted: Sequence[Key], *, consistent: bool = True) -> list[Item | Unavailable | None]:
         """The items of the keys, in their order. Unavailable for a key that DynamoDB leaves out of its answers."""
         if len(wanted) == 1:
             return [self.get(wanted[0], consistent=consistent)]
@@ -159,7 +159,8 @@ class Table:
     def put(self, action: Put, *, blame: str) -> Item | None:
         """Stores the item, or returns the one that is there if the condition fails. None: it is stored.
 
-        botocore may try twice: without a condition that stores the same again; with one, the second try meets the first.
+        botocore may try twice: without a condition that stores the same again; with one, the second try meets the
+        first.
         """
         returned = {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"} if action.condition else {}
         for pause in backoff():
@@ -176,8 +177,9 @@ class Table:
         raise AssertionError("backoff does not end")
 
     def write(self, actions: Sequence[Action], *, blame: str = "") -> dict[int, Item] | None:
-        """Does all the actions, or none. None: done. Else the index of each action whose condition failed, with the item
-        that was there ({} when there was none). A transaction that another one disturbed is tried again."""
+        """Does all the actions, or none. None: done. Else the index of each action whose condition failed, with the
+        item that was there ({} when there was none). A transaction that another one disturbed is tried again.
+        """
         for pause in backoff():
             reasons = self.try_write(actions, blame=blame)
             if reasons is None:
@@ -220,7 +222,9 @@ class Table:
         return None
 
     def update(self, action: Update) -> None:
-        """One UpdateItem, without a condition. For counts, with a client that makes one attempt: a second would add again."""
+        """One UpdateItem, without a condition. For counts, with a client that makes one attempt: a second would add
+        again.
+        """
         self._call("update_item", TableName=self.name, **action.written())
 
     def delete_all(self, keys: Iterable[Key]) -> None:
@@ -273,7 +277,9 @@ def _reasons(listed: Sequence[Mapping[str, Any]]) -> Reasons:
 
 
 def _is_size(code: str, message: str) -> bool:
-    """There is no code of its own for this: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/CommonErrors.html"""
+    """There is no code of its own for this:
+    https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/CommonErrors.html
+    """
     return code in ("ValidationException", "ValidationError") and "tem size" in message
 
 

@@ -1,12 +1,12 @@
 """What is left of users who were erased.
 
-An erasure begins when a tombstone takes the profile's place: from then on every condition on the user fails. In the same
-transaction it leaves a note among the erasures, and marks the id as erased, for ever, by a digest that names nobody. Then the
-partition of the user is swept, in steps that are never lost: an event and the answer under its Idempotency-Key go together. When
-nothing is left, tombstone and note go, and only the mark stays.
+An erasure begins when a tombstone takes the profile's place: from then on every condition on the user fails. In the
+same transaction it leaves a note among the erasures, and marks the id as erased, for ever, by a digest that names
+nobody. Then the partition of the user is swept, in steps that are never lost: an event and the answer under its
+Idempotency-Key go together. When nothing is left, tombstone and note go, and only the mark stays.
 
-Erasures may run at the same time and be stopped anywhere. What they delete belongs to the erased user, whoever looks when,
-because the id never comes back.
+Erasures may run at the same time and be stopped anywhere. What they delete belongs to the erased user, whoever looks
+when, because the id never comes back.
 """
 
 from collections.abc import Iterator, Sequence
@@ -56,7 +56,9 @@ def pending(table: Table) -> list[Erasure]:
 
 
 def begin(account: Account, profile: Profile, now: datetime) -> bool:
-    """From here on the user does not exist. False when the user, or the user's email, is not what `profile` says any more."""
+    """From here on the user does not exist. False when the user, or the user's email, is not what `profile` says any
+    more.
+    """
     this = {"erasedAt": iso(now), "erasureId": token_hex(16)}  # two callers may erase the user in the same millisecond
     same_email = Compare("email", "=", profile.email) if profile.email else Absent("email")
     actions: list[Action] = [

@@ -36,7 +36,8 @@ class StoredEvent:
 class Entry:
     """An event that is to be stored, and all that changes with it.
 
-    `own_id` and `own_time`: the caller's, not ours. `nonce` tells an earlier try of this very write from an earlier request.
+    `own_id` and `own_time`: the caller's, not ours. `nonce` tells an earlier try of this very write from an earlier
+    request.
     """
 
     user_id: str
@@ -144,8 +145,10 @@ def find(account: Account, user_id: str, uuid: str) -> Item | None:
 def timeline(
     account: Account, user_id: str, limit: int, before: str | None = None, event_type: str | None = None
 ) -> tuple[list[StoredEvent], str | None]:
-    """Events older than `before`, newest first, at most `limit` of them, and the UUID to pass as `before` for the next page
-    (None after the last). A page may be short, because DynamoDB reads 1 MB at a time, but only the last one has no next."""
+    """Events older than `before`, newest first, at most `limit` of them, and the UUID to pass as `before` for the
+    next page (None after the last). A page may be short, because DynamoDB reads 1 MB at a time, but only the last one
+    has no next.
+    """
     parameters: dict[str, Any] = {
         "KeyConditionExpression": "pk = :pk AND begins_with(sk, :event)",
         "ExpressionAttributeValues": {":pk": {"S": keys.user(account.name, user_id)}, ":event": {"S": keys.EVENT}},

@@ -1,8 +1,8 @@
 """Conditions and updates as data.
 
-`calls` writes them down for DynamoDB, and `overlay` applies them to an item in memory, which is how the check of a batch
-foretells what a write would say. tests/integration/test_expressions.py compares the two on all engines.
-A path is the attribute's name and the names inside it; any name works, reserved words, dots and # included.
+`calls` writes them down for DynamoDB, and `overlay` applies them to an item in memory, which is how the check of a
+batch foretells what a write would say. tests/integration/test_expressions.py compares the two on all engines. A path
+is the attribute's name and the names inside it; any name works, reserved words, dots and # included.
 """
 
 from collections.abc import Callable, Mapping

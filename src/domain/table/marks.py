@@ -1,7 +1,7 @@
 """What keeps an event out, as items: the mark of a value that comes once, and the lock of a window of time.
 
-A restriction of an event type (restrictions.py) becomes one action of the event's own transaction here, and the item that
-its condition met becomes the answer: which event came first.
+A restriction of an event type (restrictions.py) becomes one action of the event's own transaction here, and the item
+that its condition met becomes the answer: which event came first.
 """
 
 from collections.abc import Sequence
@@ -45,9 +45,9 @@ def first_by_mark(entry: Entry, item: Item) -> First:
     )
 
 
-# --- Windows --------------------------------------------------------------------------------------
-# The lock is one item for each user and type. `until`: no stored event of the type reaches beyond it with its window.
-# `newest`, `eventId`, `uuid`, `digest`: the latest of the stored ones that is known. `version`: the one that was let in last,
+# --- Windows -------------------------------------------------------------------------------------- The lock is one
+# item for each user and type. `until`: no stored event of the type reaches beyond it with its window. `newest`,
+# `eventId`, `uuid`, `digest`: the latest of the stored ones that is known. `version`: the one that was let in last,
 # so it is another one after each. The lock of 1.0 has `eventId` and `until`, which is a window after that event.
 
 
@@ -64,7 +64,7 @@ def admit(account: Account, entry: Entry, lock: Item) -> "Entry | Outcome":
 
     |-- newest ---- a window ---- until --|-- behind: let in, if `until` has passed when it is written
     |-- less than a window before or after the newest: discarded
-    |-- before that: discarded if the timeline has one too close; else let in, if none was let in since the lock was read
+    |-- before that: discarded if the timeline has one too close; else let in, if the lock is still as it was read
 
     `lock` may be out of date by a moment: what is discarded by it is stored, and the rest is a condition of the write.
     """

@@ -1,8 +1,8 @@
 """A table in whose place nothing is written: the check of a batch.
 
-What would be written is kept in memory, over the table. So the code that decides and writes is the same as for a batch that
-is stored, and each event is judged by what is stored and by the events before it. Conditions are evaluated by the data that
-they are (expressions.py), on items that are read.
+What would be written is kept in memory, over the table. So the code that decides and writes is the same as for a
+batch that is stored, and each event is judged by what is stored and by the events before it. Conditions are evaluated
+by the data that they are (expressions.py), on items that are read.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,8 +20,9 @@ MAX_ITEM_BYTES = 400 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Overlay(Table):
-    """A table over `below`, which is read and never written. `written` holds the items as they would be, None for one that
-    would be gone."""
+    """A table over `below`, which is read and never written. `written` holds the items as they would be, None for one
+    that would be gone.
+    """
 
     below: Table
     written: dict[tuple[str, str], Item | None] = field(default_factory=dict)
@@ -36,7 +37,7 @@ class Overlay(Table):
             raise found
         return found
 
-    def get_all(self, wanted: Sequence[Key], *, consistent: bool = True) -> list[Item | None | Unavailable]:
+    def get_all(self, wanted: Sequence[Key], *, consistent: bool = True) -> list[Item | Unavailable | None]:
         others = [key for key in wanted if _pair(key) not in self.written]
         read = (
             dict(zip(map(_pair, others), self.below.get_all(others, consistent=consistent), strict=True))

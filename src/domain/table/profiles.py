@@ -8,8 +8,8 @@ are conditions of every change of them, and the profile holds what they need:
     attributeBytes   attributes stay below a limit, so that what the system keeps always has its room (section 7)
 
 `attributeBytes` is an upper bound: each change adds the bytes that it sets, whatever it replaces. When it reaches the
-limit, or in a profile of 1.0, which has neither number, the change is worked out on the profile as it is, and written on
-condition that it still is so. That is the rare way; the usual one reads nothing.
+limit, or in a profile of 1.0, which has neither number, the change is worked out on the profile as it is, and written
+on condition that it still is so. That is the rare way; the usual one reads nothing.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,8 +25,8 @@ from domain.table import Account, keys
 from domain.table.expressions import (
     IS_NEW,
     Absent,
-    Check,
     Changes,
+    Check,
     Compare,
     Condition,
     Exists,
@@ -48,7 +48,7 @@ EXISTS = Exists("createdOn")
 
 def look_up(
     account: Account, emails: Iterable[str], ids: Iterable[str]
-) -> tuple[dict[str, str | None | Unavailable], dict[str, Profile | None | Unavailable]]:
+) -> tuple[dict[str, str | Unavailable | None], dict[str, Profile | Unavailable | None]]:
     """The id of the user whom each address names, and the profile of each id; in one call, however many they are."""
     emails, ids = list(dict.fromkeys(emails)), list(dict.fromkeys(ids))
     if not (emails or ids):
@@ -169,7 +169,9 @@ def plan(
     claims_email: str | None = None,
     seen: Profile | None = None,
 ) -> Plan:
-    """The changes of one user, done one after the other, as one action. `seen` is what is known of the profile, if anything."""
+    """The changes of one user, done one after the other, as one action. `seen` is what is known of the profile, if
+    anything.
+    """
     merged = merge(changes)
     if merged.sets_attributes and not _is_plain(changes, merged, seen):
         return _exact(account, user_id, changes, claims_email, seen or _existing(account, user_id))

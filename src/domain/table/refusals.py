@@ -1,7 +1,7 @@
 """Counts of what was refused, for the account's own people: contract, section 10.
 
-An item for each hour, code, event type and field. A batch that is refused for several reasons is one write as well: the item
-of its most frequent reason counts the others too, under names of their own.
+An item for each hour, code, event type and field. A batch that is refused for several reasons is one write as well:
+the item of its most frequent reason counts the others too, under names of their own.
 """
 
 from collections.abc import Iterator, Mapping
@@ -53,7 +53,9 @@ def count(account: Account, reasons: Mapping[Reason, int], request_id: str, now:
 
 
 def page(account: Account, limit: int, after: Refusal | None, now: datetime) -> tuple[list[Refusal], bool]:
-    """The refusals of the last 30 days behind `after`, newest hour first, at most `limit` of them; and whether there are more."""
+    """The refusals of the last 30 days behind `after`, newest hour first, at most `limit` of them; and whether there
+    are more.
+    """
     found: list[Refusal] = []
     for refusal in _newest_first(account, after, now):
         if after and (refusal.hour, after.reason) == (after.hour, max(after.reason, refusal.reason)):

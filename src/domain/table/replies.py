@@ -1,9 +1,9 @@
 """Answers that are given again under an Idempotency-Key (contract, section 7), and the answer to a discarded event.
 
-The item of a key is written in the transaction that stores the event, so there is no moment between the two. It names the
-user only together with an event, through which an erasure finds it. A discarded event leaves no event behind, so the item
-of such an answer names nobody: not the user, who is named again by whoever repeats the request, and no id that a caller
-has made up. The same body brings its own id again, and the id of the first event is looked up again.
+The item of a key is written in the transaction that stores the event, so there is no moment between the two. It names
+the user only together with an event, through which an erasure finds it. A discarded event leaves no event behind, so
+the item of such an answer names nobody: not the user, who is named again by whoever repeats the request, and no id
+that a caller has made up. The same body brings its own id again, and the id of the first event is looked up again.
 """
 
 from dataclasses import asdict, replace

@@ -1,7 +1,8 @@
 """The write path: how events come in.
 
-Theory of operation. Everything that an event changes is written by one call, so there is never half of an event. Rules are
-conditions of that call. What was read before only chooses how to write; it never decides. An event is up to six actions:
+Theory of operation. Everything that an event changes is written by one call, so there is never half of an event.
+Rules are conditions of that call. What was read before only chooses how to write; it never decides. An event is up to
+six actions:
 
     event    the event, under a key made of its time and id     if nothing is there
     key      the answer to give again under an Idempotency-Key  if none of the last 24 hours is there
@@ -10,9 +11,9 @@ conditions of that call. What was read before only chooses how to write; it neve
     user     what changes in the profile                        if the user exists, and is as it was taken to be
     email    the address that a login claims                    if it is nobody's
 
-An event that is one action is a PutItem, which costs one write unit; if we made its id, nothing can be there, and it has
-no condition. The others go into transactions of at most 100 actions: the events of a user with one change of the profile,
-then those of the next user. A transaction that is not done tells for each action what stood in the way:
+An event that is one action is a PutItem, which costs one write unit; if we made its id, nothing can be there, and it
+has no condition. The others go into transactions of at most 100 actions: the events of a user with one change of the
+profile, then those of the next user. A transaction that is not done tells for each action what stood in the way:
 
     event    our own, by an earlier try whose answer was lost: created.    Another: a duplicate
     key      the answer is given again
@@ -20,9 +21,9 @@ then those of the next user. A transaction that is not done tells for each actio
     window   discarded, or the distance is judged anew by the lock that is there
     user     a newer profile: the change is planned anew with it.          No user, or email: LookAgain
 
-What is settled leaves the transaction, and the rest is tried again at once. An item that is too large, or that others write
-to at the same time, is kept apart from the rest, so that no event harms another. When the time is up, what is not settled is
-Unavailable; it can be sent again, because its own event is what it would meet.
+What is settled leaves the transaction, and the rest is tried again at once. An item that is too large, or that others
+write to at the same time, is kept apart from the rest, so that no event harms another. When the time is up, what is
+not settled is Unavailable; it can be sent again, because its own event is what it would meet.
 """
 
 import time
@@ -31,7 +32,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from domain.outcomes import Outcome
-from domain.problems import INTERNAL_ERROR, Failed, Notice, Refused, TooLarge, Unavailable, too_large, unavailable
+from domain.problems import Failed, Notice, Refused, TooLarge, Unavailable, too_large, unavailable
 from domain.profile import Profile
 from domain.table import Account, events, keys, marks, profiles, replies
 from domain.table.calls import CONFLICT, MAX_ACTIONS, Reasons, backoff
@@ -54,7 +55,8 @@ Settled = Outcome | Refused | LookAgain
 def store(account: Account, entries: Sequence[Entry], seen: Mapping[str, Profile]) -> list[Settled]:
     """Stores each event, and all that changes with it, if its conditions hold; what came of each, in their order.
 
-    The changes of one user's profile are made in the order of the entries. `seen` are profiles that were read, by user id.
+    The changes of one user's profile are made in the order of the entries. `seen` are profiles that were read, by
+    user id.
     """
     settled: dict[int, Settled] = {}
     alone = [index for index, entry in enumerate(entries) if not (entry.touches_user or entry.key)]
@@ -81,8 +83,9 @@ def store(account: Account, entries: Sequence[Entry], seen: Mapping[str, Profile
 
 
 def _put(account: Account, entry: Entry) -> Outcome:
-    """The id of a user is never used again: should the user be erased between the look-up and this, the event lies where
-    nobody can see it, and the erasure's last sweep takes it."""
+    """The id of a user is never used again: should the user be erased between the look-up and this, the event lies
+    where nobody can see it, and the erasure's last sweep takes it.
+    """
     action = Put(events.item_of(account, entry, ()), IS_NEW if entry.own_id else None)
     found = account.table.put(action, blame="event")
     return _by_event(entry, found, ()) if found is not None else events.created(entry)
@@ -113,13 +116,7 @@ def _anything_or(work: Callable[[], Outcome]) -> Outcome | Refused:
     try:
         return _refusal_or(work)
     except Exception as error:  # noqa: BLE001 one event's error harms no other; the handler logs its cause
-        return _failed(error)
-
-
-def _failed(error: Exception) -> Failed:
-    failed = Failed([INTERNAL_ERROR])
-    failed.__cause__ = error
-    return failed
+        return Failed.by(error)
 
 
 # --- Transactions ---------------------------------------------------------------------------------
@@ -207,7 +204,7 @@ def _write(account: Account, pack: list[_Group], settled: dict[int, Settled]) ->
     except Unavailable as refused:
         settled |= {index: refused for group in pack for index in group.entries}
         return []
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 the events are tried one by one, and the error is told of the one to blame
         return _apart(pack, error, settled)
     if reasons is None:
         for group in pack:
@@ -244,7 +241,9 @@ def _steps(
 def _user_step(
     account: Account, group: _Group, warnings: dict[int, tuple[Notice, ...]], settled: dict[int, Settled]
 ) -> _Step | None:
-    """What the events of a group change of the user. An event whose attributes do not fit is settled, and leaves the group."""
+    """What the events of a group change of the user. An event whose attributes do not fit is settled, and leaves the
+    group.
+    """
     while group.entries:
         changes = [entry.change for entry in group.entries.values()]
         warnings |= {index: entry.change.warnings for index, entry in group.entries.items()}
@@ -274,7 +273,7 @@ def _apart(pack: list[_Group], error: Exception, settled: dict[int, Settled]) ->
     if isinstance(error, TooLarge):
         settled[index] = TooLarge([too_large(_larger_part(entry))])
     else:
-        settled[index] = _failed(error)
+        settled[index] = Failed.by(error)
     return []
 
 
@@ -322,7 +321,9 @@ def _by_reasons(
     found: Mapping[tuple[str, int | None], Item],
     warnings: tuple[Notice, ...],
 ) -> Outcome | Entry:
-    """What came of an event by what its conditions met; the entry as it is to be tried again, if that does not settle it."""
+    """What came of an event by what its conditions met; the entry as it is to be tried again, if that does not settle
+    it.
+    """
     if ("event", index) in found:
         return _by_event(entry, found["event", index], warnings)
     if ("key", index) in found and entry.key:
