@@ -47,9 +47,8 @@ def erasure_key(user_id: str) -> Item:
 
 def everything(table: Table) -> list[Item]:
     """All items of the table, in order."""
-    pages = table.client.get_paginator("scan").paginate(TableName=table.name, ConsistentRead=True)
-    items: list[Any] = [item for page in pages for item in page["Items"]]
-    return sorted(items, key=lambda item: json.dumps(_place(item)))
+    pages: Any = table.client.get_paginator("scan").paginate(TableName=table.name, ConsistentRead=True)
+    return sorted((item for page in pages for item in page["Items"]), key=lambda item: json.dumps(_place(item)))
 
 
 def as_text(table: Table) -> str:
@@ -58,9 +57,8 @@ def as_text(table: Table) -> str:
 
 
 def item_at(table: Table, key: Item) -> Item | None:
-    found = table.client.get_item(TableName=table.name, Key=key, ConsistentRead=True)
-    item: Any = found.get("Item")
-    return item  # type: ignore[no-any-return]
+    found: Any = table.client.get_item(TableName=table.name, Key=key, ConsistentRead=True)
+    return found.get("Item")  # type: ignore[no-any-return]
 
 
 def put(table: Table, *items: Item) -> None:

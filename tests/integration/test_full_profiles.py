@@ -1,0 +1,500 @@
+"""Contract section 7: attributes fill a profile up to a limit, and what the system keeps has its room above it.
+
+How many bytes that limit is, no test here knows. A profile is filled until one more byte is refused, with values of
+every kind, because what an item takes in DynamoDB is not what its JSON takes. On AWS's own engine, which measures.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from builders import ANA, a_moment, a_user, as_sent, send, the_events, the_profile
+from domain import users
+from domain.ids import new_id
+from domain.problems import Invalid, NotFound, TooLarge
+from domain.table import Account
+from domain.table.calls import Table
+from domain.times import iso
+from engines import aws_engine_only
+from faults import CRASH_POINTS, meanwhile
+from stored import a_profile_of_1_0, everything, item_at, profile_key, put
+
+pytestmark = aws_engine_only
+
+ITEM_BYTES = 400 * 1024  # DynamoDB's limit
+LONG_ADDRESS = f"{'a' * 64}@{'b' * 60}.{'c' * 60}.{'d' * 60}.com"
+WINDOW = timedelta(minutes=20)
+
+Value = Callable[[int], Any]
+VALUES: dict[str, Value] = {
+    "text": lambda _: "x" * 40_000,
+    "text of three bytes a letter": lambda _: "日" * 12_000,
+    "long names": lambda _: {f"{'x' * 9_000}{'日' * 2_000}{n}": bool(n) for n in range(2)},
+    "short names": lambda _: {f"{n:x}": n % 2 == 0 for n in range(6_000)},
+    "small numbers": lambda _: list(range(8_000)),
+    "long numbers": lambda _: [Decimal(f"-{10**37 - n}") for n in range(1_800)],
+    "fractions": lambda _: [Decimal("-1E-130"), Decimal("9.9E125"), Decimal("0.1"), Decimal("-12.345")] * 1_500,
+}
+every_kind = pytest.mark.parametrize("kind", VALUES)
+
+
+def put_attributes(account: Account, attributes: dict[str, Any], identifier: str = ANA) -> None:
+    users.change(identifier, attributes, False, account, a_moment())
+
+
+def fits(account: Account, attributes: dict[str, Any], identifier: str = ANA) -> bool:
+    """Sets the attributes. False when the profile is full, which must be told with `user` to blame."""
+    try:
+        put_attributes(account, attributes, identifier)
+    except TooLarge as refused:
+        assert [problem.field for problem in refused.problems] == ["user"]  # noqa: PT017 it is no error of this test
+        return False
+    return True
+
+
+def fill(account: Account, value: Value = VALUES["text"], identifier: str = ANA, within: int = 1) -> tuple[int, int]:
+    """Sets attributes until no more fit, then a text that fits to `within` bytes: how many, and how long the text."""
+    number = 0
+    for step in (8, 4, 2, 1):
+        while fits(account, {f"a{n}": value(n) for n in range(number, number + step)}, identifier):
+            number += step
+    shortest, too_long = -1, 2**16
+    while too_long - shortest > within:
+        length = (shortest + too_long) // 2
+        if fits(account, {"rest": "x" * length}, identifier):
+            shortest = length
+        else:
+            too_long = length
+    assert shortest > 0
+    return number, shortest
+
+
+def buy(account: Account, order_id: object, **more: Any) -> None:
+    order = {"orderId": order_id, "total": "-999999999999999.999999999"} | more
+    assert send(account, {"confirmation": order}).status == "created"
+
+
+def open_and_buy(account: Account, times: int = 3) -> None:
+    """All that the system keeps of a user comes to be kept, as long as it can be."""
+    now = a_moment()
+    for n in range(times):
+        buy(account, n)
+        assert send(account, {"emailopen": {}}, now=now + n * WINDOW).status == "created"
+    profile = the_profile(account)
+    assert (profile["isCustomer"], profile["numberOfPurchases"]) == (True, times)
+    assert profile["totalPurchasesValue"] == times * Decimal("-999999999999999.999999999")
+    assert profile["lastEmailOpenDate"] == iso(now + (times - 1) * WINDOW)
+
+
+def attributes_of(account: Account, identifier: str = ANA) -> set[str]:
+    system = {"_id", "email", "createdOn", "isCustomer", "numberOfPurchases", "totalPurchasesValue"}
+    return (
+        the_profile(account, identifier).keys()
+        - system
+        - {"lastPurchaseValue", "lastPurchaseDate", "lastEmailOpenDate"}
+    )
+
+
+# --- The limit --------------------------------------------------------------------------------------
+
+
+@every_kind
+def test_a_full_profile_takes_every_purchase_and_every_open(account: Account, kind: str) -> None:
+    a_user(account)
+    assert fill(account, VALUES[kind], within=1_000)[0] > 2
+    open_and_buy(account, times=1)
+
+
+TAGS: dict[str, Callable[[int], str]] = {"long": "{:0200d}".format, "wide": ("日" * 60 + "{}").format, "short": str}
+
+
+@pytest.mark.parametrize("kind", TAGS)
+def test_a_profile_full_of_tags_takes_every_purchase_and_every_open(account: Account, kind: str) -> None:
+    a_user(account)
+    numbers = itertools.count()
+    for size in (20_000, 4_000, 1_000):
+        while fits(account, {"tags": [TAGS[kind](next(numbers)) for _ in range(size)]}):
+            pass
+    fill(account, within=1_000)
+    open_and_buy(account, times=1)
+    put_attributes(account, {"tags": [f"-{tag}" for tag in the_profile(account)["tags"]]})
+    assert fits(account, {"room": "x" * 100_000})
+
+
+def test_a_full_profile_that_has_no_address_yet_takes_the_longest_one(account: Account) -> None:
+    anonymous = a_user(account, None)
+    fill(account, identifier=anonymous.id)
+    answer = send(account, {"login": {"email": LONG_ADDRESS}}, _id=anonymous.id)
+    assert (answer.user_id, answer.warnings) == (anonymous.id, ())
+    send(account, {"confirmation": {"orderId": 1, "total": 1}}, email=LONG_ADDRESS)
+    assert the_profile(account, LONG_ADDRESS)["numberOfPurchases"] == 1
+
+
+KINDS: dict[str, Any] = {
+    "text": "x" * 1_000,
+    "wide text": "日é😀" * 100,
+    "no text": "",
+    "nothing": None,
+    "flag": True,
+    "list": [None, True, "", []] * 200,
+    "object": {f"n{n}": {} for n in range(200)},
+    "wide names": {f"日{n}": {"é": None} for n in range(200)},
+    "deep": [[[[[[[[{"a": [{"b": [True]}]}]]]]]]]] * 100,
+    "0": 0,
+    "negative": -1,
+    "whole": [7, 10, 12, 100, 123, 1_000, 99_999] * 50,
+    "long": [Decimal(10**37 + n) for n in range(100)],
+    "negative and long": [Decimal(-(10**37) - n) for n in range(100)],
+    "fraction": [Decimal("0.1"), Decimal("-12.345"), Decimal("1E-7"), Decimal("1.05"), Decimal("100.5")] * 50,
+    "extreme": [Decimal("-1E-130"), Decimal("9.9E125"), Decimal("1E37"), Decimal("1E38"), Decimal("1E125")] * 50,
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_bytes_that_are_counted_are_not_fewer_than_dynamodb_counts(
+    account: Account, table: Table, kind: str
+) -> None:
+    """Nor many more."""
+    profile = a_user(account)
+    before = _counted(table, profile.id)
+    put_attributes(account, {"kind": KINDS[kind]})
+    stored = (item_at(table, profile_key(profile.id)) or {})["attributes"]["M"]
+    truly = _measured(table, {"M": stored}) - _measured(table, {"M": {}})
+    assert truly <= _counted(table, profile.id) - before <= 2 * truly + 16
+
+
+def _counted(table: Table, user_id: str) -> int:
+    profile = item_at(table, profile_key(user_id))
+    assert profile
+    return int(profile["attributeBytes"]["N"])
+
+
+def _measured(table: Table, value: dict[str, Any]) -> int:
+    """The bytes of the value: what is missing of 400 KB when a text beside it may not be one letter longer."""
+    fitting, too_long = 0, ITEM_BYTES
+    while too_long - fitting > 1:
+        middle = (fitting + too_long) // 2
+        item = {"pk": {"S": "measured"}, "sk": {"S": "x"}, "value": value, "text": {"S": "x" * middle}}
+        try:
+            table.client.put_item(TableName=table.name, Item=item)
+        except table.client.exceptions.ClientError:
+            too_long = middle
+        else:
+            fitting = middle
+    return ITEM_BYTES - fitting
+
+
+def test_the_room_is_nearly_all_that_dynamodb_has(account: Account) -> None:
+    a_user(account)
+    number, rest = fill(account)
+    assert 0.8 * ITEM_BYTES < 40_000 * number + rest < ITEM_BYTES
+
+
+EVENTS: list[dict[str, Any]] = [
+    {"update": {"more": "x" * 3_000}},
+    {"update": {"tags": ["x" * 200 + str(n) for n in range(20)]}},
+    {"update": {f"more{n}": "x" * 30 for n in range(120)}},
+    {"login": {"more": "x" * 3_000}},
+]
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: repr(event)[:40])
+def test_an_event_whose_attributes_do_not_fit_is_refused_with_the_user_to_blame(
+    account: Account, table: Table, event: dict[str, Any]
+) -> None:
+    a_user(account)
+    fill(account)
+    before = everything(table)
+    with pytest.raises(TooLarge) as refused:
+        send(account, event)
+    assert [problem.field for problem in refused.value.problems] == ["user"]
+    assert everything(table) == before
+
+
+@pytest.mark.parametrize("event", [{"search": {"query": "x"}}, {"generic": {"event_name": "x"}}], ids=repr)
+def test_user_fields_that_do_not_fit_are_refused_with_the_user_to_blame(
+    account: Account, table: Table, event: dict[str, Any]
+) -> None:
+    a_user(account)
+    fill(account)
+    before = everything(table)
+    with pytest.raises(TooLarge) as refused:
+        send(account, event, email=ANA, city="x" * 3_000)
+    assert [problem.field for problem in refused.value.problems] == ["user"]
+    assert everything(table) == before
+
+
+def test_an_event_that_is_too_large_itself_is_to_blame_itself(account: Account) -> None:
+    a_user(account)
+    for event in ({"search": {"query": "x" * 410_000}}, {"confirmation": {"orderId": 1, "note": "x" * 410_000}}):
+        with pytest.raises(TooLarge) as refused:
+            send(account, event)
+        assert [problem.field for problem in refused.value.problems] == ["event"]
+
+
+def test_a_user_is_not_made_with_more_than_fits(account: Account, table: Table) -> None:
+    attempts: list[Callable[[dict[str, Any]], object]] = [
+        lambda sent: users.create({"email": ANA, **sent}, account, a_moment()),
+        lambda sent: users.create(sent, account, a_moment()),
+        lambda sent: users.change(ANA, sent, True, account, a_moment()),
+        lambda sent: users.change(new_id(a_moment()), {"email": ANA, **sent}, True, account, a_moment()),
+    ]
+    for attempt in attempts:
+        for size in (ITEM_BYTES - 300, ITEM_BYTES + 1):  # either would fit DynamoDB or not; neither our limit
+            with pytest.raises(TooLarge) as refused:
+                attempt({"large": "x" * size})
+            assert [problem.field for problem in refused.value.problems] == ["user"]
+    assert everything(table) == []
+
+
+def test_what_was_made_with_as_much_as_fits_is_full(account: Account) -> None:
+    a_user(account)
+    number, rest = fill(account)
+    sent = {f"a{n}": VALUES["text"](n) for n in range(number)} | {"rest": "x" * rest}
+    users.create({"email": "bob@example.com", **sent}, account, a_moment())
+    users.change("eve@example.com", sent, True, account, a_moment())
+    for email in ("bob@example.com", "eve@example.com"):
+        assert not fits(account, {"more": ""}, email)
+        send(account, {"confirmation": {"orderId": email, "total": 1}}, email=email)
+
+
+# --- Making room ------------------------------------------------------------------------------------
+
+
+def test_on_a_full_profile_a_value_is_replaced_by_one_that_is_not_longer(account: Account) -> None:
+    a_user(account)
+    fill(account)
+    assert fits(account, {"a0": "y" * 40_000}), "as long as before"
+    assert not fits(account, {"a0": "y" * 40_001})
+    assert the_profile(account)["a0"] == "y" * 40_000
+    assert fits(account, {"a0": "y" * 1_000})
+    assert fits(account, {"a0": "z" * 40_000}), "the room that was made is there"
+    assert fits(account, {f"a{n}": "y" for n in range(9)})
+    open_and_buy(account)
+
+
+def test_on_a_full_profile_nothing_else_is_in_the_way(account: Account) -> None:
+    a_user(account)
+    fill(account)
+    assert fits(account, {})
+    assert send(account, {"update": {"a0": "short"}}).status == "created"
+    assert send(account, {"login": {"email": ANA}}).status == "created"
+    assert send(account, {"search": {"query": "x" * 300_000}}).status == "created"
+    assert len(the_events(account)) == 3
+
+
+def test_an_attribute_is_removed_and_its_room_is_there_again(account: Account) -> None:
+    a_user(account)
+    fill(account)
+    for n in range(3):
+        users.remove_attribute(ANA, f"a{n}", account)
+        assert f"a{n}" not in the_profile(account)
+        assert fits(account, {f"b{n}": VALUES["text"](n)})
+        assert not fits(account, {"more": ""})
+    open_and_buy(account)
+
+
+def test_to_remove_what_is_not_there_changes_nothing(account: Account, table: Table) -> None:
+    a_user(account, city="Vigo")
+    before = the_profile(account)
+    users.remove_attribute(ANA, "never there", account)
+    assert the_profile(account) == before
+    for name in ("_id", "createdOn", "isCustomer", "lastPurchaseValue", "numberOfPurchases"):
+        with pytest.raises(Invalid):
+            users.remove_attribute(ANA, name, account)
+    with pytest.raises(NotFound):
+        users.remove_attribute("nobody@example.com", "city", account)
+    assert the_profile(account) == before
+
+
+NAMES = ["a.b", "#a", ":v", "SELECT", "size", " ", "é", "attributes", "x" * 500, "a/b", "..", "%2F"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_attribute_of_any_name_is_removed(account: Account, name: str) -> None:
+    a_user(account, **{name: 1, "a": {"b": 2}, "kept": 3})
+    users.remove_attribute(ANA, name, account)
+    profile = the_profile(account)
+    assert name not in profile
+    assert (profile["a"], profile["kept"]) == ({"b": 2}, 3)
+
+
+def traffic() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Ways to come to a profile by which a count of its bytes could drift."""
+    yield "longer and shorter", {"a": "x"}
+    yield "longer and shorter", {"a": "x" * 9_000}
+    yield "another type", {"a": [1, {"b": None}]}
+    yield "nothing", {"a": None}
+    yield "the same again", {"a": None}
+    yield "many at once", {f"m{n}": "x" * (n % 7) for n in range(150)}
+    yield "many again", {f"m{n}": "日" * (n % 5) for n in range(120)}
+    yield "tags", {"tags": ["one", "two", "three"]}
+    yield "tags again", {"tags": ["one", "-two", "-never there"]}
+    yield "many tags", {"tags": [f"t{n}" for n in range(150)]}
+    yield "tags gone", {"tags": ["-one", "-three", *(f"-t{n}" for n in range(150))]}
+    yield "left out", {"_id": "x" * 500, "createdOn": "x" * 500, "isCustomer": "x" * 500}
+
+
+def empty(account: Account, identifier: str = ANA) -> None:
+    for name in attributes_of(account, identifier) - {"tags"}:
+        users.remove_attribute(identifier, name, account)
+    tags = the_profile(account, identifier).get("tags", [])
+    put_attributes(account, {"tags": [f"-{tag}" for tag in tags]}, identifier)
+    assert attributes_of(account, identifier) == set()
+
+
+def test_an_emptied_profile_takes_as_much_as_a_new_one(account: Account) -> None:
+    a_user(account)
+    a_user(account, "new@example.com")
+    for _, attributes in traffic():
+        put_attributes(account, as_sent(attributes))
+        send(account, {"update": as_sent(attributes)})
+        send(account, {"search": {"query": "x"}}, email=ANA, city="x" * len(attributes), tel="1")
+    open_and_buy(account)
+    empty(account)
+    assert fill(account) == fill(account, identifier="new@example.com")
+
+
+# --- A profile that 1.0 filled ----------------------------------------------------------------------
+
+
+def a_full_profile_of_1_0(table: Table, room: int) -> str:
+    """With `room` bytes left of DynamoDB's 400 KB. Returns the user's _id."""
+    user_id = new_id(a_moment())
+    attributes = {f"a{n}": "x" * 9_990 for n in range(40)}
+    items = a_profile_of_1_0(user_id, ANA, a_moment(), attributes)
+    attributes["rest"] = "x" * (ITEM_BYTES - room - 4 - _size(items[0]))
+    attributes["rest"] = attributes["rest"][: -(1 + 3)]  # the map's entry, and what a text in a map takes besides
+    items = a_profile_of_1_0(user_id, ANA, a_moment(), attributes)
+    put(table, *items)
+    return user_id
+
+
+def _size(item: dict[str, Any]) -> int:
+    """Of an item of texts and of maps of texts, as DynamoDB counts: docs of "item sizes and formats"."""
+    total = 0
+    for name, value in item.items():
+        [(kind, content)] = value.items()
+        total += len(name.encode())
+        total += len(content.encode()) if kind == "S" else 3 + sum(1 + _size({k: v}) for k, v in content.items())
+    return total
+
+
+def test_a_profile_over_the_limit_takes_purchases_as_far_as_dynamodb_allows(account: Account, table: Table) -> None:
+    a_full_profile_of_1_0(table, room=600)
+    open_and_buy(account)
+    assert not fits(account, {"more": "x" * 100})
+    with pytest.raises(TooLarge):
+        send(account, {"update": {"a0": "x" * 9_991}})
+
+
+def test_where_dynamodb_has_no_room_a_purchase_is_413_until_there_is_some(account: Account, table: Table) -> None:
+    a_full_profile_of_1_0(table, room=0)
+    before = everything(table)
+    with pytest.raises(TooLarge):
+        send(account, {"confirmation": {"orderId": 1, "total": 1}})
+    assert everything(table) == before
+    users.remove_attribute(ANA, "a0", account)
+    open_and_buy(account)
+
+
+@pytest.mark.parametrize("room", [0, 600])
+def test_a_profile_over_the_limit_shrinks_attribute_by_attribute(account: Account, table: Table, room: int) -> None:
+    a_full_profile_of_1_0(table, room)
+    assert fits(account, {"a0": "y" * 9_000}), "less than before, though over the limit still"
+    assert send(account, {"update": {"a1": "y" * 8_000}}).status == "created"
+    assert not fits(account, {"a2": "y" * 9_991})
+    a_user(account, "new@example.com")
+    empty(account)
+    assert fill(account) == fill(account, identifier="new@example.com")
+    open_and_buy(account)
+
+
+def test_what_1_0_stored_counts_before_anything_was_changed(account: Account, table: Table) -> None:
+    """A profile well below the limit, whose bytes nobody has counted yet."""
+    attributes: dict[str, Any] = {f"a{n}": VALUES["text"](n) for n in range(5)}
+    put(table, *a_profile_of_1_0(new_id(a_moment()), ANA, a_moment(), attributes))
+    a_user(account, "new@example.com", **attributes)
+    buy(account, "first")
+    assert fill(account) == fill(account, identifier="new@example.com")
+    buy(account, "second")
+
+
+# --- Many at once -----------------------------------------------------------------------------------
+
+
+def test_however_many_fill_a_profile_at_once_a_purchase_finds_room(account: Account) -> None:
+    a_user(account)
+    a_user(account, "alone@example.com")
+    alone, _ = fill(account, lambda _: "x" * 20_000, "alone@example.com")
+
+    def writer(writer: int) -> int:
+        return next(n for n in itertools.count() if not fits(account, {f"w{writer}-{n}": "x" * 20_000}))
+
+    with ThreadPoolExecutor(9) as pool:
+        purchases = [pool.submit(buy, account, f"while {n}") for n in range(20)]
+        written = sum(pool.map(writer, range(8)))
+    for purchase in purchases:
+        purchase.result()
+    assert alone - 1 <= written <= alone
+    assert len(attributes_of(account)) == written
+    buy(account, "after")
+    assert the_profile(account)["numberOfPurchases"] == 21
+
+
+def test_however_many_change_and_remove_at_once_no_room_is_lost_or_won(account: Account) -> None:
+    a_user(account)
+    a_user(account, "new@example.com")
+
+    def writer(writer: int) -> None:
+        for n in range(12):
+            size = (writer * 977 + n * 331) % 4_000
+            send(account, {"update": {"same": "x" * size, f"a{n % 3}": "x" * size, "tags": [f"t{writer}", f"-t{n}"]}})
+            if n % 4 == 3:
+                users.remove_attribute(ANA, f"a{writer % 3}", account)
+                users.remove_attribute(ANA, "same", account)
+
+    with ThreadPoolExecutor(6) as pool:
+        for done in [pool.submit(writer, n) for n in range(6)]:
+            done.result()
+    empty(account)
+    assert fill(account) == fill(account, identifier="new@example.com")
+
+
+@pytest.mark.parametrize("theirs", ["longer", "gone", "tags"])
+def test_of_a_value_that_somebody_else_changes_at_any_call_the_room_stays_true(
+    account: Account, table: Table, theirs: str
+) -> None:
+    a_user(account, "new@example.com")
+    room = fill(account, identifier="new@example.com")
+
+    def change(email: str) -> None:
+        if theirs == "longer":
+            put_attributes(account, {"a": "x" * 4_000}, email)
+        elif theirs == "gone":
+            users.remove_attribute(email, "a", account)
+        else:
+            put_attributes(account, {"tags": ["a", "b", "-c"]}, email)
+
+    for when in CRASH_POINTS:
+        for number in itertools.count(1):
+            email = f"ana{when}{number}@example.com"
+            a_user(account, email, a="x" * 2_000, tags=["c"])
+            done: list[str] = []
+
+            def happens(done: list[str] = done, email: str = email) -> None:
+                change(email)
+                done.append(email)
+
+            with meanwhile(table.client, when, number, happens):
+                put_attributes(account, {"a": "x" * 3_000, "tags": ["d"]}, email)
+            if not done:
+                break
+            empty(account, email)
+            assert fill(account, identifier=email) == room
+        assert number > 1
