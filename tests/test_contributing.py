@@ -18,22 +18,22 @@ WHERE_TYPES_ARE_READ = ["tests/unit/test_events.py", "tests/unit/test_openapi.py
 
 def write_the_class(clone: Path) -> None:
     [block] = blocks("CONTRIBUTING.md", "python")
-    events = clone / "src" / "domain" / "events.py"
-    classes, constant, rest = events.read_text().partition("CATALOGUE: ")
-    events.write_text(f"{classes}{block}\n\n{constant}{rest}")
+    types = clone / "src" / "domain" / "event_types.py"
+    classes, function, rest = types.read_text().partition("def restrictions()")
+    types.write_text(f"{classes}{block}\n\n{function}{rest}")
 
 
 def add_the_example(clone: Path) -> None:
     example = json.loads((clone / "events" / "search.json").read_text())
     body = json.loads(example["body"])
-    example["body"] = json.dumps(body | {"event": {"refund": {"orderId": "A-1001"}}})
-    (clone / "events" / "refund.json").write_text(json.dumps(example))
+    example["body"] = json.dumps(body | {"event": {"pianotuned": {"tuningId": "T-88"}}})
+    (clone / "events" / "pianotuned.json").write_text(json.dumps(example))
 
 
 def add_the_row(clone: Path) -> None:
     reference = clone / "docs" / "reference.md"
     table, last_row, rest = reference.read_text().partition("| `checkout` |")
-    reference.write_text(f"{table}| `refund` | `orderId` |\n{last_row}{rest}")
+    reference.write_text(f"{table}| `pianotuned` | `tuningId` |\n{last_row}{rest}")
 
 
 def make_openapi(clone: Path) -> None:
@@ -42,8 +42,8 @@ def make_openapi(clone: Path) -> None:
 
 # The words of the walkthrough, and what they mean.
 STEPS: dict[str, Callable[[Path], None]] = {
-    "Write one class in the catalogue of `src/domain/events.py`": write_the_class,
-    "`events/refund.json`: copy `events/search.json` and change the event in its body": add_the_example,
+    "Write one class in the catalogue of `src/domain/event_types.py`": write_the_class,
+    "`events/pianotuned.json`: copy `events/search.json` and change the event in its body": add_the_example,
     "Add its row to the table in `docs/reference.md`": add_the_row,
     "run `make openapi`": make_openapi,
 }
@@ -71,8 +71,8 @@ def test_the_walkthrough_adds_an_event_type(clone: Path) -> None:
 @pytest.mark.parametrize(
     ("left_out", "told"),
     [
-        (add_the_example, "events/refund.json"),
-        (add_the_row, "test_a_type_is_in_the_reference[refund]"),
+        (add_the_example, "events/pianotuned.json"),
+        (add_the_row, "test_a_type_is_in_the_reference[pianotuned]"),
         (make_openapi, "run `make openapi`"),
     ],
 )
