@@ -44,13 +44,11 @@ def all_checks(burst: int) -> list[Check]:
     return [_FIRST, *_checks, *([_rate_limit(burst)] if burst else []), _ERASED]
 
 
-def holds(
-    promise: str, emulator: str = "", since: str = "1.0"
-) -> Callable[[Callable[[Api], str | None]], Callable[[Api], str | None]]:
+def holds(promise: str, emulator: str = "") -> Callable[[Callable[[Api], str | None]], Callable[[Api], str | None]]:
     """Adds a check. emulator: how the one of `make run` is known to differ."""
 
     def add(run: Callable[[Api], str | None]) -> Callable[[Api], str | None]:
-        _checks.append(Check(promise, run, emulator, since))
+        _checks.append(Check(promise, run, emulator))
         return run
 
     return add
@@ -60,8 +58,7 @@ def holds(
 
 
 def _first(api: Api) -> str:
-    """Finds out besides whether this is AWS, and of which version."""
-    api.of_1_1 = api.send("POST", "/events/", {}).status != 404
+    """Finds out besides whether this is AWS."""
     answer = api.send("GET", f"/user/nobody-{uuid4().hex}@example.com")
     api.on_aws = "x-amz-apigw-id" in answer.headers
     answer.must(404, "user_not_found")
@@ -250,7 +247,7 @@ def _(api: Api) -> None:
         api.send("POST", "/event/", body(size)).must(413, "body_too_large", "Request too large")
 
 
-@holds("A body compressed with gzip is read, with Content-Encoding and without", since="1.1")
+@holds("A body compressed with gzip is read, with Content-Encoding and without")
 def _(api: Api) -> None:
     user = api.new_user()
     body = gzip.compress(json.dumps({"user": user, "event": {"search": {"query": "ä" * 5000}}}).encode())
@@ -260,7 +257,7 @@ def _(api: Api) -> None:
     answer.must_say("the events", [len(each["payload"]["query"]) for each in api.timeline(user)], [5000, 5000])
 
 
-@holds("A body compressed in another way is a 415 that names gzip", since="1.1")
+@holds("A body compressed in another way is a 415 that names gzip")
 def _(api: Api) -> None:
     brotli = b"\x0b\x00\x80{}\x03"
     for coding in ("br", "gzip, br", "zstd"):
@@ -313,7 +310,7 @@ def _rate_limit(burst: int) -> Check:
     return Check("Above the rate limit is a 429 with Retry-After", run)
 
 
-# --- Batches, eventId, eventTime (contract 1.1) ---------------------------------------------------
+# --- Batches, eventId, eventTime ------------------------------------------------------------------
 
 
 def _an_entry(user: dict[str, str], event: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -328,7 +325,7 @@ def _statuses(answer: Answer) -> list[str]:
     return [each["status"] for each in answer.body["results"]]
 
 
-@holds("A batch tells of each of its events, and sent again it stores nothing twice", since="1.1")
+@holds("A batch tells of each of its events, and sent again it stores nothing twice")
 def _(api: Api) -> None:
     user, order = api.new_user(), {"confirmation": {"orderId": uuid4().hex, "total": 1}}
     batch = {"events": [_an_entry(user, each) for each in (*EVENTS, order, order)]}
@@ -343,7 +340,7 @@ def _(api: Api) -> None:
     settled.must_say("the statuses", _statuses(settled), ["duplicate"] * count)
 
 
-@holds("A batch that is wrong as a whole is a 400, and a large one a 413", since="1.1")
+@holds("A batch that is wrong as a whole is a 400, and a large one a 413")
 def _(api: Api) -> None:
     user = api.new_user()
     entries = [_an_entry(user, EVENTS[6]) for _ in range(101)]
@@ -357,7 +354,7 @@ def _(api: Api) -> None:
     answer.must_say("the number of events", len(api.timeline(user)), 0)
 
 
-@holds("A batch of nearly 1 MiB is taken, also compressed with gzip", since="1.1")
+@holds("A batch of nearly 1 MiB is taken, also compressed with gzip")
 def _(api: Api) -> None:
     user = api.new_user()
     for packed in (False, True):
@@ -368,7 +365,7 @@ def _(api: Api) -> None:
         answer.must_say("the statuses", set(_statuses(answer)), {"created"})
 
 
-@holds("POST /v1/events/check says what would come of a batch, and stores nothing", since="1.1")
+@holds("POST /v1/events/check says what would come of a batch, and stores nothing")
 def _(api: Api) -> None:
     user = api.new_user()
     batch = {"events": [_an_entry(user, each) for each in EVENTS]}
@@ -379,7 +376,7 @@ def _(api: Api) -> None:
     answer.must_say("the number of events", len(api.timeline(user)), 0)
 
 
-@holds("An eventId makes a repeat harmless, and an eventTime is kept", since="1.1")
+@holds("An eventId makes a repeat harmless, and an eventTime is kept")
 def _(api: Api) -> None:
     user = api.new_user()
     entry = _an_entry(user, EVENTS[4])
@@ -394,7 +391,7 @@ def _(api: Api) -> None:
     api.send("POST", "/event/", ahead).must(400, "invalid_event_time")
 
 
-@holds("A discarded confirmation names the first one", since="1.1")
+@holds("A discarded confirmation names the first one")
 def _(api: Api) -> None:
     user, order = api.new_user(), {"confirmation": {"orderId": uuid4().hex, "total": 1}}
     first, second = (api.event(user, order).must(200) for _ in range(2))
@@ -402,7 +399,7 @@ def _(api: Api) -> None:
     second.must_say("first.samePayload", second.body["first"]["samePayload"], True)
 
 
-@holds("An attribute can be removed", since="1.1")
+@holds("An attribute can be removed")
 def _(api: Api) -> None:
     user = api.new_user(colour="red")
     answer = api.send("DELETE", f"/user/{user['email']}/attributes/colour").must(200)
@@ -410,7 +407,7 @@ def _(api: Api) -> None:
     api.send("DELETE", f"/user/{user['email']}/attributes/createdOn").must(400)
 
 
-@holds("What was refused is listed, without what was sent", since="1.1")
+@holds("What was refused is listed, without what was sent")
 def _(api: Api) -> None:
     answer = api.send("GET", "/refusals?limit=5").must(200)
     answer.must_say("being a list", isinstance(answer.body["refusals"], list), True)

@@ -32,8 +32,6 @@ class Answer:
     headers: http.client.HTTPMessage
     raw: bytes
     milliseconds: float
-    codes: bool
-    """Whether its errors have codes: contract 1.1."""
 
     @property
     def body(self) -> Any:
@@ -49,7 +47,7 @@ class Answer:
             raise DidNotHold(f"{self.request}: the status is {self.status}, not {status}: {self.raw[:200]!r}")
         if status >= http.HTTPStatus.BAD_REQUEST:
             self.must_be_an_error()
-        if code and self.codes:
+        if code:
             self.must_say("X-Error-Code", self.headers.get("X-Error-Code"), code)
         if message:
             self.must_say("the message", self.body["errors"][0]["message"], message)
@@ -59,6 +57,7 @@ class Answer:
         errors = self.body.get("errors") if isinstance(self.body, dict) else None
         if not errors or not all({"message", "description"} <= error.keys() for error in errors):
             raise DidNotHold(f"{self.request}: the body has not the shape of an error: {self.raw[:100]!r}")
+        self.must_say("having X-Error-Code", "X-Error-Code" in self.headers, True)
 
     def must_say(self, what: str, found: object, wanted: object) -> None:
         if found != wanted:
@@ -71,8 +70,6 @@ class Api:
     key: str
     on_aws: bool = True
     """Whether API Gateway answers itself, and no emulator of it."""
-    of_1_1: bool = True
-    """Whether it has what the contract has since 1.1: batches, eventId, codes."""
     users: list[str] = field(default_factory=list)
     """The ids of those that were created here."""
 
@@ -104,7 +101,7 @@ class Api:
             connection.close()
         milliseconds = (time.perf_counter() - begun) * 1000
         request = f"{method} {path or '(the empty path)'}"
-        return Answer(request, response.status, response.headers, raw, milliseconds, self.of_1_1)
+        return Answer(request, response.status, response.headers, raw, milliseconds)
 
     def new_user(self, **attributes: Any) -> dict[str, str]:
         """A user who will be erased: what names it in an event."""
@@ -130,8 +127,6 @@ class Check:
     """What else is worth telling, or None. Raises DidNotHold."""
     emulator: str = ""
     """How the emulator of `make run` is known to differ, or nothing."""
-    since: str = "1.0"
-    """The version of the contract that promises it."""
 
 
 def main() -> int:
@@ -151,11 +146,8 @@ def main() -> int:
 
 
 def outcomes(api: Api, checks: list[Check]) -> Iterator[tuple[str, Check, str]]:
-    """Of each check: held, differs (as the emulator is known to), skipped or FAILED, the check, and what to add."""
+    """Of each check: held, differs (as the emulator is known to) or FAILED, the check, and what to add."""
     for check in checks:
-        if check.since == "1.1" and not api.of_1_1:
-            yield "skipped", check, "this API is of contract 1.0"
-            continue
         try:
             note = check.run(api)
             yield "held", check, note or ""
