@@ -192,7 +192,7 @@ REQUESTS = [path.stem for path in sorted((ROOT / "events").glob("*.json")) if "h
 
 
 def errors_in(answer: Answer) -> str:
-    """What an answer says is wrong; a batch also names each event by its id, so that the sender knows which is meant."""
+    """What an answer says is wrong. A batch also names each event by its id, so that its sender knows it."""
     if answer.status == 200:
         return ""
     return json.dumps(answer.body.get("errors") or [result.get("errors") for result in answer.body["results"]])

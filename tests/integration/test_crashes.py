@@ -149,7 +149,7 @@ def dies(request: Step, account: Account, when: str, number: int) -> bool:
 
 
 def everything(account: Account) -> list[str]:
-    """The items of the whole table as text. The bound of a profile's size grows by each change, whatever it replaces."""
+    """The items of the whole table as text. Each change lets the bound of a profile's size grow."""
     pages = account.table.client.get_paginator("scan").paginate(TableName=account.table.name)
     items = [
         {name: value for name, value in item.items() if name != "attributeBytes"}

@@ -317,7 +317,8 @@ NAMES = ["a.b", "#a", ":v", "SELECT", "size", " ", "é", "attributes", "x" * 500
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_attribute_of_any_name_is_removed(account: Account, name: str) -> None:
-    a_user(account, **{name: 1, "a": {"b": 2}, "kept": 3})
+    attributes: dict[str, Any] = {name: 1, "a": {"b": 2}, "kept": 3}
+    a_user(account, **attributes)
     users.remove_attribute(ANA, name, account)
     profile = the_profile(account)
     assert name not in profile

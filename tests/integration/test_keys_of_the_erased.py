@@ -110,24 +110,29 @@ def test_a_repeat_at_any_call_of_the_erasures_run_names_the_new_user(
     for when in CRASH_POINTS:
         for number in itertools.count(1):
             email, key = f"ana{when}{number}@example.com", IdempotencyKey.of(f"{when}{number}", b"body")
-            event = {name: payload | {"orderId": f"{when}{number}"} for name, payload in event.items()}
+            sent = {name: payload | {"orderId": f"{when}{number}"} for name, payload in event.items()}
             erased = a_user(account, email).id
-            send(account, event, key=key, email=email)
+            send(account, sent, key=key, email=email)
             users.erase(erased, account, now)
             ana = a_user(account, email).id
             named: list[tuple[str, bool]] = []
 
-            def repeat(named: list[tuple[str, bool]] = named, email: str = email, key: IdempotencyKey = key) -> None:
-                answer = send(account, event, key=key, email=email)
+            def repeat(
+                named: list[tuple[str, bool]] = named,
+                email: str = email,
+                key: IdempotencyKey = key,
+                sent: dict[str, Any] = sent,
+            ) -> None:
+                answer = send(account, sent, key=key, email=email)
                 named.append((answer.user_id, answer.replayed))
 
             with meanwhile(table.client, when, number, repeat):
                 erase_leftovers(table, now + LATER)
             if not named:
                 break
-            again = send(account, event, key=key, email=email)
+            again = send(account, sent, key=key, email=email)
             assert [*named, (again.user_id, again.replayed)] == [(ana, False), (ana, True)]
             assert erase_leftovers(table, now + LATER) == []
-            assert send(account, event, key=key, email=email).event_id == again.event_id
+            assert send(account, sent, key=key, email=email).event_id == again.event_id
             assert erased not in as_text(table)
         assert number > 1
