@@ -34,11 +34,12 @@ BARE, POWERTOOLS, NOT_COMPILED = "bare", "Powertools", "EventFunction, not compi
 EVENT_FUNCTION = "EventFunction"
 OURS = (EVENT_FUNCTION, "UserFunction", "AuthorizerFunction")  # what a caller may wait for
 FUNCTIONS = (*OURS, "KeyFunction")
+RIVALS = (BARE, POWERTOOLS)
 IN_LAMBDA = {"LAMBDA_TASK_ROOT": "/var/task"}  # without it the Tracer does nothing
 PLAIN = "search"
 EVENT_TYPES = (PLAIN, "update", "confirmation", "emailopen")  # of the opens nearly all are discarded, as in life
 TABLE_NAME = "benchmark"
-ACCOUNT = "demo"  # as in events/
+ACCOUNT, RIVALS_ACCOUNT = "demo", "rivals"  # the first as in events/; apart, because the rivals' items are simpler
 WARM_UP = 20
 MEMORY = (128, 256, 512, 1024, 1769)
 # US dollars, x86, us-east-1: https://aws.amazon.com/lambda/pricing/
@@ -98,8 +99,9 @@ def prepared() -> Iterator["Bench"]:
         bench = Bench(python, variables(endpoint), install(python, Path(folder), authority))
         bench.first_events["AuthorizerFunction"] = event_file("authorizer") | {"authorizationToken": bench.new_key()}
         user = event_file("user-post") | {"body": json.dumps({"email": "ana@example.com"})}
-        with bench.started("UserFunction", user) as function:
-            assert function.start.answer["statusCode"] == 200, function.start.answer
+        for account in (ACCOUNT, RIVALS_ACCOUNT):
+            with bench.started("UserFunction", of_account(user, account)) as function:
+                assert_answered(function.start.answer)
         yield bench
 
 
@@ -171,8 +173,14 @@ def event_file(name: str) -> dict[str, Any]:
     return event
 
 
-def request(event_type: str) -> dict[str, Any]:
-    """What API Gateway sends for an event as in events/, the plain one with a body of 1 KB; each order is a new one."""
+def of_account(event: dict[str, Any], account: str) -> dict[str, Any]:
+    """The event, as if the authorizer had found this account for its key."""
+    context = event["requestContext"]
+    return event | {"requestContext": context | {"authorizer": context["authorizer"] | {"account": account}}}
+
+
+def request(event_type: str, name: str) -> dict[str, Any]:
+    """What API Gateway sends to a function for an event as in events/, the plain one with 1 KB; each order is new."""
     event = event_file(event_type)
     body = json.loads(event["body"])
     payload = body["event"][event_type]
@@ -181,7 +189,7 @@ def request(event_type: str) -> dict[str, Any]:
     if event_type == "confirmation":
         del payload["generic"]  # which has orderId and total in their other place
         payload |= {"orderId": f"{os.getpid()}-{next(orders)}", "total": "19.90"}
-    return event | {"body": json.dumps(body)}
+    return of_account(event | {"body": json.dumps(body)}, RIVALS_ACCOUNT if name in RIVALS else ACCOUNT)
 
 
 # --- What is measured -----------------------------------------------------------------------------
@@ -201,7 +209,7 @@ class Bench:
     ) -> Iterator[Function]:
         subject = self.subjects[name]
         settings = {**self.variables, **subject.variables}
-        first = first or self.first_events.get(name) or request(PLAIN)
+        first = first or self.first_events.get(name) or request(PLAIN, name)
         with execution_environment(self.python, subject.folders, subject.handler, settings, first, memory) as function:
             yield function
 
@@ -247,10 +255,11 @@ class Bench:
             functions = {name: environments.enter_context(self.started(name)) for name in names}
             pairs = [(name, each) for each in EVENT_TYPES for name in names if name != POWERTOOLS or each == PLAIN]
             for name, event_type in pairs:
-                burst(functions[name], event_type, WARM_UP)
+                burst(functions[name], [request(event_type, name) for _ in range(WARM_UP)])
             for _ in range(rounds):
                 for name, event_type in pairs:
-                    found.setdefault((name, event_type), []).append(burst(functions[name], event_type, requests))
+                    events = [request(event_type, name) for _ in range(requests)]
+                    found.setdefault((name, event_type), []).append(burst(functions[name], events))
             return found, {name: function.peak_megabytes() for name, function in functions.items()}
 
     def memory_curve(self, starts: int, requests: int) -> Iterator[str]:
@@ -262,8 +271,9 @@ class Bench:
                 for _ in range(max(1, starts // 5)):
                     with self.started(EVENT_FUNCTION, memory=memory) as function:
                         found.append(function.start)
-                        burst(function, PLAIN, WARM_UP)
-                        warm.append(burst(function, PLAIN, requests).milliseconds)
+                        burst(function, [request(PLAIN, EVENT_FUNCTION) for _ in range(WARM_UP)])
+                        events = [request(PLAIN, EVENT_FUNCTION) for _ in range(requests)]
+                        warm.append(burst(function, events).milliseconds)
             except NotAllowed as reason:
                 yield f"| {memory} MB | not measured: it needs root and control groups ({reason}) | | | |"
                 return
@@ -272,14 +282,13 @@ class Bench:
             yield f"| {memory} MB | {init:.0f} ms | {first:.0f} ms | {median(warm):.1f} ms | {price * 1e6:.2f} |"
 
 
-def burst(function: Function, event_type: str, requests: int) -> Burst:
-    events = [request(event_type) for _ in range(requests)]
+def burst(function: Function, events: Sequence[Mapping[str, Any]]) -> Burst:
     begun, cpu_begun = time.perf_counter(), function.cpu_seconds()
     for event in events:
         answer = function.invoke(event)
         assert_answered(answer)
     seconds, cpu_seconds = time.perf_counter() - begun, function.cpu_seconds() - cpu_begun
-    return Burst(seconds * 1000 / requests, cpu_seconds * 1000 / requests)
+    return Burst(seconds * 1000 / len(events), cpu_seconds * 1000 / len(events))
 
 
 def assert_answered(answer: Any) -> None:
