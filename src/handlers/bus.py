@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from secrets import SystemRandom
 from typing import TYPE_CHECKING, cast
 
 from botocore.config import Config
@@ -11,6 +10,7 @@ from botocore.exceptions import ConnectionError as ConnectError
 from botocore.session import get_session
 
 from domain.feed import MAX_DETAIL_BYTES, Message
+from domain.table.calls import backoff
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
@@ -20,7 +20,7 @@ SOURCE = "event-api"
 MAX_ENTRIES = 10  # of a PutEvents; its size is limited as that of one entry is
 # One attempt a call: entries that came through must not come again with those that did not.
 CLIENT_CONFIG = Config(connect_timeout=1, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 1})
-LONGEST_PAUSE_SECONDS = 5.0
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 5.0  # at most
 
 NO_ANSWER = "NoAnswer"
 NO_TIME = "NoTime"
@@ -39,7 +39,7 @@ def publish(client: "EventBridgeClient", bus: str, messages: Sequence[Message], 
     After `deadline` (time.monotonic) no further call starts.
     """
     failed: dict[int, str] = dict.fromkeys(range(len(messages)), NO_TIME)
-    for pause in _pauses():
+    for pause in backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS):
         pending = [index for index, code in failed.items() if code not in FINAL]
         for batch in _batches(pending, messages):
             if time.monotonic() >= deadline:
@@ -52,7 +52,7 @@ def publish(client: "EventBridgeClient", bus: str, messages: Sequence[Message], 
         if FINAL.issuperset(failed.values()) or time.monotonic() + pause >= deadline:
             return failed
         time.sleep(pause)
-    raise AssertionError("_pauses does not end")
+    raise AssertionError("backoff does not end")
 
 
 def _batches(pending: Sequence[int], messages: Sequence[Message]) -> Iterator[list[int]]:
@@ -80,11 +80,3 @@ def _put(client: "EventBridgeClient", bus: str, messages: Sequence[Message]) -> 
         return [error.response["Error"]["Code"]] * len(messages)
     except (HTTPClientError, ConnectError):
         return [NO_ANSWER] * len(messages)
-
-
-def _pauses() -> Iterator[float]:
-    """Seconds to wait before the next attempt: exponential with full jitter. The deadline ends it."""
-    longest = 0.1
-    while True:
-        yield SystemRandom().uniform(0, longest)
-        longest = min(2 * longest, LONGEST_PAUSE_SECONDS)

@@ -42,7 +42,7 @@ def table(dynamodb_local_client: "DynamoDBClient") -> Iterator[Table]:
 
 @pytest.fixture(autouse=True)
 def bus(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bus]:
-    monkeypatch.setattr(eventbridge, "_pauses", lambda: itertools.repeat(0))
+    monkeypatch.setattr(eventbridge, "backoff", lambda *_: itertools.repeat(0))
     with Bus.running() as running:
         yield running
 
@@ -191,7 +191,7 @@ def test_a_bus_that_is_down_for_longer_than_an_invocation_loses_nothing(
     table: Table, bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stored = put_events(table, 100)
-    monkeypatch.setattr(eventbridge, "_pauses", lambda: itertools.repeat(60))  # one attempt an invocation
+    monkeypatch.setattr(eventbridge, "backoff", lambda *_: itertools.repeat(60))  # one attempt an invocation
 
     def in_a_bad_hour(event: Any) -> Any:
         bus.faults = itertools.repeat(throttled) if len(pump.invocations) < 6 else iter(())

@@ -11,6 +11,7 @@ import pytest
 
 from builders import as_sent
 from domain.feed import MAX_DETAIL_BYTES, Message, message_of
+from domain.table.calls import backoff
 from domain.table.images import news_of
 from domain.table.values import to_item
 from handlers import bus as eventbridge
@@ -142,7 +143,7 @@ def bus() -> Iterator[Bus]:
 
 @pytest.fixture
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(eventbridge, "_pauses", lambda: itertools.repeat(0))
+    monkeypatch.setattr(eventbridge, "backoff", lambda *_: itertools.repeat(0))
 
 
 def messages(number: int, size: int = 20) -> list[Message]:
@@ -203,7 +204,7 @@ def test_what_may_pass_by_is_tried_again(bus: Bus) -> None:
 
 
 def test_no_pause_goes_beyond_the_deadline(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(eventbridge, "_pauses", lambda: itertools.repeat(60))
+    monkeypatch.setattr(eventbridge, "backoff", lambda *_: itertools.repeat(60))
     bus.faults = itertools.repeat(throttled)
     assert publish(messages(2), seconds=30) == dict.fromkeys(range(2), "ThrottlingException")
     assert bus.calls == [2]
@@ -215,6 +216,6 @@ def test_after_the_deadline_nothing_is_sent(bus: Bus) -> None:
 
 
 def test_pauses_grow_and_end_growing() -> None:
-    pauses = list(itertools.islice(eventbridge._pauses(), 200))  # noqa: SLF001
-    assert max(pauses[:1]) <= 0.1
-    assert max(pauses) <= eventbridge.LONGEST_PAUSE_SECONDS
+    pauses = list(itertools.islice(backoff(0.1, 5), 200))
+    assert pauses[0] <= 0.1
+    assert 1 < max(pauses) <= 5

@@ -295,10 +295,12 @@ def _check_body(response_dict: dict[str, Any], **_: Any) -> None:
     response_dict["body"] = b""  # an error that botocore knows, and after which it tries again
 
 
-def backoff() -> Iterator[float]:
-    """Seconds to wait before the next attempt: exponential with full jitter. The deadline ends it."""
-    longest = 0.02
+def backoff(longest: float = 0.02, limit: float = LONGEST_PAUSE_SECONDS) -> Iterator[float]:
+    """Seconds to wait before the next attempt: exponential with full jitter. The deadline ends it.
+
+    The first is `longest` at most, and none is more than `limit`.
+    """
     while True:
         # By the system, because functions that start from one snapshot have the same random state in their memory.
         yield SystemRandom().uniform(0, longest)
-        longest = min(2 * longest, LONGEST_PAUSE_SECONDS)
+        longest = min(2 * longest, limit)
