@@ -58,7 +58,7 @@ def revoke(account: Account, key: ApiKey, now: datetime) -> bool:
 
 def _api_key(item: Item) -> ApiKey:
     return ApiKey(
-        id=item["sk"].removeprefix("KEY#"),
+        id=keys.key_id_of(item),
         hash=item["keyHash"],
         created_on=item["createdOn"],
         expires_on=item["expiresOn"],

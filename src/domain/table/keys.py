@@ -123,3 +123,8 @@ def keys_of_account(account: str) -> str:
 
 def key_of_account(account: str, key_id: str) -> Key:
     return {"pk": keys_of_account(account), "sk": f"KEY#{key_id}"}
+
+
+def key_id_of(item: Mapping[str, Any]) -> str:
+    """The id in the sort key of a key of an account."""
+    return str(item["sk"]).removeprefix("KEY#")
