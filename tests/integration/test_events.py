@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from builders import ANA, ORDER_ID_SEEN, a_moment, a_user, an_example, as_sent, send, the_events, the_profile
+from builders import ANA, ORDER_ID_SEEN, a_moment, a_user, an_example, as_sent, parsed, send, the_events, the_profile
 from domain import users
+from domain.collect import collect_one
 from domain.event_types import CATALOGUE
 from domain.ids import new_id, time_of
 from domain.problems import Invalid, NotFound, TooLarge
@@ -316,6 +317,23 @@ def test_an_identified_user_keeps_the_identity_with_a_warning(account: Account, 
     assert answer.user_id == ana.id
     assert [warning.field for warning in answer.warnings] == ["event.login.email"]
     assert the_profile(account) == ana.flat() | {"visits": 1}
+
+
+@pytest.mark.parametrize("own_id", [{}, {"eventId": "e-1", "eventTime": iso(a_moment())}])
+@pytest.mark.parametrize(
+    "event", [{"login": {"email": BOB}}, {"update": {"numberOfPurchases": 9}}, {"update": {"email": BOB}}]
+)
+def test_an_event_of_which_all_is_left_out_says_so(
+    account: Account, event: dict[str, Any], own_id: dict[str, str]
+) -> None:
+    """It changes nothing of the profile, so it is stored by itself."""
+    a_user(account)
+    [name] = next(iter(event.values()))
+    request = parsed({"user": {"email": ANA}, "event": as_sent(event), **own_id})
+    for status in ["created", "duplicate"] if own_id else ["created"]:
+        outcome = collect_one(request, account, a_moment())
+        assert outcome.status == status
+        assert [warning.field for warning in outcome.warnings] == [f"event.{next(iter(event))}.{name}"]
 
 
 @pytest.mark.parametrize("login", [{}, {"email": None}, {"email": "ANA@example.com"}])

@@ -86,9 +86,10 @@ def _put(account: Account, entry: Entry) -> Outcome:
     """The id of a user is never used again: should the user be erased between the look-up and this, the event lies
     where nobody can see it, and the erasure's last sweep takes it.
     """
-    action = Put(events.item_of(account, entry, ()), IS_NEW if entry.own_id else None)
+    warnings = entry.change.warnings
+    action = Put(events.item_of(account, entry, warnings), IS_NEW if entry.own_id else None)
     found = account.table.put(action, blame="event")
-    return _by_event(entry, found, ()) if found is not None else events.created(entry)
+    return _by_event(entry, found, warnings) if found is not None else events.created(entry, warnings)
 
 
 def _by_event(entry: Entry, found: Item, warnings: Iterable[Notice]) -> Outcome:
