@@ -87,13 +87,18 @@ def replay(name: str) -> Answer:
     return answer_to(event_file(name))
 
 
-def call(method: str, resource: str, body: Any = None, account: str = "demo", **parts: Any) -> Answer:
-    """call("GET", "/user/{id}", pathParameters={"id": "ana@example.com"}); a body that is no text becomes JSON."""
+def proxy_event(method: str, resource: str, body: Any = None, account: str = "demo", **parts: Any) -> dict[str, Any]:
+    """What API Gateway hands over; a body that is no text becomes JSON."""
     event = copy.deepcopy(ENVELOPE)
     event |= {"httpMethod": method, "resource": resource, "pathParameters": None, **parts}
     event["body"] = body if isinstance(body, str | None) else json.dumps(body)
     event["requestContext"]["authorizer"]["account"] = account
-    return answer_to(event)
+    return event
+
+
+def call(method: str, resource: str, body: Any = None, account: str = "demo", **parts: Any) -> Answer:
+    """call("GET", "/user/{id}", pathParameters={"id": "ana@example.com"})"""
+    return answer_to(proxy_event(method, resource, body, account, **parts))
 
 
 def post_event(event: Any, user: Any = None, **parts: Any) -> Answer:

@@ -58,8 +58,8 @@ def remember(account: Account, entry: Entry, key: IdempotencyKey, outcome: Outco
     }
     if outcome.restriction is None:
         item |= {"userId": outcome.user_id, "eventId": outcome.event_id}
-    elif is_uuid7(outcome.event_id):
-        item["eventId"] = outcome.event_id
+    else:  # there is always one, because 1.0 fails without
+        item["eventId"] = outcome.event_id if is_uuid7(outcome.event_id) else entry.uuid
     if outcome.first:
         item["first"] = {
             name: value
@@ -83,9 +83,10 @@ def replayed(account: Account, entry: Entry, key: IdempotencyKey, item: Item) ->
     if item["bodyHash"] != key.body_hash:
         raise KeyReused([KEY_REUSED])
     restriction = _restriction(item["discarded"])
+    is_kept = restriction is None or is_uuid7(item["eventId"])
     return Outcome(
         status="discarded" if restriction else "created",
-        event_id=item.get("eventId", entry.event_id),
+        event_id=item["eventId"] if is_kept else entry.event_id,
         user_id=user_id,
         warnings=tuple(Notice(**warning) for warning in item["warnings"]),
         restriction=restriction,

@@ -1,0 +1,330 @@
+"""Upgrade and back: a table that 1.0 wrote, under this version, and then under 1.0 again, on each engine.
+
+The table is recorded (tests/table_of_1_0.py); both versions run as processes beside it (tests/releases.py).
+"""
+
+import json
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from api.gateway import Answer
+from domain.ids import derived_id, new_id
+from domain.table.calls import Table
+from domain.times import iso
+from releases import Release, Releases
+from stored import as_text, everything, put_many
+from table_of_1_0 import ANA, BO, FILE, FIRST_OPEN, KEYED, MORNING, NOON, ORDER, PLAIN
+
+RECORDED: dict[str, Any] = json.loads(FILE.read_text())
+ANSWERS, IDS, KEYS = RECORDED["answers"], RECORDED["ids"], RECORDED["keys"]
+OPEN: dict[str, Any] = {"emailopen": {}}
+pytestmark = pytest.mark.long  # it starts processes
+MINUTE = timedelta(minutes=1)
+SECOND = timedelta(seconds=1)
+MILLISECOND = timedelta(milliseconds=1)
+keyed = pytest.mark.parametrize("name", KEYED)
+
+
+@pytest.fixture
+def both(table: Table, releases: Releases) -> tuple[Release, Release]:
+    """1.0 and this version, over what 1.0 had stored."""
+    put_many(table, RECORDED["items"])
+    return releases.of(table)
+
+
+@pytest.fixture
+def old(both: tuple[Release, Release]) -> Release:
+    return both[0]
+
+
+@pytest.fixture
+def new(both: tuple[Release, Release]) -> Release:
+    return both[1]
+
+
+def ok(answer: Answer) -> Any:
+    assert answer.status == 200, answer
+    return answer.body
+
+
+def results(answer: Answer) -> list[str]:
+    return [each["status"] for each in ok(answer)["results"]]
+
+
+def entry(event: dict[str, Any], at: datetime, event_id: str | None = None, **user: Any) -> dict[str, Any]:
+    """An event of a batch."""
+    user = user or {"email": ANA}
+    return {"eventId": event_id or new_id(at), "eventTime": iso(at), "user": user, "event": event}
+
+
+# --- What 1.0 wrote, under this version -----------------------------------------------------------
+
+
+def test_this_version_shows_the_users_events_and_keys_of_1_0_as_1_0_did(old: Release, new: Release) -> None:
+    for identifier in (ANA, BO, IDS["nobody"]):
+        assert ok(new.user(identifier, NOON)) == ok(old.user(identifier, NOON))
+        assert new.events(identifier, NOON) == old.events(identifier, NOON) != []
+    assert old.user(IDS["cleo"], NOON).status == new.user(IDS["cleo"], NOON).status == 404
+    assert ok(new.user(ANA, NOON)) == ANSWERS[ANA]["body"]
+    assert new.key_function("list", NOON) == ANSWERS["list of keys"]["body"]
+    assert {name: new.lets_in(key, NOON) for name, key in KEYS.items()} == {
+        "good": True,
+        "expired": False,
+        "revoked": False,
+    }
+
+
+def test_a_cursor_of_1_0_leads_on(new: Release) -> None:
+    ok(new.send({"search": {"query": "newer"}}, NOON))
+    page = ok(new.page(ANA, NOON, limit="4", cursor=ANSWERS["first page"]["body"]["cursor"]))
+    assert page == ANSWERS["second page"]["body"]
+
+
+@keyed
+def test_a_repeat_under_a_key_of_1_0_gets_its_answer_and_stores_nothing(new: Release, table: Table, name: str) -> None:
+    before = everything(table)
+    repeat = new.send(**KEYED[name], at=NOON, key=name)
+    assert ok(repeat) == ANSWERS[name]["body"]
+    assert repeat.headers == ANSWERS[name]["headers"] | {"Idempotent-Replayed": "true"}
+    assert new.send({"search": {"query": "other"}}, NOON, key=name).status == 422
+    assert [item for item in everything(table) if "#REFUSALS" not in item["pk"]["S"]] == before
+
+
+@keyed
+def test_a_key_of_1_0_is_free_after_24_hours(new: Release, name: str) -> None:
+    a_day_later = new.send(**KEYED[name], at=FIRST_OPEN + timedelta(days=1, minutes=2), key=name)
+    ok(a_day_later)
+    assert "Idempotent-Replayed" not in a_day_later.headers
+
+
+def test_an_order_of_1_0_keeps_its_later_ones_out_and_is_named_as_the_first(new: Release) -> None:
+    before = ok(new.user(ANA, NOON))
+    answer = new.send(ORDER, NOON, user={"email": BO})
+    assert answer.headers["X-Event-Status"] == "discarded"
+    [confirmation] = ok(new.page(ANA, NOON, type="confirmation"))["events"]
+    assert answer.body["first"] == {"eventId": confirmation["_id"], "createdOn": confirmation["createdOn"]}
+    [of_batch] = ok(new.call("POST", "/events", {"events": [entry(ORDER, NOON, "again")]}, at=NOON))["results"]
+    assert (of_batch["code"], of_batch["first"]) == ("order_id_seen", answer.body["first"])
+    assert ok(new.user(ANA, NOON)) == before
+    assert "isCustomer" not in ok(new.user(BO, NOON))
+
+
+def test_a_window_of_1_0_holds_to_its_end_and_for_opens_of_an_earlier_time(new: Release) -> None:
+    [first] = ok(new.page(ANA, NOON, type="emailopen"))["events"]
+    inside = new.send(OPEN, FIRST_OPEN + 20 * MINUTE - MILLISECOND)
+    assert ok(inside)["first"] == {"eventId": first["_id"], "createdOn": iso(FIRST_OPEN)}
+    within = [entry(OPEN, FIRST_OPEN - ago) for ago in (20 * MINUTE - MILLISECOND, MINUTE, -MINUTE)]
+    assert results(new.call("POST", "/events", {"events": within}, at=NOON)) == ["discarded"] * 3
+    before, after = entry(OPEN, FIRST_OPEN - 20 * MINUTE, "before"), entry(OPEN, FIRST_OPEN + 20 * MINUTE, "after")
+    assert results(new.call("POST", "/events", {"events": [before, after]}, at=NOON)) == ["created"] * 2
+    assert ok(new.user(ANA, NOON))["lastEmailOpenDate"] == iso(FIRST_OPEN + 20 * MINUTE)
+
+
+def test_the_first_changes_of_a_profile_of_1_0_add_to_what_is_there(new: Release) -> None:
+    before = ANSWERS[ANA]["body"]
+    ok(new.send({"update": {"color": "red", "tags": ["loud", "-vip"]}}, NOON))
+    ok(new.send({"confirmation": {"orderId": "B-2", "total": 40.1}}, NOON))
+    ok(new.user(ANA, NOON, "PUT", {"score": 13}))
+    assert ok(new.user(ANA, NOON)) == before | {
+        "color": "red",
+        "tags": ["loud", "new"],
+        "score": 13,
+        "numberOfPurchases": 2,
+        "totalPurchasesValue": 100,
+        "lastPurchaseValue": 40.1,
+        "lastPurchaseDate": iso(NOON),
+    }
+
+
+@pytest.mark.parametrize("changed", ["in the timeline of 1.0", "after a change by this version"])
+def test_a_late_event_leaves_what_a_profile_of_1_0_has(new: Release, changed: str) -> None:
+    """Of a profile that 1.0 changed is known only that no attribute is older than the user."""
+    if changed == "after a change by this version":
+        ok(new.send({"update": {"color": "red"}}, NOON))
+    before = ok(new.user(ANA, NOON))
+    late = new.send({"update": {"firstname": "old", "shoe": 38}}, NOON, eventTime=iso(MORNING - 10 * MINUTE))
+    assert [warning["field"] for warning in ok(late)["warnings"]] == ["event.update.firstname"]
+    assert ok(new.user(ANA, NOON)) == before | {"shoe": 38}
+
+
+def test_an_event_of_an_earlier_time_is_sorted_among_those_of_1_0(new: Release) -> None:
+    times = [MORNING + 15 * SECOND + 500 * MILLISECOND, MORNING, FIRST_OPEN + MINUTE]
+    batch = [entry({"search": {"query": "hats"}}, time, f"own-{place}") for place, time in enumerate(times)]
+    assert results(new.call("POST", "/events", {"events": batch}, at=NOON)) == ["created"] * 3
+    timeline = new.events(ANA, NOON, limit=2)
+    assert len(timeline) == len(PLAIN) + 5 + 3
+    assert [event["createdOn"] for event in timeline] == sorted((e["createdOn"] for e in timeline), reverse=True)
+    assert {event["_id"] for event in timeline} >= {"own-0", "own-1", "own-2"}
+
+
+def test_an_anonymous_user_of_1_0_is_identified(new: Release) -> None:
+    ok(new.send({"login": {"email": "nora@example.com"}}, NOON, user={"_id": IDS["nobody"]}))
+    assert ok(new.user("nora@example.com", NOON))["_id"] == IDS["nobody"]
+    replaced = new.send({"login": {"email": ANA}}, NOON, user={"_id": IDS["bo"]})
+    assert [warning["field"] for warning in ok(replaced)["warnings"]] == ["event.login.email"]
+
+
+def test_an_erasure_that_1_0_began_ends_and_its_id_never_comes_back(new: Release, table: Table) -> None:
+    cleo, upsert = IDS["cleo"], {"queryStringParameters": {"upsert": "true"}}
+    assert cleo in as_text(table)
+    assert new.user(cleo, NOON).status == 404
+    assert new.user(cleo, NOON, "PUT", {"color": "red"}, **upsert).headers["X-Error-Code"] == "user_erased"
+    assert new.erase_leftovers(NOON) == 0
+    assert new.user(cleo, NOON, "PUT", {"color": "red"}, **upsert).headers["X-Error-Code"] == "user_erased"
+    left = [item for item in everything(table) if cleo in json.dumps(item)]
+    assert left == []
+    ok(new.call("POST", "/user", {"email": "cleo@example.com"}, at=NOON))
+
+
+# --- And under 1.0 again --------------------------------------------------------------------------
+
+AFTERNOON = NOON + timedelta(hours=2)
+EVE = "eve@example.com"
+OWN_ID = "caller-1"
+
+
+@pytest.fixture
+def written_on(new: Release) -> dict[str, Answer]:
+    """This version writes on the table of 1.0 what only it can write; what it answered under keys."""
+    ok(new.call("POST", "/user", {"email": EVE, "tags": ["new"]}, at=NOON))
+    ok(new.user(new_id(NOON), NOON, "PUT", {"color": "red"}, queryStringParameters={"upsert": "true"}))
+    batch = [
+        entry({"search": {"query": "own id"}}, NOON - timedelta(days=1), OWN_ID),
+        entry({"update": {"color": "blue", "size": "M"}}, NOON - timedelta(days=1), "change", email=EVE),
+        entry({"confirmation": {"orderId": "E-1", "total": 10}}, NOON - timedelta(days=2), "order-1", email=EVE),
+        entry(OPEN, FIRST_OPEN - timedelta(hours=1), "open-0"),
+        entry(OPEN, FIRST_OPEN + 30 * MINUTE, "open-2"),
+        entry(OPEN, NOON, email=EVE),
+    ]
+    assert results(new.call("POST", "/events", {"events": batch}, at=NOON)) == ["created"] * 6
+    ancient = [entry({"search": {"query": "imported"}}, NOON - timedelta(days=900), "ancient")]
+    assert results(new.call("POST", "/events", {"events": ancient, "import": True}, at=NOON)) == ["created"]
+    ok(new.user(ANA, NOON, "PUT", {"score": 14}))
+    removed = {"pathParameters": {"id": ANA, "name": "note"}}
+    ok(new.call("DELETE", "/user/{id}/attributes/{name}", at=NOON, **removed))
+    assert new.send({"nonsense": {}}, NOON).status == 400
+    requests = {name: new.send(**asked, at=NOON) for name, asked in KEYED_BY_NEW.items()}
+    for answer in requests.values():
+        ok(answer)
+    return requests
+
+
+KEYED_BY_NEW: dict[str, dict[str, Any]] = {
+    "created": {"event": {"search": {"query": "keyed"}}, "key": "new created"},
+    "with an id": {
+        "event": {"search": {"query": "keyed"}}, "key": "new id", "eventId": "mine", "eventTime": iso(NOON - MINUTE)
+    },
+    "order seen": {"event": ORDER, "key": "new order"},
+    "order seen, with an id": {
+        "event": ORDER, "key": "new order id", "eventId": "order-again", "eventTime": iso(NOON - MINUTE)
+    },
+    "order of an id seen": {"event": {"confirmation": {"orderId": "E-1"}}, "key": "new E-1", "user": {"email": EVE}},
+    "open in window": {"event": OPEN, "key": "new open", "user": {"email": EVE}},
+    "bot": {**KEYED["bot"], "key": "new bot"},
+}  # fmt: skip
+
+
+def shown_by_new(new: Release, identifier: str) -> tuple[Any, list[tuple[Any, ...]]]:
+    events = new.events(identifier, AFTERNOON)
+    return ok(new.user(identifier, AFTERNOON)), [(e["createdOn"], e["type"], e["payload"]) for e in events]
+
+
+@pytest.mark.usefixtures("written_on")
+def test_1_0_shows_what_this_version_wrote_under_the_ids_that_it_knows(old: Release, new: Release) -> None:
+    for identifier in (ANA, BO, EVE, IDS["nobody"]):
+        events = old.events(identifier, AFTERNOON)
+        shown = ok(old.user(identifier, AFTERNOON)), [(e["createdOn"], e["type"], e["payload"]) for e in events]
+        assert shown == shown_by_new(new, identifier)
+    ana = ok(new.user(ANA, AFTERNOON))["_id"]
+    uuid = derived_id(NOON - timedelta(days=1), ana, OWN_ID)  # 1.0 knows no ids but those in the key
+    assert uuid in [event["_id"] for event in old.events(ANA, AFTERNOON)]
+    assert OWN_ID in [event["_id"] for event in new.events(ANA, AFTERNOON)]
+
+
+@pytest.mark.usefixtures("written_on")
+def test_a_cursor_of_this_version_leads_on_under_1_0(old: Release, new: Release) -> None:
+    cursor = ok(new.page(ANA, AFTERNOON, limit="3"))["cursor"]
+    ours, theirs = (ok(release.page(ANA, AFTERNOON, limit="3", cursor=cursor)) for release in (new, old))
+    assert [e["createdOn"] for e in theirs["events"]] == [e["createdOn"] for e in ours["events"]]
+    assert theirs["cursor"] == ours["cursor"]
+
+
+def test_1_0_answers_repeats_under_the_keys_of_this_version_and_stores_nothing(
+    old: Release, table: Table, written_on: dict[str, Answer]
+) -> None:
+    before = everything(table)
+    for name, asked in KEYED_BY_NEW.items():
+        first, repeat = written_on[name], old.send(**asked, at=AFTERNOON)
+        ok(repeat)
+        assert repeat.headers["Idempotent-Replayed"] == "true"
+        told = ("X-Event-Status", "X-User-Id")
+        assert [repeat.headers[header] for header in told] == [first.headers[header] for header in told]
+        assert repeat.body["results"]["message"] == first.body["results"]["message"]
+    assert everything(table) == before
+
+
+@pytest.mark.usefixtures("written_on")
+def test_1_0_keeps_out_what_an_order_or_open_of_this_version_keeps_out(old: Release) -> None:
+    for order_id in ("A-1001", "E-1"):
+        order = old.send({"confirmation": {"orderId": order_id, "total": 1}}, AFTERNOON)
+        assert order.headers["X-Event-Status"] == "discarded"
+    inside = old.send(OPEN, NOON + 20 * MINUTE - MILLISECOND, user={"email": EVE})
+    assert inside.headers["X-Event-Status"] == "discarded"
+    after = old.send(OPEN, NOON + 20 * MINUTE, user={"email": EVE})
+    assert after.headers["X-Event-Status"] == "created"
+    assert ok(old.user(EVE, AFTERNOON))["lastEmailOpenDate"] == iso(NOON + 20 * MINUTE)
+
+
+@pytest.mark.usefixtures("written_on")
+def test_1_0_writes_on_and_neither_version_loses_anything(old: Release, new: Release) -> None:
+    users = (ANA, BO, EVE)
+    before = {email: shown_by_new(new, email) for email in users}
+    more = [*PLAIN, {"update": {"city": "Faro", "tags": ["back"]}}, {"login": {"seen": True}}, OPEN]
+    for email in users:
+        order = {"confirmation": {"orderId": f"back {email}", "total": 1}}
+        for place, event in enumerate([*more, order]):
+            ok(old.send(event, AFTERNOON + place * SECOND, user={"email": email}, key=f"{email} {place}"))
+    ok(old.user(EVE, AFTERNOON, "PUT", {"hat": "tall"}))
+    for email in users:
+        profile, events = shown_by_new(new, email)
+        profile_before, events_before = before[email]
+        assert events[-len(events_before) :] == events_before
+        assert len(events) == len(events_before) + len(more) + 1
+        assert profile["numberOfPurchases"] == profile_before.get("numberOfPurchases", 0) + 1
+        assert {*profile_before.get("tags", ()), "back"} == {*profile["tags"]}
+        kept = [name for name in profile_before if not name.startswith(("last", "total", "number"))]
+        assert {name: profile[name] for name in kept if name not in ("city", "tags")} == {
+            name: profile_before[name] for name in kept if name not in ("city", "tags")
+        }
+    ok(new.send({"update": {"color": "green", "tags": ["-back"]}}, AFTERNOON + MINUTE))
+    assert ok(new.user(ANA, AFTERNOON))["color"] == "green"
+
+
+@pytest.mark.usefixtures("written_on")
+def test_1_0_ends_an_erasure_that_this_version_began(old: Release, new: Release, table: Table) -> None:
+    for email in (ANA, EVE):
+        user_id = ok(new.user(email, NOON))["_id"]
+        ok(new.user(email, NOON, "DELETE"))
+        assert old.user(email, AFTERNOON).status == 404
+        assert old.erase_leftovers(AFTERNOON) == 0
+        assert user_id not in as_text(table)
+        upsert = {"queryStringParameters": {"upsert": "true"}}
+        assert new.user(user_id, AFTERNOON, "PUT", {}, **upsert).headers["X-Error-Code"] == "user_erased"
+
+
+@pytest.mark.usefixtures("written_on")
+def test_an_id_that_1_0_gave_again_is_a_user_of_this_version_until_it_is_erased(old: Release, new: Release) -> None:
+    """What 1.0 cannot know: that an _id never comes back."""
+    user_id = ok(new.user(EVE, NOON))["_id"]
+    ok(new.user(EVE, NOON, "DELETE"))
+    assert old.erase_leftovers(AFTERNOON) == 0
+    upsert = {"queryStringParameters": {"upsert": "true"}}
+    ok(old.user(user_id, AFTERNOON, "PUT", {"color": "red"}, **upsert))
+    assert ok(new.user(user_id, AFTERNOON))["color"] == "red"
+    ok(new.send({"search": {"query": "x"}}, AFTERNOON, user={"_id": user_id}))
+    assert len(new.events(user_id, AFTERNOON)) == 1
+    ok(new.user(user_id, AFTERNOON, "DELETE"))
+    assert new.erase_leftovers(AFTERNOON + timedelta(hours=1)) == 0
+    assert new.user(user_id, AFTERNOON, "PUT", {}, **upsert).status == 409

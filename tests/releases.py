@@ -1,0 +1,168 @@
+"""Versions of the code beside each other on one table: 1.0, as git keeps it, and the one that is here.
+
+    old, new = releases.of(table)
+    old.send({"search": {"query": "shoes"}}, at=a_moment())
+
+Each runs in a process of its own with its own modules, and its handlers get what API Gateway hands over. The clock
+stands where the test puts it, so a recorded table is as old as it was.
+"""
+
+import io
+import json
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api.gateway import FUNCTIONS, Answer, function_of, proxy_event
+from domain.table.calls import Table
+from domain.times import iso
+from engines import skip_lane
+from local import aws
+from local.stack import ROOT
+
+VERSION_1_0 = "797feb6f5ddfdd0fb2ba167f49182edbb170548b"
+ACCOUNT = "shop"
+
+
+class HistoryMissing(Exception):
+    """What to do, in one line."""
+
+
+def archive(commit: str, folder: Path) -> Path:
+    """`src` as it was, unpacked into the folder. Raises HistoryMissing."""
+    command = ["git", "archive", "--format=zip", commit, "src"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
+    if done.returncode:
+        raise HistoryMissing("the code of version 1.0 is in the whole history: run `git fetch --unshallow`")
+    with zipfile.ZipFile(io.BytesIO(done.stdout)) as packed:
+        packed.extractall(folder)
+    return folder / "src"
+
+
+class Process:
+    """The functions of one version, at one endpoint of DynamoDB."""
+
+    def __init__(self, source: Path, endpoint: str) -> None:
+        self._child = subprocess.Popen(
+            [sys.executable, str(ROOT / "tests" / "release_process.py"), str(source)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=aws.environment(endpoint) | {"TABLE_NAME": "none", "POWERTOOLS_SERVICE_NAME": "test"},
+        )
+
+    def ask(self, asked: dict[str, Any]) -> Any:
+        assert self._child.stdin
+        assert self._child.stdout
+        self._child.stdin.write(json.dumps(asked) + "\n")
+        self._child.stdin.flush()
+        answer = self._child.stdout.readline()
+        assert answer, "the process of the release has ended; its standard error says why"
+        return json.loads(answer)
+
+    def end(self) -> None:
+        for stream in (self._child.stdin, self._child.stdout):
+            assert stream
+            stream.close()
+        self._child.wait(timeout=10)
+
+
+@dataclass(frozen=True)
+class Release:
+    """A version of the functions over one table. `at` is what time its clock shows."""
+
+    process: Process
+    table: str
+
+    def invoke(self, handler: str, event: dict[str, Any], at: datetime) -> Any:
+        return self.process.ask({"handler": handler, "event": event, "at": iso(at), "table": self.table})
+
+    def call(self, method: str, resource: str, body: Any = None, *, at: datetime, **parts: Any) -> Answer:
+        """call("GET", "/user/{id}", pathParameters={"id": "ana@example.com"}, at=...)"""
+        event = proxy_event(method, resource, body, ACCOUNT, **parts)
+        module = FUNCTIONS[function_of(event)].split(".")[1]
+        response = self.invoke(module, event, at)
+        return Answer(response["statusCode"], response["headers"], response["body"].removesuffix("\n"))
+
+    def send(self, event: dict[str, Any], at: datetime, *, key: str | None = None, **more: Any) -> Answer:
+        """POST /v1/event/. `more` stands beside `event`: user, eventId, eventTime. Without a user: ana."""
+        headers = {"Idempotency-Key": key} if key else None
+        body = {"user": {"email": "ana@example.com"}, "event": event, **more}
+        return self.call("POST", "/event", body, at=at, headers=headers)
+
+    def user(self, identifier: str, at: datetime, method: str = "GET", body: Any = None, **parts: Any) -> Answer:
+        return self.call(method, "/user/{id}", body, at=at, pathParameters={"id": identifier}, **parts)
+
+    def page(self, identifier: str, at: datetime, **query: str) -> Answer:
+        parts = {"pathParameters": {"id": identifier}, "queryStringParameters": query or None}
+        return self.call("GET", "/user/{id}/events", at=at, **parts)
+
+    def events(self, identifier: str, at: datetime, limit: int = 7) -> list[dict[str, Any]]:
+        """The whole timeline, newest first, page by page."""
+        found: list[dict[str, Any]] = []
+        cursor: dict[str, str] = {}
+        while True:
+            body = self.page(identifier, at, limit=str(limit), **cursor).body
+            found += body["events"]
+            if "cursor" not in body:
+                return found
+            cursor = {"cursor": body["cursor"]}
+
+    def erase_leftovers(self, at: datetime) -> int:
+        """How many erasures are not done yet after a run of the function that goes on with them."""
+        unfinished: int = self.invoke("erasure", {}, at)["unfinished"]
+        return unfinished
+
+    def key_function(self, action: str, at: datetime, **more: Any) -> Any:
+        return self.invoke("keys", {"action": action, "account": ACCOUNT, **more}, at)
+
+    def lets_in(self, api_key: str, at: datetime) -> bool:
+        asked = {"authorizationToken": api_key, "methodArn": "arn:aws:execute-api:eu-west-1:1:api/v1/GET/user"}
+        policy = self.invoke("authorizer", asked, at)["policyDocument"]
+        return bool(policy["Statement"][0]["Effect"] == "Allow")
+
+
+@dataclass(frozen=True)
+class Releases:
+    """Processes are started once for each engine."""
+
+    source_1_0: Path
+    moto_endpoint: str
+    running: dict[tuple[Path, str], Process]
+
+    def of(self, table: Table) -> tuple[Release, Release]:
+        """Version 1.0 and this one, over the table."""
+        endpoint = table.client.meta.endpoint_url
+        if endpoint.endswith(".amazonaws.com"):  # moto, which other processes reach through its server
+            endpoint = self.moto_endpoint
+        old, new = (self._running(source, endpoint) for source in (self.source_1_0, ROOT / "src"))
+        return Release(old, table.name), Release(new, table.name)
+
+    def _running(self, source: Path, endpoint: str) -> Process:
+        if (source, endpoint) not in self.running:
+            self.running[source, endpoint] = Process(source, endpoint)
+        return self.running[source, endpoint]
+
+
+@pytest.fixture(scope="session")
+def releases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Releases]:
+    from moto.moto_server.threaded_moto_server import ThreadedMotoServer  # slow to import
+
+    try:
+        source = archive(VERSION_1_0, tmp_path_factory.mktemp("1.0"))
+    except HistoryMissing as missing:
+        skip_lane(str(missing))
+    server = ThreadedMotoServer(aws.HOST, port=0, verbose=False)  # over the same tables as moto in this process
+    server.start()
+    made = Releases(source, "http://{}:{}".format(*server.get_host_and_port()), {})
+    yield made
+    for process in made.running.values():
+        process.end()
+    server.stop()
