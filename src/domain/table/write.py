@@ -66,17 +66,29 @@ def store(account: Account, entries: Sequence[Entry], seen: Mapping[str, Profile
     pauses = backoff()
     while groups:
         pack, groups = _packed(groups)
+        places = {group.user_id: tuple(group.entries) for group in pack}
         again = _write(account, pack, settled)
-        failed = {
-            group.user_id for group in pack for index in group.entries if isinstance(settled.get(index), Unavailable)
-        }
-        for group in groups:  # changes stay in order
-            if group.user_id in failed:
-                settled |= dict.fromkeys(group.entries, unavailable("EarlierChangeFailed"))
-        groups = [*again, *(group for group in groups if group.user_id not in failed)]
+        groups = [*again, *_still_in_order(places, groups, settled)]
         if any(group.was_disturbed for group in again):
             time.sleep(next(pauses))
     return [settled[index] for index in range(len(entries))]
+
+
+def _still_in_order(
+    done: Mapping[str, Sequence[int]], groups: Sequence["_Group"], settled: dict[int, Settled]
+) -> list["_Group"]:
+    """The groups that may follow. Those of a user whose earlier change was not made are settled like that one."""
+    stopped: dict[str, Settled] = {}
+    for user_id, places in done.items():
+        for outcome in (settled.get(place) for place in places):
+            if isinstance(outcome, Unavailable | Failed):
+                stopped[user_id] = unavailable("EarlierChangeFailed")
+            elif isinstance(outcome, LookAgain):
+                stopped.setdefault(user_id, outcome)
+    for group in groups:
+        if group.user_id in stopped:
+            settled |= dict.fromkeys(group.entries, stopped[group.user_id])
+    return [group for group in groups if group.user_id not in stopped]
 
 
 # --- One action -----------------------------------------------------------------------------------
