@@ -1,0 +1,74 @@
+"""A table restored to a moment before an erasure: whoever was erased since is erased again."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import pytest
+
+from builders import ANA, a_moment, a_user
+from domain import users
+from domain.erasure import IN_FLIGHT, erase_leftovers
+from domain.problems import NotFound
+from domain.table import Account, keys
+from domain.table.calls import Table
+from domain.table.values import to_item
+from engines import new_table
+from tools.erase_again import erase_again
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+
+@pytest.fixture
+def old(engine: "DynamoDBClient") -> Iterator[Table]:
+    with new_table(engine, f"test-{uuid4()}") as made:
+        yield made
+
+
+def remember_erasure(old: Table, account: str, user_id: str) -> None:
+    """What stays of an erased user in the table that erased them."""
+    item = {**keys.erased(account, user_id), "erasedAt": "2026-11-24T10:00:00.000Z"}
+    old.client.put_item(TableName=old.name, Item=to_item(item))
+
+
+def exists(account: Account, identifier: str) -> bool:
+    with contextlib.suppress(NotFound):
+        return bool(users.read(identifier, account))
+    return False
+
+
+def again(old: Table, restored: Table) -> int:
+    return erase_again(restored.client, old.name, restored.name)
+
+
+def test_who_was_erased_since_is_erased_again_and_nobody_else(old: Table, table: Table) -> None:
+    shop, other = Account(table, "shop"), Account(table, "other")
+    ana, bob = a_user(shop), a_user(shop, "bob@example.com")
+    theirs = a_user(other)
+    remember_erasure(old, "shop", ana.id)
+    remember_erasure(old, "shop", theirs.id)  # an id of one account says nothing about another's
+    assert again(old, table) == 1
+    assert not exists(shop, ana.id)
+    assert not exists(shop, ANA)
+    assert exists(shop, bob.id)
+    assert exists(other, theirs.id)
+
+
+def test_a_second_run_finds_nobody_before_and_after_the_erasure_is_finished(old: Table, table: Table) -> None:
+    shop = Account(table, "shop")
+    remember_erasure(old, "shop", a_user(shop).id)
+    assert again(old, table) == 1
+    assert again(old, table) == 0
+    assert erase_leftovers(table, a_moment() + 2 * IN_FLIGHT) == []
+    assert again(old, table) == 0
+
+
+def test_a_table_of_several_pages_is_read_to_its_end(old: Table, table: Table) -> None:
+    shop = Account(table, "shop")
+    everybody = [a_user(shop, f"u{n}@example.com", note="x" * 9_000) for n in range(130)]
+    for user in everybody[::2]:
+        remember_erasure(old, "shop", user.id)
+    assert again(old, table) == 65
+    assert [exists(shop, user.id) for user in everybody[:4]] == [False, True, False, True]
