@@ -28,6 +28,8 @@ def add_the_example(clone: Path) -> None:
     body = json.loads(example["body"])
     example["body"] = json.dumps(body | {"event": {"pianotuned": {"tuningId": "T-88"}}})
     (clone / "events" / "pianotuned.json").write_text(json.dumps(example))
+    with (clone / "events" / "README.md").open("a") as table:
+        table.write("| `pianotuned` | EventFunction | 200 |  |\n")
 
 
 def add_the_row(clone: Path) -> None:

@@ -3,12 +3,14 @@
 import base64
 import gzip
 import json
+import re
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from api.gateway import ENVELOPE, answer_to, event_file, function_of, invoke, replay
+from documents import text
 from domain.event_types import CATALOGUE
 from domain.profile import Profile
 from domain.table import Account
@@ -109,6 +111,14 @@ REST = FILES - {"authorizer", "key-create", "key-list", "key-invalid", "erasure"
 
 def test_each_file_is_tested_here() -> None:
     assert {*CREATES, *DISCARDS, *WARNS, *REFUSES, *ANSWERS, *BATCHES, *TESTED_BELOW} == FILES
+
+
+def test_the_table_of_the_files_names_each_and_its_function() -> None:
+    rows = re.findall(r"^\| `(\S+)` \| (\w+Function) \|", text("events/README.md"), re.MULTILINE)
+    assert {name for name, _ in rows} == FILES
+    assert {name: function for name, function in rows if name in REST} == {
+        name: function_of(event_file(name)) for name in REST
+    }
 
 
 @pytest.mark.parametrize("name", sorted(REST))
