@@ -10,11 +10,11 @@ NEW_ENOUGH = import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: help run clean key feed export console test quick stress lint format audit dynamodb debug openapi growth build bench smoke roots lock
+.PHONY: help run clean key feed export console test quick stress lint format audit dynamodb debug openapi growth deploy parameters rollback erasures bench smoke roots lock
 
 help:
 	@awk -F ':.*## ' '/^##@ / {printf "%s%s\n", gap, substr($$0, 5); gap = "\n"} \
-		/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+		/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
 ##@ Run
 
@@ -54,11 +54,21 @@ console: $(VENV)/installed ## Look at users in a browser, try requests (API_URL=
 
 ##@ Deploy
 
-build: $(VENV)/installed ## Build for `sam deploy` (CONFIG=prod: see samconfig.toml)
-	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" sam build --config-env $(CONFIG)
-	@PYENV_VERSION=3.13 python3.13 -m compileall -q --invalidation-mode unchecked-hash .aws-sam/build/*/ || \
-		echo "Python 3.13 is not here: the functions are not compiled, and take twice as long to start" >&2
+deploy: $(VENV)/installed ## Deploy the commit that is checked out (CONFIG=prod)
+	@$(DEPLOY) deploy $(DEPLOYMENT)
+
+parameters: $(VENV)/installed ## Change parameters, not the code (PARAMETERS="Name=value")
+	@$(DEPLOY) parameters $(DEPLOYMENT)
+
+rollback: $(VENV)/installed ## Go back to an earlier commit (CONFIG=prod TO=commit)
+	@$(DEPLOY) rollback --to "$(TO)" $(DEPLOYMENT)
+
+erasures: $(VENV)/installed ## Erase again who came back by a restore (OLD= RESTORED=)
+	@PYTHONPATH=src $(PY) -m tools.erase_again "$(OLD)" "$(RESTORED)"
+
 CONFIG = default
+DEPLOY = PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PY) -m tools.deploy
+DEPLOYMENT = --config "$(CONFIG)" --parameters '$(PARAMETERS)' --region "$(REGION)" --dirty "$(DIRTY)" --confirm "$(CONFIRM)"
 
 smoke: $(VENV)/installed ## Try an API from outside (API_URL= API_KEY=, BURST=)
 	@$(PY) -m tools.smoke

@@ -42,7 +42,6 @@ API_KEY = "key_of_demo"  # as in events/
 LEFT_OUT = {
     "DeletionProtectionEnabled",
     "PointInTimeRecoverySpecification",
-    "SSESpecification",
     "StreamSpecification",
     "TimeToLiveSpecification",
 }

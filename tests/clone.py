@@ -20,14 +20,50 @@ def tracked() -> list[str]:
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
+    folder = copy_to(tmp_path / "clone")
+    (folder / ".venv").symlink_to(sys.prefix)
+    return folder
+
+
+def copy_to(folder: Path) -> Path:
     if not IS_CLONE:
         pytest.skip("this is no clone")
-    folder = tmp_path / "clone"
     for name in tracked():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, folder / name)
-    (folder / ".venv").symlink_to(sys.prefix)
     return folder
+
+
+def repository(folder: Path) -> Path:
+    """A clone with one commit, where `make deploy` works. Its `aws` is aws_cli.py. Its `sam` builds nothing, because
+    the emulator runs the functions with the packages of this Python."""
+    copy_to(folder)
+    programs = {
+        "python": f'exec {sys.executable} "$@"',
+        "sam": f'[ "$1" = build ] || exec {sys.prefix}/bin/sam "$@"',
+        "aws": f'exec {sys.executable} {ROOT}/tests/aws_cli.py "$@"',
+    }
+    programs_folder = folder / ".venv" / "bin"
+    programs_folder.mkdir(parents=True)
+    for name, program in programs.items():
+        (programs_folder / name).write_text(f"#!/bin/sh\n{program}\n")
+        (programs_folder / name).chmod(0o755)
+    (folder / ".venv" / "installed").touch()
+    git(folder, "init", "--quiet")
+    commit(folder, "first")
+    return folder
+
+
+def commit(folder: Path, message: str) -> str:
+    git(folder, "add", "--all")
+    git(folder, "-c", "user.name=Test", "-c", "user.email=test@example.com", "commit", "--quiet", "--message", message)
+    return git(folder, "rev-parse", "HEAD")
+
+
+def git(folder: Path, *arguments: str) -> str:
+    command = ["/usr/bin/env", "git", *arguments]
+    done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, text=True, check=True)
+    return done.stdout.strip()
 
 
 def make(*arguments: str) -> list[str]:

@@ -192,11 +192,26 @@ def test_the_dashboards_widgets_do_not_overlap() -> None:
         seen |= cells
 
 
+SECTIONS = dict(re.findall(r"^### (\w+Alarm)\n(.*?)(?=^##)", RUNBOOK.read_text(), re.MULTILINE | re.DOTALL))
+
+
 def test_each_alarm_has_its_part_of_the_runbook_and_tells_somebody() -> None:
-    headings = re.findall(r"^### (\w+Alarm)$", RUNBOOK.read_text(), re.MULTILINE)
-    assert sorted(headings) == sorted(ALARMS)
+    assert sorted(SECTIONS) == sorted(ALARMS)
     for alarm in ALARMS.values():
         assert alarm["AlarmActions"] == alarm["OKActions"] == [{"Ref": "AlarmTopic"}]
+
+
+@pytest.mark.parametrize("name", ALARMS)
+def test_an_alarm_says_whether_it_can_wait_and_where_to_look_and_so_does_the_runbook(name: str) -> None:
+    said = ALARMS[name]["AlarmDescription"]
+    description: str = said["Fn::Sub"] if isinstance(said, dict) else said
+    assert description.endswith(f": docs/runbook.md#{name.lower()}")
+    rows = dict(re.findall(r"^\| (\w+) \| (.+) \|$", SECTIONS[name], re.MULTILINE))
+    assert list(rows) == ["callers", "urgency", "over", "tell"]
+    assert rows["over"].startswith(f"`alarm {name}` prints `OK`")
+    assert ("Wake somebody" in description) == rows["urgency"].startswith("now")
+    assert ("It can wait for the morning" in description) == rows["urgency"].startswith("can wait for the morning")
+    assert "```sh" in SECTIONS[name]
 
 
 # --- Releases ---

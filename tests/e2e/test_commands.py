@@ -1,4 +1,4 @@
-"""The commands of README.md and docs/runbook.md, run as they are printed."""
+"""The commands of README.md, run as they are printed; those of docs/runbook.md are in test_runbook.py."""
 
 import os
 import re
@@ -10,14 +10,11 @@ from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
 from urllib.parse import urlsplit
-from uuid import uuid4
 
-import botocore.session
 import pytest
-from botocore import xform_name
 
 from clone import make
-from documents import blocks, text
+from documents import blocks
 from e2e.conftest import Caller, shell
 from engines import skip_lane
 from local import aws, dynamodb, stack
@@ -26,8 +23,6 @@ from local.stack import ROOT
 # Each block has its name here. Not run: `make test`, which is this, and `sam local`, which needs Docker. Newman is in
 # test_postman.py, the deployments are in test_deploy.py, the feed is in test_feed.py.
 [MAKE_RUN, _MAKE_TEST, SEND, LOOK, _NEWMAN, _DEPLOY, _KEY, *_SAM_LOCAL] = blocks("README.md")
-OF_RUNBOOK = [block for block in blocks("docs/runbook.md") if not re.search(r"\baws |\binsights ", block)]
-[FINISH_ERASURES, _REPLAY_FEED, REPLAY, INVOKE, KEYS, ERASE, _CHANGE_PARAMETERS] = OF_RUNBOOK
 
 
 # --- README.md, from its beginning ---
@@ -109,74 +104,3 @@ def test_make_dynamodb_serves_the_functions_of_sam_local_and_tells_that_its_port
             assert again.stderr == f"Port {port} is taken: does `make dynamodb` run already?\n"
         finally:
             process.send_signal(signal.SIGINT)
-
-
-# --- docs/runbook.md ---
-
-
-@pytest.fixture
-def variables(caller: Caller, ana: dict[str, str]) -> dict[str, str]:
-    """What whoever is on call has in the shell."""
-    return {"API_URL": caller.api_url, "API_KEY": caller.key}
-
-
-def test_a_request_without_a_key_shows_that_we_answer(deployed: stack.Stack, variables: dict[str, str]) -> None:
-    [command] = re.findall(r"`(curl .*?)` must print a 401", text("docs/runbook.md"))
-    assert shell(command, deployed.endpoint, ROOT, **variables).startswith("HTTP/1.1 401")
-
-
-def test_a_replay_is_stored_once(deployed: stack.Stack, variables: dict[str, str]) -> None:
-    first, second = (shell(REPLAY, deployed.endpoint, ROOT, **variables) for _ in range(2))
-    assert first.startswith("HTTP/1.1 200")
-    assert "Event created" in first
-    assert [answer.lower().count("idempotent-replayed: true") for answer in (first, second)] == [0, 1]
-
-
-def test_a_function_is_invoked_with_an_event_of_the_repository(deployed: stack.Stack) -> None:
-    caller = Caller(deployed.api_url, deployed.create_key("demo"))  # the account of events/
-    caller.send("PUT", "/user/ana@example.com?upsert=true", {"city": "Vigo"})
-    assert '"statusCode": 200' in shell(INVOKE, deployed.endpoint, ROOT)
-    assert caller.send("GET", "/user/ana@example.com/events").body["events"][0]["payload"] == {"query": "red shoes"}
-
-
-def test_a_key_is_created_listed_expired_and_revoked(deployed: stack.Stack) -> None:
-    account = f"keys-{uuid4().hex[:8]}"
-    create, *rest = KEYS.replace('"shop', f'"{account}').replace(r"\"shop", rf"\"{account}").splitlines()
-    created = shell(create, deployed.endpoint, ROOT)
-    [key_id] = re.findall(r'"keyId": "(.*?)"', created)
-    listed, expired, revoked = (shell(command, deployed.endpoint, ROOT, KEY_ID=key_id) for command in rest)
-    assert key_id in listed
-    assert "2030-01-31T00:00:00" in expired
-    assert "revokedOn" in revoked
-
-
-def test_a_person_is_erased(deployed: stack.Stack, caller: Caller, variables: dict[str, str]) -> None:
-    answer = shell(ERASE, deployed.endpoint, ROOT, **variables)
-    assert answer.startswith("HTTP/1.1 200")
-    assert '"unfinished": ' in answer
-    assert caller.send("GET", "/user/ana@example.com").status == 404
-    assert '"unfinished": ' in shell(FINISH_ERASURES, deployed.endpoint, ROOT)
-
-
-# The AWS CLI is too large for a test, and the emulator lacks some of its services. Its commands, though, are made of
-# botocore's models.
-AWS_COMMAND = re.compile(r"\baws ([a-z0-9]+) ([a-z-]+)((?:(?!\baws [a-z]).)*)")
-AWS_PAGES = "".join(map(text, ("docs/runbook.md", "docs/analytics.md", "docs/feed.md"))).replace("\\\n", "")
-AWS_COMMANDS = [words for words in AWS_COMMAND.findall(AWS_PAGES) if words[0] != "s3"]  # which botocore does not know
-BOTOCORE_NAMES = {"deploy": "codedeploy", "s3api": "s3"}
-
-
-@pytest.mark.parametrize(("service", "operation", "rest"), AWS_COMMANDS, ids=lambda words: words.strip()[:24])
-def test_a_command_of_the_aws_cli_exists_with_its_options(service: str, operation: str, rest: str) -> None:
-    session = botocore.session.get_session()
-    name = BOTOCORE_NAMES.get(service, service)
-    model = session.get_service_model(name)
-    operations = {xform_name(each, "-"): each for each in model.operation_names}
-    if operation == "wait":
-        waiters = session.get_waiter_model(name)
-        [waiter] = [each for each in waiters.waiter_names if xform_name(each, "-") == rest.split(maxsplit=1)[0]]
-        operation = xform_name(waiters.get_waiter(waiter).operation, "-")
-    shape = model.operation_model(operations[operation]).input_shape
-    assert shape
-    options = set(re.findall(r"(?<= )--([a-z0-9-]+)", rest)) - {"query", "output"}
-    assert options <= {xform_name(member, "-") for member in shape.members}

@@ -1,4 +1,7 @@
-"""Each deployment that README.md, samconfig.toml and docs/runbook.md name, over each other and beside each other."""
+"""Each deployment that README.md, samconfig.toml and docs/runbook.md name, over each other and beside each other.
+
+What the runbook's commands do with a stack is in test_runbook.py.
+"""
 
 import json
 import re
@@ -10,15 +13,13 @@ from typing import Any
 import pytest
 from samcli.yamlhelper import yaml_parse
 
+from clone import git, repository
 from documents import blocks, text
 from e2e.conftest import Caller, shell
 from local import aws, gateway, stack
 
 pytestmark = pytest.mark.http
 
-# As for `make run`, the emulator gets the unbuilt template; CI builds it.
-UNBUILT = "make() { true; }\n"
-FOR_ANOTHER_ENVIRONMENT = "make build CONFIG=dev && sam deploy --config-env dev"
 RUNBOOK = "docs/runbook.md"
 
 Parameters = dict[str, str]
@@ -35,6 +36,7 @@ EXAMPLES = {
     "SnapStart": "on",
     "ThrottleBurst": "50",
     "ThrottleRate": "100",
+    "Traffic": "AtOnce",
 }
 # These need a table, or a DynamoDB, of another name: tested below, and what `sam local` is for.
 ELSEWHERE = {"RestoredTable", "RestoredStream", "DynamoDBEndpoint"}
@@ -126,49 +128,26 @@ def test_a_deployment_over_another_keeps_the_table_and_the_api_answers(
     assert_it_works(caller, ana)
 
 
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return repository(tmp_path_factory.mktemp("deploy") / "clone")
+
+
 @pytest.mark.parametrize("environment", [name for name in SAMCONFIG if name != "version"])
 def test_the_readmes_commands_deploy_an_environment_and_make_a_key(
     environment: str, deployed: stack.Stack, clone: Path
 ) -> None:
     name = SAMCONFIG[environment]["global"]["parameters"]["stack_name"]
-    command = the_block("README.md", "make build && sam deploy")
+    command = the_block("README.md", "make deploy")
     if environment != "default":
-        assert f"`{FOR_ANOTHER_ENVIRONMENT}`" in text("README.md")
-        assert f"`{environment}`" in text("README.md")
-        command = FOR_ANOTHER_ENVIRONMENT.replace("dev", environment)
-    shell(UNBUILT + command, deployed.endpoint, clone)
+        assert f"`make deploy CONFIG={environment}`" in text("README.md")
+        command = command.replace("make deploy", f"make deploy CONFIG={environment} CONFIRM=no")
+    shell(command, deployed.endpoint, clone)
     assert gateway.parameters(deployed.endpoint, name) == DEFAULTS | of_samconfig(environment)
+    assert stack.outputs(deployed.endpoint, name)["Revision"].startswith(git(clone, "rev-parse", "HEAD"))
     make_a_key = the_block("README.md", "sam remote invoke KeyFunction").replace("event-api", name)
     key = json.loads(shell(make_a_key, deployed.endpoint, clone))["apiKey"]
     api_id = stack.outputs(deployed.endpoint, name)["ApiId"]
     caller = Caller(stack.api_url(deployed.endpoint, api_id), key)
     assert caller.send("POST", "/user/", {"email": "ana@example.com"}).status == 200
     assert caller.event({"email": "ana@example.com"}, {"search": {"query": "shoes"}}).status == 200
-
-
-def test_the_runbook_changes_parameters_and_no_others(deployed: stack.Stack, clone: Path) -> None:
-    before = gateway.parameters(deployed.endpoint, stack.STACK_NAME)
-    shell(the_block(RUNBOOK, "--parameter-overrides LogLevel="), deployed.endpoint, clone)
-    changed = {"LogLevel": "DEBUG", "Release": "Canary10Percent5Minutes"}
-    assert gateway.parameters(deployed.endpoint, stack.STACK_NAME) == before | changed
-
-
-def test_the_runbook_puts_a_restored_table_in_the_place_of_the_stacks_and_goes_back(
-    deployed: stack.Stack, caller: Caller, ana: dict[str, str], clone: Path
-) -> None:
-    dynamodb: Any = aws.client("dynamodb", deployed.endpoint)
-    own, restored = stack.outputs(deployed.endpoint)["TableName"], f"{stack.STACK_NAME}-restored"
-    dynamodb.restore_table_to_point_in_time(SourceTableName=own, TargetTableName=restored, UseLatestRestorableTime=True)
-    before = table(deployed.endpoint, own)
-    *_, command = the_block(RUNBOOK, "RestoredTable").splitlines()
-    shell(command, deployed.endpoint, clone)
-    assert stack.outputs(deployed.endpoint)["TableName"] == restored
-    assert_it_works(caller, ana)
-    assert table(deployed.endpoint, own) == before
-    assert len(table(deployed.endpoint, restored)[-1]) > len(before[-1])
-    empty = """'RestoredTable=""'"""
-    assert f"`{empty}`" in text(RUNBOOK)
-    shell(command.replace('"RestoredTable=$STACK-restored"', empty), deployed.endpoint, clone)
-    assert stack.outputs(deployed.endpoint)["TableName"] == own
-    assert table(deployed.endpoint, own) == before
-    assert_it_works(caller, ana)
