@@ -98,9 +98,10 @@ format: $(VENV)/installed ## Mend style and format
 audit: $(VENV)/installed ## Look for known vulnerabilities in the packages
 	@$(PY) .ci/audit.py
 
-openapi: $(VENV)/installed ## Make docs/openapi.json and docs/postman.json of the code
+openapi: $(VENV)/installed ## Make docs/{openapi,postman}.json and docs/codes.md of the code
 	@TABLE_NAME=none AWS_DEFAULT_REGION=none PYTHONPATH=src $(PY) -m docs.openapi
 	@TABLE_NAME=none AWS_DEFAULT_REGION=none PYTHONPATH=src $(PY) -m docs.postman
+	@TABLE_NAME=none AWS_DEFAULT_REGION=none PYTHONPATH=src $(PY) -m docs.codes
 
 growth: $(VENV)/installed ## Work out docs/growth.md (GROWTH="--peak 10": print others)
 	@$(PY) -m docs.growth $(GROWTH)
