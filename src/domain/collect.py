@@ -32,7 +32,7 @@ from domain.table import Account, marks, profiles
 from domain.table.events import Entry
 from domain.table.replies import discard
 from domain.table.write import LookAgain, Settled, store
-from domain.times import milliseconds_of, to_the_millisecond
+from domain.times import milliseconds_of
 
 ATTEMPTS = 5  # each further one means that somebody else changed the user or the address in between
 T = TypeVar("T")
@@ -76,12 +76,11 @@ def collect(
     key: IdempotencyKey | None = None,
 ) -> list[Outcome | Refused]:
     """What comes of each event, in their order. What is refused already stays so."""
-    now = to_the_millisecond(received_at)
     events = {place: _Event(request) for place, request in enumerate(requests) if isinstance(request, EventRequest)}
     waiting = list(events.values())
     failed: set[str] = set()  # ids and emails of users of whom a change has failed
     while waiting:
-        _take_turn(_independent(waiting), account, now, key, failed)
+        _take_turn(_independent(waiting), account, received_at, key, failed)
         waiting = [event for event in waiting if not _is_settled(event)]
     return [
         request if isinstance(request, Refused) else _result(events[place]) for place, request in enumerate(requests)
@@ -261,11 +260,13 @@ def _entry(event: _Event, now: datetime, key: IdempotencyKey | None) -> Entry:
 
 def _change(request: EventRequest, user: User) -> Change:
     """What happens to the user's profile."""
-    event, email = request.event, request.event.model.claims()
-    of_user = change_attributes(request.user.attributes, user.email, "user.", milliseconds_of(request.happened_at))
-    of_event = event.model.changes(event.payload, user.email, request.happened_at)
-    stays = (OTHER_EMAIL,) if email and user.email not in (None, email) else ()
-    return merge([Change(warnings=stays), of_user, of_event])
+    sent, model = request.user.attributes, request.event.model
+    changes = [model.changes(request.event.payload, user.email, request.happened_at)]
+    if sent:
+        changes.insert(0, change_attributes(sent, user.email, "user.", milliseconds_of(request.happened_at)))
+    if user.email and model.claims() not in (None, user.email):
+        changes.insert(0, Change(warnings=(OTHER_EMAIL,)))
+    return merge(changes) if len(changes) > 1 else changes[0]
 
 
 def _let_wait(turn: Sequence[_Event]) -> None:

@@ -39,7 +39,7 @@ from domain.problems import (
     invalid_email,
     invalid_event_time,
 )
-from domain.times import parse_rfc_3339, to_the_millisecond
+from domain.times import parse_rfc_3339
 from domain.values import unstorable
 
 USER_ATTRIBUTES = ("tel", "firstname", "lastname", "country", "city")
@@ -76,7 +76,9 @@ class EventRequest:
 def parse_request(
     body: Mapping[str, Any], received_at: datetime, other_problems: Iterable[Problem] = (), *, imported: bool = False
 ) -> EventRequest:
-    """The request that a JSON object makes. Raises Invalid with all that is wrong with it, and `other_problems`."""
+    """The request that a JSON object makes, received at a moment to the millisecond. Raises Invalid with all that is
+    wrong with it, and `other_problems`.
+    """
     event, problems = _parse_event(body.get("event"))
     user, user_problems = _parse_user(body.get("user"))
     identity, identity_problems = _parse_identity(body, received_at, imported)
@@ -137,7 +139,7 @@ def _parse_identity(
         happened_at = time_of(event_id)
     if happened_at is not None:
         problems += _time_problems(happened_at, received_at, imported)
-    moment = happened_at or to_the_millisecond(received_at)
+    moment = happened_at or received_at
     identity = {
         "event_id": event_id or new_id(moment),
         "happened_at": moment,
@@ -200,9 +202,9 @@ def _identifier_problems(user: Mapping[str, Any], email: str | None) -> list[Pro
 
 def _attribute_problems(user: Mapping[str, Any]) -> list[Problem]:
     problems = []
-    for name in (*USER_ATTRIBUTES, "userAgent"):
-        if not isinstance(user.get(name, ""), str):
+    for name in (name for name in (*USER_ATTRIBUTES, "userAgent") if name in user):
+        if not isinstance(user[name], str):
             problems.append(invalid_attribute(f"user.{name}"))
         elif name in USER_ATTRIBUTES:
-            problems += unstorable(user.get(name), f"user.{name}")
+            problems += unstorable(user[name], f"user.{name}")
     return problems
