@@ -26,6 +26,7 @@ SYSTEM_ATTRIBUTES: Mapping[str, str] = {
 # 10^14 orders below this size, with parts as small as this, add up exactly in DynamoDB's 38 digits.
 MAX_TOTAL = Decimal("1E15")
 SMALLEST_PART = Decimal("1E-9")
+MAX_TOLD, MAX_PLACE = 100, 100  # of what an event left as it was: entries, and characters of each place
 # An event that is older than the profile's newest change by more than this is late: section 9.
 TOLERANCE_MS = timedelta(minutes=5) // timedelta(milliseconds=1)
 
@@ -187,11 +188,27 @@ def as_late(change: Change, attributes: Mapping[str, Any]) -> Change:
     fields = [change.places.get(name, name) for name in left_out]
     fields += [change.places.get("tags", "tags")] if change.remove_tags else []
     older = "The profile has a newer change, so this older event left it as it is."
+    told = [Notice(field[:MAX_PLACE], older) for field in fields[:MAX_TOLD]]
+    if len(fields) > MAX_TOLD:
+        told.append(Notice(fields[0].rpartition(".")[0], f"{len(fields) - MAX_TOLD} more were left as they are."))
     return replace(
         change,
         attributes={name: value for name, value in change.attributes.items() if name not in attributes},
         remove_tags=frozenset(),
-        warnings=(*change.warnings, *(Notice(name, older) for name in fields)),
+        warnings=(*change.warnings, *told),
+    )
+
+
+def without_attributes(change: Change) -> Change:
+    """What is left of a change whose attributes do not fit into the profile."""
+    full = "The profile is full, so this was left out."
+    told = [Notice(change.places.get(name, name)[:MAX_PLACE], full) for name in list(change.attributes)[:MAX_TOLD]]
+    return replace(
+        change,
+        attributes={},
+        add_tags=frozenset(),
+        remove_tags=frozenset(),
+        warnings=(*change.warnings, *told),
     )
 
 

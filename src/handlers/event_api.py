@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 from domain.collect import collect, collect_one
@@ -13,6 +14,7 @@ from domain.problems import (
     Failed,
     Invalid,
     NotFound,
+    Problem,
     Refused,
     Unavailable,
     invalid_parameter,
@@ -24,6 +26,7 @@ from handlers.metrics import record
 from handlers.runtime import logger
 
 MAX_BATCH_BYTES = 1024 * 1024
+MAX_FIELDS = 10_000  # characters of the fields that are told of one event of a batch
 CREATED = {"message": "Event created", "email": "Event was created for the specified user"}
 
 
@@ -132,15 +135,11 @@ def _status(outcomes: Sequence[object], refused: Sequence[object], failures: Seq
 def _result(place: int, entry: object, outcome: Outcome | Refused) -> dict[str, Any]:
     """What came of one event, as `results` tells it."""
     if isinstance(outcome, Refused):
-        status = "failed" if _is_ours(outcome) else "refused"
         event_id = entry.get("eventId") if isinstance(entry, dict) else None
-        problems = [
-            problem.under(f"events.{place}") if status == "refused" else problem for problem in outcome.problems
-        ]
         return {
-            "status": status,
+            "status": "failed" if _is_ours(outcome) else "refused",
             "eventId": event_id if isinstance(event_id, str) else None,
-            **rest.errors_of(problems),
+            **rest.errors_of(_told(outcome, place)),
         }
     result: dict[str, Any] = {"status": outcome.status, "eventId": outcome.event_id, "userId": outcome.user_id}
     if outcome.restriction:
@@ -150,6 +149,15 @@ def _result(place: int, entry: object, outcome: Outcome | Refused) -> dict[str, 
         return result | {"createdOn": outcome.created_on, "samePayload": outcome.same_payload}
     warnings = [{"field": f"events.{place}.{each.field}", "message": each.message} for each in outcome.warnings]
     return result | {"warnings": warnings}
+
+
+def _told(refused: Refused, place: int) -> list[Problem]:
+    """Of what is wrong with one event, as much as fits: Lambda returns 6 MB at most. The first is always told."""
+    if _is_ours(refused):
+        return list(refused.problems)
+    problems = [problem.under(f"events.{place}") for problem in refused.problems]
+    sizes = accumulate(len(json.dumps(problem.field)) for problem in problems)
+    return problems[: max(1, sum(size <= MAX_FIELDS for size in sizes))]
 
 
 # --- Both -----------------------------------------------------------------------------------------

@@ -59,6 +59,7 @@ MAX_BODY_BYTES = 256 * 1024
 RETRY_AFTER = {"Retry-After": "1"}  # seconds
 GZIP = b"\x1f\x8b"
 GZIP_FORMAT = 16 + zlib.MAX_WBITS
+MAX_MEMBERS = 100
 NOT_UTF_8 = "The body is not text in UTF-8. It may be compressed with gzip, once."
 BROKEN_GZIP = "The body begins like gzip, but it is cut off or broken."
 
@@ -260,7 +261,7 @@ def _authorizer(event: Event) -> Mapping[str, Any]:
 def _unpacked(raw: bytes, limit: int) -> bytes:
     """What is in a gzip body, of which no more is unpacked than would be accepted, and one byte."""
     unpacked = b""
-    while raw:  # RFC 1952: a file may be several members, one after the other
+    for _ in range(MAX_MEMBERS):  # RFC 1952: a file may be several members, one after the other
         member = zlib.decompressobj(GZIP_FORMAT)
         try:
             unpacked += member.decompress(raw, limit + 1 - len(unpacked))
@@ -271,7 +272,9 @@ def _unpacked(raw: bytes, limit: int) -> bytes:
         if not member.eof:
             raise Invalid([invalid_json(BROKEN_GZIP)])
         raw = member.unused_data
-    return unpacked
+        if not raw:
+            return unpacked
+    raise Invalid([invalid_json(BROKEN_GZIP)])
 
 
 def _is_packed(raw: bytes, encoding: str | None) -> bool:

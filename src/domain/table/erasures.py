@@ -84,11 +84,14 @@ def sweep(account: Account, user_id: str) -> bool:
         KeyConditionExpression="pk = :pk",
         ExpressionAttributeValues=to_item({":pk": keys.user(account.name, user_id)}),
         ExpressionAttributeNames={"#key": "idempotencyKey", "#id": "id", "#type": "type", "#once": "onceValue"},
-        ProjectionExpression="pk, sk, #key, #id, #type, #once, eventId, createdOn",
+        ProjectionExpression="pk, sk, #key, #id, #type, #once, eventId",
         ConsistentRead=True,
         Limit=STEP,
     )
-    if any("createdOn" in item for item in items):  # 1.0 has given the id to somebody, whose all of this is now
+    # Whatever was there before the tombstone is seen now belongs to the erased user, even if 1.0, which may run beside
+    # this during a deployment, has given the id to somebody in the meantime.
+    tombstone = account.table.get(keys.profile(account.name, user_id))
+    if tombstone is None or "createdOn" in tombstone:
         return True
     leftovers = [item for item in items if item["sk"] != keys.PROFILE]
     plain = [item for item in leftovers if not _named_elsewhere(item) and item["sk"].startswith(keys.EVENT)]

@@ -20,7 +20,17 @@ from secrets import token_hex
 from typing import Any
 
 from domain.problems import Notice, TooLarge, Unavailable, too_large
-from domain.profile import SYSTEM_ATTRIBUTES, TOLERANCE_MS, Change, Profile, are_in_order, as_late, is_late, merge
+from domain.profile import (
+    SYSTEM_ATTRIBUTES,
+    TOLERANCE_MS,
+    Change,
+    Profile,
+    are_in_order,
+    as_late,
+    is_late,
+    merge,
+    without_attributes,
+)
 from domain.table import Account, keys
 from domain.table.expressions import (
     IS_NEW,
@@ -224,7 +234,10 @@ def _exact(account: Account, user_id: str, changes: Sequence[Change], claims_ema
         after, tags_after = {**attributes, **change.attributes}, (tags - change.remove_tags) | change.add_tags
         size = bytes_of(after, tags_after)
         if change.sets_attributes and size > max(MAX_ATTRIBUTE_BYTES, bytes_of(attributes, tags)):
-            too_large.add(index)
+            if change.totals or change.latest:  # a purchase, or an open, is never lost to a full profile
+                change = without_attributes(change)
+            else:
+                too_large.add(index)
         else:
             attributes, tags = after, tags_after
             changed_at = max(changed_at, change.at) if each.sets_attributes and not late else changed_at
