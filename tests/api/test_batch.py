@@ -1,0 +1,831 @@
+"""Contract section 8: a batch means what its events would have meant, sent one after the other.
+
+Each test here is written from the contract alone, through the function, with the events of API Gateway.
+"""
+
+import base64
+import gzip
+import itertools
+import json
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from api.gateway import Answer, call, timeline, user
+from builders import ANA, a_moment
+from domain.profile import Profile
+from domain.table import Account
+from domain.times import iso
+from handlers.runtime import client
+from stored import everything
+
+KIB = 1024
+MINUTE = timedelta(minutes=1)
+BOB = "bob@example.com"
+SEARCH: dict[str, Any] = {"search": {"query": "shoes"}}
+UUID7 = "019b6d3a-6c1e-7a52-9d0c-0c6f8f6f4a10"  # in December 2025: an import
+
+
+def entry(event: Any, event_id: object = None, time: datetime | str | None = None, **user: Any) -> dict[str, Any]:
+    """An event of a batch; without an id and a time it has ones of its own."""
+    moment = time or datetime.now(UTC)
+    return {
+        "eventId": next(IDS) if event_id is None else event_id,
+        "eventTime": moment if isinstance(moment, str) else iso(moment),
+        "user": user or {"email": ANA},
+        "event": event,
+    }
+
+
+IDS = (f"id-{number}" for number in itertools.count())
+
+
+def send(*entries: Any, path: str = "/events", **parts: Any) -> Answer:
+    more = {"import": True} if parts.pop("imported", False) else {}
+    return call("POST", path, {"events": list(entries), **more}, **parts)
+
+
+def send_alone(sent: dict[str, Any], **parts: Any) -> Answer:
+    return call("POST", "/event", sent, **parts)
+
+
+def results(answer: Answer) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = answer.body["results"]
+    return found
+
+
+def statuses(answer: Answer) -> list[str]:
+    return [result["status"] for result in results(answer)]
+
+
+def stored_ids(identifier: str = ANA, **parts: Any) -> list[str]:
+    """Of all events of the user, newest first."""
+    found: list[str] = []
+    query = {"limit": "100"}
+    while True:
+        page = timeline(quote(identifier), query, **parts).body
+        found += [event["_id"] for event in page["events"]]
+        if "cursor" not in page:
+            return found
+        query["cursor"] = page["cursor"]
+
+
+def profile(identifier: str = ANA, **parts: Any) -> dict[str, Any]:
+    found: dict[str, Any] = user("GET", quote(identifier), **parts).body
+    return found
+
+
+# --- Statuses ---------------------------------------------------------------------------------------
+
+
+def test_a_batch_tells_of_each_event_in_its_order(ana: Profile) -> None:
+    sent = [entry({"search": {"query": str(n)}}) for n in range(100)]
+    answer = send(*sent)
+    assert answer.status == 200
+    assert answer.body.keys() == {"results"}
+    assert "Retry-After" not in answer.headers
+    assert "X-Error-Code" not in answer.headers
+    assert results(answer) == [
+        {"status": "created", "eventId": each["eventId"], "userId": ana.id, "warnings": []} for each in sent
+    ]
+    assert set(stored_ids()) == {each["eventId"] for each in sent}
+
+
+def test_a_batch_sent_again_is_harmless(ana: Profile) -> None:
+    sent = [
+        entry(SEARCH),
+        entry({"update": {"city": "Vigo"}}),
+        entry({"confirmation": {"orderId": 1, "total": 10}}),
+        entry({"emailopen": {}}),
+        entry({"emailopen": {}}),
+        entry({"confirmation": {"orderId": 1, "total": 10}}),
+    ]
+    assert statuses(send(*sent)) == ["created"] * 4 + ["discarded"] * 2
+    before = profile(), timeline(ANA).body
+    for _ in range(2):
+        again = send(*sent)
+        assert again.status == 200
+        assert statuses(again) == ["duplicate"] * 4 + ["discarded"] * 2
+        for result, each in zip(results(again)[:4], sent, strict=False):
+            assert result == {
+                "status": "duplicate",
+                "eventId": each["eventId"],
+                "userId": ana.id,
+                "createdOn": each["eventTime"],
+                "samePayload": True,
+            }
+        assert (profile(), timeline(ANA).body) == before
+
+
+def test_a_batch_of_which_some_are_refused_is_207_and_settles_the_others(ana: Profile) -> None:
+    answer = send(entry(SEARCH), entry(SEARCH, email=BOB), entry(SEARCH))
+    assert answer.status == 207
+    assert statuses(answer) == ["created", "refused", "created"]
+    assert "Retry-After" not in answer.headers
+    assert answer.headers["X-Error-Code"] == "user_not_found"
+    [error] = results(answer)[1]["errors"]
+    assert error == {
+        "code": "user_not_found",
+        "message": "User not found",
+        "description": "This email does not exist in our database.",
+        "field": "events.1.user.email",
+    }
+
+
+def test_a_batch_of_which_all_are_refused_is_400_and_tells_of_each(ana: Profile) -> None:
+    answer = send(entry(SEARCH, email=BOB), {}, entry({"x": {}}))
+    assert (answer.status, statuses(answer)) == (400, ["refused"] * 3)
+    assert "errors" not in answer.body
+    assert stored_ids() == []
+
+
+WRONG_BATCHES: dict[str, tuple[Any, str]] = {
+    "no JSON": ("{", "invalid_json"),
+    "a list": ("[]", "invalid_json"),
+    "nothing": ("", "invalid_json"),
+    "no events": ({}, "missing_events"),
+    "null": ({"events": None}, "missing_events"),
+    "none": ({"events": []}, "missing_events"),
+    "an object": ({"events": {"0": entry(SEARCH)}}, "invalid_events"),
+    "a text": ({"events": "x"}, "invalid_events"),
+    "101": ({"events": [entry(SEARCH) for _ in range(101)]}, "too_many_events"),
+    "twice": ('{"events": [], "events": []}', "invalid_json"),
+}
+
+
+@pytest.mark.parametrize("path", ["/events", "/events/check"])
+@pytest.mark.parametrize("name", WRONG_BATCHES)
+def test_a_batch_that_is_wrong_itself_is_400_and_nothing_is_looked_at(name: str, path: str, ana: Profile) -> None:
+    body, code = WRONG_BATCHES[name]
+    answer = call("POST", path, body)
+    assert answer.status == 400
+    assert [error["code"] for error in answer.body["errors"]] == [code]
+    assert answer.headers["X-Error-Code"] == code
+    assert answer.body.keys() == {"errors"}
+    assert stored_ids() == []
+
+
+@pytest.mark.parametrize("name", ["Idempotency-Key", "idempotency-key"])
+@pytest.mark.parametrize("key", ["k", "", "x" * 300])
+def test_a_batch_takes_no_idempotency_key(name: str, key: str, ana: Profile) -> None:
+    answer = send(entry(SEARCH), headers={name: key})
+    assert (answer.status, answer.errors) == (400, [("Invalid Idempotency-Key", "Idempotency-Key")])
+    assert stored_ids() == []
+
+
+@pytest.mark.parametrize("count", [1, 2, 25, 26, 99, 100])
+def test_a_batch_has_1_to_100_events(count: int, ana: Profile) -> None:
+    assert statuses(send(*(entry(SEARCH) for _ in range(count)))) == ["created"] * count
+    assert len(stored_ids()) == count
+
+
+def test_without_a_key_of_an_account_a_batch_is_401(ana: Profile) -> None:
+    answer = send(entry(SEARCH), account="")
+    assert (answer.status, answer.headers["X-Error-Code"]) == (401, "unauthorized")
+
+
+# --- One event never harms another ------------------------------------------------------------------
+
+SURROGATE = "\ud800"
+POISON: dict[str, tuple[Callable[[], Any], str, str]] = {
+    "null": (lambda: None, "invalid_events", ""),
+    "a number": (lambda: 1, "invalid_events", ""),
+    "a list": (lambda: [entry(SEARCH)], "invalid_events", ""),
+    "no event": (lambda: {**entry(SEARCH), "event": None}, "missing_event", ".event"),
+    "empty event": (lambda: {**entry(SEARCH), "event": {}}, "missing_event", ".event"),
+    "no object": (lambda: {**entry(SEARCH), "event": "search"}, "invalid_event", ".event"),
+    "two events": (lambda: entry({"search": {"query": "x"}, "update": {"a": 1}}), "more_than_one_event", ".event"),
+    "unknown type": (lambda: entry({"serach": {"query": "x"}}), "unknown_event_type", ".event.serach"),
+    "no payload": (lambda: entry({"search": 1}), "invalid_payload", ".event.search"),
+    "missing field": (lambda: entry({"viewitem": {}}), "missing_field", ".event.viewitem.itemId"),
+    "no order": (lambda: entry({"confirmation": {"total": 1}}), "missing_field", ".event.confirmation.orderId"),
+    "no user": (lambda: {**entry(SEARCH), "user": None}, "missing_user", ".user"),
+    "user of text": (lambda: {**entry(SEARCH), "user": "x"}, "invalid_user", ".user"),
+    "nobody named": (lambda: entry(SEARCH, city="x"), "missing_identifier", ".user"),
+    "no address": (lambda: entry(SEARCH, email="x"), "invalid_email", ".user.email"),
+    "_id of no text": (lambda: entry(SEARCH, _id=1), "invalid_id", ".user._id"),
+    "city of no text": (lambda: entry(SEARCH, email=ANA, city=1), "invalid_attribute", ".user.city"),
+    "unknown email": (lambda: entry(SEARCH, email=BOB), "user_not_found", ".user.email"),
+    "unknown _id": (lambda: entry(SEARCH, _id=UUID7), "user_not_found", ".user._id"),
+    "disagreeing": (lambda: entry(SEARCH, email=ANA, _id=UUID7), "identifiers_disagree", ".user"),
+    "no eventId": (lambda: {**entry(SEARCH), "eventId": None}, "missing_event_id", ".eventId"),
+    "empty eventId": (lambda: entry(SEARCH, ""), "invalid_event_id", ".eventId"),
+    "long eventId": (lambda: entry(SEARCH, "x" * 129), "invalid_event_id", ".eventId"),
+    "eventId with a space": (lambda: entry(SEARCH, "a b"), "invalid_event_id", ".eventId"),
+    "eventId with a letter": (lambda: entry(SEARCH, "é"), "invalid_event_id", ".eventId"),
+    "eventId of a number": (lambda: entry(SEARCH, 7), "invalid_event_id", ".eventId"),
+    "eventId of a surrogate": (lambda: entry(SEARCH, SURROGATE), "invalid_event_id", ".eventId"),
+    "no eventTime": (lambda: {**entry(SEARCH), "eventTime": None}, "missing_event_time", ".eventTime"),
+    "no time": (lambda: entry(SEARCH, time="yesterday"), "invalid_event_time", ".eventTime"),
+    "no offset": (lambda: entry(SEARCH, time="2026-11-24T08:00:00"), "invalid_event_time", ".eventTime"),
+    "ahead": (lambda: entry(SEARCH, time=a_moment() + 6 * MINUTE), "invalid_event_time", ".eventTime"),
+    "too old": (lambda: entry(SEARCH, time=a_moment() - timedelta(days=36)), "invalid_event_time", ".eventTime"),
+    "surrogate": (lambda: entry({"search": {"query": SURROGATE}}), "invalid_text", ".event.search.query"),
+    "empty name": (lambda: entry({"search": {"query": "x", "": 1}}), "invalid_name", ".event.search"),
+    "deep": (lambda: entry({"search": {"query": "x", "d": _nested(40)}}), "too_many_levels", ".event.search.d"),
+    "long number": (lambda: entry({"search": {"query": "x", "n": 10**39 + 1}}), "invalid_number", ".event.search.n"),
+    "not a number": (lambda: entry({"search": {"query": "x", "n": float("nan")}}), "invalid_number", ".event.search.n"),
+    "too large": (lambda: entry({"search": {"query": "x" * 256 * KIB}}), "body_too_large", ""),
+}
+
+
+def _nested(levels: int) -> Any:
+    return [_nested(levels - 1)] if levels else []
+
+
+@pytest.mark.parametrize("poison", POISON)
+def test_a_wrong_event_at_any_place_harms_no_other(poison: str, ana: Profile) -> None:
+    make, code, field = POISON[poison]
+    for place in range(4):
+        sent: list[Any] = [
+            entry({"update": {"a": place, "b": [place]}}),
+            entry({"confirmation": {"orderId": f"{place}", "total": 1}}),
+            entry(SEARCH),
+        ]
+        sent.insert(place, make())
+        answer = send(*sent)
+        assert answer.status == 207
+        expected = ["created"] * 3
+        expected.insert(place, "refused")
+        assert statuses(answer) == expected
+        refused = results(answer)[place]
+        error = refused["errors"][0]
+        assert error["code"] == code
+        assert error["field"].startswith(f"events.{place}{field}")
+        assert error["message"]
+        assert error["description"]
+        assert refused.keys() == {"status", "eventId", "errors"}
+    assert (profile()["a"], profile()["numberOfPurchases"]) == (3, 4)
+    assert len(stored_ids()) == 12
+
+
+def test_a_batch_made_of_every_wrong_event_settles_all_others(ana: Profile) -> None:
+    poisons = [make() for name, (make, _, _) in POISON.items() if name != "too large"]
+    sent = list(itertools.chain.from_iterable((each, entry(SEARCH)) for each in poisons))
+    answer = send(*sent)
+    assert answer.status == 207
+    assert statuses(answer) == ["refused", "created"] * len(poisons)
+    assert len(stored_ids()) == len(poisons)
+
+
+def test_all_that_is_wrong_with_an_event_is_told_at_once(ana: Profile) -> None:
+    wrong = {"eventId": " ", "eventTime": "x", "user": {"email": "x", "city": 1}, "event": {"viewitem": {}}}
+    fields = {error["field"] for error in results(send(entry(SEARCH), wrong))[1]["errors"]}
+    assert fields == {
+        "events.1.eventId", "events.1.eventTime", "events.1.user.email", "events.1.user.city",
+        "events.1.event.viewitem.itemId",
+    }  # fmt: skip
+
+
+def test_the_answer_to_a_batch_of_the_worst_events_fits_into_lambdas(ana: Profile) -> None:
+    """Each problem is told with its place, which may be long: call() looks at the size."""
+    deep: Any = [SURROGATE] * 200
+    for _ in range(28):
+        deep = {"x" * 64: deep}
+    body = {"events": [entry({"search": {"query": "x", "d": deep}}) for _ in range(100)]}
+    assert len(json.dumps(body)) < 1024 * KIB
+    answer = call("POST", "/events", body)
+    assert statuses(answer) == ["refused"] * 100
+    answer = call("POST", "/events", {"events": [*body["events"][:99], entry(SEARCH)]})
+    assert (answer.status, statuses(answer)[-1]) == (207, "created")
+
+
+@pytest.mark.parametrize("length", [1, 200])
+def test_a_late_event_of_very_many_attributes_is_stored_and_answered(length: int, ana: Profile) -> None:
+    """What was left out is named in a warning, and warnings are stored with the event."""
+    attributes = {f"{'x' * length}{n}": n for n in range(150_000 // (length + 10))}
+    assert send(entry({"update": attributes})).status == 200
+    late = send(entry({"update": attributes}, time=a_moment() - timedelta(hours=1)))
+    assert (late.status, statuses(late)) == (200, ["created"])
+
+
+# --- Sizes and compression --------------------------------------------------------------------------
+
+
+def sized(size: int) -> dict[str, Any]:
+    """An event whose JSON is of this many bytes."""
+    made = entry({"search": {"query": ""}})
+    made["event"]["search"]["query"] = "x" * (size - len(json.dumps(made)))
+    return made
+
+
+def test_an_event_of_a_batch_has_256_kib_at_most(ana: Profile) -> None:
+    answer = send(sized(256 * KIB), sized(256 * KIB + 1), entry(SEARCH))
+    assert statuses(answer) == ["created", "refused", "created"]
+    assert results(answer)[1]["errors"][0]["code"] == "body_too_large"
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_batch_has_1_mib_at_most(packed: bool, ana: Profile) -> None:
+    def padded(size: int) -> Answer:
+        body = json.dumps({"events": [entry(SEARCH)]}).encode()
+        body += b" " * (size - len(body))
+        raw = gzip.compress(body) if packed else body
+        return call("POST", "/events", base64.b64encode(raw).decode(), isBase64Encoded=True)
+
+    assert padded(1024 * KIB).status == 200
+    too_large = padded(1024 * KIB + 1)
+    assert (too_large.status, too_large.headers["X-Error-Code"]) == (413, "body_too_large")
+    assert len(stored_ids()) == 1
+
+
+def zipped(raw: bytes, **parts: Any) -> Answer:
+    return call("POST", "/events", base64.b64encode(raw).decode(), isBase64Encoded=True, **parts)
+
+
+BATCH = {"events": [{"eventId": "z", "eventTime": None, "user": {"email": ANA}, "event": SEARCH}]}
+
+
+def a_body() -> bytes:
+    BATCH["events"][0]["eventTime"] = iso(a_moment())
+    return json.dumps(BATCH).encode()
+
+
+@pytest.mark.parametrize("headers", [{}, {"Content-Encoding": "gzip"}, {"content-encoding": "GZIP"}])
+def test_gzip_is_recognised_by_its_first_bytes(headers: dict[str, str], ana: Profile) -> None:
+    assert zipped(gzip.compress(a_body()), headers=headers).status == 200
+    assert call("POST", "/events", a_body().decode(), headers=headers).status == 200, "the gateway unpacked it"
+
+
+def test_gzip_of_two_members_is_one_body(ana: Profile) -> None:
+    body = a_body()
+    assert zipped(gzip.compress(body[:40]) + gzip.compress(body[40:])).status == 200
+
+
+BROKEN: dict[str, Callable[[bytes], bytes]] = {
+    "cut off": lambda packed: packed[:-9],
+    "cut off in its sum": lambda packed: packed[:-1],
+    "only its first bytes": lambda packed: packed[:2],
+    "only its head": lambda packed: packed[:10],
+    "a wrong sum": lambda packed: packed[:-8] + b"12345678",
+    "something behind": lambda packed: packed + b"x",
+    "zeros behind": lambda packed: packed + b"\x00\x00{",
+    "twice": gzip.compress,
+    "thrice": lambda packed: gzip.compress(gzip.compress(packed)),
+    "not UTF-8": lambda _: gzip.compress(b'{"events": "\xff"}'),
+    "noise": lambda packed: packed[:12] + bytes(reversed(packed[12:])),
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_broken_gzip_is_400(how: str, ana: Profile) -> None:
+    answer = zipped(BROKEN[how](gzip.compress(a_body())))
+    assert (answer.status, answer.headers["X-Error-Code"]) == (400, "invalid_json")
+    assert stored_ids() == []
+
+
+BOMBS: dict[str, Callable[[], bytes]] = {
+    "of zeros": lambda: gzip.compress(b"0" * 2**28),
+    "of spaces around a batch": lambda: gzip.compress(b" " * 2**26 + a_body()),
+    "in a bomb": lambda: gzip.compress(gzip.compress(b"0" * 2**28)),
+    "of nesting": lambda: gzip.compress(b'{"events": ' + b"[" * 1_000_000),
+    "of names": lambda: gzip.compress(b'{"events": [{' + b",".join(b'"%d":0' % n for n in range(90_000)) + b"}]}"),
+}
+
+
+@pytest.mark.parametrize("kind", BOMBS)
+def test_a_bomb_is_a_4xx(kind: str, ana: Profile) -> None:
+    assert zipped(BOMBS[kind]()).status in (400, 413)
+
+
+@pytest.mark.parametrize("content", [b"", b" "], ids=["empty", "a space each"])
+def test_a_body_of_very_many_members_takes_time_in_proportion(content: bytes, ana: Profile) -> None:
+    """The gateway lets 10 MB through: of the smallest members that are half a million."""
+    member = gzip.compress(content)
+
+    def seconds(members: int) -> float:
+        begun = time.process_time()
+        assert zipped(member * members).status in (400, 413)
+        return time.process_time() - begun
+
+    seconds(1)
+    assert seconds(80_000) < 10 * seconds(10_000)
+
+
+@pytest.mark.parametrize("encoding", ["br", "deflate", "zstd", "compress"])
+def test_another_compression_is_415(encoding: str, ana: Profile) -> None:
+    answer = zipped(b"\x8b\x02\x80{\x03\xff\xfe", headers={"Content-Encoding": encoding})
+    assert (answer.status, answer.headers["Accept-Encoding"]) == (415, "gzip")
+    assert answer.headers["X-Error-Code"] == "unsupported_encoding"
+
+
+# --- Ids ----------------------------------------------------------------------------------------------
+
+
+def test_the_same_event_twice_in_a_batch_is_a_duplicate(ana: Profile) -> None:
+    now = a_moment()
+    same = [entry({"update": {"n": n}}, "same", now) for n in (1, 1, 2)]
+    answer = send(*same)
+    assert answer.status == 200
+    assert statuses(answer) == ["created", "duplicate", "duplicate"]
+    assert [result.get("samePayload") for result in results(answer)] == [None, True, False]
+    assert profile()["n"] == 1
+    assert stored_ids() == ["same"]
+
+
+@pytest.mark.parametrize("other", [{"search": {"query": "other"}}, {"update": {"query": "shoes"}}])
+def test_of_an_id_with_another_type_or_payload_nothing_is_stored(other: dict[str, Any], ana: Profile) -> None:
+    now = a_moment()
+    send(entry(SEARCH, "same", now))
+    before = profile(), timeline(ANA).body
+    [result] = results(send(entry(other, "same", now)))
+    assert (result["status"], result["samePayload"]) == ("duplicate", False)
+    alone = send_alone(entry(other, "same", now))
+    assert (alone.status, alone.headers["Idempotent-Replayed"], alone.headers["X-Event-Id"]) == (200, "true", "same")
+    assert len(alone.body["warnings"]) == 1
+    assert (profile(), timeline(ANA).body) == before
+
+
+def test_id_and_time_are_the_identity_within_one_user(demo: Account, ana: Profile) -> None:
+    call("POST", "/user", {"email": BOB})
+    now = a_moment()
+    sent = [
+        entry(SEARCH, "same", now),
+        entry(SEARCH, "same", now - MINUTE),
+        entry(SEARCH, "Same", now),
+        entry(SEARCH, "same", now, email=BOB),
+        entry(SEARCH, "same", now.astimezone().isoformat()),
+    ]
+    assert statuses(send(*sent)) == ["created"] * 4 + ["duplicate"]
+    assert sorted(stored_ids()) == ["Same", "same", "same"]
+    assert stored_ids(BOB) == ["same"]
+
+
+def test_single_calls_and_batches_know_each_others_events(ana: Profile) -> None:
+    first, second = entry({"update": {"a": 1}}), entry({"confirmation": {"orderId": 1, "total": 2}})
+    assert send_alone(first).headers["X-Event-Id"] == first["eventId"]
+    assert statuses(send(first, second)) == ["duplicate", "created"]
+    again = send_alone(second)
+    assert (again.status, again.headers["X-Event-Id"]) == (200, second["eventId"])
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert again.headers["X-Event-Status"] == "created"
+    assert profile()["numberOfPurchases"] == 1
+
+
+STRANGE_IDS = ["x", "~" * 128, "!", "#1", "EVENT#1", "a/b", "%2F", '"', "\\", "019b6d3a-6C1E-7a52"]
+
+
+@pytest.mark.parametrize("event_id", STRANGE_IDS)
+def test_an_id_of_any_visible_ascii_comes_back(event_id: str, ana: Profile) -> None:
+    assert results(send(entry(SEARCH, event_id)))[0]["eventId"] == event_id
+    assert stored_ids() == [event_id]
+    assert statuses(send(entry(SEARCH, event_id, timeline(ANA).body["events"][0]["createdOn"]))) == ["duplicate"]
+
+
+def test_a_uuid7_brings_its_own_time(ana: Profile) -> None:
+    moment = a_moment() - MINUTE
+    milliseconds = int(moment.timestamp() * 1000)
+    event_id = f"{milliseconds:012x}"
+    event_id = f"{event_id[:8]}-{event_id[8:]}-7a52-9d0c-0c6f8f6f4a10"
+    without = {name: value for name, value in entry(SEARCH, event_id).items() if name != "eventTime"}
+    assert statuses(send(without, without)) == ["created", "duplicate"]
+    [shown] = timeline(ANA).body["events"]
+    assert (shown["_id"], shown["createdOn"]) == (event_id, iso(moment))
+    assert statuses(send(entry(SEARCH, event_id, moment))) == ["duplicate"]
+
+
+def test_an_uuid7_of_long_ago_needs_an_import(ana: Profile) -> None:
+    old = {**entry(SEARCH, "01800000-0000-7000-8000-000000000000"), "eventTime": None}
+    assert results(send(old))[0]["errors"][0]["code"] == "invalid_event_time"
+    assert statuses(send(old, imported=True)) == ["created"]
+
+
+@pytest.mark.parametrize(("time", "imported", "is_in"), [
+    (lambda now: now + 4 * MINUTE, False, True), (lambda now: now + 6 * MINUTE, False, False),
+    (lambda now: now + 6 * MINUTE, True, False),
+    (lambda now: now - timedelta(days=34, hours=23), False, True), (lambda now: now - timedelta(days=36), False, False),
+    (lambda now: now - timedelta(days=36), True, True),
+    (lambda _: "2000-01-01T00:00:00Z", True, True), (lambda _: "1999-12-31T23:59:59.999Z", True, False),
+    (lambda _: "2000-01-01T00:00:00+00:01", True, False), (lambda _: "0001-01-01T00:00:00+14:00", True, False),
+    (lambda _: "9999-12-31T23:59:59-23:59", True, False),
+])  # fmt: skip
+def test_how_far_an_event_may_lie_back(time: Any, imported: bool, is_in: bool, ana: Profile) -> None:
+    answer = send(entry(SEARCH, time=time(a_moment())), imported=imported)
+    assert statuses(answer) == ["created" if is_in else "refused"]
+    if not is_in:
+        assert results(answer)[0]["errors"][0]["message"] == "Invalid eventTime"
+
+
+# --- Rules, judged by when events happened ----------------------------------------------------------
+
+
+def test_in_whatever_order_opens_come_no_two_stored_ones_are_less_than_20_minutes_apart(ana: Profile) -> None:
+    now = a_moment() - timedelta(hours=5)
+    offsets = [0, 19, 20, 21, 39, 40, 41, 60, 61, 80, -19, -20, -21, 0, 20]
+    for seed in range(4):
+        shuffled = random.Random(seed).sample(offsets, len(offsets))
+        email = f"user{seed}@example.com"
+        call("POST", "/user", {"email": email})
+        sent = [entry({"emailopen": {}}, time=now + minutes * MINUTE, email=email) for minutes in shuffled]
+        half = len(sent) // 2
+        answers = results(send(*sent[:half])) + results(send(*sent[half:]))
+        kept: list[int] = []
+        for minutes, result in zip(shuffled, answers, strict=True):
+            may = all(abs(minutes - other) >= 20 for other in kept)
+            assert result["status"] == ("created" if may else "discarded")
+            if may:
+                kept.append(minutes)
+            else:
+                assert result["first"]["eventId"] in {each["eventId"] for each in sent}
+        assert len(stored_ids(email)) == len(kept)
+        assert profile(email)["lastEmailOpenDate"] == iso(now + max(kept) * MINUTE)
+
+
+@pytest.mark.parametrize("milliseconds", [-1_200_000, -1_199_999, 1_199_999, 1_200_000])
+def test_the_window_is_exact_to_the_millisecond_both_ways(milliseconds: int, ana: Profile) -> None:
+    now = a_moment() - timedelta(hours=1)
+    send(entry({"emailopen": {}}, time=now))
+    other = send(entry({"emailopen": {}}, time=now + timedelta(milliseconds=milliseconds)))
+    assert statuses(other) == ["created" if abs(milliseconds) == 1_200_000 else "discarded"]
+
+
+def test_an_imported_open_of_years_ago_is_judged_like_any(ana: Profile) -> None:
+    then = datetime(2009, 5, 1, tzinfo=UTC)
+    sent = [entry({"emailopen": {}}, time=then + minutes * MINUTE) for minutes in (0, 10, 20, 5, -20, -10)]
+    assert statuses(send(*sent, imported=True)) == [
+        "created", "discarded", "created", "discarded", "created", "discarded",
+    ]  # fmt: skip
+
+
+def test_an_order_in_a_batch_counts_once_and_names_the_first(ana: Profile) -> None:
+    now = a_moment()
+    sent = [
+        entry({"confirmation": {"orderId": "A-1", "total": 10}}, "one", now),
+        entry({"confirmation": {"orderId": " A-1 ", "total": 10}}, "two", now - MINUTE),
+        entry({"confirmation": {"orderId": "A-1", "total": 10}}, "three", now),
+        entry({"confirmation": {"generic": {"orderId": "A-1", "total": 11}}}, "four", now),
+    ]
+    answer = send(*sent)
+    assert statuses(answer) == ["created"] + ["discarded"] * 3
+    for result in results(answer)[1:]:
+        assert result["code"] == "order_id_seen"
+        assert result["message"] == "A confirmation with this orderId was already received"
+        assert (result["first"]["eventId"], result["first"]["createdOn"]) == ("one", iso(now))
+    assert results(answer)[2]["first"]["samePayload"] is True
+    assert results(answer)[3]["first"]["samePayload"] is False
+    assert (profile()["numberOfPurchases"], profile()["totalPurchasesValue"]) == (1, 10)
+    alone = send_alone(sent[2])
+    assert alone.body["results"]["message"] == "Event discarded"
+    assert alone.body["first"] == {"eventId": "one", "createdOn": iso(now), "samePayload": True}
+
+
+@pytest.mark.parametrize("kind", ["update", "login"])
+def test_a_late_event_overwrites_nothing_that_is_newer(kind: str, ana: Profile) -> None:
+    now = a_moment() - timedelta(hours=1)
+    send(entry({"update": {"a": "new", "tags": ["kept"]}}, time=now))
+    old = {"a": "old", "b": "old", "tags": ["added", "-kept"]}
+    late = send(entry({kind: old}, time=now - 6 * MINUTE, email=ANA, city="x"))
+    assert statuses(late) == ["created"]
+    assert results(late)[0]["warnings"]
+    assert all(each["field"].startswith("events.0.") for each in results(late)[0]["warnings"])
+    shown = profile()
+    assert (shown["a"], shown["b"], shown["city"], shown["tags"]) == ("new", "old", "x", ["added", "kept"])
+
+
+def test_within_5_minutes_the_later_arrival_counts(ana: Profile) -> None:
+    now = a_moment() - timedelta(hours=1)
+    send(entry({"update": {"a": 1}}, time=now))
+    slightly = send(entry({"update": {"a": 2}}, time=now - 5 * MINUTE))
+    assert results(slightly)[0]["warnings"] == []
+    assert profile()["a"] == 2
+    late = send(entry({"update": {"a": 3}}, time=now - 5 * MINUTE - timedelta(milliseconds=1)))
+    assert results(late)[0]["warnings"]
+    assert profile()["a"] == 2
+
+
+def test_a_chain_of_slightly_late_events_never_goes_further_back(ana: Profile) -> None:
+    """It is the newest change that counts, not the last to arrive."""
+    now = a_moment() - timedelta(hours=1)
+    for step in range(4):
+        send(entry({"update": {"a": step}}, time=now - step * 3 * MINUTE))
+    assert profile()["a"] == 1
+
+
+def test_an_import_never_overwrites_what_is_newer(ana: Profile) -> None:
+    call("PUT", "/user/{id}", {"city": "Vigo"}, pathParameters={"id": ANA})
+    old = [entry({"update": {"city": "Lugo", f"a{n}": n}}, time=datetime(2010 + n, 1, 1, tzinfo=UTC)) for n in range(5)]
+    assert statuses(send(*old, imported=True)) == ["created"] * 5
+    assert (profile()["city"], [profile()[f"a{n}"] for n in range(5)]) == ("Vigo", list(range(5)))
+
+
+def test_updates_of_one_user_in_a_batch_happen_in_its_order(ana: Profile) -> None:
+    now = a_moment()
+    updates = [entry({"update": {"n": n, f"n{n}": n, "tags": [f"t{n}", f"-t{n - 1}"]}}, time=now) for n in range(100)]
+    assert statuses(send(*updates)) == ["created"] * 100
+    shown = profile()
+    assert (shown["n"], shown["tags"]) == (99, ["t99"])
+    assert sum(name[0] == "n" and name[1:].isdigit() for name in shown) == 100
+
+
+def test_a_user_who_is_identified_within_a_batch_is_found_by_it(demo: Account) -> None:
+    anonymous = call("POST", "/user", {}).body["object"]["_id"]
+    answer = send(
+        entry(SEARCH, email=ANA),
+        entry({"login": {"email": ANA}}, _id=anonymous),
+        entry(SEARCH, email=ANA),
+        entry(SEARCH, email=ANA, _id=anonymous),
+    )
+    assert statuses(answer) == ["refused", "created", "created", "created"]
+    assert {result["userId"] for result in results(answer)[1:]} == {anonymous}
+
+
+# --- The check ----------------------------------------------------------------------------------------
+
+
+def mixed_events() -> list[Any]:
+    now = a_moment()
+    return [
+        entry(SEARCH, "a", now),
+        entry(SEARCH, "a", now),
+        entry({"update": {"city": "x"}}, "b", now),
+        entry({"confirmation": {"orderId": "A-1", "total": 1}}, "c", now),
+        entry({"confirmation": {"orderId": "A-1", "total": 1}}, "d", now),
+        entry({"emailopen": {}}, "e", now),
+        entry({"emailopen": {}}, "f", now - 10 * MINUTE),
+        entry({"update": {"city": "late"}}, "g", now - 30 * MINUTE),
+        entry(SEARCH, "h", now, email=BOB),
+        entry({"viewitem": {}}, "i", now),
+        entry({"login": {"email": BOB}}, "j", now),
+        None,
+    ]
+
+
+def test_a_check_changes_nothing_byte_for_byte_and_foretells_exactly(demo: Account, ana: Profile) -> None:
+    sent = mixed_events()
+    for _ in range(2):  # on an empty profile, and when all is there already
+        before = everything(demo.table)
+        checked = [send(*sent, path="/events/check") for _ in range(2)]
+        assert everything(demo.table) == before
+        done = send(*sent)
+        for check in checked:
+            assert check.status == done.status
+            assert check.body == {"stored": False, "results": results(done)}
+    assert statuses(done)[:6] == ["duplicate"] * 4 + ["discarded", "duplicate"]
+
+
+@pytest.mark.parametrize("place", range(12))
+def test_a_check_of_one_event_foretells_it(place: int, demo: Account, ana: Profile) -> None:
+    sent = mixed_events()
+    send(*sent[:place])
+    before = everything(demo.table)
+    checked = send(sent[place], path="/events/check")
+    assert everything(demo.table) == before
+    assert checked.body == {"stored": False, "results": results(send(sent[place]))}
+
+
+def test_what_a_check_refuses_is_not_counted_among_the_refusals(demo: Account, ana: Profile) -> None:
+    send(entry(SEARCH, email=BOB), path="/events/check")
+    call("POST", "/events/check", "{")
+    assert call("GET", "/refusals").body["refusals"] == []
+    send(entry(SEARCH, email=BOB), entry(SEARCH, email=BOB))
+    [refusal] = call("GET", "/refusals").body["refusals"]
+    assert (refusal["code"], refusal["count"]) == ("user_not_found", 2)
+    assert BOB not in json.dumps(refusal)
+
+
+def test_there_is_no_parameter_that_checks(ana: Profile) -> None:
+    assert send(entry(SEARCH), queryStringParameters={"check": "true"}).body.keys() == {"results"}
+    assert len(stored_ids()) == 1
+
+
+# --- Our fault --------------------------------------------------------------------------------------
+
+
+THROTTLED = {
+    "Error": {"Code": "ThrottlingException", "Message": "injected"},
+    "ResponseMetadata": {"HTTPStatusCode": 400},
+}
+
+
+@contextmanager
+def throttling(mark: str) -> Iterator[None]:
+    """DynamoDB throttles each write in which the mark is. The SDK has tried again already."""
+
+    def refuse(model: Any, params: dict[str, Any], **_: Any) -> Any:
+        is_write = model.name not in ("GetItem", "BatchGetItem", "TransactGetItems", "Query")
+        return (SimpleNamespace(status_code=400), THROTTLED) if is_write and mark in str(params["body"]) else None
+
+    client.meta.events.register_first("before-call.dynamodb", refuse)
+    try:
+        yield
+    finally:
+        client.meta.events.unregister("before-call.dynamodb", refuse)
+
+
+def test_what_failed_is_207_with_retry_after_and_is_stored_when_it_is_sent_again(demo: Account, ana: Profile) -> None:
+    bob = call("POST", "/user", {"email": BOB}).body["object"]["_id"]
+    sent = [entry(SEARCH), entry(SEARCH, email=BOB), entry({"update": {"a": 1}}), entry(SEARCH, email=BOB)]
+    with throttling(bob):
+        answer = send(*sent)
+    assert answer.status == 207
+    assert int(answer.headers["Retry-After"]) >= 1
+    assert statuses(answer) == ["created", "failed", "created", "failed"]
+    for result in (results(answer)[1], results(answer)[3]):
+        assert [error["code"] for error in result["errors"]] == ["unavailable"]
+    again = send(*sent)
+    assert (again.status, statuses(again)) == (200, ["duplicate", "created", "duplicate", "created"])
+
+
+def test_where_nothing_was_stored_and_some_failed_it_is_503(demo: Account, ana: Profile) -> None:
+    with throttling(ana.id):
+        answer = send(entry(SEARCH), entry(SEARCH, email=BOB), entry({"x": {}}))
+    assert answer.status == 503
+    assert int(answer.headers["Retry-After"]) >= 1
+    assert statuses(answer) == ["failed", "refused", "refused"]
+    assert stored_ids() == []
+
+
+def test_after_a_failed_change_of_a_profile_the_later_changes_of_it_fail_too(demo: Account, ana: Profile) -> None:
+    call("POST", "/user", {"email": BOB})
+    sent = [
+        entry({"update": {"a": 1}}),
+        entry({"update": {"a": 2, "mark": "throttle me"}}),
+        entry({"update": {"a": 3}}),
+        entry(SEARCH),
+        entry(SEARCH, email=ANA, city="x"),
+        entry({"update": {"a": 4}}, email=BOB),
+    ]
+    with throttling("throttle me"):
+        answer = send(*sent)
+    shown = statuses(answer)
+    assert (shown[1], shown[2], shown[4]) == ("failed", "failed", "failed")
+    assert shown[3] == "created"
+    assert profile().get("a") in (None, 1)
+    again = send(*sent)
+    assert again.status == 200
+    assert set(statuses(again)) <= {"created", "duplicate"}
+    assert (profile()["a"], profile()["city"], profile(BOB)["a"]) == (3, "x", 4)
+
+
+# --- A batch is its events one after the other ------------------------------------------------------
+
+EMAILS = [f"user{n}@example.com" for n in range(3)]
+
+
+def random_event(chance: random.Random, now: datetime) -> dict[str, Any]:
+    event: dict[str, Any] = chance.choice(
+        [
+            SEARCH,
+            {"update": {chance.choice("abc"): chance.randrange(9), "tags": [chance.choice(["x", "-x", "y", "-y"])]}},
+            {"login": {"visits": chance.randrange(9)}},
+            {"confirmation": {"orderId": chance.randrange(6), "total": chance.choice([1, "2.50", "x", None])}},
+            {"emailopen": {"n": chance.randrange(2)}},
+            {"viewitem": {}},
+        ]
+    )
+    minutes = chance.choice([0, 0, 0, 1, 4, 5, 6, 19, 20, 21, 40])
+    who: dict[str, Any] = {"email": chance.choice([*EMAILS, BOB])}
+    if chance.random() < 0.2:
+        who["city"] = chance.choice(["Vigo", "Lugo"])
+    if chance.random() < 0.1:
+        who["userAgent"] = "Googlebot/2.1"
+    event_id = f"e-{chance.randrange(20)}" if chance.random() < 0.3 else next(IDS)
+    return entry(event, event_id, now - minutes * MINUTE, **who)
+
+
+def check_alone(alone: Answer, result: dict[str, Any]) -> None:
+    """The single call was answered as the event of the batch was."""
+    if result["status"] == "refused":
+        assert alone.status in (400, 404)
+        assert alone.headers["X-Error-Code"] == result["errors"][0]["code"]
+        return
+    assert alone.status == 200
+    seen = alone.headers["X-Event-Status"], alone.headers.get("Idempotent-Replayed")
+    expected = {"created": ("created", None), "discarded": ("discarded", None), "duplicate": ("created", "true")}
+    assert seen == expected[result["status"]]
+    assert alone.body.get("first") == result.get("first")
+    if result["status"] == "created":
+        fields = [warning["field"].split(".", 2)[2] for warning in result["warnings"]]
+        assert [warning["field"] for warning in alone.body.get("warnings", [])] == fields
+
+
+def shown(email: str, account: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The profile and the timeline, but for what two accounts cannot share."""
+    kept = {name: value for name, value in profile(email, account=account).items() if name not in ("_id", "createdOn")}
+    events = timeline(email, {"limit": "100"}, account=account).body["events"]
+    for event in events:
+        event.pop("receivedOn", None)
+    times = [event["createdOn"] for event in events]
+    assert times == sorted(times, reverse=True)
+    return kept, sorted(events, key=lambda event: (event["createdOn"], event["_id"], json.dumps(event["payload"])))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_batch_means_what_its_events_mean_one_after_the_other(seed: int, demo: Account) -> None:
+    chance, now = random.Random(seed), a_moment() - timedelta(hours=2)
+    for account in ("demo", "solo"):
+        for email in EMAILS:
+            call("POST", "/user", {"email": email}, account=account)
+    for _ in range(3):
+        sent = [random_event(chance, now) for _ in range(chance.randrange(1, 40))]
+        for each, result in zip(sent, results(send(*sent)), strict=True):
+            check_alone(send_alone(each, account="solo"), result)
+        for email in EMAILS:
+            assert shown(email, "demo") == shown(email, "solo")
