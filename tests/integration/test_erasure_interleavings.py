@@ -355,10 +355,11 @@ def test_a_run_ends_only_the_erasure_that_it_read(table: Table, account: Account
 
 
 @aws_engine_only
-def test_a_run_deletes_only_what_it_read(table: Table, account: Account) -> None:
+@pytest.mark.parametrize("number", [1, 150], ids=["one event", "more than a step looks at"])
+def test_a_run_deletes_only_what_it_read(table: Table, account: Account, number: int) -> None:
     """Between two of its calls 1.0 ends the erasure, gives the _id again, and the new user opens and sends."""
     now = a_moment()
-    event_id = new_id(now + LATER)
+    event_ids = [new_id(now + LATER) for _ in range(number)]
 
     def prepare(name: str) -> Person:
         person = a_person(account, name)
@@ -367,13 +368,15 @@ def test_a_run_deletes_only_what_it_read(table: Table, account: Account) -> None
 
     def lives_on(person: Person) -> list[dict[str, Any]]:
         ends = {"until": {"N": "9" * 13}, "expiresAt": {"N": "9" * 10}}
+        hashes = [person.key.key_hash, *(f"{person.id}{n}" for n in range(1, number))]
         items = [
             *a_profile_of_1_0(person.id, person.email, now + LATER),
-            *keyed_events_of_1_0(person.id, [event_id], [person.key.key_hash], now + timedelta(days=1)),
-            {**open_key(person.id), "eventId": {"S": event_id}, **ends},
+            {**open_key(person.id), "eventId": {"S": event_ids[0]}, **ends},
         ]
         put(table, *items)
-        return items
+        events = keyed_events_of_1_0(person.id, event_ids, hashes, now + timedelta(days=1))
+        put_many(table, events)
+        return items + events
 
     outcomes = interrupted(table, prepare, lambda _: erase_leftovers(table, now + LATER), lives_on)
     for person, items, _ in outcomes:
