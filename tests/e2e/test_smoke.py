@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 
 from local import aws, stack
-from tools.checks import all_checks
+from tools.smoke.checks import all_checks
 
 DIFFERS = {"A long answer is compressed", "An answer names its request"}
 

@@ -1,0 +1,46 @@
+"""Tries a deployed API from outside, the way a caller meets it: `make smoke API_URL=... API_KEY=...`.
+
+It sends the documented requests, and whatever only a real gateway can show, with users of its own that it erases at the
+end. It prints what held, and exits with 1 when something did not. API_URL is the output ApiUrl of the stack, API_KEY a
+key of an account for such tests. BURST, a number of requests, tries the rate limit as well. It needs only Python.
+"""
+
+import http.client
+import os
+import sys
+from collections.abc import Iterator
+
+from tools.smoke.caller import Api, Check, DidNotHold
+from tools.smoke.checks import all_checks
+
+
+def main() -> int:
+    url, key, burst = (os.environ.get(name, "") for name in ("API_URL", "API_KEY", "BURST"))
+    if not url or not key:
+        print("Name the API: make smoke API_URL=... API_KEY=...", file=sys.stderr)
+        return 1
+    api = Api(url.rstrip("/"), key)
+    failed = 0
+    for result, check, note in outcomes(api, all_checks(int(burst or 0))):
+        failed += result == "FAILED"
+        print(f"{result:8} {check.promise}{': ' if note else ''}{note}", flush=True)
+    print(f"\n{failed or 'Nothing'} did not hold." if failed else "\nEverything held.")
+    return 1 if failed else 0
+
+
+def outcomes(api: Api, checks: list[Check]) -> Iterator[tuple[str, Check, str]]:
+    """Of each check: held, differs (as the emulator is known to) or FAILED, the check, and what to add."""
+    for check in checks:
+        try:
+            note = check.run(api)
+            yield "held", check, note or ""
+        except (DidNotHold, OSError, http.client.HTTPException, LookupError, TypeError) as error:
+            why = str(error) if isinstance(error, DidNotHold) else f"{type(error).__name__}: {error}"
+            if check.emulator and not api.on_aws:
+                yield "differs", check, check.emulator
+            else:
+                yield "FAILED", check, why
+
+
+if __name__ == "__main__":
+    sys.exit(main())
