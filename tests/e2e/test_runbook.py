@@ -211,14 +211,17 @@ def versions(endpoint: str) -> set[str]:
     return {each["LogicalResourceId"] for each in found if each["ResourceType"] == "AWS::Lambda::Version"}
 
 
-def test_a_first_deployment_says_its_commit(terminal: Terminal, clone: Path) -> None:
+@pytest.fixture(scope="module")
+def released(terminal: Terminal, clone: Path) -> Terminal:
+    """Where `make deploy` was run: the others go on from the commit that the stack then names."""
     terminal.type("make deploy")
-    head = git(clone, "rev-parse", "HEAD")
-    assert terminal.type("output Revision").startswith(f"{head}@")
+    assert terminal.type("output Revision").startswith(f"{git(clone, 'rev-parse', 'HEAD')}@")
+    return terminal
 
 
 @pytest.mark.parametrize("words", ["AlarmEmail=", "LogLevel=DEBUG"])
-def test_parameters_change_and_no_others_and_each_function_gets_a_new_version(words: str, terminal: Terminal) -> None:
+def test_parameters_change_and_no_others_and_each_function_gets_a_new_version(words: str, released: Terminal) -> None:
+    terminal = released
     endpoint = terminal.stack.endpoint
     before, versions_before = gateway.parameters(endpoint, stack.STACK_NAME), versions(endpoint)
     terminal.paste(words)
@@ -228,7 +231,8 @@ def test_parameters_change_and_no_others_and_each_function_gets_a_new_version(wo
     assert len(versions(endpoint) - versions_before) == len(versions_before)
 
 
-def test_a_rollback_deploys_a_commit_of_the_releases_that_are_listed(terminal: Terminal, clone: Path) -> None:
+def test_a_rollback_deploys_a_commit_of_the_releases_that_are_listed(released: Terminal, clone: Path) -> None:
+    terminal = released
     before = git(clone, "rev-parse", "HEAD")
     (clone / "CHANGELOG.md").write_text("Something went wrong.")
     bad = commit(clone, "bad")
@@ -238,8 +242,9 @@ def test_a_rollback_deploys_a_commit_of_the_releases_that_are_listed(terminal: T
     assert terminal.type("output Revision").startswith(f"{before}@")
 
 
-def test_a_restored_table_takes_the_place_of_the_stacks_and_goes_back(terminal: Terminal) -> None:
+def test_a_restored_table_takes_the_place_of_the_stacks_and_goes_back(released: Terminal) -> None:
     """Who was erased meanwhile is erased in it, too."""
+    terminal = released
     caller = terminal.caller
     caller.send("PUT", "/user/bob@example.com?upsert=true", {"city": "Vigo"})
     caller.send("PUT", "/user/dan@example.com?upsert=true", {"city": "Vigo"})
