@@ -45,9 +45,14 @@ def bill(table: Table) -> Iterator[Bill]:
 
 
 def action_units(table: Table, action: dict[str, Any]) -> int:
-    """An update counts the larger of the item before and after; the values it sets bound the growth."""
+    """A check counts as a write of the item that is there.
+
+    An update counts the larger of the item before and after; the values it sets bound the growth.
+    """
     if "Put" in action:
         return written(action["Put"]["Item"])
+    if "ConditionCheck" in action:
+        return max(1, math.ceil(size(read(table, action["ConditionCheck"]["Key"])) / 1024))
     update = action["Update"]
     growth = {"values": {"M": update["ExpressionAttributeValues"]}} | {
         name: {"NULL": True} for name in update["ExpressionAttributeNames"].values()

@@ -4,7 +4,7 @@ import os
 
 from local import aws
 
-pytest_plugins = ["clone", "engines", "figures", "releases"]
+pytest_plugins = ["clone", "declared", "engines", "figures", "releases"]
 
 # Before the handlers are imported: they read their environment once.
 for name in [name for name in os.environ if name.startswith("AWS_")]:

@@ -16,6 +16,7 @@ from botocore.exceptions import ReadTimeoutError
 
 from api.gateway import Answer, Context, answer_to, event_file, invoke
 from builders import ANA, a_user
+from declared import Once, Windowed, every_restriction, restriction_of, with_declared_types
 from docs import growth
 from domain.problems import Unavailable
 from domain.table import Account
@@ -128,13 +129,21 @@ def test_an_event_is_found_by_the_ids_that_its_caller_got(ana: str, printed: Pri
     assert line.items() >= told.items()
 
 
-def test_a_discarded_event_is_logged_with_the_reason(ana: str, printed: Printed) -> None:
-    post_event({"emailopen": {}})
-    printed.read()
-    post_event({"emailopen": {}})
+@with_declared_types
+@every_restriction
+def test_a_discarded_event_is_logged_and_counted_with_the_reason(
+    ana: str, printed: Printed, kind: Once | Windowed
+) -> None:
+    post_event(kind.event())
     [line], [metrics] = printed.read()
-    assert (line["outcome"], line["status"]) == ("discarded", 200)
-    assert metrics["reason"] == "EMAIL_OPEN_IN_WINDOW"
+    assert (line["outcome"], line["event_type"]) == ("created", kind.type)
+    assert (metrics["type"], metrics["EventsCreated"]) == (kind.type, [1])
+    response = post_event(kind.event())
+    code = restriction_of(kind).code
+    assert json.loads(response["body"])["results"]["email"] == restriction_of(kind).text
+    [line], [metrics] = printed.read()
+    assert (line["outcome"], line["status"], line["discarded"]) == ("discarded", 200, code)
+    assert (metrics["reason"], metrics["EventsDiscarded"]) == (code.upper(), [1])
 
 
 def test_a_refused_request_is_logged_with_its_problems(ana: str, printed: Printed) -> None:

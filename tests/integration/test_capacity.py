@@ -7,6 +7,7 @@ import pytest
 
 from builders import ANA, a_moment, a_user, an_example, send
 from capacity import bill
+from declared import Once, Windowed, every_once, every_window, with_declared_types
 from docs.units import AUTHORIZER, BILLS
 from domain.accounts import new_api_key
 from domain.event_types import CATALOGUE
@@ -47,21 +48,25 @@ def test_a_login_that_adds_an_address_costs_two_reads_and_six_writes(account: Ac
     assert it == BILLS["login-new-address"]
 
 
-def test_a_confirmation_costs_one_read_and_six_writes_and_a_duplicate_no_more(account: Account) -> None:
+@with_declared_types
+@every_once
+def test_what_comes_once_costs_one_read_and_six_writes_and_a_duplicate_no_more(account: Account, once: Once) -> None:
     a_user(account)
     for _ in range(2):
         with bill(account.table) as it:
-            send(account, {"confirmation": an_example("confirmation")})
+            send(account, {once.type: an_example(once.type)})
         assert it == BILLS["confirmation"]
 
 
-def test_an_email_open_costs_six_writes_and_a_discarded_one_none(account: Account) -> None:
+@with_declared_types
+@every_window
+def test_one_in_a_window_costs_six_writes_and_a_discarded_one_none(account: Account, windowed: Windowed) -> None:
     a_user(account)
     with bill(account.table) as it:
-        send(account, {"emailopen": {}})
+        send(account, windowed.event())
     assert it == BILLS["emailopen"]
     with bill(account.table) as it:
-        assert send(account, {"emailopen": {}}).restriction
+        assert send(account, windowed.event()).restriction
     assert it == BILLS["emailopen-discarded"]
 
 

@@ -5,7 +5,8 @@ from itertools import pairwise
 
 import pytest
 
-from builders import EMAIL_OPEN_WINDOW, a_moment, a_user, send, the_events
+from builders import a_moment, a_user, send, the_events
+from declared import Windowed, every_window, with_declared_types
 from domain.ids import time_of
 from domain.outcomes import KEY_LIFETIME, IdempotencyKey
 from domain.table import Account
@@ -18,15 +19,19 @@ DAY = timedelta(days=1)
 a_skew = pytest.mark.parametrize("skew", [-10 * MINUTE, -SECOND, SECOND, 10 * MINUTE], ids=timedelta.total_seconds)
 
 
+@with_declared_types
+@every_window
 @a_skew
-def test_opens_let_in_by_two_clocks_are_20_minutes_apart_by_their_times(account: Account, skew: timedelta) -> None:
+def test_what_two_clocks_let_in_lies_a_window_apart_by_its_times(
+    account: Account, windowed: Windowed, skew: timedelta
+) -> None:
     a_user(account)
-    begin = a_moment()
-    for minute in range(65):
-        send(account, {"emailopen": {}}, now=begin + minute * MINUTE + (skew if minute % 2 else timedelta()))
+    begin, step = a_moment(), windowed.window / 20
+    for number in range(65):
+        send(account, windowed.event(), now=begin + number * step + (skew if number % 2 else timedelta()))
     times = [time_of(event_id) for event_id in reversed(the_events(account))]
     assert 3 <= len(times) <= 5
-    assert all(later - earlier >= EMAIL_OPEN_WINDOW for earlier, later in pairwise(times))
+    assert all(later - earlier >= windowed.window for earlier, later in pairwise(times))
 
 
 def test_a_timeline_is_in_the_order_of_the_clocks_whatever_the_order_of_arrival(account: Account) -> None:

@@ -3,15 +3,14 @@
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 from decimal import Decimal
 from typing import Any, TypeVar
 
 import pytest
 
-from builders import ANA, EMAIL_OPEN_WINDOW, a_moment, a_user, send, the_events, the_profile
+from builders import ANA, a_moment, a_user, send, the_events, the_profile
+from declared import RESTRICTED, with_declared_types
 from domain import users
-from domain.ids import time_of
 from domain.outcomes import KEY_LIFETIME, IdempotencyKey
 from domain.problems import Conflict
 from domain.table import Account
@@ -20,7 +19,6 @@ from engines import not_on_moto
 
 pytestmark = not_on_moto
 
-MILLISECOND = timedelta(milliseconds=1)
 Result = TypeVar("Result")
 
 
@@ -48,25 +46,6 @@ def test_no_purchase_is_lost_from_the_totals_and_money_is_exact(account: Account
     at_once(40, lambda n: send(account, {"confirmation": {"orderId": n, "total": "0.1"}}))
     profile = the_profile(account)
     assert (profile["numberOfPurchases"], profile["totalPurchasesValue"]) == (40, Decimal("4.0"))
-
-
-def test_of_many_opens_exactly_one_is_created(account: Account) -> None:
-    a_user(account)
-    now = a_moment()
-    answers = at_once(40, lambda _: send(account, {"emailopen": {}}, now=now))
-    assert sum(answer.restriction is None for answer in answers) == 1
-    assert len(the_events(account)) == 1
-
-
-def test_of_many_opens_at_the_end_of_a_window_by_clocks_that_differ_exactly_one_is_created(account: Account) -> None:
-    a_user(account)
-    first = a_moment()
-    send(account, {"emailopen": {}}, now=first)
-    end = first + EMAIL_OPEN_WINDOW
-    answers = at_once(40, lambda n: send(account, {"emailopen": {}}, now=end + (n - 20) * MILLISECOND))
-    [created] = [answer.event_id for answer in answers if answer.restriction is None]
-    assert time_of(created) >= end
-    assert len(the_events(account)) == 2
 
 
 def test_attributes_and_tags_set_at_once_are_all_kept(account: Account) -> None:
@@ -121,11 +100,11 @@ def test_of_many_upserts_all_attributes_land_on_one_user(account: Account) -> No
 EVERY_KIND: list[dict[str, Any]] = [
     {"search": {"query": "x"}},
     {"update": {"a": 1}},
-    {"confirmation": {"orderId": "A-1", "total": 1}},
-    {"emailopen": {}},
+    *(kind.event() for kind in RESTRICTED),
 ]
 
 
+@with_declared_types
 @pytest.mark.parametrize("event", EVERY_KIND, ids=lambda event: next(iter(event)))
 def test_of_many_repeats_of_one_idempotency_key_one_stores_and_all_get_its_answer(
     account: Account, event: dict[str, Any]

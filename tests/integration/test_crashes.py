@@ -19,6 +19,7 @@ from uuid import uuid4
 import pytest
 
 from builders import ANA, as_sent, send
+from declared import DECLARED, with_declared_types
 from domain import users
 from domain.accounts import new_api_key
 from domain.erasure import IN_FLIGHT, erase_leftovers
@@ -32,7 +33,7 @@ from faults import CRASH_POINTS, Crash, crash, meanwhile
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-pytestmark = aws_engine_only
+pytestmark = [aws_engine_only, with_declared_types]
 
 Step = Callable[[Account, datetime], Any]
 
@@ -117,6 +118,12 @@ USE_CASES = [
     *sending("email open", {"emailopen": {}}, once=True),
     *sending("confirmation discarded", ORDER, once=True, given=ana_with(ORDER)),
     *sending("email open discarded", {"emailopen": {}}, once=True, given=ana_with({"emailopen": {}})),
+    *(case for kind in DECLARED for case in sending(kind.type, kind.event(), once=True)),
+    *(
+        case
+        for kind in DECLARED
+        for case in sending(f"{kind.type} discarded", kind.event(), once=True, given=ana_with(kind.event()))
+    ),
     *sending("bot", {"update": {"city": "Madrid"}}, once=True, email=ANA, userAgent="Googlebot/2.1"),
     UseCase("create", lambda account, now: users.create({"email": ANA}, account, now), once=True, given=nobody),
     UseCase("create anonymous", lambda account, now: users.create({}, account, now), once=False, given=nobody),

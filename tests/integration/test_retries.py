@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 
 from builders import ANA, a_moment, a_user, send, the_events, the_profile
+from declared import RESTRICTED, Once, Windowed, every_restriction, restriction_of, with_declared_types
 from domain.outcomes import IdempotencyKey
 from domain.problems import Invalid, KeyReused, NotFound
 from domain.table import Account
+
+pytestmark = with_declared_types
 
 BOB = "bob@example.com"
 KEY = IdempotencyKey.of("key", b"body")
@@ -20,7 +23,7 @@ EVERY_KIND: list[dict[str, Any]] = [
     {"update": {"city": "Madrid", "_id": "left out"}},
     {"login": {"visits": 1}},
     {"confirmation": {"orderId": "A-1", "total": "ten"}},
-    {"emailopen": {}},
+    *(kind.event() for kind in RESTRICTED[1:]),
 ]
 every_kind = pytest.mark.parametrize("event", EVERY_KIND, ids=lambda event: next(iter(event)))
 
@@ -50,16 +53,14 @@ def test_a_key_with_another_body_is_refused(account: Account, event: dict[str, A
     assert len(the_events(account)) == 1
 
 
-DISCARDED: list[dict[str, Any]] = [{"confirmation": {"orderId": "A-1"}}, {"emailopen": {}}]
-
-
-@pytest.mark.parametrize("event", DISCARDED, ids=lambda event: next(iter(event)))
-def test_that_an_event_was_discarded_is_remembered(account: Account, event: dict[str, Any]) -> None:
+@every_restriction
+def test_that_an_event_was_discarded_is_remembered(account: Account, kind: Once | Windowed) -> None:
     ana = a_user(account)
+    event = kind.event()
     send(account, event)
     first = send(account, event, key=KEY)
-    assert first.restriction
-    later = a_moment() + timedelta(hours=1)  # without its key the open would get in by now
+    assert first.restriction == restriction_of(kind)
+    later = a_moment() + timedelta(hours=1)  # without its key one of the window would get in by now
     repeat = send(account, event, now=later, key=KEY)
     assert (repeat.event_id, repeat.restriction, repeat.replayed) == (first.event_id, first.restriction, True)
     assert repeat.user_id == ana.id

@@ -1,0 +1,105 @@
+"""Two event types that callers do not have: what is promised of a restriction holds for every type that declares one.
+
+    @with_declared_types                      the two are in the catalogue during the test
+    def test_...(account): send(account, {"refund": {"refundId": "R-1"}})
+
+The classes are all there is of them: nothing in `src` knows them.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, ClassVar
+
+import pytest
+from pydantic import Field
+
+from domain.event_types import CATALOGUE, WIRE_NAMES, EventType, OrderId
+from domain.restrictions import OnceForEachValue, OnceInWindow, Restriction
+
+
+def declare() -> tuple[type[EventType], ...]:
+    """A class is in the catalogue as soon as it is defined."""
+
+    class Refund(EventType):
+        """An order was refunded. Stored once for each `refundId`."""
+
+        restriction: ClassVar = OnceForEachValue(
+            "refund_id_seen", "A refund with this refundId was already received", field="refundId"
+        )
+
+        refundId: OrderId = Field(description="The shop's number of the refund.", examples=["R-1"])
+        amount: Any = Field(None, description="What was paid back.", examples=[9.5])
+
+    class EmailClick(EventType):
+        """A link in an email was clicked. Stored once in 10 minutes for each user."""
+
+        aliases: ClassVar = ("emailClick",)
+        restriction: ClassVar = OnceInWindow(
+            "email_click_in_window",
+            "An email click was already received in the last 10 minutes",
+            window=timedelta(minutes=10),
+        )
+
+    return Refund, EmailClick
+
+
+@pytest.fixture
+def declared_types() -> Iterator[None]:
+    known, names = dict(CATALOGUE), dict(WIRE_NAMES)
+    declare()
+    try:
+        yield
+    finally:
+        for catalogue, before in ((CATALOGUE, known), (WIRE_NAMES, names)):
+            catalogue.clear()
+            catalogue.update(before)
+
+
+with_declared_types = pytest.mark.usefixtures("declared_types")
+
+
+# --- Every restricted type ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Once:
+    """A type of which there is one event for each value of a field."""
+
+    type: str
+    field: str
+
+    def event(self, value: object = "A-1", **more: Any) -> dict[str, Any]:
+        return {self.type: {self.field: value, **more}}
+
+
+@dataclass(frozen=True)
+class Windowed:
+    """A type of which there is one event of a user in a window."""
+
+    type: str
+    window: timedelta
+
+    def event(self, **more: Any) -> dict[str, Any]:
+        return {self.type: more}
+
+
+def restriction_of(kind: Once | Windowed) -> Restriction:
+    restriction = CATALOGUE[kind.type].restriction
+    assert restriction is not None
+    return restriction
+
+
+ONCES = [Once("confirmation", "orderId"), Once("refund", "refundId")]
+WINDOWED = [Windowed("emailopen", timedelta(minutes=20)), Windowed("emailclick", timedelta(minutes=10))]
+RESTRICTED: list[Once | Windowed] = [*ONCES, *WINDOWED]
+DECLARED: list[Once | Windowed] = [ONCES[1], WINDOWED[1]]  # here, and nowhere else
+
+
+def _named(kind: Once | Windowed) -> str:
+    return kind.type
+
+
+every_once = pytest.mark.parametrize("once", ONCES, ids=_named)
+every_window = pytest.mark.parametrize("windowed", WINDOWED, ids=_named)
+every_restriction = pytest.mark.parametrize("kind", RESTRICTED, ids=_named)
