@@ -71,11 +71,11 @@ class Person:
             return
         late = at + TOLERANCE < self.changed_at
         self.attributes = {**attributes, **self.attributes} if late else {**self.attributes, **attributes}
-        for tag in tags:
-            if not tag.startswith("-"):
+        for tag, stays in {tag.lstrip("-"): not tag.startswith("-") for tag in tags}.items():  # the last word counts
+            if stays:
                 self.tags.add(tag)
             elif not late:
-                self.tags.discard(tag[1:])
+                self.tags.discard(tag)
         self.changed_at = self.changed_at if late else max(self.changed_at, at)
 
     def buys(self, total: Decimal | None, at: datetime) -> None:
