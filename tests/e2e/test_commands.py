@@ -22,7 +22,7 @@ from local.stack import ROOT
 
 # Each block has its name here. Not run: `make test`, which is this, and `sam local`, which needs Docker. Newman is in
 # test_postman.py, the deployments are in test_deploy.py, the feed is in test_feed.py.
-[MAKE_RUN, _MAKE_TEST, SEND, LOOK, _NEWMAN, _DEPLOY, _KEY, *_SAM_LOCAL] = blocks("README.md")
+[MAKE_RUN, _MAKE_TEST, SEND, LOOK, SEND_MANY, _NEWMAN, _DEPLOY, _KEY, *_SAM_LOCAL] = blocks("README.md")
 
 
 # --- README.md, from its beginning ---
@@ -58,13 +58,14 @@ def test_make_run_serves_the_readmes_requests_makes_keys_and_finds_its_data_agai
     created, *_ = blocks("README.md", "json")
     with running(clone) as first:
         api_url = first["API_URL"]
-        assert shell(f"curl {first['curl']}", api_url, clone).endswith(created.strip())
+        assert shell(f"curl {first['curl']}", api_url, clone).rstrip().endswith(created.strip())
         for url in (first["DOCS_URL"], first["USERS_URL"]):
             assert shell(f"curl --head {url}", api_url, clone).startswith("HTTP/1.1 200")
         answer = shell(SEND, api_url, clone, **first)
         assert answer.startswith("HTTP/1.1 200")
-        assert answer.endswith(created.strip())
+        assert answer.rstrip().endswith(created.strip())
         assert '"firstname": "Ana"' in shell(LOOK, api_url, clone, **first)
+        assert '"status": "created"' in shell(SEND_MANY, api_url, clone, **first)
         [key] = re.findall(r"\Aexport API_KEY=(\S+)\n\Z", make_key(clone, "shop"))
         assert Caller(api_url, key).send("POST", "/user/", {}).status == 200
     with running(clone) as again:
