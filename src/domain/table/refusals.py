@@ -1,22 +1,24 @@
 """Counts of what was refused, for the account's own people: contract, section 10.
 
-An item for each hour, code, event type and field. A batch that is refused for several reasons is one write as well:
-the item of its most frequent reason counts the others too, under names of their own.
+An item for each hour, code, event type and field. A batch that is refused for several reasons is one write as well: the
+item of these reasons counts each of them under a name of its own. So no item gets larger than a write unit.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from hashlib import sha256
 from itertools import groupby
 from typing import Any
 
 from domain.table import Account, keys
 from domain.table.expressions import Changes, Item, Path, Update
 from domain.table.values import to_item
+from domain.times import iso
 
 LIFETIME = timedelta(days=30)
-MAX_REASONS = 8  # of one batch, so that its item stays below a write unit
+MAX_REASONS = 8  # of one batch, the most frequent ones, so that its item stays below a write unit
 SEPARATOR = "#"
 LAST = "~"  # sorts behind all that follows an hour
 HOUR = "%Y-%m-%dT%H:00:00.000Z"
@@ -44,11 +46,15 @@ class Refusal:
 def count(account: Account, reasons: Mapping[Reason, int], request_id: str, now: datetime) -> None:
     """Counts what a request was refused for, in one write."""
     listed = sorted(reasons.items(), key=lambda each: (-each[1], each[0]))[:MAX_REASONS]
-    hour, main = now.strftime(HOUR), listed[0][0]
-    sets: dict[Path, Any] = {("expiresAt",): int((now + LIFETIME).timestamp()) + 3600}
-    sets |= {(f"last{SEPARATOR}{_name(reason)}",): request_id for reason, _ in listed}
+    names = sorted(_name(reason) for reason, _ in listed)
+    what = names[0] if len(names) == 1 else sha256("\n".join(names).encode()).hexdigest()
+    sets: dict[Path, Any] = {
+        ("expiresAt",): int((now + LIFETIME).timestamp()) + 3600,
+        ("lastOn",): iso(now),
+        ("lastRequestId",): request_id,
+    }
     adds = {f"count{SEPARATOR}{_name(reason)}": Decimal(number) for reason, number in listed}
-    key = {"pk": keys.refusals(account.name), "sk": f"{hour}{SEPARATOR}{_name(main)}"}
+    key = {"pk": keys.refusals(account.name), "sk": f"{now.strftime(HOUR)}{SEPARATOR}{what}"}
     account.table.update(Update(key, Changes(sets=sets, adds=adds)))
 
 
@@ -69,7 +75,7 @@ def page(account: Account, limit: int, after: Refusal | None, now: datetime) -> 
 def _newest_first(account: Account, after: Refusal | None, now: datetime) -> Iterator[Refusal]:
     for _, items in groupby(_items(account, after, now), key=_hour):
         found: dict[Reason, Refusal] = {}
-        for item in items:
+        for item in sorted(items, key=_last_on):
             for refusal in _refusals(item):
                 known = found.get(refusal.reason)
                 more = refusal.count + (known.count if known else 0)
@@ -97,11 +103,15 @@ def _hour(item: Item) -> str:
     return str(item["sk"]).partition(SEPARATOR)[0]
 
 
+def _last_on(item: Item) -> str:
+    return str(item["lastOn"])
+
+
 def _refusals(item: Item) -> Iterator[Refusal]:
     for name, value in item.items():
         kind, _, rest = name.partition(SEPARATOR)
         if kind == "count":
-            yield Refusal(_hour(item), Reason(*rest.split(SEPARATOR)), int(value), item[f"last{SEPARATOR}{rest}"])
+            yield Refusal(_hour(item), Reason(*rest.split(SEPARATOR)), int(value), item["lastRequestId"])
 
 
 def _name(reason: Reason) -> str:
