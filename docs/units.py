@@ -9,6 +9,7 @@ class Bill:
     rru: float = 0
     wru: int = 0
     user_wru: int = 0  # of `wru`, those on the user's own items, which have one partition key
+    items: list[int] = field(default_factory=list, compare=False)  # how many each call for several items names
 
 
 BILLS = {
@@ -20,5 +21,11 @@ BILLS = {
     "emailopen-discarded": Bill(["GetItem", "GetItem"], rru=1.5),
     "bot": Bill(["GetItem"], rru=1),
     "plain-idempotent": Bill(["GetItem", "TransactWriteItems"], rru=1, wru=4, user_wru=2),  # an Idempotency-Key
+}
+# An event whose time lies before the latest open, or before the latest change of the profile.
+LATE = {
+    "emailopen": Bill(["GetItem", "GetItem", "Query", "GetItem", "TransactWriteItems"], rru=3, wru=6, user_wru=6),
+    "confirmation": Bill(["GetItem", "GetItem", "TransactWriteItems"], rru=1.5, wru=6, user_wru=4),
+    "update": Bill(["GetItem", "GetItem", "TransactWriteItems"], rru=1.5, wru=4, user_wru=4),
 }
 AUTHORIZER = Bill(["GetItem"], rru=1)  # when the gateway does not remember the key

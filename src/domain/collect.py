@@ -6,7 +6,7 @@ events would have meant, sent one after the other.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar
 
@@ -25,7 +25,7 @@ from domain.problems import (
     Unavailable,
     unavailable,
 )
-from domain.profile import Change, Profile, change_attributes, merge
+from domain.profile import TOLERANCE_MS, Change, Profile, change_attributes, merge
 from domain.request import EventRequest, UserReference
 from domain.restrictions import BOT, is_bot
 from domain.table import Account, marks, profiles
@@ -217,6 +217,7 @@ def _decide(turn: Sequence[_Event], account: Account, now: datetime, key: Idempo
             event.outcome = _settled(discard, account, event.entry, BOT)
     _let_wait(turn)
     _keep_distance(turn, account)
+    _glance_at_profiles(turn, account)
 
 
 def _let_log_in(turn: Sequence[_Event], account: Account) -> None:
@@ -293,6 +294,22 @@ def _keep_distance(turn: Sequence[_Event], account: Account) -> None:
             event.entry = admitted
         else:
             event.outcome = admitted
+
+
+def _glance_at_profiles(turn: Sequence[_Event], account: Account) -> None:
+    """Of events from the past. A profile has probably changed since, and a write that does not know how is in vain."""
+    late = [event for event in _open(turn) if event.entry and event.entry.change and _is_past(event.entry)]
+    unseen = {event.user.id for event in late if event.user and not event.user.profile}
+    seen = profiles.glance(account, sorted(unseen))
+    for event in late:
+        if event.user and event.user.id in seen:
+            event.user = replace(event.user, profile=seen[event.user.id])
+
+
+def _is_past(entry: Entry) -> bool:
+    if entry.window:
+        return entry.seen_lock is not None
+    return milliseconds_of(entry.happened_at) + TOLERANCE_MS < milliseconds_of(entry.received_at)
 
 
 # --- Write ----------------------------------------------------------------------------------------

@@ -1,18 +1,25 @@
 """What each event costs: its calls of DynamoDB and their capacity units, exactly."""
 
 import json
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
-from builders import ANA, a_moment, a_user, an_example, send
-from capacity import bill
+from builders import ANA, a_moment, a_user, an_entry, an_example, send, send_batch
+from capacity import bill, size
 from declared import Once, Windowed, every_once, every_window, with_declared_types
-from docs.units import AUTHORIZER, BILLS
+from docs.units import AUTHORIZER, BILLS, LATE
 from domain.accounts import new_api_key
 from domain.event_types import CATALOGUE
-from domain.outcomes import IdempotencyKey
+from domain.outcomes import IdempotencyKey, Outcome
+from domain.problems import Invalid, Refused, invalid_field
+from domain.refusals import count_refused
 from domain.table import Account, api_keys
+from domain.table.overlay import Overlay
+from stored import everything
 
 PLAIN = sorted(CATALOGUE.keys() - {"update", "login", "confirmation", "emailopen"})
 
@@ -90,3 +97,99 @@ def test_a_key_that_the_gateway_does_not_remember_costs_one_read(account: Accoun
     with bill(account.table) as it:
         assert api_keys.find(account.table, key.hash)
     assert it == AUTHORIZER
+
+
+# --- Batches --------------------------------------------------------------------------------------
+
+PEOPLE = [f"user{number}@example.com" for number in range(100)]
+HOUR = timedelta(hours=1)
+
+
+def statuses(outcomes: Sequence[Outcome | Refused]) -> set[str]:
+    assert not [outcome for outcome in outcomes if isinstance(outcome, Refused)]
+    return {outcome.status for outcome in outcomes if isinstance(outcome, Outcome)}
+
+
+@pytest.mark.parametrize("own_ids", [False, True], ids=["UUIDv7", "own ids"])
+def test_100_plain_events_of_100_users_cost_one_look_up_and_a_unit_each_and_so_do_their_duplicates(
+    account: Account, own_ids: bool
+) -> None:
+    for email in PEOPLE:
+        a_user(account, email)
+    search = {"search": an_example("search")}
+    entries = [an_entry(search, email=email, eventId=f"e-{email}" if own_ids else None) for email in PEOPLE]
+    for status in ("created", "duplicate"):
+        with bill(account.table) as it:
+            assert statuses(send_batch(account, entries)) == {status}
+        assert Counter(it.calls) == {"BatchGetItem": 1, "PutItem": 100}
+        assert (it.items, it.rru, it.wru) == ([100], 100, 100)
+
+
+def test_30_orders_of_30_users_are_one_transaction_of_90_actions(account: Account) -> None:
+    for email in PEOPLE[:30]:
+        a_user(account, email)
+    orders = [{"confirmation": {"orderId": f"A-{number}", "total": 1}} for number in range(30)]
+    entries = [an_entry(order, email=email) for order, email in zip(orders, PEOPLE[:30], strict=True)]
+    with bill(account.table) as it:
+        assert statuses(send_batch(account, entries)) == {"created"}
+    assert (it.calls, it.items) == (["BatchGetItem", "TransactWriteItems"], [30, 90])
+    assert (it.rru, it.wru) == (30, 30 * BILLS["confirmation"].wru)
+
+
+def test_30_updates_of_a_user_change_the_profile_once(account: Account) -> None:
+    a_user(account)
+    entries = [an_entry({"update": {f"attribute{number}": number}}) for number in range(30)]
+    with bill(account.table) as it:
+        assert statuses(send_batch(account, entries)) == {"created"}
+    assert (it.calls, it.items) == (["GetItem", "TransactWriteItems"], [31])
+    of_the_profile = it.wru - 30 * 2
+    assert 2 <= of_the_profile <= 2 * 2  # two for each KB, and it has less than two
+
+
+@pytest.mark.parametrize("own_id", [None, "open-2"], ids=["UUIDv7", "own id"])
+def test_an_open_of_its_own_time_costs_no_more_than_one_of_now(account: Account, own_id: str | None) -> None:
+    a_user(account)
+    now = a_moment()
+    send_batch(account, [an_entry({"emailopen": {}}, eventTime=now)], now)
+    in_time = an_entry({"emailopen": {}}, eventTime=now + HOUR, eventId=own_id)
+    with bill(account.table) as it:
+        assert statuses(send_batch(account, [in_time], now + 2 * HOUR)) == {"created"}
+    assert it == BILLS["emailopen"]
+
+
+@pytest.mark.parametrize("event_type", LATE)
+def test_a_late_event_is_written_once(account: Account, event_type: str) -> None:
+    a_user(account)
+    now = a_moment()
+
+    def send_at(place: int, received_at: datetime) -> set[str]:
+        event = {event_type: {**an_example(event_type), "orderId": place}}
+        return statuses(send_batch(account, [an_entry(event, eventTime=now + place * HOUR)], received_at))
+
+    assert send_at(0, now) == send_at(2, now + 2 * HOUR) == {"created"}
+    with bill(account.table) as it:
+        assert send_at(1, now + 3 * HOUR) == {"created"}
+    assert it == LATE[event_type]
+
+
+def test_a_check_costs_no_write(account: Account) -> None:
+    a_user(account)
+    entries = [an_entry({event_type: an_example(event_type)}) for event_type in CATALOGUE]
+    checked = Account(Overlay.over(account.table), account.name)
+    with bill(account.table) as it:
+        assert statuses(send_batch(checked, entries)) == {"created"}
+    assert it.wru == 0
+
+
+def test_a_refused_request_or_batch_costs_one_write_unit_at_most(account: Account) -> None:
+    """Whatever a batch is refused for, and what was refused before in the hour: the longest names that there are."""
+    fields = sorted(CATALOGUE["confirmation"].model_fields, key=len, reverse=True)
+    refused = [Invalid([invalid_field("", "", f"event.confirmation.{name}")]) for name in fields]
+    for each in refused:
+        each.event_type = "confirmation"
+    with bill(account.table) as it:
+        for number in range(1, len(refused) + 1):
+            count_refused(refused[:number] * 2, account.name, account.table, f"{number:0>36}", a_moment())
+    assert len(it.calls) == it.wru == len(fields)
+    largest = max(size(item) for item in everything(account.table) if "lastRequestId" in item)
+    assert largest <= 1024

@@ -83,6 +83,19 @@ def read(account: Account, user_id: str) -> Profile | None:
     return profile_of(user_id, found) if found else None
 
 
+def glance(account: Account, user_ids: Sequence[str]) -> dict[str, Profile]:
+    """The profiles as they were a moment ago, in one call, for half the units."""
+    if not user_ids:
+        return {}
+    found = account.table.get_all([keys.profile(account.name, each) for each in user_ids], consistent=False)
+    profiles = {
+        user_id: profile_of(user_id, item)
+        for user_id, item in zip(user_ids, found, strict=True)
+        if isinstance(item, dict)
+    }
+    return {user_id: profile for user_id, profile in profiles.items() if profile}
+
+
 def profile_of(user_id: str, item: Item) -> Profile | None:
     """The profile in an item; None for the tombstone of a user who is being erased."""
     if "createdOn" not in item:
