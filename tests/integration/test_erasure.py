@@ -195,3 +195,15 @@ def test_an_erasure_is_not_done_while_an_event_may_be_in_flight(account: Account
     users.erase(ANA, account, now)
     assert len(erase_leftovers(account.table, now + IN_FLIGHT - timedelta(milliseconds=1))) == 1
     assert erase_leftovers(account.table, now + IN_FLIGHT) == []
+
+
+def test_a_key_that_two_events_of_a_user_had_one_after_the_other_holds_up_no_erasure(account: Account) -> None:
+    profile = a_user(account)
+    key = IdempotencyKey.of("key", b"body")
+    yesterday = a_moment() - timedelta(hours=25)
+    send(account, {"search": {"query": "x"}}, now=yesterday, key=key)
+    send(account, {"search": {"query": "x"}}, key=key)
+    erase(account)
+    left = everything(account)
+    assert profile.id not in left
+    assert key.key_hash not in left

@@ -96,9 +96,8 @@ def sweep(account: Account, user_id: str) -> bool:
     leftovers = [item for item in items if item["sk"] != keys.PROFILE]
     plain = [item for item in leftovers if not _named_elsewhere(item) and item["sk"].startswith(keys.EVENT)]
     account.table.delete_all([{"pk": item["pk"], "sk": item["sk"]} for item in plain])
-    others = [item for item in leftovers if item not in plain]
-    for start in range(0, len(others), MAX_ACTIONS // 3):
-        _delete_together(account, user_id, others[start : start + MAX_ACTIONS // 3])
+    for together in _transactions([item for item in leftovers if item not in plain]):
+        _delete_together(account, user_id, together)
     return not leftovers
 
 
@@ -120,6 +119,17 @@ def _mark(account: Account, user_id: str, begun: str) -> Put:
 def _named_elsewhere(item: Item) -> bool:
     """Whether another item, outside of the user's partition, names the user through this event."""
     return "idempotencyKey" in item or "onceValue" in item
+
+
+def _transactions(items: list[Item]) -> Iterator[list[Item]]:
+    """Items that go together. A key comes once: DynamoDB takes no item twice in a transaction, and a day after one
+    event had the key another may have had it.
+    """
+    while items:
+        one_of_each_key = {item.get("idempotencyKey", item["sk"]): item for item in items}
+        together = list(one_of_each_key.values())[: MAX_ACTIONS // 3]
+        items = [item for item in items if item not in together]
+        yield together
 
 
 def _delete_together(account: Account, user_id: str, items: Sequence[Item]) -> None:
