@@ -85,12 +85,7 @@ def endpoint(routes: Mapping[str, Route], *, read_only: Iterable[str] = ()) -> C
             outcome="done",
         )
         try:
-            account = Account(table(), _account_name(event))
-            response = routes.get(route, _unknown_path)(event, account)
-        except Refused as refused:
-            response = _refusal(refused, event)
-            if route not in read_only:
-                _count(refused, event)
+            response = _answer(routes.get(route, _unknown_path), event, counts=route not in read_only)
         except Exception as error:  # noqa: BLE001 the last resort: the caller learns the request id, the log the rest
             response = _failure(error, event)
         log = logger.error if response["statusCode"] == 500 else logger.info
@@ -98,6 +93,17 @@ def endpoint(routes: Mapping[str, Route], *, read_only: Iterable[str] = ()) -> C
         return response
 
     return handler
+
+
+def _answer(route: Route, event: Event, *, counts: bool) -> Response:
+    """What the route answers or is refused with. Raises what only the last resort can answer."""
+    try:
+        return route(event, Account(table(), _account_name(event)))
+    except Refused as refused:
+        response = _refusal(refused, event)
+        if counts:
+            _count(refused, event)
+        return response
 
 
 def now() -> datetime:

@@ -1,0 +1,78 @@
+"""Whatever a route raises, its caller gets an answer in the one shape: contract, section 1."""
+
+import json
+from typing import Any
+
+import pytest
+
+from api.gateway import Context, event_file
+from domain.problems import INVALID_EVENT, NotFound, Refused, Unavailable
+from domain.table import Account
+from domain.table.calls import Table
+from handlers import rest
+
+EVENT = event_file("event")
+PROBLEM = INVALID_EVENT
+
+
+class Gone(NotFound):
+    """A kind of refusal that somebody will add."""
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise ValueError("not even this")
+
+
+def a_refusal(kind: type[Refused]) -> Refused:
+    return Unavailable([PROBLEM], "Reason") if kind is Unavailable else kind([PROBLEM])
+
+
+KINDS = sorted(rest.STATUS, key=lambda kind: kind.__name__)
+FAILURES: list[Exception] = [
+    KeyError("status"), ValueError("\ud800"), RecursionError(), MemoryError(), StopIteration(), AssertionError(),
+    TimeoutError(), Mute(), ExceptionGroup("two", [KeyError(), ValueError()]), Exception(),
+]  # fmt: skip
+
+
+def answer_to(raised: Exception) -> tuple[int, Any]:
+    def route(event: rest.Event, account: Account) -> rest.Response:
+        raise raised
+
+    handler = rest.endpoint({f"{EVENT['httpMethod']} {EVENT['resource']}": route})
+    response = handler(EVENT, Context())
+    body = json.loads(response["body"])
+    assert response["headers"]["X-Error-Code"]
+    assert all(error["message"] and error["description"] for error in body["errors"])
+    assert body["errors"]
+    return response["statusCode"], body
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_each_kind_of_refusal_is_an_answer_with_its_status(kind: type[Refused], functions_table: Table) -> None:
+    status, body = answer_to(a_refusal(kind))
+    assert status == rest.STATUS[kind]
+    assert body["errors"][0]["code"] == PROBLEM.code
+
+
+def test_a_new_kind_answers_like_the_one_that_it_is_a_case_of(functions_table: Table) -> None:
+    class Unheard(Refused): ...
+
+    assert answer_to(Gone([PROBLEM]))[0] == 404
+    assert answer_to(Unheard([PROBLEM]))[0] == 500
+
+
+@pytest.mark.parametrize("kind", [Gone, Refused], ids=lambda kind: kind.__name__)
+def test_a_refusal_that_says_nothing_is_a_failure_of_ours(kind: type[Refused], functions_table: Table) -> None:
+    status, body = answer_to(kind([]))
+    assert (status, body["errors"][0]["code"]) == (500, "internal_error")
+
+
+@pytest.mark.parametrize("raised", FAILURES, ids=lambda raised: type(raised).__name__)
+def test_each_error_is_an_answer_that_names_the_request_and_nothing_else(
+    raised: Exception, functions_table: Table
+) -> None:
+    status, body = answer_to(raised)
+    [error] = body["errors"]
+    assert (status, error["code"]) == (500, "internal_error")
+    assert EVENT["requestContext"]["requestId"] in error["description"]
