@@ -18,7 +18,7 @@ from domain.problems import Problem, invalid_field, invalid_payload, missing_fie
 from domain.profile import NO_CHANGE, Change, change_attributes, change_by_email_open, change_by_purchase
 from domain.restrictions import BOT, OnceForEachValue, OnceInWindow, Restriction
 from domain.times import milliseconds_of
-from domain.values import as_number, as_text, unstorable
+from domain.values import MAX_NAME_SHOWN, as_number, as_text, unstorable
 
 # --- Field types ----------------------------------------------------------------------------------
 
@@ -342,10 +342,10 @@ def _unknown_type(wire_name: str) -> Problem:
     from difflib import SequenceMatcher  # only for requests that fail
 
     def likeness(name: str) -> float:
-        return SequenceMatcher(None, name, wire_name[:64].lower()).ratio()
+        return SequenceMatcher(None, name, wire_name[:MAX_NAME_SHOWN].lower()).ratio()
 
     names = ", ".join(sorted(CATALOGUE, key=likeness, reverse=True))
-    return unknown_event_type(names, f"event.{wire_name}")
+    return unknown_event_type(names, f"event.{wire_name[:MAX_NAME_SHOWN]}")
 
 
 def _same(name: str, flat: object, nested: object) -> object:

@@ -1,6 +1,6 @@
 """Ids: UUIDs (RFC 9562) that begin with the millisecond at which something happened, so they sort by it."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from hashlib import sha256
 from secrets import randbits
 from uuid import UUID
@@ -9,6 +9,7 @@ from domain.times import milliseconds_of, moment_of
 
 VERSION_OF_OURS, VERSION_OF_DERIVED = 7, 8
 RANDOM_BITS = 74  # what version and variant leave of the 80 bits behind the time
+LAST_MILLISECOND = milliseconds_of(datetime.max.replace(tzinfo=UTC))  # a UUID could name the year 10889
 
 
 def new_id(moment: datetime) -> str:
@@ -36,8 +37,8 @@ def is_id(text: str) -> bool:
 
 
 def is_uuid7(text: str) -> bool:
-    """Whether `text` is a UUIDv7 in its canonical form, which brings its own time."""
-    return is_id(text) and text[14] == "7" and text[19] in "89ab"
+    """Whether `text` is a UUIDv7 in its canonical form, which brings its own time, of a year that a date can have."""
+    return is_id(text) and text[14] == "7" and text[19] in "89ab" and UUID(text).int >> 80 <= LAST_MILLISECOND
 
 
 def _uuid(moment: datetime, version: int, bits: int) -> str:

@@ -31,6 +31,7 @@ from domain.problems import (
     MISSING_USER,
     MORE_THAN_ONE_EVENT,
     TOO_MANY_EVENTS,
+    Failed,
     Invalid,
     Problem,
     Refused,
@@ -119,6 +120,8 @@ def _parse_entry(entry: object, received_at: datetime, *, imported: bool) -> Eve
         return parse_request(entry, received_at, missing, imported=imported)
     except Invalid as invalid:
         return invalid
+    except Exception as error:  # noqa: BLE001 one event's error harms no other; the handler logs its cause
+        return Failed.by(error)
 
 
 def _parse_identity(

@@ -1,0 +1,68 @@
+"""Contract section 8: whatever a caller makes up inside a batch is the trouble of one event."""
+
+import json
+from typing import Any
+
+import pytest
+
+from api.gateway import Answer, call
+from builders import ANA, a_moment
+from domain.profile import Profile
+from domain.times import iso
+
+KIB = 1024
+BEYOND_ALL_YEARS = "ffffffff-ffff-7fff-bfff-ffffffffffff"  # a UUIDv7 of the year 10889
+
+
+def an_event(event_id: str, **more: Any) -> dict[str, Any]:
+    event: Any = {"search": {"query": "x"}}
+    return {"eventId": event_id, "eventTime": iso(a_moment()), "user": {"email": ANA}, "event": event} | more
+
+
+def send(*entries: dict[str, Any]) -> Answer:
+    return call("POST", "/events", json.dumps({"events": entries}, ensure_ascii=False, separators=(",", ":")))
+
+
+def statuses(answer: Answer) -> list[str]:
+    return [each["status"] for each in answer.body["results"]]
+
+
+def test_a_uuid_of_a_year_that_no_date_has_is_an_id_like_any_other(ana: Profile) -> None:
+    """It brings no time of its own."""
+    answer = send(an_event(BEYOND_ALL_YEARS, eventTime=None), an_event("e-1"), an_event(BEYOND_ALL_YEARS))
+    assert statuses(answer) == ["refused", "created", "created"]
+    assert answer.body["results"][0]["errors"][0]["code"] == "missing_event_time"
+    again = an_event(BEYOND_ALL_YEARS, eventTime=None)
+    assert call("POST", "/event", again).errors == [("Missing eventTime", "eventTime")]
+
+
+@pytest.mark.parametrize(
+    "value", [[1] * 60_000, ["a"] * 50_000, {f"{number}": 1 for number in range(25_000)}, ["\u0107"] * 45_000]
+)
+def test_an_event_that_is_taken_alone_is_not_too_large_for_a_batch(value: Any, ana: Profile) -> None:
+    """Neither numbers nor commas count more than they did in what was sent."""
+    large = an_event("e-1", event={"search": {"query": "x", "value": value}})
+    alone = json.dumps(large, ensure_ascii=False, separators=(",", ":"))
+    assert 110 * KIB < len(alone.encode()) < 256 * KIB
+    other = an_event("e-2", event={"search": {"query": "x" * 150 * KIB}})
+    assert statuses(send(large, other)) == ["created", "created"]
+
+
+def test_an_event_of_a_batch_has_256_kib_at_most(ana: Profile) -> None:
+    def of_bytes(size: int) -> dict[str, Any]:
+        empty = json.dumps(an_event("e-1", event={"search": {"query": ""}}), separators=(",", ":"))
+        return an_event("e-1", event={"search": {"query": "x" * (size - len(empty))}})
+
+    answer = send(of_bytes(256 * KIB + 1), an_event("e-2"))
+    assert statuses(answer) == ["refused", "created"]
+    assert answer.body["results"][0]["errors"][0]["code"] == "body_too_large"
+    assert statuses(send(of_bytes(256 * KIB), an_event("e-3"))) == ["created", "created"]
+
+
+@pytest.mark.parametrize("letter", ["\x7f", "\u0107"])
+def test_an_answer_is_no_longer_than_lambda_returns_whatever_names_are_made_up(letter: str, ana: Profile) -> None:
+    """Each letter becomes up to seven in the answer. `call` checks the length."""
+    name = letter * (9_000 // len(letter.encode()))
+    assert send(*(an_event("e-1", event={name: {}}) for _ in range(100))).status == 400
+    assert send(*(an_event(name) for _ in range(100))).status == 400
+    assert send(*(an_event(f"e-{each}", event={"update": {name: 1}}) for each in range(100))).status == 200
