@@ -84,8 +84,10 @@ def _newest_first(account: Account, after: Refusal | None, now: datetime) -> Ite
 
 
 def _items(account: Account, after: Refusal | None, now: datetime) -> Iterator[Item]:
-    newest = (after.hour if after else now.strftime(HOUR)) + LAST
-    values = {":pk": keys.refusals(account.name), ":oldest": (now - LIFETIME).strftime(HOUR), ":newest": newest}
+    newest, oldest = (after.hour if after else now.strftime(HOUR)) + LAST, (now - LIFETIME).strftime(HOUR)
+    if newest < oldest:  # the page before was read long ago; DynamoDB refuses such a range
+        return
+    values = {":pk": keys.refusals(account.name), ":oldest": oldest, ":newest": newest}
     parameters: dict[str, Any] = {
         "KeyConditionExpression": "pk = :pk AND sk BETWEEN :oldest AND :newest",
         "ExpressionAttributeValues": to_item(values),
