@@ -29,7 +29,8 @@ from domain.profile import TOLERANCE_MS, Change, Profile, change_attributes, mer
 from domain.request import EventRequest, UserReference
 from domain.restrictions import BOT, is_bot
 from domain.table import Account, marks, profiles
-from domain.table.events import Entry
+from domain.table.events import Entry, find
+from domain.table.keys import event_uuid
 from domain.table.replies import discard
 from domain.table.write import LookAgain, Settled, store
 from domain.times import milliseconds_of
@@ -221,15 +222,29 @@ def _decide(turn: Sequence[_Event], account: Account, now: datetime, key: Idempo
 
 
 def _let_log_in(turn: Sequence[_Event], account: Account) -> None:
-    """Section 5: a user without an email who logs in with that of another user is replaced by that user."""
-    logins = [(event, email) for event in _open(turn) if (email := _claimed(event))]
+    """Section 5: a user without an email who logs in with that of another user is replaced by that user.
+
+    The user may have got an email since; a repeat of such a login is still that of the other user's event.
+    """
+    logins = [(event, email) for event in _open(turn) if (email := _other_email(event))]
     owners, _ = profiles.look_up(account, [email for _, email in logins], [])
     for event, email in logins:
         owner = owners[email]
         if isinstance(owner, Unavailable):
             event.outcome = owner
-        elif owner:
+        elif owner and (_claimed(event) or _is_stored(event.request, account, owner)):
             event.user = User(owner, email)
+
+
+def _other_email(event: _Event) -> str | None:
+    """The address that a user logs in with who has another one, or none."""
+    email = event.request.event.model.claims()
+    return email if event.user and event.user.email != email else None
+
+
+def _is_stored(request: EventRequest, account: Account, user_id: str) -> bool:
+    uuid = event_uuid(user_id, request.event_id, request.happened_at)
+    return request.own_id and find(account, user_id, uuid) is not None
 
 
 def _claimed(event: _Event) -> str | None:
@@ -325,8 +340,8 @@ def _write(turn: Sequence[_Event], account: Account, failed: set[str]) -> None:
 
 
 def _hold_back(turn: Sequence[_Event], failed: set[str]) -> None:
-    """Keeps changes in order: after one that failed, the later ones of the same user fail too. `failed` are those
-    users.
+    """Keeps changes in order: after one that failed, the later ones of the same user fail too, and those for an address
+    that a login would have claimed. `failed` are the ids and addresses of those users.
     """
     for event in turn:
         names = {event.request.user.id, event.request.user.email} | (
@@ -334,9 +349,16 @@ def _hold_back(turn: Sequence[_Event], failed: set[str]) -> None:
         )
         known = {name for name in names if name}
         if isinstance(event.outcome, Unavailable | Failed) and _may_change_profile(event.request):
-            failed |= known
-        elif event.outcome is None and event.entry and event.entry.change and known & failed:
+            claimed = event.request.event.model.claims()
+            failed |= known | ({claimed} if claimed and not (event.user and event.user.email) else set())
+        elif not known & failed:
+            continue
+        elif isinstance(event.outcome, NotFound) or (event.outcome is None and _changes_user(event.entry)):
             event.outcome = unavailable("EarlierChangeFailed")
+
+
+def _changes_user(entry: Entry | None) -> bool:
+    return entry is not None and entry.touches_user
 
 
 def _settled(work: Callable[..., T], *arguments: object) -> T | Refused:

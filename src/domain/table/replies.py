@@ -25,8 +25,7 @@ def discard(account: Account, entry: Entry, restriction: Restriction, first: Fir
 
     A repeat of a stored event is a duplicate, whatever would keep it out now.
     """
-    found = find(account, entry.user_id, entry.uuid) if entry.own_id else None
-    if found:
+    if found := _stored(account, entry):
         return duplicate(entry, found)
     outcome = Outcome(
         status="discarded", event_id=entry.event_id, user_id=entry.user_id, restriction=restriction, first=first
@@ -40,6 +39,22 @@ def discard(account: Account, entry: Entry, restriction: Restriction, first: Fir
             return replay
         entry = replay
     return outcome
+
+
+def earlier(account: Account, entry: Entry) -> Outcome | None:
+    """The answer to a repeat of an event that is stored, or was answered under its key; None if it is no repeat."""
+    if found := _stored(account, entry):
+        return duplicate(entry, found)
+    kept = account.table.get(keys.idempotency(account.name, entry.key.key_hash)) if entry.key else None
+    if entry.key is None or kept is None or kept["expiresAt"] <= entry.received_at.timestamp():
+        return None
+    replay = replayed(account, entry, entry.key, kept)
+    return replay if isinstance(replay, Outcome) else None
+
+
+def _stored(account: Account, entry: Entry) -> Item | None:
+    """The event, if it is stored. Ids of ours are new, so they cost no look."""
+    return find(account, entry.user_id, entry.uuid) if entry.own_id else None
 
 
 def remember(account: Account, entry: Entry, key: IdempotencyKey, outcome: Outcome) -> Put:

@@ -273,9 +273,16 @@ def _user_step(
             }
             return _Step(plan.action, "user", group)
         for place in plan.too_large:
-            settled[places[place]] = TooLarge([too_large("user")])
-            del group.entries[places[place]]
+            settled[places[place]] = _too_large_for_user(account, group.entries.pop(places[place]))
     return None
+
+
+def _too_large_for_user(account: Account, entry: Entry) -> Outcome | Refused:
+    """A repeat of what was stored while there was room for it changes nothing, and gets the answer of a repeat."""
+    try:
+        return replies.earlier(account, entry) or TooLarge([too_large("user")])
+    except Refused as refused:
+        return refused
 
 
 def _apart(pack: list[_Group], error: Exception, settled: dict[int, Settled]) -> list[_Group]:
@@ -362,6 +369,8 @@ def _by_hindrance(
         return []
     codes = [reasons.busy[place] for place, _ in own if place in reasons.busy]
     throttled = [code for code in codes if code != CONFLICT]
+    if throttled and group.is_apart and len(group.entries) > 1:
+        return list(group.split())
     if throttled and group.is_apart:
         settled |= dict.fromkeys(group.entries, unavailable(throttled[0]))
         return []
