@@ -28,4 +28,12 @@ LATE = {
     "confirmation": Bill(["GetItem", "GetItem", "TransactWriteItems"], rru=1.5, wru=6, user_wru=4),
     "update": Bill(["GetItem", "GetItem", "TransactWriteItems"], rru=1.5, wru=4, user_wru=4),
 }
+# Batches: the profile of the last one has less than 1 KB.
+BATCHES = {
+    "100 plain events of 100 users, new or duplicate": Bill(
+        ["BatchGetItem", *100 * ["PutItem"]], rru=100, wru=100, user_wru=100
+    ),
+    "30 confirmations of 30 users": Bill(["BatchGetItem", "TransactWriteItems"], rru=30, wru=180, user_wru=120),
+    "30 updates of one user": Bill(["GetItem", "TransactWriteItems"], rru=1, wru=62, user_wru=62),
+}
 AUTHORIZER = Bill(["GetItem"], rru=1)  # when the gateway does not remember the key

@@ -1,6 +1,7 @@
 """docs/growth.md says what growth.py works out, and growth.py knows this system."""
 
 import re
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from samcli.yamlhelper import yaml_parse
 
 from docs import growth
 from docs.growth import Inputs
-from docs.units import BILLS
+from docs.units import BATCHES, BILLS, LATE
 from domain.event_types import CATALOGUE, restrictions
 from domain.problems import Refused
 from handlers.metrics import METRICS
@@ -51,8 +52,14 @@ def test_performance_md_has_the_measured_units() -> None:
     rows = [
         line.split(" | ")[1:] for line in PERFORMANCE.read_text().splitlines() if re.match(r"\| .* \| GetItem", line)
     ]
-    measured = [[", ".join(bill.calls), f"{bill.rru:g}", f"{bill.wru} |"] for bill in BILLS.values()]
-    assert rows == measured
+    bills = (*BILLS.values(), *LATE.values())
+    assert rows == [[", ".join(bill.calls), f"{bill.rru:g}", f"{bill.wru} |"] for bill in bills]
+
+
+def test_performance_md_has_the_measured_units_of_batches() -> None:
+    for name, bill in BATCHES.items():
+        calls = ", ".join(f"{number} {call}" for call, number in Counter(bill.calls).items())
+        assert f"\n| {name} | {calls} | {bill.rru:g} | {bill.wru} |\n" in PERFORMANCE.read_text()
 
 
 def test_each_kind_of_the_mix_is_measured() -> None:
