@@ -14,6 +14,7 @@ from domain.outcomes import IdempotencyKey
 from domain.problems import NotFound, Unavailable
 from domain.table import Account, erasures
 from domain.table.calls import Table
+from domain.table.values import digest_of
 from faults import CRASH_POINTS, Crash, crash
 
 LATER = IN_FLIGHT + timedelta(seconds=1)
@@ -207,3 +208,12 @@ def test_a_key_that_two_events_of_a_user_had_one_after_the_other_holds_up_no_era
     left = everything(account)
     assert profile.id not in left
     assert key.key_hash not in left
+
+
+def test_nothing_that_is_left_tells_what_an_order_said(account: Account) -> None:
+    """Of a short payload a digest tells as much: whoever has the order's number can try all telephone numbers."""
+    a_user(account)
+    order = {"orderId": "A-1", "phone": "+34 600 000 000"}
+    send(account, {"confirmation": order})
+    erase(account)
+    assert digest_of("confirmation", order) not in everything(account)

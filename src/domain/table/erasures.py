@@ -153,7 +153,8 @@ def _deletion(account: Account, user_id: str, item: Item) -> Iterator[Action]:
     event_id = item.get("id", uuid)
     if "idempotencyKey" in item:
         yield replies.forget(account, item["idempotencyKey"], user_id, event_id)
-    if "onceValue" in item:  # the mark stays for ever, but not an id that the caller made up
+    # The mark stays for ever, but not an id that the caller made up, nor a digest by which the payload can be guessed.
+    if "onceValue" in item:
         mark = keys.once(account.name, item["type"], item["onceValue"])
-        unnamed = Changes(sets={("eventId",): uuid})
+        unnamed = Changes(sets={("eventId",): uuid}, removes=(("digest",),))
         yield Update(mark, unnamed, Compare("uuid", "=", uuid))

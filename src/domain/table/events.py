@@ -88,8 +88,8 @@ def item_of(account: Account, entry: Entry, warnings: Sequence[Notice]) -> Item:
             item["warnings"] = [asdict(warning) for warning in warnings]
     if uuid != entry.event_id:
         item["id"] = entry.event_id
-        if entry.once_value is not None:  # so that an erasure finds the mark, which has this id too
-            item["onceValue"] = entry.once_value
+    if entry.once_value is not None:  # so that an erasure finds the mark
+        item["onceValue"] = entry.once_value
     if entry.key:  # so that an erasure finds the key's item, which names the user
         item["idempotencyKey"] = entry.key.key_hash
     return item
