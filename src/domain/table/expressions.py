@@ -8,15 +8,15 @@ is the attribute's name and the names inside it; any name works, reserved words,
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Context, Decimal
-from operator import eq, gt, le
+from operator import gt, le
 from typing import Any
 
-from domain.table.values import to_item
+from domain.table.values import serialize, to_item
 
 Item = dict[str, Any]
 Path = tuple[str, ...]
 SUMS = Context(prec=38)  # DynamoDB's digits
-OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {"=": eq, "<=": le, ">": gt}
+ORDERS: Mapping[str, Callable[[Any, Any], bool]] = {"<=": le, ">": gt}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +60,19 @@ class Absent(Condition):
 
 @dataclass(frozen=True, slots=True)
 class Compare(Condition):
-    """False where the attribute is absent, as in DynamoDB."""
+    """False where the attribute is absent or of another type, as in DynamoDB: True is not 1, and no text is below 2."""
 
     name: str
     operator: str
     value: Any
 
     def holds(self, item: Item) -> bool:
-        return self.name in item and OPERATORS[self.operator](item[self.name], self.value)
+        if self.name not in item:
+            return False
+        there, wanted = serialize(item[self.name]), serialize(self.value)
+        if self.operator == "=":
+            return there == wanted
+        return there.keys() == wanted.keys() and ORDERS[self.operator](item[self.name], self.value)
 
     def written(self, placeholders: "Placeholders") -> str:
         return f"{placeholders.path((self.name,))} {self.operator} {placeholders.value(self.value)}"
