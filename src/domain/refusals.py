@@ -1,5 +1,6 @@
 """GET /v1/refusals: what was refused, without what was sent: contract, section 10."""
 
+import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,8 @@ from domain.table.calls import Table
 from domain.table.refusals import HOUR, Reason, Refusal
 from domain.users import parse_limit
 
-# Names that a field may be made of, beside event types and their fields. A number is the place in a batch.
+PLACE = re.compile(r"^events\.[0-9]+\.?")  # in a batch
+# Names that a field may begin with.
 FIXED_NAMES = {
     "event",
     "events",
@@ -26,6 +28,7 @@ FIXED_NAMES = {
     "limit",
     "type",
     "cursor",
+    "Idempotency-Key",
     *USER_FIELDS,
 }
 
@@ -41,19 +44,19 @@ def count_refused(refused: Sequence[Refused], account: str, table: Table, reques
 
 
 def known_field(field: str) -> str:
-    """The part of a dotted path that is made of names of the contract, without the place in a batch."""
-    known: list[str] = []
-    event_type = None
-    for name in field.split("."):
-        if name == "events" and not known:
-            continue
-        if name.isdigit() and not known:
-            continue
-        is_field = event_type is not None and name in event_type.model_fields
-        if name not in FIXED_NAMES and name not in WIRE_NAMES and not is_field:
-            break
-        event_type = WIRE_NAMES.get(name, event_type)
-        known.append(event_type.type_name() if event_type and name in WIRE_NAMES else name)
+    """The part of a dotted path that is made of names of the contract, without the place in a batch.
+
+    A caller may nest such names in any way: only where they have a meaning do they count, so that there are few parts.
+    """
+    first, *rest = PLACE.sub("", field).split(".")
+    known = [first] if first in FIXED_NAMES else []
+    event_type = WIRE_NAMES.get(rest[0]) if first == "event" and rest else None
+    if event_type:
+        is_nested = bool(event_type.under_generic) and rest[1:2] == ["generic"]
+        known += [event_type.type_name(), *(["generic"] if is_nested else [])]
+        known += [name for name in rest[1 + is_nested : 2 + is_nested] if name in event_type.model_fields]
+    elif first == "user":
+        known += [name for name in rest[:1] if name in USER_FIELDS]
     return ".".join(known)
 
 

@@ -1,0 +1,77 @@
+"""Contract section 10: what was refused is counted by hour, code, type and field, and read page by page."""
+
+from collections import Counter
+from datetime import datetime, timedelta
+from itertools import product
+
+from builders import a_moment
+from domain import refusals
+from domain.problems import CODES, Invalid, invalid_number
+from domain.table import Account
+from domain.table.refusals import LIFETIME, Reason, Refusal
+from domain.table.refusals import count as count_reasons
+
+
+def pages(account: Account, limit: int, now: datetime) -> list[Refusal]:
+    found: list[Refusal] = []
+    query = {"limit": str(limit)}
+    while True:
+        page, cursor = refusals.read(query, account, now)
+        assert len(page) <= limit
+        found += page
+        if cursor is None:
+            return found
+        query["cursor"] = cursor
+
+
+def test_pages_of_any_size_hold_each_reason_of_each_hour_once_newest_hour_first(account: Account) -> None:
+    now = a_moment()
+    wanted: Counter[tuple[str, Reason]] = Counter()
+    for hours, place in product(range(3), range(7)):
+        moment = now - timedelta(hours=hours)
+        reasons = {
+            Reason(code, kind): place + 1
+            for code, kind in zip(list(CODES)[place:], ("", "search", "update"), strict=False)
+        }
+        count_reasons(account, reasons, "r-1", moment)
+        for reason, number in reasons.items():
+            wanted[moment.strftime("%Y-%m-%dT%H:00:00.000Z"), reason] += number
+    for limit in (1, 2, 3, 100):
+        found = pages(account, limit, now)
+        assert {(each.hour, each.reason): each.count for each in found} == wanted
+        assert len(found) == len(wanted)
+        assert [each.hour for each in found] == sorted((each.hour for each in found), reverse=True)
+
+
+def test_a_cursor_that_has_grown_old_ends_the_pages(account: Account) -> None:
+    """A page ends in the oldest hour, which is forgotten before the next one is asked for."""
+    now = a_moment()
+    count_reasons(account, {Reason(code): 1 for code in list(CODES)[:3]}, "r-1", now - LIFETIME)
+    page, cursor = refusals.read({"limit": "1"}, account, now)
+    assert len(page) == 1
+    assert cursor
+    assert refusals.read({"limit": "1", "cursor": cursor}, account, now + timedelta(hours=1)) == ([], None)
+
+
+def nested(depth: int, number: int) -> str:
+    names = ("email", "user", "event", "tags", "limit")
+    return "event.update." + ".".join(names[(number // 5**place) % 5] for place in range(depth))
+
+
+def test_however_a_caller_nests_known_names_there_are_few_reasons(account: Account) -> None:
+    now = a_moment()
+    for number in range(200):
+        refused = Invalid([invalid_number(nested(20, number))])
+        refusals.count_refused([refused], account.name, account.table, "r-1", now)
+    assert len(pages(account, 100, now)) == 1
+
+
+def test_the_last_request_id_is_that_of_the_last_request(account: Account) -> None:
+    now = a_moment()
+    user, event = Reason("user_not_found"), Reason("missing_event")
+    count_reasons(account, {user: 2, event: 1}, "r-1", now)
+    count_reasons(account, {event: 1}, "r-2", now + timedelta(milliseconds=1))
+    count_reasons(account, {user: 2, event: 1}, "r-3", now + timedelta(milliseconds=2))
+    assert {each.last_request_id for each in pages(account, 100, now)} == {"r-3"}
+    count_reasons(account, {event: 1}, "r-4", now + timedelta(milliseconds=3))
+    assert {each.reason: each.last_request_id for each in pages(account, 100, now)} == {user: "r-3", event: "r-4"}
