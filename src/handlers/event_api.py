@@ -103,6 +103,8 @@ def _batch(event: rest.Event, account: Account, *, stored: bool = True) -> rest.
             refusals.count(account.name, refused, rest.request_id(event), now)
         for request, outcome in zip(requests, outcomes, strict=True):
             _count(outcome, request.event.type if isinstance(request, EventRequest) else "")
+            if isinstance(outcome, Refused):
+                record("RequestsRefused", kind=type(outcome).__name__)
     return _results(sent["events"], outcomes, stored=stored)
 
 

@@ -5,6 +5,7 @@ import itertools
 import json
 import socket
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from botocore.compat import HTTPHeaders
 from botocore.exceptions import ReadTimeoutError
 
 from api.gateway import Answer, Context, answer_to, event_file, invoke
-from builders import ANA, a_user
+from builders import ANA, a_user, an_entry
 from declared import Once, Windowed, every_restriction, restriction_of, with_declared_types
 from docs import growth
 from domain.problems import Unavailable
@@ -152,6 +153,27 @@ def test_a_refused_request_is_logged_with_its_problems(ana: str, printed: Printe
     assert (line["outcome"], line["refused"], line["status"]) == ("refused", "Invalid", 400)
     assert line["problems"] == ["Unknown event type"]
     assert metrics["reason"] == "Invalid"
+
+
+def test_each_event_of_a_batch_is_counted_as_if_it_had_come_alone(ana: str, printed: Printed) -> None:
+    search: dict[str, Any] = {"search": {"query": "shoes"}}
+    alone: list[tuple[dict[str, Any], str]] = [(search, ANA), ({"nonsense": {}}, ANA), (search, "bob@example.com")]
+    for event, email in alone:
+        post_event(event, email=email)
+    counted = metrics_in(printed.read()[1])
+    entries = [an_entry(event, email=email) for event, email in alone]
+    event_api.handler(gateway_event("POST", "/events", json.dumps({"events": entries})), Context())
+    assert metrics_in(printed.read()[1]) == counted
+
+
+def metrics_in(lines: list[dict[str, Any]]) -> Counter[tuple[str, str, float]]:
+    """What was counted, with its dimension, beside the store's latency."""
+    found: Counter[tuple[str, str, float]] = Counter()
+    for line in lines:
+        for name in ("EventsCreated", "EventsDiscarded", "RequestsRefused", "UnknownUsers"):
+            kind = METRICS[name][1]
+            found.update((name, line[kind] if kind else "", value) for value in line.get(name, ()))
+    return found
 
 
 def test_nothing_of_one_request_is_logged_with_the_next(ana: str, printed: Printed) -> None:
