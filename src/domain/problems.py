@@ -193,14 +193,19 @@ ID_OF_NOBODY = Problem(
     "The email belongs to a user, but no user has this _id. Send one of them.",
     "user",
 )
-INVALID_USER_ID = Problem("invalid_id", "Invalid _id", "_id is a string.", "user._id")
+INVALID_USER_ID = Problem("invalid_id", "Invalid _id", "_id is a string. Send it as an answer gave it.", "user._id")
 INVALID_ID = Problem("invalid_id", "Invalid _id", "An _id is a UUID in lower case.", "_id")
-EMAIL_TAKEN = Problem("user_exists", "User already exists", "Another user has this email.", "email")
+EMAIL_TAKEN = Problem(
+    "user_exists", "User already exists", "Another user has this email. Change that user with PUT.", "email"
+)
 ERASED = Problem(
     "user_erased", "User was erased", "An _id that was erased never comes back. Create a user without it.", "_id"
 )
 SYSTEM_ATTRIBUTE = Problem(
-    "system_attribute", "Attribute kept by the system", "The system maintains this attribute; it stays.", "name"
+    "system_attribute",
+    "Attribute kept by the system",
+    "The system maintains this attribute, so it cannot be removed.",
+    "name",
 )
 MISSING_EVENT_ID = Problem(
     "missing_event_id",
@@ -215,12 +220,14 @@ MISSING_EVENT_TIME = Problem(
     "missing_event_time", "Missing eventTime", "An eventId that is no UUIDv7 needs an eventTime beside it.", "eventTime"
 )
 EVENT_TIME_FORM = "eventTime is a time in RFC 3339 with an offset, such as 2026-11-24T08:00:00.120Z."
-EVENT_TIME_AHEAD = "eventTime is more than 5 minutes ahead of our clock."
+EVENT_TIME_AHEAD = "eventTime is more than 5 minutes ahead of our clock. Check your own."
 EVENT_TIME_BACK = 'eventTime is more than 35 days back. A batch with "import": true may go back to the year 2000.'
-EVENT_TIME_BEFORE_2000 = "eventTime is before the year 2000."
+EVENT_TIME_BEFORE_2000 = "eventTime is before the year 2000. Send the time at which the event happened."
 MISSING_EVENTS = Problem("missing_events", "Missing events", "events is a list of 1 to 100 events.", "events")
 INVALID_EVENTS = Problem("invalid_events", "Invalid events", "events is a list of 1 to 100 events.", "events")
-TOO_MANY_EVENTS = Problem("too_many_events", "Too many events", "A batch has at most 100 events.", "events")
+TOO_MANY_EVENTS = Problem(
+    "too_many_events", "Too many events", "A batch has at most 100 events. Send several batches.", "events"
+)
 INVALID_ENTRY = Problem("invalid_events", "Invalid event", "Each entry of events is an object.")
 INVALID_IMPORT = Problem("invalid_import", "Invalid import", "import is true or false.", "import")
 KEY_REUSED = Problem(
@@ -254,7 +261,12 @@ def invalid_json(description: str) -> Problem:
 
 
 def invalid_email(field: str) -> Problem:
-    return Problem("invalid_email", "Invalid email", "This is not an email address.", field)
+    return Problem(
+        "invalid_email",
+        "Invalid email",
+        "This is not an email address. Send the address alone, such as ana@example.com.",
+        field,
+    )
 
 
 def invalid_attribute(field: str) -> Problem:
@@ -292,7 +304,7 @@ def invalid_text(field: str) -> Problem:
 
 
 def invalid_number(field: str) -> Problem:
-    description = "A number has at most 38 digits, between 1E-130 and 9.99E+125."
+    description = "A number has at most 38 digits, between 1E-130 and 9.99E+125. Round it, or send it as a string."
     return Problem("invalid_number", "Invalid number", description, field)
 
 
@@ -302,11 +314,14 @@ def invalid_name(field: str) -> Problem:
 
 
 def too_many_levels(levels: int, field: str) -> Problem:
-    description = f"DynamoDB holds at most {levels} levels of lists and objects."
+    description = f"There may be {levels} levels of lists and objects. Send a flatter value, or send it as a string."
     return Problem("too_many_levels", "Too many levels", description, field)
 
 
 def too_large(field: str) -> Problem:
     return Problem(
-        "item_too_large", "Item too large", "With this the stored item would exceed DynamoDB's 400 KB.", field
+        "item_too_large",
+        "Item too large",
+        "With this the event or the profile would exceed 400 KB. Send less, or remove attributes.",
+        field,
     )
