@@ -19,6 +19,7 @@ from domain.table.values import digest_of
 from domain.times import iso, milliseconds_of, moment_of
 
 MILLISECOND = timedelta(milliseconds=1)
+IN_FLIGHT = timedelta(seconds=60)  # longer than any request takes
 
 
 def mark(account: Account, entry: Entry, value: str) -> Put:
@@ -92,19 +93,21 @@ def lock(account: Account, entry: Entry, window: timedelta) -> Put:
     }
     seen = entry.seen_lock
     if seen is None:  # behind all others
-        return Put(_with_expiry(item), IS_NEW | Compare("until", "<=", happened))
+        return Put(_with_expiry(item, entry), IS_NEW | Compare("until", "<=", happened))
     if not seen:  # TTL may have taken a lock whose end has passed by now
         item["until"] = max(until, milliseconds_of(entry.received_at))
-        return Put(_with_expiry(item), IS_NEW)
+        return Put(_with_expiry(item, entry), IS_NEW)
     newer = seen if int(seen["newest" if "newest" in seen else "until"]) > happened else item
     item = {**newer, "version": entry.uuid, "until": max(until, int(seen["until"]))}
     unchanged: Condition = Compare("eventId", "=", seen["eventId"])
     unchanged &= Compare("version", "=", seen["version"]) if "version" in seen else Absent("version")
-    return Put(_with_expiry(item), unchanged)
+    return Put(_with_expiry(item, entry), unchanged)
 
 
-def _with_expiry(item: Item) -> Item:
-    return {**item, "expiresAt": item["until"] // 1000 + 1}  # TTL reads seconds
+def _with_expiry(item: Item, entry: Entry) -> Item:
+    """TTL, which reads seconds, takes no lock while a request may be under way that has read that there is none."""
+    in_flight = milliseconds_of(entry.received_at + IN_FLIGHT)
+    return {**item, "expiresAt": max(item["until"], in_flight) // 1000 + 1}
 
 
 def _too_close(entry: Entry, lock: Item) -> First | None:

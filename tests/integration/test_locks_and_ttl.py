@@ -1,0 +1,48 @@
+"""Contract section 9: no two stored opens lie less than 20 minutes apart, whatever TTL takes away, and when."""
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from builders import EMAIL_OPEN_WINDOW, a_moment, a_user, an_entry, send_batch, the_events
+from domain.outcomes import Outcome
+from domain.table import Account
+from engines import not_on_moto
+from faults import meanwhile
+from stored import item_at, open_key
+
+LONGEST_REQUEST = timedelta(seconds=15)  # the time limit of the function
+CALLS = 6  # of a late open: user, lock, timeline, profile, write; and one that does not come
+
+
+def delete_expired(account: Account, user_id: str, now: datetime) -> None:
+    """What TTL does at its quickest."""
+    lock = item_at(account.table, open_key(user_id))
+    if lock and int(lock["expiresAt"]["N"]) < now.timestamp():
+        account.table.client.delete_item(TableName=account.table.name, Key=open_key(user_id))
+
+
+@not_on_moto
+@pytest.mark.parametrize("number", range(1, CALLS + 1))
+def test_two_late_opens_keep_their_distance_though_ttl_takes_the_lock_of_one_between_two_calls_of_the_other(
+    number: int, account: Account
+) -> None:
+    user_id, now = a_user(account).id, a_moment()
+    one, other = (an_entry({"emailopen": {}}, eventTime=now - timedelta(minutes=ago)) for ago in (60, 50))
+
+    def the_other() -> None:
+        [created] = send_batch(account, [other], now)
+        assert isinstance(created, Outcome)
+        delete_expired(account, user_id, now + LONGEST_REQUEST)
+
+    with meanwhile(account.table.client, "before", number, the_other):
+        send_batch(account, [one], now)
+    assert len(the_events(account)) == 1
+
+
+def test_ttl_takes_a_lock_after_the_end_of_its_window(account: Account) -> None:
+    user_id, now = a_user(account).id, a_moment()
+    send_batch(account, [an_entry({"emailopen": {}}, eventTime=now)], now)
+    lock = item_at(account.table, open_key(user_id))
+    assert lock
+    assert int(lock["expiresAt"]["N"]) == int((now + EMAIL_OPEN_WINDOW).timestamp()) + 1
