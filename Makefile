@@ -102,6 +102,7 @@ openapi: $(VENV)/installed ## Make docs/{openapi,postman}.json and docs/codes.md
 	@TABLE_NAME=none AWS_DEFAULT_REGION=none PYTHONPATH=src $(PY) -m docs.openapi
 	@TABLE_NAME=none AWS_DEFAULT_REGION=none PYTHONPATH=src $(PY) -m docs.postman
 	@TABLE_NAME=none AWS_DEFAULT_REGION=none PYTHONPATH=src $(PY) -m docs.codes
+	@TABLE_NAME=none AWS_DEFAULT_REGION=none PYTHONPATH=src $(PY) -m docs.reference
 
 growth: $(VENV)/installed ## Work out docs/growth.md (GROWTH="--peak 10": print others)
 	@$(PY) -m docs.growth $(GROWTH)

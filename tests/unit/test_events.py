@@ -80,7 +80,7 @@ def test_a_type_has_an_api_gateway_event_that_it_accepts(event_type: str) -> Non
 
 @every_type
 def test_a_type_is_in_the_reference(event_type: str) -> None:
-    assert f"| `{event_type}` |" in (ROOT / "docs/reference.md").read_text()
+    assert f"| `{event_type}` |" in (ROOT / "docs/reference.md").read_text(), "run `make openapi`"
 
 
 def test_a_new_type_is_one_class() -> None:

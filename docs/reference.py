@@ -1,0 +1,85 @@
+"""Makes the tables of docs/reference.md of the lists that the code answers from: `make openapi`."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from docs.openapi import MEANINGS, OF_A_BATCH, general_schemas, paths
+from domain.event_types import CATALOGUE, EventType, restrictions
+from domain.profile import SYSTEM_ATTRIBUTES
+from domain.request import USER_FIELDS
+
+PAGE = Path(__file__).with_name("reference.md")
+
+
+def tables() -> dict[str, str]:
+    """Each table by the name in its marker."""
+    return {
+        "requests": requests(),
+        "fields": fields(),
+        "types": table(["event", "what it is", "fields"], map(type_row, CATALOGUE.values())),
+        "restrictions": table(
+            ["code", "message"], [[f"`{code}`", restriction.text] for code, restriction in restrictions().items()]
+        ),
+        "statuses": statuses(),
+        "attributes": table(["attribute", "type"], [[f"`{name}`", kind] for name, kind in SYSTEM_ATTRIBUTES.items()]),
+    }
+
+
+def requests() -> str:
+    rows = [
+        [f"`{method.upper()} /v1{path}`", f"{operation['summary']}."]
+        for path, methods in paths().items()
+        for method, operation in methods.items()
+    ]
+    return table(["request", "does"], rows)
+
+
+def fields() -> str:
+    """The names that a request may have beside the event itself."""
+    schemas = general_schemas()
+    sent = {
+        "a request": schemas["EventRequest"]["properties"],
+        "`user`": USER_FIELDS,
+        "a batch": schemas["BatchRequest"]["properties"],
+        "an event of a batch": schemas["BatchEvent"]["properties"],
+    }
+    return table(["in", "fields"], [[place, names(listed)] for place, listed in sent.items()])
+
+
+def type_row(event_type: type[EventType]) -> Sequence[str]:
+    known = event_type.model_fields
+    required = names(name for name, field in known.items() if field.is_required())
+    optional = names(name for name, field in known.items() if not field.is_required())
+    parts = [part for part in (required, f"optionally {optional}" if optional else "") if part]
+    also = f" Also called {names(event_type.aliases)}." if event_type.aliases else ""
+    return [f"`{event_type.type_name()}`", f"{event_type.__doc__}{also}", "; ".join(parts)]
+
+
+def statuses() -> str:
+    settled: Mapping[int, str] = {
+        200: "The event was created, or discarded by a restriction. Of a batch: every event is settled.",
+        207: OF_A_BATCH[207],
+    }
+    return table(["status", "means"], [[str(status), text] for status, text in {**settled, **MEANINGS}.items()])
+
+
+def names(listed: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in listed)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def page(text: str) -> str:
+    """The page with its tables as they come out now."""
+    for name, made in tables().items():
+        before, rest = text.split(f"<!-- {name} -->\n")
+        _, after = rest.split("<!-- end -->\n", 1)
+        text = f"{before}<!-- {name} -->\n{made}<!-- end -->\n{after}"
+    return text
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(PAGE.read_text()))
