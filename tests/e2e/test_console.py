@@ -105,6 +105,16 @@ def test_an_api_that_does_not_answer_is_said_in_the_page_and_nowhere_else(caplog
     assert caplog.records == []
 
 
+def test_a_request_that_names_no_host_leaves_no_path_in_the_terminal(caplog: pytest.LogCaptureFixture) -> None:
+    with (
+        console.running(f"http://{aws.HOST}:{stack.free_port()}/v1", "key") as url,
+        socket.create_connection((aws.HOST, urlsplit(url).port or 0)) as connection,
+    ):
+        connection.sendall(b"GET /v1/user/ana@example.com HTTP/1.0\r\n\r\n")
+        assert b" 502 " in connection.recv(4096)
+    assert caplog.records == []
+
+
 # --- Whom it answers ------------------------------------------------------------------------------
 
 

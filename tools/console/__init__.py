@@ -122,7 +122,7 @@ def application(api_url: str, api_key: str) -> Flask:
 def from_our_page(headers: Headers) -> bool:
     """Whether no other site sent it. Browsers say who did; curl says nothing, but no site can make it ask us."""
     origin, site = headers.get("Origin"), headers.get("Sec-Fetch-Site")
-    return origin in (None, f"http://{headers['Host']}") and site in (None, "same-origin", "none")
+    return origin in (None, f"http://{headers.get('Host')}") and site in (None, "same-origin", "none")
 
 
 def ask(api_url: str, api_key: str) -> Response:
