@@ -1,6 +1,8 @@
 """The commands behind `make run`, `make key`, `make feed`, `make export` and `make clean`."""
 
 import argparse
+import contextlib
+import fcntl
 import http.client
 import json
 import os
@@ -9,7 +11,7 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from types import FrameType
 from urllib.parse import urlsplit
@@ -24,6 +26,7 @@ FOLDER = stack.ROOT / ".stack"
 DEMO_KEY = FOLDER / "demo-key"
 ENDPOINT = FOLDER / "endpoint"
 LOG = FOLDER / "emulator.log"
+LOCK = FOLDER / "lock"
 MAX_PORT = 65535
 EXPORT = stack.ROOT / "export"
 DEMO_USER = {"email": "ana@example.com"}
@@ -68,8 +71,25 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    check_stopped(arguments)
-    port, pages_port = ports(arguments.port)
+    with alone():
+        serve(*ports(arguments.port))
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Nothing else uses the folder until the block ends: neither a stack that runs, nor one that starts or stops."""
+    if endpoint := running_endpoint():
+        raise StackError(f"The stack is running at {endpoint}: stop it with Ctrl-C first")
+    FOLDER.mkdir(exist_ok=True)
+    with LOCK.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StackError("The stack is just being started or stopped in another terminal") from error
+        yield
+
+
+def serve(port: int, pages_port: int) -> None:
     print(f"Starting an AWS emulator on {aws.HOST}:{port} and deploying template.yaml to it ...", flush=True)
     with stack.running(port, FOLDER, {"Feed": "on"}) as it:
         ENDPOINT.write_text(it.endpoint)
@@ -161,8 +181,8 @@ def required_endpoint() -> str:
 
 
 def check_stopped(_: argparse.Namespace) -> None:
-    if endpoint := running_endpoint():
-        raise StackError(f"The stack is running at {endpoint}: stop it with Ctrl-C first")
+    with alone():
+        pass
 
 
 def running_endpoint() -> str | None:

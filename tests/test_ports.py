@@ -1,11 +1,13 @@
-"""What `make run PORT=…` makes of its port."""
+"""What `make run PORT=…` makes of its port, and of another one that is about to run."""
 
 import socket
+from pathlib import Path
 
 import pytest
 
+import local.__main__ as commands
 from local import aws
-from local.__main__ import ports
+from local.__main__ import alone, ports
 from local.stack import StackError, check_free, free_port
 
 
@@ -35,3 +37,14 @@ def test_a_taken_port_is_said_before_anything_is_started() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(StackError, match=f"Port {port} cannot be used, choose another one with PORT=number"):
             ports(str(port))
+
+
+def test_while_a_stack_starts_or_saves_its_data_nothing_else_touches_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commands, "FOLDER", tmp_path / "stack")
+    monkeypatch.setattr(commands, "LOCK", tmp_path / "stack" / "lock")
+    with alone(), pytest.raises(StackError, match="just being started or stopped"), alone():
+        pass
+    with alone():
+        pass
