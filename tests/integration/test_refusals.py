@@ -4,6 +4,8 @@ from collections import Counter
 from datetime import datetime, timedelta
 from itertools import product
 
+import pytest
+
 from builders import a_moment
 from domain import refusals
 from domain.problems import CODES, Invalid, invalid_number
@@ -51,6 +53,22 @@ def test_a_cursor_that_has_grown_old_ends_the_pages(account: Account) -> None:
     assert len(page) == 1
     assert cursor
     assert refusals.read({"limit": "1", "cursor": cursor}, account, now + timedelta(hours=1)) == ([], None)
+
+
+def test_only_the_cursor_that_the_page_before_gave_to_this_account_goes_on(account: Account) -> None:
+    now = a_moment()
+    other = Account(account.table, "other")
+    for each in (account, other):
+        count_reasons(each, {Reason(code): 1 for code in list(CODES)[:3]}, "r-1", now)
+    _, cursor = refusals.read({"limit": "1"}, account, now)
+    assert cursor
+    assert refusals.read({"cursor": cursor}, account, now)[0]
+    letters = {cursor[:place] + chr(ord(cursor[place]) ^ 1) + cursor[place + 1 :] for place in range(len(cursor))}
+    for wrong in ("", "x", "ñ", "AAAA", cursor + "=", f" {cursor}", cursor[:-1], *letters):
+        with pytest.raises(Invalid, match="Invalid cursor"):
+            refusals.read({"cursor": wrong}, account, now)
+    with pytest.raises(Invalid, match="Invalid cursor"):
+        refusals.read({"cursor": cursor}, other, now)
 
 
 def nested(depth: int, number: int) -> str:
