@@ -313,7 +313,7 @@ def _keep_distance(turn: Sequence[_Event], account: Account) -> None:
 
 def _glance_at_profiles(turn: Sequence[_Event], account: Account) -> None:
     """Of events from the past. A profile has probably changed since, and a write that does not know how is in vain."""
-    late = [event for event in _open(turn) if event.entry and event.entry.change and _is_past(event.entry)]
+    late = [event for event in _open(turn) if event.entry and event.entry.change and _needs_glance(event.entry)]
     unseen = {event.user.id for event in late if event.user and not event.user.profile}
     seen = profiles.glance(account, sorted(unseen))
     for event in late:
@@ -321,7 +321,9 @@ def _glance_at_profiles(turn: Sequence[_Event], account: Account) -> None:
             event.user = replace(event.user, profile=seen[event.user.id])
 
 
-def _is_past(entry: Entry) -> bool:
+def _needs_glance(entry: Entry) -> bool:
+    if len(entry.change.attributes) > profiles.MAX_PATHS:  # it reads the profile anyway
+        return False
     if entry.window:
         return entry.seen_lock is not None
     return milliseconds_of(entry.happened_at) + TOLERANCE_MS < milliseconds_of(entry.received_at)

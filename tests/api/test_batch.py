@@ -310,9 +310,9 @@ def test_a_late_event_of_very_many_attributes_is_stored_and_answered(length: int
 
 
 def sized(size: int) -> dict[str, Any]:
-    """An event whose JSON is of this many bytes."""
+    """An event whose JSON is of this many bytes, without spaces."""
     made = entry({"search": {"query": ""}})
-    made["event"]["search"]["query"] = "x" * (size - len(json.dumps(made)))
+    made["event"]["search"]["query"] = "x" * (size - len(json.dumps(made, separators=(",", ":"))))
     return made
 
 
