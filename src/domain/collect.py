@@ -82,7 +82,7 @@ def collect(
     failed: set[str] = set()  # ids and emails of users of whom a change has failed
     while waiting:
         _take_turn(_independent(waiting), account, received_at, key, failed)
-        waiting = [event for event in waiting if not _is_settled(event)]
+        waiting = _open(waiting)
     return [
         request if isinstance(request, Refused) else _result(events[place]) for place, request in enumerate(requests)
     ]
@@ -106,14 +106,15 @@ def _take_turn(
         else:
             for event in _open(turn):
                 _take_turn([event], account, now, key, failed)
+    _look_again(turn)
     _hold_back(turn, failed)
 
 
-def _is_settled(event: _Event) -> bool:
-    if isinstance(event.outcome, LookAgain):
-        event.attempts += 1
-        event.outcome = unavailable("UserChanged") if event.attempts == ATTEMPTS else None
-    return event.outcome is not None
+def _look_again(turn: Sequence[_Event]) -> None:
+    for event in turn:
+        if isinstance(event.outcome, LookAgain):
+            event.attempts += 1
+            event.outcome = unavailable("UserChanged") if event.attempts == ATTEMPTS else None
 
 
 def _result(event: _Event) -> Outcome | Refused:
@@ -346,14 +347,10 @@ def _hold_back(turn: Sequence[_Event], failed: set[str]) -> None:
     that a login would have claimed. `failed` are the ids and addresses of those users.
     """
     for event in turn:
-        names = {event.request.user.id, event.request.user.email} | (
-            {event.user.id, event.user.email} if event.user else set()
-        )
-        known = {name for name in names if name}
+        names = _names(event)
         if isinstance(event.outcome, Unavailable | Failed) and _may_change_profile(event.request):
-            claimed = event.request.event.model.claims()
-            failed |= known | ({claimed} if claimed and not (event.user and event.user.email) else set())
-        elif not known & failed:
+            failed |= names
+        elif not names & failed:
             continue
         elif isinstance(event.outcome, NotFound) or (event.outcome is None and _changes_user(event.entry)):
             event.outcome = unavailable("EarlierChangeFailed")
@@ -361,6 +358,17 @@ def _hold_back(turn: Sequence[_Event], failed: set[str]) -> None:
 
 def _changes_user(entry: Entry | None) -> bool:
     return entry is not None and entry.touches_user
+
+
+def _names(event: _Event) -> set[str]:
+    """The ids and addresses of whom the event is about, or may be: that of a login may be another user's."""
+    request, user = event.request, event.user
+    names = {request.user.id, request.user.email}
+    if user is None or user.email is None:
+        names.add(request.event.model.claims())
+    if user:
+        names |= {user.id, user.email}
+    return {name for name in names if name}
 
 
 def _settled(work: Callable[..., T], *arguments: object) -> T | Refused:

@@ -3,20 +3,31 @@ again.
 """
 
 import json
+import time
 from typing import Any
 
+import pytest
 from botocore.awsrequest import AWSPreparedRequest
 
-from builders import ANA, a_user, an_entry, send, send_batch, the_profile
+from builders import ANA, a_user, an_entry, send, send_batch, the_events, the_profile
 from domain import users
+from domain.collect import ATTEMPTS
 from domain.outcomes import IdempotencyKey, Outcome
 from domain.problems import Refused
 from domain.table import Account
+from domain.table.calls import Table, new_client
 from engines import aws_engine_only
 from faults import Fault, cancelled, faults, throttled
 
 MANY = 20  # more attempts than are made
 HALF = "x" * 200_000  # two of them are more than a profile holds
+
+
+@pytest.fixture
+def account(table: Table, monkeypatch: pytest.MonkeyPatch) -> Account:
+    """With the client that the functions use: its time limits and its few retries."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", table.client.meta.endpoint_url)
+    return Account(Table(new_client(), table.name, time.monotonic() + 60), "shop")
 
 
 def told(outcomes: list[Outcome | Refused]) -> list[str]:
@@ -105,3 +116,40 @@ def test_a_login_is_a_duplicate_although_its_user_has_got_another_address_since(
     assert told(send_batch(account, batch)) == ["created", "created"]
     assert told(send_batch(account, batch)) == ["duplicate", "duplicate"]
     assert "a" not in the_profile(account, anonymous)
+
+
+@aws_engine_only
+def test_a_login_of_which_is_not_known_whom_it_names_keeps_its_place_before_their_changes(account: Account) -> None:
+    anonymous, ana = a_user(account, None).id, a_user(account).id
+    batch = [
+        an_entry({"login": {"email": ANA, "size": 1}}, _id=anonymous),
+        an_entry({"update": {"size": 2}}, email=ANA),
+        an_entry({"update": {"size": 3}}, _id=ana),
+        an_entry({"search": {"query": "x"}}, email=ANA),
+    ]
+    # Who sends is found in one call of several keys; whose the address of the login is, in another of one key.
+    with faults(account.table.client, "GetItem", *[throttled] * MANY):
+        assert told(send_batch(account, batch)) == ["unavailable", "unavailable", "unavailable", "created"]
+    assert told(send_batch(account, batch)) == ["created", "created", "created", "duplicate"]
+    assert the_profile(account)["size"] == 3
+
+
+@aws_engine_only
+def test_of_two_logins_with_one_new_address_the_second_does_not_overtake_the_first_that_fails(account: Account) -> None:
+    first, second = a_user(account, None).id, a_user(account, None).id
+    batch = [an_entry({"login": {"email": ANA}}, _id=each) for each in (first, second)]
+    with faults(account.table.client, "TransactWriteItems", *[throttled_with(batch[0])] * MANY):
+        assert told(send_batch(account, batch)) == ["unavailable", "unavailable"]
+    assert told(send_batch(account, batch)) == ["created", "created"]
+    assert the_profile(account)["_id"] == first
+
+
+@aws_engine_only
+def test_after_a_change_of_a_user_who_is_never_found_as_looked_up_no_later_one_is_made(account: Account) -> None:
+    a_user(account)
+    orders = [an_entry({"confirmation": {"orderId": "A-1", "total": total}}) for total in (1, 2)]
+    not_there = cancelled("None", "None", {"Code": "ConditionalCheckFailed"})  # no profile, though one was looked up
+    with faults(account.table.client, "TransactWriteItems", *[not_there] * ATTEMPTS):
+        outcomes = told(send_batch(account, [*orders, an_entry({"update": {"size": 1}})]))
+    assert outcomes == ["unavailable", "unavailable", "unavailable"]
+    assert the_events(account) == []
