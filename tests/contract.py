@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal
 
-from builders import EMAIL_OPEN_WINDOW
+from builders import EMAIL_OPEN_WINDOW, as_sent
+from domain.times import iso
 
 TOLERANCE = timedelta(minutes=5)
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
@@ -78,6 +79,9 @@ class Person:
                 self.tags.discard(tag)
         self.changed_at = self.changed_at if late else max(self.changed_at, at)
 
+    def known(self, sent: Sent) -> Stored | None:
+        return next((each for each in self.events if (each.id, each.at) == (sent.id, sent.at)), None)
+
     def buys(self, total: Decimal | None, at: datetime) -> None:
         self.purchases += 1
         self.spent += total or 0
@@ -103,10 +107,12 @@ class Contract:
         person = self.named(sent.who)
         if person is None:
             return Expected("refused")
-        claims = sent.payload.get("email") if sent.type == "login" and person.email is None else None
-        if claims:
-            person = self.named(claims) or person
-        known = next((each for each in person.events if (each.id, each.at) == (sent.id, sent.at)), None)
+        claims = sent.payload.get("email") if sent.type == "login" else None
+        other = self.named(claims) if claims else None
+        # A login that was another user's stays so, though its sender has got an address since.
+        if other and (person.email is None or (sent.who == person.id and other.known(sent))):
+            person = other
+        known = person.known(sent)
         if known:
             return Expected("duplicate", person.id, (known.type, known.payload) == (sent.type, sent.payload))
         first = self._first(sent, person)
@@ -140,3 +146,18 @@ class Contract:
             person.buys(sent.payload.get("total"), sent.at)
         if sent.type == "emailopen":
             person.last_open = max(person.last_open or sent.at, sent.at)
+
+
+def shown(person: Person) -> dict[str, Any]:
+    """The user as callers see it, without createdOn."""
+    profile: dict[str, Any] = {"_id": person.id, **as_sent(person.attributes)}
+    profile |= {"email": person.email} if person.email else {}
+    profile |= {"tags": sorted(person.tags)} if person.tags else {}
+    profile |= {"lastEmailOpenDate": iso(person.last_open)} if person.last_open else {}
+    if person.last_purchase:
+        at, value = person.last_purchase
+        profile |= {"isCustomer": True, "numberOfPurchases": Decimal(person.purchases), "lastPurchaseDate": iso(at)}
+        profile |= {} if value is None else {"lastPurchaseValue": Decimal(value)}
+        counted = [each for each in person.events if each.type == "confirmation" and "total" in each.payload]
+        profile |= {"totalPurchasesValue": Decimal(person.spent)} if counted else {}
+    return profile

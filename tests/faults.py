@@ -21,6 +21,7 @@ import threading
 from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from random import Random
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -102,25 +103,27 @@ def without_token(fault: Fault) -> Fault:
     """The same for an engine that forgets the token by which it would know the second attempt."""
 
     def forgetful(request: AWSPreparedRequest) -> Any:
-        body = request.body.decode() if isinstance(request.body, bytes) else str(request.body)
-        request.body = re.sub(r'(?<="ClientRequestToken": ")[^"]+', str(uuid4()), body).encode()
+        request.body = re.sub(r'(?<="ClientRequestToken": ")[^"]+', str(uuid4()), _body(request)).encode()
         return fault(request)
 
     return forgetful
 
 
+def _body(request: AWSPreparedRequest) -> str:
+    return request.body.decode() if isinstance(request.body, bytes) else str(request.body)
+
+
 def error(code: str, status: int = 400, **more: Any) -> Fault:
     """An error of DynamoDB's, by its code."""
-    body = json.dumps({"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "injected", **more}).encode()
+    return _answers({"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "injected", **more}, status)
 
+
+def _answers(body: dict[str, Any], status: int = 200) -> Fault:
     class Raw:
         def stream(self, **_: Any) -> Iterator[bytes]:
-            yield body
+            yield json.dumps(body).encode()
 
-    def answer(request: AWSPreparedRequest) -> AWSResponse:
-        return AWSResponse(request.url, status, HTTPHeaders(), Raw())
-
-    return answer
+    return lambda request: AWSResponse(request.url, status, HTTPHeaders(), Raw())
 
 
 CONFLICT = {
@@ -133,6 +136,36 @@ def cancelled(*codes: str | dict[str, Any]) -> Fault:
     """A cancelled transaction, with the reasons, or their codes, in the order of its actions."""
     reasons = [{"Code": code, "Message": "injected"} if isinstance(code, str) else code for code in codes]
     return error("TransactionCanceledException", CancellationReasons=reasons)
+
+
+def one_action(code: str, random: Random) -> Fault:
+    """A transaction is cancelled because of one of its actions."""
+
+    def answer(request: AWSPreparedRequest) -> Any:
+        codes = ["None"] * len(json.loads(_body(request))["TransactItems"])
+        codes[random.randrange(len(codes))] = code
+        return cancelled(*codes)(request)
+
+    return answer
+
+
+def unprocessed(random: Random) -> Fault:
+    """BatchGetItem leaves out some of the keys, or all."""
+
+    def answer(request: AWSPreparedRequest) -> Any:
+        sent = json.loads(_body(request))
+        [(table, asked)] = sent["RequestItems"].items()
+        keys = asked["Keys"]
+        left = random.sample(keys, random.randint(1, len(keys)))
+        asked["Keys"] = [key for key in keys if key not in left]
+        answered: dict[str, Any] = {"Responses": {table: []}}
+        if asked["Keys"]:
+            request.body = json.dumps(sent).encode()
+            request.headers.replace_header("Content-Length", str(len(request.body)))
+            answered = json.loads(URLLib3Session(timeout=30).send(request).content)
+        return _answers({**answered, "UnprocessedKeys": {table: {**asked, "Keys": left}}})(request)
+
+    return answer
 
 
 throttled = error("ProvisionedThroughputExceededException")

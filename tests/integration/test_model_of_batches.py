@@ -9,7 +9,6 @@ import contextlib
 import json
 from collections.abc import Sequence
 from datetime import timedelta
-from decimal import Decimal
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -19,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from builders import EMAIL_OPEN_WINDOW, a_moment, as_sent, the_profile
-from contract import Contract, Expected, Person, Sent
+from contract import Contract, Expected, Person, Sent, shown
 from domain import users
 from domain.collect import collect, collect_one
 from domain.erasure import erase_leftovers
@@ -245,21 +244,6 @@ class Shop(RuleBasedStateMachine):
                 assert outcome.first.event_id in expected.first
             if expected.same is not None:
                 assert outcome.first.same_payload == expected.same
-
-
-def shown(person: Person) -> dict[str, Any]:
-    """The user as callers see it, without createdOn."""
-    profile: dict[str, Any] = {"_id": person.id, **as_sent(person.attributes)}
-    profile |= {"email": person.email} if person.email else {}
-    profile |= {"tags": sorted(person.tags)} if person.tags else {}
-    profile |= {"lastEmailOpenDate": iso(person.last_open)} if person.last_open else {}
-    if person.last_purchase:
-        at, value = person.last_purchase
-        profile |= {"isCustomer": True, "numberOfPurchases": Decimal(person.purchases), "lastPurchaseDate": iso(at)}
-        profile |= {} if value is None else {"lastPurchaseValue": Decimal(value)}
-        counted = [each for each in person.events if each.type == "confirmation" and "total" in each.payload]
-        profile |= {"totalPurchasesValue": Decimal(person.spent)} if counted else {}
-    return profile
 
 
 def test_a_batch_means_what_its_events_mean_one_after_the_other(

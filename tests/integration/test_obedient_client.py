@@ -1,0 +1,457 @@
+"""A client that only obeys the contract (section 8) loses nothing and stores nothing twice, whatever happens to it.
+
+It sends a batch, or a single event with its id, again after 207 with `failed` events, 429, 500, 503 or no answer, and
+never otherwise. Between it and the function requests and answers get lost. Between the function and DynamoDB every
+fault of faults.py may come with any attempt of any call: the whole call or a single item is throttled, an answer is
+lost, the function dies, the time is up, somebody else sends the same. In the end the table is what the model of the
+contract (contract.py) says of the same events, one after the other, when nothing goes wrong.
+
+The clock of the function is one that the test moves, so nothing waits. What happens is made up from SEED; the puts of a
+batch run side by side, so a run may come out differently the next time.
+"""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from random import Random
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import botocore.endpoint
+import pytest
+from botocore.awsrequest import AWSPreparedRequest
+from botocore.httpsession import URLLib3Session
+
+from api.gateway import Answer, call
+from builders import a_moment, a_user, as_sent, the_events, the_profile
+from contract import Contract, Expected, Person, Sent, shown
+from domain import users
+from domain.table import Account, calls, write
+from domain.table.calls import IMPATIENT_CONFIG, Table, new_client
+from engines import new_table
+from faults import (
+    Crash,
+    Fault,
+    error,
+    internal_error,
+    lost_answer,
+    no_connection,
+    one_action,
+    throttled,
+    unprocessed,
+    without_token,
+)
+from figures import STRESS, Figures
+from handlers import runtime
+from stored import everything
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+SEED = 20261124
+RUNS = 24 * STRESS
+PATIENCE = 500  # requests, after which the weather is to blame, or the code
+SEVERITIES = [0.0, 0.05, 0.2, 0.4, 0.7]  # the share of attempts that meet a fault, while one request is answered
+NOBODY = "nobody@example.com"
+
+
+# --- The client -----------------------------------------------------------------------------------
+
+Post = Callable[[str, Any], Answer | None]
+"""Sends a body to a path. None: no answer."""
+
+
+def settle(post: Post, path: str, body: Any) -> Answer:
+    """The whole of the client."""
+    for _ in range(PATIENCE):
+        answer = post(path, body)
+        if answer is not None and not is_to_be_sent_again(answer):
+            return answer
+    raise AssertionError(f"not settled after {PATIENCE} requests")
+
+
+def is_to_be_sent_again(answer: Answer) -> bool:
+    if answer.status == 207:
+        return any(result["status"] == "failed" for result in answer.body["results"])
+    return answer.status in (429, 500, 503)
+
+
+# --- What happens ---------------------------------------------------------------------------------
+
+
+class Clock:
+    """In the place of the module `time`, where the function and its SDK wait and look whether the time is up."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def time(self) -> float:
+        return time.time()
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@dataclass
+class Weather:
+    """What happens to the attempts of DynamoDB's calls, and to requests and answers between the client and us."""
+
+    random: Random
+    clock: Clock
+    severity: float = 0.0
+    happened: Counter[str] = field(default_factory=Counter)
+    somebody_else: Callable[[], object] = lambda: None
+    """Sends what is being sent."""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def strikes(self, request: AWSPreparedRequest, event_name: str, **_: Any) -> Any:
+        """A hook of botocore, before each attempt is sent."""
+        with self.lock:
+            if self.random.random() >= self.severity:
+                return None
+            name, fault = self.random.choice(self.faults(event_name.rpartition(".")[2]))
+            self.happened[name] += 1
+        return fault(request)
+
+    def faults(self, operation: str) -> list[tuple[str, Fault]]:
+        found = {
+            "throttled": throttled,
+            "error 500": internal_error,
+            "no connection": no_connection,
+            "lost": lost_answer,
+            "slow": self.slow,
+            "died before": die,
+            "died after": die_after,
+            "somebody else": self.meanwhile,
+        }
+        if operation == "TransactWriteItems":
+            found |= {
+                "item throttled": one_action("ThrottlingError", self.random),
+                "item over its limit": one_action("ProvisionedThroughputExceeded", self.random),
+                "item disturbed": one_action("TransactionConflict", self.random),
+                "in progress": error("TransactionInProgressException"),
+                "lost, token forgotten": without_token(lost_answer),
+                "token forgotten": without_token(lambda _: None),
+            }
+        if operation == "BatchGetItem":
+            found |= {f"unprocessed keys {n}": unprocessed(self.random) for n in range(3)}
+        if operation == "PutItem":
+            found["item disturbed"] = error("TransactionConflictException")
+        return list(found.items())
+
+    def slow(self, _: AWSPreparedRequest) -> None:
+        self.clock.sleep(self.random.uniform(0, 1.5 * calls.REQUEST_SECONDS))
+
+    def meanwhile(self, _: AWSPreparedRequest) -> None:
+        self.somebody_else()
+
+    def is_doubtful(self, since: Counter[str]) -> bool:
+        """Whether something may have been stored of which the function cannot know."""
+        return bool({name.split(",")[0] for name in self.happened - since} & {"lost", "died after", "somebody else"})
+
+
+def die(_: AWSPreparedRequest) -> None:
+    raise Crash
+
+
+def die_after(request: AWSPreparedRequest) -> None:
+    URLLib3Session(timeout=30).send(request)
+    raise Crash
+
+
+# --- What is sent ---------------------------------------------------------------------------------
+
+
+@dataclass
+class Step:
+    """A batch, or a single event, and what comes of each of its events when all goes well."""
+
+    sent: list[Sent]
+    expected: list[Expected]
+    alone: bool
+
+
+class Story:
+    """Users, what is sent of them, and the model that has taken it all.
+
+    What two events of a batch mean to each other depends on which is stored first only where the contract promises an
+    order, which is for the changes of one user. So within a batch users have orders of their own, and an id comes again
+    only with the same event.
+    """
+
+    def __init__(self, account: Account, random: Random) -> None:
+        self.account = account
+        self.random = random
+        self.now = a_moment()
+        self.model = Contract()
+        self.fresh = 0
+        for email in ("ana@example.com", "bob@example.com", None, None, None):
+            self.model.people.append(Person(a_user(account, email).id, email))
+        self.steps: list[Step] = []
+        for _ in range(random.randint(3, 8)):
+            self.steps.append(self.step())
+
+    @property
+    def sent(self) -> list[Sent]:
+        return [each for step in self.steps for each in step.sent]
+
+    def step(self) -> Step:
+        alone = self.random.random() < 0.3
+        sent: list[Sent] = []
+        expected: list[Expected] = []
+        settled = list(self.model.orders)
+        for _ in range(1 if alone else self.random.randint(1, 14)):
+            sent.append(self.event(sent, settled))
+            expected.append(self.model.takes(sent[-1]))
+        return Step(sent, expected, alone)
+
+    def event(self, batch: Sequence[Sent], settled: Sequence[str]) -> Sent:
+        random = self.random
+        earlier = [*self.sent, *batch]
+        if earlier and random.random() < 0.1:
+            return random.choice(earlier)
+        if self.steps and random.random() < 0.05:
+            again = random.choice(self.sent)
+            if again not in batch:
+                return Sent(again.who, "search", {"query": "another"}, again.id, again.at)
+        person = random.choice(self.model.people)
+        who = person.email if person.email and random.random() < 0.5 else person.id
+        self.fresh += 1
+        minutes = random.choice([0, 0, 0, 0, 4, -1, -4, -6, -19, -20, -21, -40, -600])
+        at = self.now + timedelta(minutes=minutes, milliseconds=random.choice([0, 0, -1, 1]))
+        fields = random.choice([{}, {}, {}, {"city": f"city {self.fresh}"}])
+        if random.random() < 0.02:
+            who = NOBODY
+        return Sent(who, *self.payload(person, settled), f"event-{self.fresh}", at, fields)
+
+    def payload(self, person: Person, settled: Sequence[str]) -> tuple[str, dict[str, Any]]:
+        random = self.random
+        match random.choice(["search", "search", "update", "update", "tags", "login", "confirmation", "emailopen"]):
+            case "search":
+                return "search", {"query": f"shoes {self.fresh}"}
+            case "update":
+                return "update", {random.choice(["colour", "size", "a.b"]): self.fresh}
+            case "tags":
+                return "update", {"tags": [random.choice(["vip", "-vip", "new", "-new"])], "size": self.fresh}
+            case "login":
+                address = random.choice(["ana", "bob", "eve", "joe"])
+                return "login", {"email": f"{address}@example.com", "size": self.fresh}
+            case "confirmation":
+                orders = [f"{person.id}-{random.randint(1, 3)}", *settled]
+                return "confirmation", {"orderId": random.choice(orders), "total": random.randint(0, 9)}
+        return "emailopen", {}
+
+
+# --- Between the client and the function -----------------------------------------------------------
+
+
+@dataclass
+class Line:
+    """From the client to the function, by way of the gateway."""
+
+    weather: Weather
+    story: Story
+    step: Step
+    not_alone: bool
+    """Somebody else stores at the same time."""
+    requests: int = 0
+
+    def post(self, path: str, body: Any) -> Answer | None:
+        weather, random = self.weather, self.weather.random
+        self.requests += 1
+        weather.severity = severity = random.choice(SEVERITIES)
+        weather.somebody_else = lambda: self.post_meanwhile(path, body)
+        match random.random():
+            case way if way < severity / 8:
+                return None
+            case way if way < severity / 4:
+                return Answer(429, {}, "")
+        happened, stored = weather.happened.copy(), self.stored()
+        try:
+            answer = call("POST", path, body, self.story.account.name)
+        except Crash:
+            return random.choice([None, Answer(500, {}, "")])
+        changes_keep_their_order(self.step, answer)
+        if answer.status >= 500 and not weather.is_doubtful(happened):
+            assert self.stored() == stored, (answer.status, self.step.sent)
+        return None if random.random() < severity / 4 else answer
+
+    def stored(self) -> Counter[str]:
+        return Counter() if self.not_alone else events_of(self.story.account, self.story.model)
+
+    def post_meanwhile(self, path: str, body: Any) -> None:
+        """Another function answers the same, in better weather."""
+        severity, self.weather.severity = self.weather.severity, 0.0
+        call("POST", path, body, self.story.account.name)
+        self.weather.severity = severity
+
+
+# --- The function ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    it = Clock()
+    for module in (calls, write, runtime, botocore.endpoint):
+        monkeypatch.setattr(module, "time", it)
+    return it
+
+
+@pytest.fixture
+def clients(
+    dynamodb_local_client: "DynamoDBClient", clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> "Iterator[Sequence[DynamoDBClient]]":
+    """Those of the function, in the process of the test."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", dynamodb_local_client.meta.endpoint_url)
+    made = new_client(), new_client(IMPATIENT_CONFIG)
+    monkeypatch.setattr(runtime, "client", made[0])
+    monkeypatch.setattr(runtime, "_impatient_client", lambda: made[1])
+    # On Lambda a process answers one request at a time, so the metrics of two at once are nobody's.
+    monkeypatch.setattr(runtime, "publish", lambda: None)
+    yield made
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def table(
+    dynamodb_local_client: "DynamoDBClient", clients: "Sequence[DynamoDBClient]", monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Table]:
+    """As it is without any weather. Each run has an account of its own in it."""
+    with new_table(dynamodb_local_client, f"obedient-{uuid4()}") as it:
+        monkeypatch.setattr(runtime, "TABLE_NAME", it.name)
+        yield it
+
+
+@contextmanager
+def weather(seed: int, clock: Clock, clients: "Sequence[DynamoDBClient]") -> Iterator[Weather]:
+    it = Weather(Random(seed), clock)
+    for each in clients:
+        each.meta.events.register_first("before-send.dynamodb", it.strikes)
+    yield it
+    for each in clients:
+        each.meta.events.unregister("before-send.dynamodb", it.strikes)
+
+
+# --- What must hold -------------------------------------------------------------------------------
+
+
+def body_of(step: Step) -> tuple[str, Any]:
+    entries = [each.entry for each in step.sent]
+    return ("/event", entries[0]) if step.alone else ("/events", {"events": entries})
+
+
+def told(step: Step, answer: Answer) -> list[dict[str, Any]]:
+    """What came of each event, of a single one too."""
+    if not step.alone:
+        results: list[dict[str, Any]] = answer.body["results"]
+        return results
+    if answer.status != 200:
+        return [{"status": "refused" if answer.status < 500 else "failed"}]
+    is_replay = "Idempotent-Replayed" in answer.headers
+    status = "duplicate" if is_replay else answer.headers["X-Event-Status"]
+    same = not answer.body.get("warnings") or answer.body["warnings"][-1]["field"] != "eventId"
+    return [{"status": status, "userId": answer.headers["X-User-Id"], "samePayload": same}]
+
+
+def compare(step: Step, answer: Answer) -> None:
+    for sent, expected, result in zip(step.sent, step.expected, told(step, answer), strict=True):
+        possible = {expected.status, "duplicate"} if expected.status == "created" else {expected.status}
+        assert result["status"] in possible, (sent, expected, result)
+        if expected.status != "refused":
+            assert result["userId"] == expected.user_id, (sent, expected, result)
+        if result["status"] == "duplicate":
+            assert result["samePayload"] == (expected.same is not False), (sent, expected, result)
+
+
+def changes_keep_their_order(step: Step, answer: Answer) -> None:
+    """After a `failed` event that would have changed a user, nothing that changes that user is stored."""
+    if step.alone or "results" not in answer.body:
+        return
+    failed: set[str | None] = set()
+    for sent, expected, result in zip(step.sent, step.expected, told(step, answer), strict=True):
+        if expected.status == "created" and (sent.type != "search" or sent.fields):
+            assert not (result["status"] == "created" and expected.user_id in failed), (sent, answer.body)
+            if result["status"] == "failed":
+                failed.add(expected.user_id)
+
+
+def events_of(account: Account, model: Contract) -> Counter[str]:
+    return Counter(each for person in model.people for each in the_events(account, person.id))
+
+
+def everything_is_as_the_model_says(account: Account, model: Contract) -> None:
+    for person in model.people:
+        profile = the_profile(account, person.id)
+        del profile["createdOn"]
+        assert profile == shown(person)
+        page, _ = users.timeline(person.id, {"limit": "100"}, account)
+        found = [(event.happened_at, event.id, event.type, event.payload) for event in page]
+        kept = [(each.at, each.id, each.type, as_sent(each.payload)) for each in person.events]
+        assert sorted(found, key=repr) == sorted(kept, key=repr)
+    pk = f"{account.name}#"
+    stored = [item for item in everything(account.table) if item["pk"]["S"].startswith(pk)]
+    ids = Counter(item["id"]["S"] for item in stored if item["sk"]["S"].startswith("EVENT#"))
+    assert ids == Counter(each.id for person in model.people for each in person.events)
+
+
+# --- Tests ----------------------------------------------------------------------------------------
+
+
+@dataclass
+class Totals:
+    runs: int = 0
+    events: int = 0
+    requests: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+
+    def __str__(self) -> str:
+        faults = f"{self.faults.total():,} faults of {len(self.faults)} kinds"
+        return f"{self.runs:,} runs, {self.events:,} events in {self.requests:,} requests, {faults}"
+
+    def add(self, story: Story, lines: Sequence[Line], weather: Weather) -> None:
+        self.runs += 1
+        self.events += len(story.sent)
+        self.requests += sum(line.requests for line in lines)
+        self.faults += weather.happened
+
+
+def test_each_event_is_stored_once_or_settled_by_a_rule_whatever_happens(
+    table: Table, clock: Clock, clients: "Sequence[DynamoDBClient]", figures: Figures
+) -> None:
+    totals = Totals()
+    for run in range(RUNS):
+        with weather(SEED + run, clock, clients) as changing:
+            story = Story(Account(table, f"alone{run}"), changing.random)
+            lines = send_all(story, changing)
+        everything_is_as_the_model_says(story.account, story.model)
+        totals.add(story, lines, changing)
+    figures("`test_obedient_client.py`", f"{totals}", 0)
+
+
+def test_two_clients_that_send_the_same_at_once_store_it_once(
+    table: Table, clock: Clock, clients: "Sequence[DynamoDBClient]", figures: Figures
+) -> None:
+    totals = Totals()
+    for run in range(RUNS):
+        with weather(SEED - run, clock, clients) as changing, ThreadPoolExecutor(2) as pool:
+            story = Story(Account(table, f"two{run}"), changing.random)
+            lines = [line for lines in pool.map(send_all, [story] * 2, [changing] * 2, [True] * 2) for line in lines]
+        everything_is_as_the_model_says(story.account, story.model)
+        totals.add(story, lines, changing)
+    figures("`test_obedient_client.py`, two clients at once", f"{totals}", 0)
+
+
+def send_all(story: Story, changing: Weather, not_alone: bool = False) -> list[Line]:
+    lines = [Line(changing, story, step, not_alone) for step in story.steps]
+    for line in lines:
+        compare(line.step, settle(line.post, *body_of(line.step)))
+    return lines
