@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 SEED = 20261124
-RUNS = 24 * STRESS
+RUNS = 12 * STRESS
 PATIENCE = 500  # requests, after which the weather is to blame, or the code
 SEVERITIES = [0.0, 0.05, 0.2, 0.4, 0.7]  # the share of attempts that meet a fault, while one request is answered
 NOBODY = "nobody@example.com"
