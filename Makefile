@@ -10,7 +10,7 @@ NEW_ENOUGH = import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: help run clean key feed export console test quick stress lint format audit dynamodb debug openapi growth deploy parameters rollback erasures bench smoke roots lock
+.PHONY: help run clean key events feed export console test quick stress lint format audit dynamodb debug openapi growth deploy parameters rollback erasures bench smoke roots lock
 
 help:
 	@awk -F ':.*## ' '/^##@ / {printf "%s%s\n", gap, substr($$0, 5); gap = "\n"} \
@@ -40,6 +40,9 @@ EVENT = events/update.json
 key: $(VENV)/installed ## Make an API key on the running API (ACCOUNT=name)
 	@test -n "$(ACCOUNT)" || { echo "Name the account: make key ACCOUNT=name" >&2; exit 1; }
 	@$(PY) -m local key "$(ACCOUNT)"
+
+events: $(VENV)/installed ## Send what is in events/ to the running API
+	@$(PY) -m local events
 
 ##@ Look
 

@@ -1,4 +1,4 @@
-"""The commands behind `make run`, `make key`, `make feed`, `make export` and `make clean`."""
+"""The commands behind `make run`, `make key`, `make events`, `make feed`, `make export` and `make clean`."""
 
 import argparse
 import contextlib
@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError
 
-from local import aws, export, feed, stack
+from local import aws, events, export, feed, stack
 from local.stack import Stack, StackError
 from tools import console
 
@@ -61,6 +61,8 @@ def parse_arguments() -> argparse.Namespace:
     key_command = commands.add_parser("key", help="make an API key on the running stack")
     key_command.add_argument("account")
     key_command.set_defaults(command=create_key)
+    events_command = commands.add_parser("events", help="send the requests of events/ to the running stack")
+    events_command.set_defaults(command=send_events)
     feed_command = commands.add_parser("feed", help="print what arrives on the bus until Ctrl-C")
     feed_command.set_defaults(command=print_feed)
     export_command = commands.add_parser("export", help="write the running stack's table as DynamoDB exports it")
@@ -153,6 +155,13 @@ def print_usage(api_url: str, api_key: str, pages_url: str) -> None:
 
 def create_key(arguments: argparse.Namespace) -> None:
     print(f"export API_KEY={stack.create_key(required_endpoint(), arguments.account)}")
+
+
+def send_events(_: argparse.Namespace) -> None:
+    endpoint = required_endpoint()
+    api_url = stack.api_url(endpoint, stack.outputs(endpoint)["ApiId"])
+    for name, status, what_came_of_it in events.send(api_url, DEMO_KEY.read_text()):
+        print(f"{name:<32} {status} {what_came_of_it}")
 
 
 def print_feed(_: argparse.Namespace) -> None:

@@ -20,9 +20,9 @@ from engines import skip_lane
 from local import aws, dynamodb, stack
 from local.stack import ROOT
 
-# Each block has its name here. Not run: `make test`, which is this, and `sam local`, which needs Docker. Newman is in
-# test_postman.py, the deployments are in test_deploy.py, the feed is in test_feed.py.
-[MAKE_RUN, _MAKE_TEST, SEND, LOOK, SEND_MANY, _NEWMAN, _DEPLOY, _KEY, *_SAM_LOCAL] = blocks("README.md")
+# Each block has its name here, or is run elsewhere: `make test` is this, five are in test_tour.py, Newman is in
+# test_postman.py, and the deployments are in test_deploy.py. `sam local` is not run, because it needs Docker.
+[MAKE_RUN, _MAKE_TEST, SEND, LOOK, *_TOUR, SEND_MANY, _NEWMAN, _DEPLOY, _KEY, _DB, _SAM, _CURL] = blocks("README.md")
 
 
 # --- README.md, from its beginning ---
@@ -66,6 +66,7 @@ def test_make_run_serves_the_readmes_requests_makes_keys_and_finds_its_data_agai
         assert answer.rstrip().endswith(created.strip())
         assert '"firstname": "Ana"' in shell(LOOK, api_url, clone, **first)
         assert '"status": "created"' in shell(SEND_MANY, api_url, clone, **first)
+        assert '"status": "duplicate"' in shell(SEND_MANY, api_url, clone, **first)
         [key] = re.findall(r"\Aexport API_KEY=(\S+)\n\Z", make_key(clone, "shop"))
         assert Caller(api_url, key).send("POST", "/user/", {}).status == 200
     with running(clone) as again:

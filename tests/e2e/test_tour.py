@@ -1,0 +1,69 @@
+"""README.md, "See what came in": its commands in their order, as they are printed, beside `make run`."""
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api.test_event_files import BATCHES, CREATES, DISCARDS, REFUSES
+from clone import make
+from documents import blocks
+from domain.event_types import CATALOGUE
+from e2e.conftest import shell
+from e2e.test_analytics import cells
+from e2e.test_commands import running
+
+[_RUN, _TEST, _SEND, _LOOK, FEED, EVENTS, SOLD, REFUSED, ERASE, *_] = blocks("README.md")
+
+
+def in_the_clone(commands: str) -> str:
+    return re.sub(r"^make(?= )", shlex.join(make()), commands, flags=re.MULTILINE)
+
+
+@contextmanager
+def feed(clone: Path) -> Iterator[Iterator[dict[str, Any]]]:
+    """What `make feed` prints until Ctrl-C."""
+    command, pipe = shlex.split(in_the_clone(FEED)), subprocess.PIPE
+    with subprocess.Popen(command, cwd=clone, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as process:
+        try:
+            assert process.stderr
+            assert "Listening; Ctrl-C ends it\n" in process.stderr
+            yield map(json.loads, process.stdout or ())
+        finally:
+            os.killpg(process.pid, signal.SIGINT)
+
+
+@pytest.mark.http
+def test_the_events_of_events_are_sent_watched_counted_explained_and_erased(clone: Path) -> None:
+    with running(clone) as found, feed(clone) as arriving:
+        url = found["API_URL"]
+        printed = shell(in_the_clone(EVENTS), url, clone)
+        answers = dict(re.findall(r"^(\S+) +(\d{3} .+)$", printed, re.MULTILINE))
+        assert {name: answers[name] for name in CREATES} == dict.fromkeys(CREATES, "200 created")
+        assert {name: answers[name] for name in DISCARDS} == dict.fromkeys(DISCARDS, "200 discarded")
+        refused = {name: status for name, (status, _) in REFUSES.items() if name in answers}
+        assert {name: int(answers[name][:3]) for name in refused} == refused
+        assert {name: int(answers[name][:3]) for name in BATCHES} == {name: each[0] for name, each in BATCHES.items()}
+
+        assert cells(shell(in_the_clone(SOLD), url, clone)) == [["EUR", "2", "119.800000000"], ["NULL", "1", "NULL"]]
+
+        reasons = {each["code"] for each in json.loads(shell(REFUSED, url, clone, **found))["refusals"]}
+        assert {"unknown_event_type", "user_not_found", "invalid_json"} <= reasons
+
+        assert "Successfully deleted user." in shell(ERASE, url, clone, **found)
+        watched = []
+        for event in arriving:
+            watched.append(event)
+            if event["detail-type"] == "UserErased":
+                break
+        types = {event["detail"]["type"] for event in watched if event["detail-type"] == "EventCreated"}
+        assert types == CATALOGUE.keys()
+        assert cells(shell(in_the_clone(SOLD), url, clone)) == []
