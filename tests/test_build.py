@@ -27,8 +27,9 @@ def build(folder: Path, path: str) -> "subprocess.CompletedProcess[str]":
     package = folder / "package"
     package.mkdir()
     command = ["make", "build-EventFunction"]
-    env = {**os.environ, "PATH": path, "ARTIFACTS_DIR": str(package)}
-    env.pop("MAKEFLAGS", None)
+    # Without what the `make` of `make test` tells a make below it.
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    env = {**kept, "PATH": path, "ARTIFACTS_DIR": str(package)}
     done = subprocess.run(command, cwd=folder / "src", env=env, capture_output=True, text=True, check=False)
     if "Failed to fetch" in done.stderr:
         skip_lane("building needs the package index, or what uv remembers of it")
