@@ -163,7 +163,19 @@ def test_each_event_of_a_batch_is_counted_as_if_it_had_come_alone(ana: str, prin
     counted = metrics_in(printed.read()[1])
     entries = [an_entry(event, email=email) for event, email in alone]
     event_api.handler(gateway_event("POST", "/events", json.dumps({"events": entries})), Context())
-    assert metrics_in(printed.read()[1]) == counted
+    [line], metrics = printed.read()
+    assert metrics_in(metrics) == counted
+    assert line["events"] == {"created": 1, "refused": 2}
+    assert line["codes"] == {"unknown_event_type": 1, "user_not_found": 1}
+
+
+@pytest.mark.parametrize(
+    ("page", "names"),
+    [("docs/runbook.md", ["codes.user_not_found"]), ("template.yaml", ["events.created", "events.refused"])],
+)
+def test_what_operators_search_for_finds_batches_too(page: str, names: list[str]) -> None:
+    """By the names that the line of a batch has in the test before."""
+    assert all(name in (ROOT / page).read_text() for name in names)
 
 
 def metrics_in(lines: list[dict[str, Any]]) -> Counter[tuple[str, str, float]]:
