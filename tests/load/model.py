@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
+from http.client import HTTPMessage
 from itertools import chain, pairwise
 from typing import Any
 from uuid import UUID
@@ -259,6 +260,19 @@ def timeline(user_id: str, look: Look) -> Iterator[dict[str, Any]]:
 def a_person(exchange: Exchange) -> Person:
     made = exchange.answer.body["object"]
     return Person(made["_id"], made.get("email"), made["createdOn"])
+
+
+def told(exchange: Exchange) -> Iterator[Exchange]:
+    """What a batch was answered, as the answers that its events would have had alone."""
+    for entry, result in zip(exchange.request.body["events"], exchange.answer.body["results"], strict=True):
+        headers = HTTPMessage()
+        headers["X-Event-Id"], headers["X-User-Id"] = result["eventId"], result["userId"]
+        headers["X-Event-Status"] = "discarded" if result["status"] == "discarded" else "created"
+        if result["status"] == "duplicate":
+            headers["Idempotent-Replayed"] = "true"
+        body = {"results": {"email": result.get("message")}}
+        answer = Outcome(exchange.answer.status, headers, body, exchange.answer.seconds)
+        yield Exchange(Request("POST", "/event/", entry), answer)
 
 
 def is_replay(exchange: Exchange) -> bool:

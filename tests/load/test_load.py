@@ -15,8 +15,8 @@ import pytest
 
 from figures import STRESS, Figures
 from load.callers import Api, Connection, Exchange, Request
-from load.model import Model
-from load.traffic import Traffic
+from load.model import Model, is_replay, told
+from load.traffic import BATCH, Traffic
 from local import stack
 
 CALLERS = min(50 * STRESS, 200)
@@ -67,6 +67,25 @@ def test_a_long_everyday_mix_leaves_what_its_callers_were_answered(
     tried = f"{len(exchanges):,} requests; {errors(exchanges)} errors; {slower}"
     figures("`test_load.py`, the everyday mix", tried, len(found))
     assert found == []
+
+
+def test_full_batches_of_the_everyday_mix_leave_what_their_callers_were_answered(
+    api: Api, connection: Connection, figures: Figures
+) -> None:
+    """Every batch is sent twice, because its sender may have missed the answer."""
+    traffic = Traffic(connection, SEED)
+    batches = list(traffic.everyday_batches(5 * STRESS))
+    exchanges = api.send_all([each for each in batches for _ in range(2)], callers=4, at_once=4)
+    assert [each.answer.status for each in exchanges] == [200] * len(exchanges)
+    events = [event for exchange in exchanges for event in told(exchange)]
+    created = sum(each.answer.headers["X-Event-Status"] == "created" and not is_replay(each) for each in events)
+    duplicates = sum(is_replay(each) for each in events)
+    found = violations(traffic.signed_up + events, connection)
+    tried = (
+        f"{len(exchanges):,} batches of {BATCH} events; {duplicates:,} events came twice; {errors(exchanges)} errors"
+    )
+    figures("`test_load.py`, batches of the everyday mix", tried, len(found))
+    assert (found, duplicates) == ([], created)
 
 
 def violations(exchanges: list[Exchange], connection: Connection) -> list[str]:

@@ -6,13 +6,16 @@ which of many orders with one orderId counts, and who gets an address is left to
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import chain, count
 from random import Random
 from typing import Any
 
+from domain.ids import new_id
 from load.callers import Connection, Exchange, Request
 
 WIRE_NAMES_OF_OPENS = ("emailopen", "emailOpen", "email_open")
+BATCH = 100  # events, the most that a request takes
 TOTALS = ("0.10", "19.99", 0.1, 7, "1234567.89", "0.000000001")
 
 
@@ -66,6 +69,13 @@ class Traffic:
         regulars = self.customers(20)
         kinds = self.random.choices(["browse", "update", "login", "order"], [60, 25, 10, 5], k=how_many)
         return [self.event(self.random.choice(regulars), self.everyday_event(kind)) for kind in kinds]
+
+    def everyday_batches(self, how_many: int) -> Iterator[Request]:
+        """The same mix, as full batches. The ids are UUIDv7s, and bring their time."""
+        events = [request.body for request in self.everyday(how_many * BATCH)]
+        for start in range(0, len(events), BATCH):
+            entries = [{"eventId": new_id(datetime.now(UTC)), **event} for event in events[start : start + BATCH]]
+            yield Request("POST", "/events/", {"events": entries})
 
     def everyday_event(self, kind: str) -> dict[str, Any]:
         match kind:
