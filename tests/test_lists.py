@@ -97,7 +97,7 @@ def test_the_fields_of_an_event_are_those_that_are_read() -> None:
 
 def test_the_fields_of_a_batch_are_those_that_are_read() -> None:
     sent = Read(as_sent({"events": [{}]}))
-    parse_batch(sent, a_moment(), lambda _: False)
+    parse_batch(sent, a_moment(), lambda _: None)
     assert sent.asked == SCHEMAS["BatchRequest"]["properties"].keys()
 
 

@@ -15,7 +15,6 @@ from domain.problems import (
     EVENT_TIME_BACK,
     EVENT_TIME_BEFORE_2000,
     EVENT_TIME_FORM,
-    EVENT_TOO_LARGE,
     INVALID_ENTRY,
     INVALID_EVENT,
     INVALID_EVENT_ID,
@@ -35,7 +34,6 @@ from domain.problems import (
     Invalid,
     Problem,
     Refused,
-    TooLarge,
     invalid_attribute,
     invalid_email,
     invalid_event_time,
@@ -90,10 +88,10 @@ def parse_request(
 
 
 def parse_batch(
-    body: Mapping[str, Any], received_at: datetime, is_too_large: Callable[[object], bool]
+    body: Mapping[str, Any], received_at: datetime, refuse: Callable[[object], Refused | None]
 ) -> list[EventRequest | Refused]:
     """The requests of a batch, in their order; an event that is wrong harms no other. Raises Invalid for the batch
-    itself.
+    itself. `refuse` says what is wrong with how an event was sent.
     """
     events, imported = body.get("events"), body.get("import")
     if events is None or events == []:
@@ -104,12 +102,7 @@ def parse_batch(
         raise Invalid([TOO_MANY_EVENTS])
     if not isinstance(imported, bool | None):
         raise Invalid([INVALID_IMPORT])
-    return [
-        TooLarge([EVENT_TOO_LARGE])
-        if is_too_large(entry)
-        else _parse_entry(entry, received_at, imported=bool(imported))
-        for entry in events
-    ]
+    return [refuse(entry) or _parse_entry(entry, received_at, imported=bool(imported)) for entry in events]
 
 
 def _parse_entry(entry: object, received_at: datetime, *, imported: bool) -> EventRequest | Refused:

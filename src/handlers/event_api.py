@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from functools import partial
 from itertools import accumulate
 from typing import Any
 
@@ -11,12 +12,14 @@ from domain.collect import collect, collect_one
 from domain.outcomes import First, Outcome
 from domain.problems import (
     BATCH_TOO_LARGE,
+    EVENT_TOO_LARGE,
     KEY_NOT_FOR_BATCHES,
     Failed,
     Invalid,
     NotFound,
     Problem,
     Refused,
+    TooLarge,
     Unavailable,
     invalid_parameter,
 )
@@ -90,9 +93,14 @@ def _batch(event: rest.Event, account: Account, *, stored: bool = True) -> rest.
     body = rest.body_of(event, MAX_BATCH_BYTES, BATCH_TOO_LARGE)
     if rest.header(event, "Idempotency-Key") is not None:
         raise Invalid([invalid_parameter("Idempotency-Key", KEY_NOT_FOR_BATCHES)])
-    sent = rest.json_object(body)
+    marked: list[rest.Twice] = []
+    sent = rest.json_object(body, marked)
+    if marked and (
+        wrong := rest.find_twice({**sent, "events": []}) or (sent if isinstance(sent, rest.Twice) else None)
+    ):
+        raise rest.twice(wrong)
     now = rest.now()
-    requests = parse_batch(sent, now, _is_too_large if len(body) > rest.MAX_BODY_BYTES else lambda _: False)
+    requests = parse_batch(sent, now, partial(_refuse, is_long=len(body) > rest.MAX_BODY_BYTES, marked=bool(marked)))
     outcomes = collect(requests, account, now)
     for entry, outcome in zip(sent["events"], outcomes, strict=True):
         if isinstance(outcome, Refused):
@@ -174,6 +182,14 @@ def _first(first: First) -> dict[str, Any]:
 def _is_ours(refused: Refused) -> bool:
     """Whether the fault is ours, so that the event may be sent again as it is."""
     return isinstance(refused, Unavailable | Failed)
+
+
+def _refuse(entry: object, *, is_long: bool, marked: bool) -> Refused | None:
+    """What is wrong with how an event of a batch was sent. It is looked for only in a body that may have it."""
+    if is_long and _is_too_large(entry):
+        return TooLarge([EVENT_TOO_LARGE])
+    wrong = rest.find_twice(entry) if marked else None
+    return rest.twice(wrong) if wrong else None
 
 
 def _is_too_large(entry: object) -> bool:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
@@ -128,15 +129,25 @@ def body_of(event: Event, limit: int = MAX_BODY_BYTES, too_large: Problem = BODY
     return raw
 
 
-def json_object(body: bytes) -> dict[str, Any]:
-    """The JSON object in a body, its numbers as Decimal. Raises Invalid."""
+class Twice(dict[str, Any]):
+    """An object in which a name is given twice. Which of the two values counts, only the caller could say."""
+
+    name: str
+
+
+def json_object(body: bytes, marked: list[Twice] | None = None) -> dict[str, Any]:
+    """The JSON object in a body, its numbers as Decimal. Raises Invalid.
+
+    Of objects in which a name is given twice it raises as well, or adds them to `marked`: then they are a matter of the
+    part of the body that they are in.
+    """
     try:
         value = json.loads(
             body.decode("utf-8-sig"),  # PHP's editors like to begin with a byte order mark
             parse_int=_number,
             parse_float=_number,
             parse_constant=_number,
-            object_pairs_hook=_unique,
+            object_pairs_hook=partial(_object, marked),
         )
     except json.JSONDecodeError as error:
         what = error.msg if body else "The body is empty: an object is expected"
@@ -148,6 +159,21 @@ def json_object(body: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise Invalid([invalid_json("The body is not an object, which would start with { at line 1, column 1.")])
     return value
+
+
+def twice(value: Twice) -> Invalid:
+    return Invalid([invalid_json(f"The name {json.dumps(value.name[:64])} is given twice in one object.")])
+
+
+def find_twice(value: object) -> Twice | None:
+    """An object in a JSON value in which a name is given twice."""
+    waiting = [value]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, Twice):
+            return part
+        waiting += part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+    return None
 
 
 def idempotency_key(event: Event, body: bytes) -> tuple[IdempotencyKey | None, list[Problem]]:
@@ -301,11 +327,14 @@ def _number(text: str) -> Decimal:
         return Decimal("NaN")
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object; which of two values for one name counts, only the caller could say."""
+def _object(marked: list[Twice] | None, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
-    if len(value) != len(pairs):
-        times = Counter(name for name, _ in pairs)
-        twice = next(name for name in times if times[name] > 1)
-        raise Invalid([invalid_json(f"The name {json.dumps(twice[:64])} is given twice in one object.")])
-    return value
+    if len(value) == len(pairs):
+        return value
+    times = Counter(name for name, _ in pairs)
+    found = Twice(value)
+    found.name = next(name for name in times if times[name] > 1)
+    if marked is None:
+        raise twice(found)
+    marked.append(found)
+    return found

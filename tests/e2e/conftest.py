@@ -22,6 +22,8 @@ from local import aws, stack
 
 @dataclass(frozen=True)
 class Answer:
+    """`text` is the body without the line feed that ends it."""
+
     status: int
     headers: Message
     text: str
@@ -45,9 +47,9 @@ class Caller:
         request = Request(self.api_url + path, data, {k: v for k, v in sent.items() if v}, method=method)
         try:
             with urlopen(request, timeout=60) as response:
-                return Answer(response.status, response.headers, response.read().decode())
+                return Answer(response.status, response.headers, response.read().decode().removesuffix("\n"))
         except HTTPError as error:
-            return Answer(error.code, error.headers, error.read().decode())
+            return Answer(error.code, error.headers, error.read().decode().removesuffix("\n"))
 
     def event(self, user: Mapping[str, Any], event: Mapping[str, Any], **headers: str) -> Answer:
         return self.send("POST", "/event/", {"user": user, "event": event}, headers)

@@ -1,9 +1,10 @@
 """Answers that are given again under an Idempotency-Key (contract, section 7), and the answer to a discarded event.
 
 The item of a key is written in the transaction that stores the event, so there is no moment between the two. It names
-the user only together with an event, through which an erasure finds it. A discarded event leaves no event behind, so
-the item of such an answer names nobody: not the user, who is named again by whoever repeats the request, and no id
-that a caller has made up. The same body brings its own id again, and the id of the first event is looked up again.
+the user only together with an event, through which an erasure finds it. A discarded event leaves no event behind, and a
+duplicate has one that knows of another key. So the item of such an answer names nobody: not the user, who is named
+again by whoever repeats the request, and no id that a caller has made up. The same body brings its own id again, and
+the id of the first event is looked up again.
 """
 
 from dataclasses import asdict, replace
@@ -26,10 +27,15 @@ def discard(account: Account, entry: Entry, restriction: Restriction, first: Fir
     A repeat of a stored event is a duplicate, whatever would keep it out now.
     """
     if found := _stored(account, entry):
-        return duplicate(entry, found)
+        return settle(account, entry, duplicate(entry, found))
     outcome = Outcome(
         status="discarded", event_id=entry.event_id, user_id=entry.user_id, restriction=restriction, first=first
     )
+    return settle(account, entry, outcome)
+
+
+def settle(account: Account, entry: Entry, outcome: Outcome) -> Outcome:
+    """The answer to an event that is not stored now: this one, or the one that its Idempotency-Key remembers."""
     while entry.key:
         failed = account.table.write([remember(account, entry, entry.key, outcome)])
         if failed is None:
@@ -71,7 +77,7 @@ def remember(account: Account, entry: Entry, key: IdempotencyKey, outcome: Outco
         "warnings": [asdict(warning) for warning in outcome.warnings],
         "expiresAt": seconds + KEY_LIFETIME // timedelta(seconds=1),
     }
-    if outcome.restriction is None:
+    if outcome.status == "created":
         item |= {"userId": outcome.user_id, "eventId": outcome.event_id}
     else:  # there is always one, because 1.0 fails without
         item["eventId"] = outcome.event_id if is_uuid7(outcome.event_id) else entry.uuid
@@ -98,7 +104,7 @@ def replayed(account: Account, entry: Entry, key: IdempotencyKey, item: Item) ->
     if item["bodyHash"] != key.body_hash:
         raise KeyReused([KEY_REUSED])
     restriction = _restriction(item["discarded"])
-    is_kept = restriction is None or is_uuid7(item["eventId"])
+    is_kept = "userId" in item or is_uuid7(item["eventId"])
     return Outcome(
         status="discarded" if restriction else "created",
         event_id=item["eventId"] if is_kept else entry.event_id,

@@ -101,11 +101,13 @@ def _put(account: Account, entry: Entry) -> Outcome:
     warnings = entry.change.warnings
     action = Put(events.item_of(account, entry, warnings), IS_NEW if entry.own_id else None)
     found = account.table.put(action, blame="event")
-    return _by_event(entry, found, warnings) if found is not None else events.created(entry, warnings)
+    return _by_event(account, entry, found, warnings) if found is not None else events.created(entry, warnings)
 
 
-def _by_event(entry: Entry, found: Item, warnings: Iterable[Notice]) -> Outcome:
-    return events.created(entry, warnings) if events.is_of(entry, found) else events.duplicate(entry, found)
+def _by_event(account: Account, entry: Entry, found: Item, warnings: Iterable[Notice]) -> Outcome:
+    if events.is_of(entry, found):
+        return events.created(entry, warnings)
+    return replies.settle(account, entry, events.duplicate(entry, found))
 
 
 def _side_by_side(works: Sequence[Callable[[], Outcome]]) -> list[Outcome | Refused]:
@@ -345,7 +347,7 @@ def _by_reasons(
     it.
     """
     if ("event", index) in found:
-        return _by_event(entry, found["event", index], warnings)
+        return _by_event(account, entry, found["event", index], warnings)
     if ("key", index) in found and entry.key:
         return replies.replayed(account, entry, entry.key, found["key", index])
     if ("once", index) in found and entry.restriction:
