@@ -80,7 +80,7 @@ TAGS = {
 MEANINGS = {
     400: "The request is wrong. Each error says what to mend. Nothing was stored.",
     401: "The API key is missing, unknown, expired or revoked.",
-    404: "The user does not exist.",
+    404: "The user does not exist. An unknown path or method gets the same status.",
     409: "The email belongs to another user, or the `_id` was erased.",
     413: "The body is too large, or the item that would be stored.",
     415: "The body is compressed in another way than gzip.",

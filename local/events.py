@@ -45,4 +45,5 @@ def _answer(api_url: str, api_key: str, event: dict[str, Any]) -> tuple[HTTPResp
 def _what_came_of_it(answer: HTTPResponse, body: Any) -> str:
     if isinstance(body.get("results"), list):
         return ", ".join(result["status"] for result in body["results"])
-    return answer.headers["X-Event-Status"] or answer.headers["X-Error-Code"]
+    status: str = answer.headers["X-Event-Status"] or answer.headers["X-Error-Code"]
+    return f"{status} before" if "Idempotent-Replayed" in answer.headers else status

@@ -49,6 +49,7 @@ def test_the_events_of_events_are_sent_watched_counted_explained_and_erased(clon
         answers = dict(re.findall(r"^(\S+) +(\d{3} .+)$", printed, re.MULTILINE))
         assert {name: answers[name] for name in CREATES} == dict.fromkeys(CREATES, "200 created")
         assert {name: answers[name] for name in DISCARDS} == dict.fromkeys(DISCARDS, "200 discarded")
+        assert answers["event-id-of-another-payload"] == "200 created before"
         refused = {name: status for name, (status, _) in REFUSES.items() if name in answers}
         assert {name: int(answers[name][:3]) for name in refused} == refused
         assert {name: int(answers[name][:3]) for name in BATCHES} == {name: each[0] for name, each in BATCHES.items()}

@@ -218,7 +218,7 @@ function itemOf(event, isNew) {
 function showRefusals(refusals) {
   $("refused").hidden = refusals.length === 0;
   const cells = ({ hour, code, type, field, count, lastRequestId }) =>
-    [time(hour), code, type ?? "", field ?? "", count, lastRequestId ?? ""].map((each) => make("td", {}, each));
+    [count, code, type ?? "", field ?? "", time(hour), lastRequestId ?? ""].map((each) => make("td", {}, each));
   $("refused").querySelector("tbody").replaceChildren(...refusals.map((each) => make("tr", {}, ...cells(each))));
 }
 
