@@ -2,7 +2,8 @@
 
 The old table remembers whom it erased, by hashes only. Of each user in the restored table the hash is looked up
 there. Who was erased does not exist in the restored table from then on, and ErasureFunction removes what is left of
-them once the functions use that table. It may be run at any time, and again.
+them once the functions use that table. The hashes are copied as well, so that the _id of somebody who was created and
+erased after that moment does not come back either. It may be run at any time, and again.
 """
 
 import argparse
@@ -52,6 +53,8 @@ def main() -> int:
 def erase_again(client: "DynamoDBClient", old: str, restored: str) -> int:
     """How many users were erased."""
     table, count = Table(client, restored, math.inf), 0
+    for mark in marks_of(client, old):
+        client.put_item(TableName=restored, Item=mark)
     for page in users_of(client, restored):
         for user in erased_of(client, old, page):
             erase(table, user)
@@ -63,6 +66,17 @@ def erase(table: Table, user: User) -> None:
     """As DELETE /v1/user/... does it, and perhaps just did."""
     with contextlib.suppress(NotFound):
         users.erase(user.id, Account(table, user.account), datetime.now(UTC))
+
+
+def marks_of(client: "DynamoDBClient", table: str) -> Iterator[Any]:
+    """What a table remembers of everybody whom it erased."""
+    pages = client.get_paginator("scan").paginate(
+        TableName=table,
+        FilterExpression="sk = :erased",
+        ExpressionAttributeValues={":erased": {"S": keys.ERASED}},
+    )
+    for page in pages:
+        yield from page["Items"]
 
 
 def users_of(client: "DynamoDBClient", table: str) -> Iterator[list[User]]:

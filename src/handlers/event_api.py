@@ -95,10 +95,9 @@ def _batch(event: rest.Event, account: Account, *, stored: bool = True) -> rest.
         raise Invalid([invalid_parameter("Idempotency-Key", KEY_NOT_FOR_BATCHES)])
     marked: list[rest.Twice] = []
     sent = rest.json_object(body, marked)
-    if marked and (
-        wrong := rest.find_twice({**sent, "events": []}) or (sent if isinstance(sent, rest.Twice) else None)
-    ):
-        raise rest.twice(wrong)
+    around = sent if isinstance(sent, rest.Twice) else rest.find_twice({**sent, "events": []}) if marked else None
+    if around:
+        raise rest.twice(around)
     now = rest.now()
     requests = parse_batch(sent, now, partial(_refuse, is_long=len(body) > rest.MAX_BODY_BYTES, marked=bool(marked)))
     outcomes = collect(requests, account, now)

@@ -10,7 +10,8 @@ import pytest
 from builders import ANA, a_moment, a_user
 from domain import users
 from domain.erasure import IN_FLIGHT, erase_leftovers
-from domain.problems import NotFound
+from domain.ids import new_id
+from domain.problems import Conflict, NotFound
 from domain.table import Account, keys
 from domain.table.calls import Table
 from domain.table.values import to_item
@@ -63,6 +64,16 @@ def test_a_second_run_finds_nobody_before_and_after_the_erasure_is_finished(old:
     assert again(old, table) == 0
     assert erase_leftovers(table, a_moment() + 2 * IN_FLIGHT) == []
     assert again(old, table) == 0
+
+
+def test_the_id_of_one_who_was_created_and_erased_after_that_moment_does_not_come_back(
+    old: Table, table: Table
+) -> None:
+    user_id = new_id(a_moment())
+    remember_erasure(old, "shop", user_id)
+    assert again(old, table) == 0
+    with pytest.raises(Conflict):
+        users.change(user_id, {}, True, Account(table, "shop"), a_moment())
 
 
 def test_a_table_of_several_pages_is_read_to_its_end(old: Table, table: Table) -> None:

@@ -36,6 +36,7 @@ Key = dict[str, str]
 PROFILE = "PROFILE"
 EVENT = "EVENT#"
 ERASURES = "ERASURES"
+ERASED = "ERASED"
 TIME_IN_UUID = len("01234567-89ab")  # of its text
 # The two restrictions that 1.0 had keep the keys that it gave them.
 WINDOWS_OF_1_0 = {"emailopen": "EMAILOPEN"}
@@ -105,7 +106,7 @@ def refusals(account: str) -> str:
 
 def erased(account: str, user_id: str) -> Key:
     """A digest, because an id names a person."""
-    return {"pk": f"{account}#ERASED#{sha256(f'{account}#{user_id}'.encode()).hexdigest()}", "sk": "ERASED"}
+    return {"pk": f"{account}#ERASED#{sha256(f'{account}#{user_id}'.encode()).hexdigest()}", "sk": ERASED}
 
 
 def erasure(account: str, user_id: str) -> Key:
