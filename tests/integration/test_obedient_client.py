@@ -220,7 +220,7 @@ class Story:
             return random.choice(earlier)
         if self.steps and random.random() < 0.05:
             again = random.choice(self.sent)
-            if again not in batch:
+            if again not in batch and any(person.known(again) for person in self.model.people):
                 return Sent(again.who, "search", {"query": "another"}, again.id, again.at)
         person = random.choice(self.model.people)
         who = person.email if person.email and random.random() < 0.5 else person.id
