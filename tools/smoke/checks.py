@@ -362,8 +362,12 @@ def _(api: Api) -> None:
         entries = [_an_entry(user, {"search": {"query": "x" * (BATCH_BYTES // 100 - 500)}}) for _ in range(100)]
         body = json.dumps({"events": entries}).encode()
         headers = {"Content_Encoding": "gzip"} if packed else {}
-        answer = api.send("POST", "/events/", gzip.compress(body) if packed else body, **headers).must(200)
-        answer.must_say("the statuses", set(_statuses(answer)), {"created"})
+        sent = gzip.compress(body) if packed else body
+        answer, statuses = api.send("POST", "/events/", sent, **headers), {"created"}
+        for _ in range(3):  # as the contract says, for a stack that is slow or has just begun
+            if answer.status == 207 and "failed" in _statuses(answer):
+                answer, statuses = api.send("POST", "/events/", sent, **headers), {"created", "duplicate"}
+        answer.must(200).must_say("other statuses", set(_statuses(answer)) - statuses, set())
 
 
 @holds("POST /v1/events/check says what would come of a batch, and stores nothing")
