@@ -56,6 +56,15 @@ class Caller:
 
 
 @pytest.fixture(scope="session")
+def python_of_lambda() -> None:
+    """The emulator runs a package that was built by the Python that it was built for."""
+    command = ["python3.13", "-c", "pass"]
+    there = shutil.which("python3.13") and subprocess.run(command, capture_output=True, check=False).returncode == 0
+    if not there:
+        skip_lane("the built functions need Python 3.13")
+
+
+@pytest.fixture(scope="session")
 def deployed() -> Iterator[stack.Stack]:
     with stack.running(parameters={"Feed": "on"}) as it:
         yield it

@@ -133,6 +133,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return repository(tmp_path_factory.mktemp("deploy") / "clone")
 
 
+@pytest.mark.usefixtures("python_of_lambda")
 @pytest.mark.parametrize("environment", [name for name in SAMCONFIG if name != "version"])
 def test_the_readmes_commands_deploy_an_environment_and_make_a_key(
     environment: str, deployed: stack.Stack, clone: Path

@@ -242,6 +242,7 @@ def test_a_rollback_deploys_a_commit_of_the_releases_that_are_listed(released: T
     assert terminal.type("output Revision").startswith(f"{before}@")
 
 
+@pytest.mark.usefixtures("python_of_lambda")
 def test_a_restored_table_takes_the_place_of_the_stacks_and_goes_back(released: Terminal) -> None:
     """Who was erased meanwhile is erased in it, too."""
     terminal = released
@@ -278,6 +279,7 @@ def remember_erasure(endpoint: str, table: str, account: str, user_id: str) -> N
     dynamodb.put_item(TableName=table, Item=item)
 
 
+@pytest.mark.usefixtures("python_of_lambda")
 def test_every_block_was_pasted_but_those_that_the_emulator_does_not_know() -> None:
     left_out = [block for block in BLOCKS if any(words in block for words in NOT_RUN)]
     assert len(left_out) == len(NOT_RUN)
