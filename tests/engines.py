@@ -94,8 +94,10 @@ def new_table(client: "DynamoDBClient", name: str) -> Iterator[Table]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
-    """Marks what `make quick` leaves out: HTTP tests, and those that print figures or work in a clone."""
+    """Marks what `make quick` leaves out: HTTP tests, and those that print figures or work in a clone. And `built`."""
     for item in items:
+        if "python_of_lambda" in item.fixturenames:
+            item.add_marker(pytest.mark.built)
         if "deployed" in item.fixturenames:
             item.add_marker(pytest.mark.http)
         if {"figures", "clone"} & {*item.fixturenames}:

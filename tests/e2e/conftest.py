@@ -57,10 +57,8 @@ class Caller:
 
 @pytest.fixture(scope="session")
 def python_of_lambda() -> None:
-    """The emulator runs a package that was built by the Python that it was built for."""
-    command = ["python3.13", "-c", "pass"]
-    there = shutil.which("python3.13") and subprocess.run(command, capture_output=True, check=False).returncode == 0
-    if not there:
+    """The emulator runs functions on its own Python, and `sam build` makes packages for the template's."""
+    if sys.version_info[:2] != (3, 13):
         skip_lane("the built functions need Python 3.13")
 
 
