@@ -1,16 +1,15 @@
 """Callers of the API: threads, each with a connection of its own that it keeps. What they are answered is recorded."""
 
-import contextlib
 import json
 import time
-from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from decimal import Decimal
 from http.client import HTTPConnection, HTTPMessage
 from threading import Lock, Semaphore
-from typing import Any, Self
+from typing import Any, Protocol, Self
 from urllib.parse import urlsplit
 
 AT_FIRST = 4
@@ -29,7 +28,7 @@ class Request:
 @dataclass(frozen=True)
 class Outcome:
     status: int
-    headers: HTTPMessage
+    headers: Mapping[str, str] | HTTPMessage
     body: Any
     """Its numbers are Decimals."""
     seconds: float
@@ -41,25 +40,45 @@ class Exchange:
     answer: Outcome
 
 
+class Sender(Protocol):
+    def send(self, request: Request) -> Outcome: ...
+
+
 @dataclass(frozen=True)
 class Api:
     url: str
     key: str
 
-    def send_all(self, requests: Iterable[Request], callers: int, at_once: int) -> list[Exchange]:
-        """Every request with its answer, in the order of the answers. Raises what a caller without an answer raises."""
-        waiting, done, slots = deque(requests), list[Exchange](), Slots(at_once)
+    def connection(self) -> "Connection":
+        return Connection(self)
 
-        def call(_: int) -> None:
-            with Connection(self) as connection:
-                while waiting:
-                    with slots, contextlib.suppress(IndexError):  # another caller took the last one
-                        request = waiting.popleft()
-                        done.append(Exchange(request, connection.send(request)))
 
-        with ThreadPoolExecutor(callers) as pool:
-            list(pool.map(call, range(callers)))
-        return done
+class Target(Protocol):
+    def connection(self) -> AbstractContextManager[Sender]: ...
+
+
+def send_all(target: Target, requests: Iterable[Request], callers: int, at_once: int) -> list[Exchange]:
+    """Every request with its answer, in the order of the answers. A request is made when a caller is free. Raises what
+    a caller without an answer raises.
+    """
+    waiting, taking, done, slots = iter(requests), Lock(), list[Exchange](), Slots(at_once)
+
+    def take() -> Request | None:
+        with taking:
+            return next(waiting, None)
+
+    def call(_: int) -> None:
+        with target.connection() as connection:
+            while True:
+                with slots:
+                    request = take()
+                    if request is None:
+                        return
+                    done.append(Exchange(request, connection.send(request)))
+
+    with ThreadPoolExecutor(callers) as pool:
+        list(pool.map(call, range(callers)))
+    return done
 
 
 class Slots:

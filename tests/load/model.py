@@ -27,7 +27,7 @@ REASONS = {
     "confirmation": "A confirmation with this orderId was already received",
     "emailopen": "An email open was already received in the last 20 minutes",
 }
-PAGE = 20
+PAGE = 100
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from uuid import uuid4
 import pytest
 
 from figures import STRESS, Figures
-from load.callers import Api, Connection, Exchange, Request
+from load.callers import Api, Connection, Exchange, Request, Sender, send_all
 from load.model import Model, is_replay, told
 from load.traffic import BATCH, Traffic
 from local import stack
@@ -50,7 +50,7 @@ def test_what_many_callers_do_to_each_other_leaves_what_they_were_answered(
     api: Api, connection: Connection, figures: Figures
 ) -> None:
     traffic = Traffic(connection, SEED)
-    exchanges = api.send_all(traffic.in_bursts(5 * STRESS), CALLERS, AT_ONCE)
+    exchanges = send_all(api, traffic.in_bursts(5 * STRESS), CALLERS, AT_ONCE)
     found = violations(traffic.signed_up + exchanges, connection)
     tried = f"{len(exchanges):,} requests of {CALLERS} callers, {AT_ONCE} at once; {errors(exchanges)} errors"
     figures("`test_load.py`, all at once", tried, len(found))
@@ -61,7 +61,7 @@ def test_a_long_everyday_mix_leaves_what_its_callers_were_answered(
     api: Api, connection: Connection, figures: Figures
 ) -> None:
     traffic = Traffic(connection, SEED)
-    exchanges = api.send_all(traffic.everyday(300 * STRESS), callers=4, at_once=4)
+    exchanges = send_all(api, traffic.everyday(300 * STRESS), callers=4, at_once=4)
     found = violations(traffic.signed_up + exchanges, connection)
     slower = f"the last tenth took {slowdown(exchanges):.2f} times the first"
     tried = f"{len(exchanges):,} requests; {errors(exchanges)} errors; {slower}"
@@ -74,8 +74,8 @@ def test_full_batches_of_the_everyday_mix_leave_what_their_callers_were_answered
 ) -> None:
     """Every batch is sent twice, because its sender may have missed the answer."""
     traffic = Traffic(connection, SEED)
-    batches = list(traffic.everyday_batches(5 * STRESS))
-    exchanges = api.send_all([each for each in batches for _ in range(2)], callers=4, at_once=4)
+    batches = traffic.everyday_batches(traffic.customers(20), 5 * STRESS, repeated=1)
+    exchanges = send_all(api, batches, callers=4, at_once=4)
     assert [each.answer.status for each in exchanges] == [200] * len(exchanges)
     events = [event for exchange in exchanges for event in told(exchange)]
     created = sum(each.answer.headers["X-Event-Status"] == "created" and not is_replay(each) for each in events)
@@ -88,7 +88,7 @@ def test_full_batches_of_the_everyday_mix_leave_what_their_callers_were_answered
     assert (found, duplicates) == ([], created)
 
 
-def violations(exchanges: list[Exchange], connection: Connection) -> list[str]:
+def violations(exchanges: list[Exchange], connection: Sender) -> list[str]:
     return Model(exchanges).violations(lambda path: connection.send(Request("GET", path)))
 
 

@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 from domain.ids import new_id
-from load.callers import Connection, Exchange, Request
+from load.callers import Exchange, Request, Sender
 
 WIRE_NAMES_OF_OPENS = ("emailopen", "emailOpen", "email_open")
 BATCH = 100  # events, the most that a request takes
@@ -32,7 +32,7 @@ class Person:
 class Traffic:
     """Makes up requests; the same ones for the same seed and the same users."""
 
-    def __init__(self, connection: Connection, seed: int) -> None:
+    def __init__(self, connection: Sender, seed: int) -> None:
         self.connection = connection
         self.random = Random(seed)
         self.numbers = count(1)
@@ -66,16 +66,23 @@ class Traffic:
 
     def everyday(self, how_many: int) -> list[Request]:
         """60 % opens, views and searches, 25 % updates, 10 % logins, 5 % orders."""
-        regulars = self.customers(20)
+        return self.everyday_of(self.customers(20), how_many)
+
+    def everyday_of(self, regulars: list[Person], how_many: int) -> list[Request]:
         kinds = self.random.choices(["browse", "update", "login", "order"], [60, 25, 10, 5], k=how_many)
         return [self.event(self.random.choice(regulars), self.everyday_event(kind)) for kind in kinds]
 
-    def everyday_batches(self, how_many: int) -> Iterator[Request]:
-        """The same mix, as full batches. The ids are UUIDv7s, and bring their time."""
-        events = [request.body for request in self.everyday(how_many * BATCH)]
-        for start in range(0, len(events), BATCH):
-            entries = [{"eventId": new_id(datetime.now(UTC)), **event} for event in events[start : start + BATCH]]
-            yield Request("POST", "/events/", {"events": entries})
+    def everyday_batches(self, regulars: list[Person], how_many: int, *, repeated: float) -> Iterator[Request]:
+        """The same mix, as full batches. The ids are UUIDv7s, and bring their time. So many of the batches, of 1, are
+        sent twice, because their sender may have missed the answer.
+        """
+        for _ in range(how_many):
+            events = [request.body for request in self.everyday_of(regulars, BATCH)]
+            entries = [{"eventId": new_id(datetime.now(UTC)), **event} for event in events]
+            request = Request("POST", "/events/", {"events": entries})
+            yield request
+            if self.random.random() < repeated:
+                yield request
 
     def everyday_event(self, kind: str) -> dict[str, Any]:
         match kind:

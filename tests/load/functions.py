@@ -1,0 +1,83 @@
+"""The functions without a network: processes that do one request at a time, as Lambda's execution environments do."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.client import HTTPMessage
+from multiprocessing import get_context
+from pathlib import Path
+from time import monotonic
+
+from load.callers import Outcome, Request, parsed
+
+
+@dataclass(frozen=True)
+class Functions:
+    """`resident` has, for each process, the bytes that it took after each of its answers."""
+
+    processes: ProcessPoolExecutor
+    key: str
+    resident: dict[int, list[int]] = field(default_factory=dict)
+
+    @contextmanager
+    def connection(self) -> Iterator["Functions"]:
+        yield self
+
+    def send(self, request: Request) -> Outcome:
+        body = None if request.body is None else json.dumps(request.body)
+        begun = monotonic()
+        done = self.processes.submit(answer, request.method, request.path, body, self.key).result()
+        self.resident.setdefault(done.process, []).append(done.resident)
+        headers = HTTPMessage()
+        for name, value in done.headers:
+            headers[name] = value
+        return Outcome(done.status, headers, parsed(done.text), monotonic() - begun)
+
+
+@contextmanager
+def functions(processes: int, environment: Mapping[str, str], account: str) -> Iterator[Functions]:
+    """The functions in so many processes, and a key of the account."""
+    with ProcessPoolExecutor(processes, get_context("spawn"), begin, (dict(environment),)) as pool:
+        yield Functions(pool, pool.submit(create_key, account).result())
+
+
+# --- In the processes -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Done:
+    status: int
+    headers: list[tuple[str, str]]
+    text: str
+    process: int
+    resident: int
+
+
+def begin(environment: dict[str, str]) -> None:
+    """Before the handlers are imported: they read their environment once. What they print goes nowhere."""
+    os.environ.update(environment)
+    sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 as long as the process lives
+
+
+def create_key(account: str) -> str:
+    from api.gateway import invoke
+
+    return str(invoke("KeyFunction", {"action": "create", "account": account})["apiKey"])
+
+
+def answer(method: str, path: str, body: str | None, key: str) -> Done:
+    from werkzeug.test import Client
+
+    from api.wsgi import application
+
+    got = Client(application).open(f"/v1{path}", method=method, data=body, headers={"Authorization": key})
+    return Done(got.status_code, list(got.headers), got.get_data(as_text=True), os.getpid(), resident())
+
+
+def resident() -> int:
+    """Bytes."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
