@@ -1,0 +1,227 @@
+"""Very many requests: the parts of made-up ones, put together anew by chance.
+
+schemathesis makes up requests with care (test_fuzz.py), which takes longer than to answer them. Here some of its
+requests of all operations are taken apart, and their parts get into places where they do not belong. What the document
+says of a request, and of its answer, must agree with what the functions answer.
+"""
+
+import copy
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from itertools import chain
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import jsonschema_rs
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis.generation import GenerationMode
+
+from api.gateway import ENVELOPE, Answer, call
+from api.test_fuzz import ACCOUNT, BEYOND_SCHEMAS, account, api, foreseeable
+from builders import a_moment
+from docs import openapi
+from domain import users
+from domain.table import Account
+from domain.times import iso
+from figures import STRESS, VIOLATION
+
+if TYPE_CHECKING:
+    from schemathesis import Case
+
+__all__ = ["account"]  # the fixture
+
+REQUESTS = 50 * STRESS
+CORPUS = min(10 * STRESS, 100)  # requests that schemathesis makes up, of each operation, right ones and wrong ones
+SEED = 20261124
+KNOWN = [f"person{number}@example.com" for number in range(40)]
+MISSING = object()
+# What is not seen from the body: its validator does not look at formats, and the path and the headers may be wrong.
+NOT_SEEN = {"Invalid email", "Invalid eventTime", "Invalid eventId", "Invalid _id", "Invalid Idempotency-Key"}
+DOCUMENT = openapi.document()
+OPERATIONS = [
+    pytest.param(path, method, id=f"{method.upper()} {path}")
+    for path, item in DOCUMENT["paths"].items()
+    for method in item
+]
+
+
+def validator(schema: dict[str, Any]) -> jsonschema_rs.Validator:
+    return jsonschema_rs.Draft202012Validator({**schema, "components": DOCUMENT["components"]})
+
+
+def resolved(described: dict[str, Any]) -> dict[str, Any]:
+    """What a $ref of the document stands for."""
+    while "$ref" in described:
+        found: Any = DOCUMENT
+        for name in described["$ref"].removeprefix("#/").split("/"):
+            found = found[name]
+        described = found
+    return described
+
+
+def content(described: dict[str, Any]) -> jsonschema_rs.Validator:
+    return validator(resolved(described)["content"]["application/json"]["schema"])
+
+
+@dataclass
+class Parts:
+    """What was made up for an operation, and values from the bodies of all operations."""
+
+    right: list["Case[Any]"]
+    wrong: list["Case[Any]"]
+    values: list[Any]
+    random: Random = field(default_factory=lambda: Random(SEED))
+
+    def case(self) -> "Case[Any]":
+        return self.random.choice(self.right if self.random.random() < 0.8 else self.wrong)
+
+    def body(self) -> Any:
+        made = copy.deepcopy(self.case().body)
+        for _ in range(self.random.choice((0, 0, 1, 1, 2))):
+            self.change(made)
+        for name, _, holder in list(places(made)):
+            if name == "user" and self.random.random() < 0.8:
+                minutes = timedelta(minutes=self.random.randrange(600))
+                holder |= {"user": {"email": self.random.choice(KNOWN)}, "eventTime": iso(a_moment() - minutes)}
+        return made
+
+    def change(self, made: Any) -> None:
+        """Another value in some place of the body, or none."""
+        found = list(places(made))
+        if not found:
+            return
+        name, _, holder = self.random.choice(found)
+        value = self.random.choice([MISSING, *self.random.choices(self.values, k=4)])
+        if value is MISSING:
+            del holder[name]
+        else:
+            holder[name] = copy.deepcopy(value)
+
+    def path(self) -> dict[str, str]:
+        parameters = {name: str(value) for name, value in self.case().path_parameters.items()}
+        if "id" in parameters and self.random.random() < 0.7:
+            parameters["id"] = self.random.choice(KNOWN)
+        return parameters
+
+    def query(self) -> dict[str, str]:
+        """As API Gateway hands it over: the last value of each name."""
+        query = self.case().query
+        return {name: str(value[-1] if isinstance(value, list) and value else value) for name, value in query.items()}
+
+    def headers(self) -> dict[str, str]:
+        return {name: str(value) for name, value in self.case().headers.items()}
+
+
+def places(value: Any) -> Iterator[tuple[Any, Any, Any]]:
+    """Each name or index in a JSON value, with what stands there, and the object or list that holds it."""
+    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, inner in list(entries):
+        yield name, inner, value
+        yield from places(inner)
+
+
+@pytest.fixture(scope="module")
+def made_up() -> dict[tuple[str, str], list[list["Case[Any]"]]]:
+    """Of each operation: right requests, and wrong ones."""
+    return {
+        (path, method): [cases_of(path, method, mode) for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)]
+        for path, item in DOCUMENT["paths"].items()
+        for method in item
+    }
+
+
+def cases_of(path: str, method: str, mode: GenerationMode) -> list["Case[Any]"]:
+    cases: list[Case[Any]] = []
+
+    @settings(
+        max_examples=CORPUS // 2,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=api[path][method.upper()].as_strategy(generation_mode=mode))
+    def make_up(case: "Case[Any]") -> None:
+        if "requestBody" not in DOCUMENT["paths"][path][method] or isinstance(case.body, dict | list):
+            cases.append(case)
+
+    make_up()
+    return cases
+
+
+@pytest.fixture
+def forget_logs(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> Callable[[], None]:
+    """Of so many requests they are a gigabyte."""
+
+    def forget() -> None:
+        capsys.readouterr()
+        caplog.clear()
+
+    return forget
+
+
+@pytest.mark.parametrize(("path", "method"), OPERATIONS)
+def test_requests_of_any_parts_are_answered_as_documented(
+    path: str,
+    method: str,
+    account: Account,
+    made_up: dict[tuple[str, str], list[list["Case[Any]"]]],
+    outcomes: Counter[str],
+    forget_logs: Callable[[], None],
+) -> None:
+    described = DOCUMENT["paths"][path][method]
+    answers = {status: content(answer) for status, answer in described["responses"].items()}
+    allowed = content(described["requestBody"]) if "requestBody" in described else None
+    cases = chain.from_iterable(chain.from_iterable(made_up.values()))
+    right, wrong = made_up[path, method]
+    parts = Parts(right, wrong, [value for case in cases for _, value, _ in places(case.body)])
+    for known in KNOWN:
+        users.change(known, {}, True, account, a_moment())
+    for number in range(REQUESTS):
+        if number % 100 == 0:
+            forget_logs()
+        outcomes[VIOLATION] += 1
+        parameters, body = parts.path(), parts.body() if allowed else None
+        if method == "delete" and parameters["id"] in KNOWN:
+            users.change(parameters["id"], {}, True, account, a_moment())
+        answer = call(
+            method.upper(),
+            path.rstrip("/"),
+            json.dumps(body) if allowed else None,
+            ACCOUNT,
+            pathParameters=parameters or None,
+            queryStringParameters=parts.query() or None,
+            headers={**ENVELOPE["headers"], **parts.headers()},
+        )
+        outcomes[str(answer.status)] += 1
+        assert str(answer.status) in answers, (parameters, body, answer)
+        answers[str(answer.status)].validate(answer.body)
+        if allowed:
+            agrees(allowed, body, answer, is_batch=path.startswith("/events/"))
+        outcomes[VIOLATION] -= 1
+
+
+def agrees(allowed: jsonschema_rs.Validator, body: Any, answer: Answer, *, is_batch: bool) -> None:
+    """A request that the document does not allow is refused, and one that it allows is refused for nothing that the
+    document could tell. Of a batch, so is each event.
+    """
+    if is_batch and "results" in answer.body:
+        for entry, result in zip(body["events"], answer.body["results"], strict=True):
+            refused = result["status"] == "refused"
+            assert refused or BATCH_EVENT.is_valid(entry), (entry, result)
+            assert wrongly_refused(BATCH_EVENT, entry, result.get("errors", [])) == [], entry
+        return
+    assert answer.status != 200 or allowed.is_valid(body), (body, answer)
+    assert answer.status != 400 or wrongly_refused(allowed, body, answer.body["errors"]) == [], body
+
+
+def wrongly_refused(allowed: jsonschema_rs.Validator, body: Any, errors: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return foreseeable(errors, BEYOND_SCHEMAS | NOT_SEEN) if allowed.is_valid(body) else []
+
+
+BATCH_EVENT = validator({"$ref": "#/components/schemas/BatchEvent"})
