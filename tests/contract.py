@@ -4,22 +4,46 @@ It knows nothing of turns, transactions, locks or conditions: each event is judg
 """
 
 import copy
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal
 
-from builders import EMAIL_OPEN_WINDOW, as_sent
+from builders import as_sent
 from domain.times import iso
 
-TOLERANCE = timedelta(minutes=5)
+TOLERANCE = AHEAD = timedelta(minutes=5)
+BACK, REMEMBERED = timedelta(days=35), timedelta(days=30)
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+THE_YEAR_2000 = datetime(2000, 1, 1, tzinfo=UTC)
+# Of the types that ship, and of those of declared.py.
+ONCE = {"confirmation": "orderId", "refund": "refundId"}
+WINDOWS = {"emailopen": timedelta(minutes=20), "emailclick": timedelta(minutes=10)}
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why an event is refused, as GET /v1/refusals tells it."""
+
+    code: str
+    type: str = ""
+    field: str = ""
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """A way in which an event can be wrong, whoever it is about. `changes` are made to what would be sent."""
+
+    reason: Reason
+    changes: dict[str, Any] | None
+    """None: a number is sent instead."""
 
 
 @dataclass(frozen=True)
 class Sent:
-    """An event as a caller sends it. `who` is an email or an _id."""
+    """An event as a caller sends it. `who` is an email or an _id. Without `own_time`, the time is its UUIDv7's."""
 
     who: str
     type: str
@@ -27,12 +51,19 @@ class Sent:
     id: str
     at: datetime
     fields: dict[str, Any] = field(default_factory=dict)
+    own_time: bool = True
+    also: str | None = None
+    """The _id beside the email."""
+    wrong: Wrong | None = None
 
     @property
-    def entry(self) -> dict[str, Any]:
-        named = {"email" if "@" in self.who else "_id": self.who}
-        at = self.at.astimezone(UTC).isoformat()
-        return {"eventId": self.id, "eventTime": at, "user": named | self.fields, "event": {self.type: self.payload}}
+    def entry(self) -> Any:
+        named = {"email" if "@" in self.who else "_id": self.who} | ({"_id": self.also} if self.also else {})
+        when = {"eventTime": self.at.astimezone(UTC).isoformat()} if self.own_time else {}
+        entry = {"eventId": self.id, **when, "user": named | self.fields, "event": {self.type: self.payload}}
+        if self.wrong is None:
+            return entry
+        return 7 if self.wrong.changes is None else entry | self.wrong.changes
 
 
 @dataclass(frozen=True)
@@ -41,16 +72,25 @@ class Stored:
     at: datetime
     type: str
     payload: dict[str, Any]
+    received_at: datetime = LONG_AGO
+    imported: bool = False
+    warnings: frozenset[str] = frozenset()
+    """The fields that were left out."""
+    of_the_erased: bool = False
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What the answer to an event says. `first` are the ids of which one is named."""
+    """What the answer to an event says. `first` are the ids of which one is named; that of an erased user has none.
+    `warnings` are the fields of which it warns.
+    """
 
     status: Literal["created", "duplicate", "discarded", "refused"]
     user_id: str | None = None
     same: bool | None = None
     first: frozenset[str] = frozenset()
+    reason: Reason | None = None
+    warnings: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -66,18 +106,24 @@ class Person:
     last_open: datetime | None = None
     events: list[Stored] = field(default_factory=list)
 
-    def set(self, attributes: dict[str, Any], tags: Sequence[str], at: datetime) -> None:
-        """What an event that happened then sets. A late one sets what is lacking, adds tags and removes none."""
+    def set(self, attributes: dict[str, Any], tags: Sequence[str], at: datetime) -> set[str]:
+        """What an event that happened then sets. A late one sets what is lacking, adds tags and removes none. Tells
+        what it leaves out.
+        """
         if not attributes and not tags:
-            return
+            return set()
         late = at + TOLERANCE < self.changed_at
+        left_out = self.attributes.keys() & attributes.keys() if late else set()
         self.attributes = {**attributes, **self.attributes} if late else {**self.attributes, **attributes}
         for tag, stays in {tag.lstrip("-"): not tag.startswith("-") for tag in tags}.items():  # the last word counts
             if stays:
                 self.tags.add(tag)
-            elif not late:
+            elif late:
+                left_out |= {"tags"}
+            else:
                 self.tags.discard(tag)
         self.changed_at = self.changed_at if late else max(self.changed_at, at)
+        return left_out
 
     def known(self, sent: Sent) -> Stored | None:
         return next((each for each in self.events if (each.id, each.at) == (sent.id, sent.at)), None)
@@ -90,11 +136,16 @@ class Person:
 
 
 class Contract:
-    """An account: its users and its orders."""
+    """An account: its users, what is there once for ever, what was refused, and what the feed has to tell."""
 
     def __init__(self) -> None:
         self.people: list[Person] = []
-        self.orders: dict[str, Stored] = {}
+        self.once: defaultdict[str, dict[str, Stored]] = defaultdict(dict)
+        """By type and value."""
+        self.refused: dict[tuple[str, Reason], Refused] = {}
+        """By hour."""
+        self.created: list[tuple[Person, Stored]] = []
+        self.erased: list[tuple[str, datetime]] = []
 
     def copy(self) -> "Contract":
         return copy.deepcopy(self)
@@ -102,11 +153,23 @@ class Contract:
     def named(self, who: str) -> Person | None:
         return next((person for person in self.people if who in (person.email, person.id)), None)
 
-    def takes(self, sent: Sent) -> Expected:
+    def receives(self, sent: Sent, now: datetime, *, imported: bool = False) -> Expected:
+        """What comes of an event that may be wrong."""
+        if sent.wrong:
+            return Expected("refused", reason=sent.wrong.reason)
+        oldest = THE_YEAR_2000 if imported else max(THE_YEAR_2000, now - BACK)
+        if not oldest <= sent.at <= now + AHEAD:
+            return Expected("refused", reason=Reason("invalid_event_time", sent.type, "eventTime"))
+        return self.takes(sent, now, imported=imported)
+
+    def takes(self, sent: Sent, now: datetime = LONG_AGO, *, imported: bool = False) -> Expected:
         """What comes of an event, which is stored if it is created."""
         person = self.named(sent.who)
         if person is None:
-            return Expected("refused")
+            field = "user.email" if "@" in sent.who else "user._id"
+            return Expected("refused", reason=Reason("user_not_found", sent.type, field))
+        if sent.also not in (None, person.id):
+            return Expected("refused", reason=Reason("identifiers_disagree", sent.type, "user"))
         claims = sent.payload.get("email") if sent.type == "login" else None
         other = self.named(claims) if claims else None
         # A login that was another user's stays so, though its sender has got an address since.
@@ -114,38 +177,79 @@ class Contract:
             person = other
         known = person.known(sent)
         if known:
-            return Expected("duplicate", person.id, (known.type, known.payload) == (sent.type, sent.payload))
+            same = (known.type, as_sent(known.payload)) == (sent.type, as_sent(sent.payload))
+            return Expected("duplicate", person.id, same, warnings=known.warnings)
         first = self._first(sent, person)
         if first:
-            same = next(iter(first)).payload == sent.payload if len(first) == 1 else None
-            return Expected("discarded", person.id, same, frozenset(each.id for each in first))
-        self._store(sent, person)
+            same_as_first = as_sent(next(iter(first)).payload) == as_sent(sent.payload) if len(first) == 1 else None
+            named = frozenset(each.id for each in first if not each.of_the_erased)
+            return Expected("discarded", person.id, same_as_first, named)
+        stored = self._store(sent, person, now, imported)
         if claims and person.email is None:
             person.email = claims
-        return Expected("created", person.id)
+        return Expected("created", person.id, warnings=stored.warnings)
+
+    def erase(self, person: Person, now: datetime) -> None:
+        """What was there once stays so; nothing is told of it any more."""
+        self.people.remove(person)
+        self.erased.append((person.id, now))
+        for stored in self.once.values():
+            stored |= {
+                value: replace(each, of_the_erased=True) for value, each in stored.items() if each in person.events
+            }
+
+    def refuses(self, reasons: Sequence[Reason], request_id: str, now: datetime) -> None:
+        """Counts why a request, or some events of a batch, were refused."""
+        for reason in reasons:
+            counted = self.refused.setdefault((hour_of(now), reason), Refused())
+            counted.number += 1
+            counted.last_ids = counted.last_ids * (counted.last_on == now) + [request_id]
+            counted.last_on = now
 
     def _first(self, sent: Sent, person: Person) -> list[Stored]:
         """The stored events because of which this one is kept out."""
-        if sent.type == "confirmation":
-            return [self.orders[sent.payload["orderId"]]] if sent.payload["orderId"] in self.orders else []
-        if sent.type == "emailopen":
-            opens = [each for each in person.events if each.type == "emailopen"]
-            return [each for each in opens if abs(each.at - sent.at) < EMAIL_OPEN_WINDOW]
+        if sent.type in ONCE:
+            known = self.once[sent.type].get(str(sent.payload[ONCE[sent.type]]))
+            return [known] if known else []
+        if sent.type in WINDOWS:
+            others = [each for each in person.events if each.type == sent.type]
+            return [each for each in others if abs(each.at - sent.at) < WINDOWS[sent.type]]
         return []
 
-    def _store(self, sent: Sent, person: Person) -> None:
-        stored = Stored(sent.id, sent.at, sent.type, sent.payload)
-        person.events.append(stored)
+    def _store(self, sent: Sent, person: Person, now: datetime, imported: bool) -> Stored:
         attributes, tags = dict(sent.fields), []
+        warnings = set()
         if sent.type in ("update", "login"):
             attributes |= {name: value for name, value in sent.payload.items() if name not in ("tags", "email")}
             tags = sent.payload.get("tags", [])
-        person.set(attributes, tags, sent.at)
+            if person.email and sent.payload.get("email", person.email) != person.email:
+                warnings.add("event.login.email")
+        for name in person.set(attributes, tags, sent.at):
+            place = f"event.{sent.type}" if sent.type in ("update", "login") and name in sent.payload else "user"
+            warnings.add(f"{place}.{name}")
+        stored = Stored(sent.id, sent.at, sent.type, sent.payload, now, imported, frozenset(warnings))
+        person.events.append(stored)
+        self.created.append((person, stored))
+        if sent.type in ONCE:
+            self.once[sent.type][str(sent.payload[ONCE[sent.type]])] = stored
         if sent.type == "confirmation":
-            self.orders[sent.payload["orderId"]] = stored
             person.buys(sent.payload.get("total"), sent.at)
         if sent.type == "emailopen":
             person.last_open = max(person.last_open or sent.at, sent.at)
+        return stored
+
+
+@dataclass
+class Refused:
+    """How often something was refused in an hour, and the last requests: those of the same moment."""
+
+    number: int = 0
+    last_on: datetime = LONG_AGO
+    last_ids: list[str] = field(default_factory=list)
+
+
+def hour_of(moment: datetime) -> str:
+    return iso(moment.replace(minute=0, second=0, microsecond=0))
 
 
 def shown(person: Person) -> dict[str, Any]:

@@ -1,49 +1,110 @@
-"""Contract 1.1 as a model in memory (tests/contract.py); the system is the real code on AWS's own engine.
+"""Contract 1.1 as a model in memory (tests/contract.py); the system are the real functions on AWS's own engine.
 
-hypothesis makes up batches and single events in any order, with ids that come again and times late, early and equal,
-checks between them, changes of users and erasures. Every answer, every profile and every timeline is compared with what
-the model says of the events, one after the other. `make stress` runs many more of them.
+hypothesis makes up batches and single events in any order, right and wrong ones, with ids that come again and times
+late, early and equal, imports, checks between them and before them, changes of users and erasures. Every answer, every
+profile and timeline, what GET /v1/refusals counts and what the feed publishes is compared with what the model says of
+the events, one after the other. `make stress` runs many more of them, `--hypothesis-seed` others.
 """
 
 import contextlib
 import json
-from collections.abc import Sequence
-from datetime import timedelta
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from uuid import uuid4
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
-from builders import EMAIL_OPEN_WINDOW, a_moment, as_sent, the_profile
-from contract import Contract, Expected, Person, Sent, shown
+from api.gateway import Answer, answer_to, proxy_event
+from builders import a_moment, as_sent, the_profile
+from contract import REMEMBERED, WINDOWS, Contract, Expected, Person, Reason, Sent, Wrong, hour_of, shown
+from declared import with_declared_types
 from domain import users
-from domain.collect import collect, collect_one
 from domain.erasure import erase_leftovers
-from domain.outcomes import Outcome
-from domain.problems import Conflict, NotFound, Refused
-from domain.request import parse_batch, parse_request
-from domain.table import Account
+from domain.ids import new_id
+from domain.table import Account, keys
 from domain.table.calls import Table
-from domain.table.overlay import Overlay
+from domain.table.events import StoredEvent
 from domain.times import iso
 from engines import new_table
 from figures import STRESS, Figures
+from handlers import rest, runtime
+from local import aws
+from stream import Bus, Pump, as_lambda_has_it
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodbstreams import DynamoDBStreamsClient
 
 EXAMPLES = 15 * STRESS
+SHOP = "shop"
 ADDRESSES = ["ana@example.com", "bob@example.com", "eve@example.com"]
+DAY = 24 * 60
+TRIED = ("histories", "steps", "events", "events checked", "refusals counted", "records published")
+CODES = {
+    "confirmation": "order_id_seen",
+    "emailopen": "email_open_in_window",
+    "refund": "refund_id_seen",
+    "emailclick": "email_click_in_window",
+}
+SEARCH = {"event": {"search": {"query": "x"}}}
+WRONG = [
+    Wrong(Reason("missing_event", "", "event"), {"event": {}}),
+    Wrong(Reason("invalid_event", "", "event"), {"event": [7]}),
+    Wrong(Reason("more_than_one_event", "", "event"), {"event": {"search": {"query": "x"}, "emailopen": {}}}),
+    Wrong(Reason("unknown_event_type", "", "event"), {"event": {"ana@example.com": {}}}),
+    Wrong(Reason("invalid_payload", "search", "event.search"), {"event": {"search": 7}}),
+    Wrong(Reason("invalid_payload", "update", "event.update"), {"event": {"update": {}}}),
+    Wrong(Reason("invalid_payload", "emailclick", "event.emailclick"), {"event": {"emailClick": None}}),
+    Wrong(Reason("missing_field", "search", "event.search.query"), {"event": {"search": {}}}),
+    Wrong(Reason("missing_field", "refund", "event.refund.refundId"), {"event": {"refund": {"amount": 1}}}),
+    Wrong(
+        Reason("invalid_field", "confirmation", "event.confirmation.orderId"),
+        {"event": {"confirmation": {"orderId": ""}}},
+    ),
+    Wrong(Reason("invalid_number", "search", "event.search"), {"event": {"search": {"query": "x", "who": 1e300}}}),
+    Wrong(Reason("missing_user", "search", "user"), {**SEARCH, "user": {}}),
+    Wrong(Reason("invalid_user", "search", "user"), {**SEARCH, "user": "ana@example.com"}),
+    Wrong(Reason("missing_identifier", "search", "user"), {**SEARCH, "user": {"city": "Rome"}}),
+    Wrong(Reason("invalid_email", "search", "user.email"), {**SEARCH, "user": {"email": "ana"}}),
+    Wrong(Reason("invalid_id", "search", "user._id"), {**SEARCH, "user": {"_id": 7}}),
+    Wrong(Reason("invalid_attribute", "search", "user.city"), {**SEARCH, "user": {"email": ADDRESSES[0], "city": 7}}),
+    Wrong(Reason("user_not_found", "search", "user._id"), {**SEARCH, "user": {"_id": "nobody"}}),
+    Wrong(Reason("invalid_event_id", "search", "eventId"), {**SEARCH, "eventId": "ñ"}),
+    Wrong(Reason("missing_event_time", "search", "eventTime"), {**SEARCH, "eventId": "a", "eventTime": None}),
+    Wrong(Reason("invalid_event_time", "search", "eventTime"), {**SEARCH, "eventTime": "yesterday"}),
+]
+WRONG_IN_A_BATCH = [
+    Wrong(Reason("missing_event_id", "search", "eventId"), {**SEARCH, "eventId": None}),
+    Wrong(Reason("invalid_events"), None),
+]
+WRONG_BATCHES: list[tuple[Reason, Any]] = [
+    (Reason("missing_events", "", "events"), {"events": []}),
+    (Reason("invalid_events", "", "events"), {"events": {}}),
+    (Reason("too_many_events", "", "events"), {"events": [{}] * 101}),
+    (Reason("invalid_import", "", "import"), {"events": [{}], "import": "yes"}),
+    (Reason("invalid_json"), '{"events": ['),
+]
 
 names = st.sampled_from(["colour", "size", "a.b", "#", "city"])
 values = st.sampled_from([None, True, "", "red", 7, ["x", 1], {"a.b": {"#": None}}])
 tags = st.lists(st.sampled_from(["vip", "-vip", "new", "-new"]), max_size=3)
 attributes = st.dictionaries(names, values, min_size=1, max_size=3)
 # Minutes from now at which something happened; some of them just inside and just outside of a limit.
-minutes = st.sampled_from([0, 0, 0, 4, -1, -4, -5, -6, -19, -20, -21, -40, -600, -601, -615, -20 * 24 * 60])
+usual = [0, 0, 0, 4, -1, -4, -5, -6, -9, -10, -19, -20, -21, -40, -600, -601, -615, -20 * DAY]
+minutes = st.sampled_from([*usual, *usual, 5, 6, -35 * DAY, -36 * DAY, -3000 * DAY, -12000 * DAY])
 milliseconds = st.sampled_from([0, 0, 0, -1, 1])
 payloads = st.one_of(
     st.tuples(st.just("search"), st.fixed_dictionaries({"query": st.sampled_from(["x", "y"])})),
@@ -52,119 +113,193 @@ payloads = st.one_of(
     st.tuples(st.just("login"), st.fixed_dictionaries({"email": st.sampled_from(ADDRESSES), "size": values})),
     st.tuples(
         st.just("confirmation"),
-        st.fixed_dictionaries({"orderId": st.sampled_from(["1", "2", "3"])}, optional={"total": st.integers(0, 9)}),
+        st.fixed_dictionaries({"orderId": st.sampled_from(["1", "2", 2, "3"])}, optional={"total": st.integers(0, 9)}),
     ),
     st.tuples(st.just("emailopen"), st.just({})),
     st.tuples(st.just("emailopen"), st.just({})),
+    st.tuples(
+        st.just("refund"),
+        st.fixed_dictionaries({"refundId": st.sampled_from(["1", 1, "2"])}, optional={"amount": st.integers(0, 9)}),
+    ),
+    st.tuples(st.just("emailclick"), st.sampled_from([{}, {"link": "x"}])),
 )
 cities: list[dict[str, str]] = [{}, {}, {}, {"city": "Rome"}, {"city": "Vigo"}]
 ids = st.sampled_from(["a", "b", "c/1"]) | st.none()
 moments = st.tuples(minutes, milliseconds)
-sketches = st.tuples(st.integers(0, 9), st.booleans(), payloads, ids, moments, st.sampled_from(cities))
+whoever = st.integers(0, 9)
+
+
+class Sketch(NamedTuple):
+    """What is sent, but for who is there and what time it is then."""
+
+    who: int
+    by_id: bool
+    event: tuple[str, dict[str, Any]]
+    event_id: str | None
+    moment: tuple[int, int]
+    fields: dict[str, str]
+    wrong: Wrong | None
+
+
+def sketches(wrong: Sequence[Wrong]) -> st.SearchStrategy[Sketch]:
+    """About one in seven is wrong."""
+    wrongs = st.sampled_from([*wrong, *[None] * 6 * len(wrong)])
+    return st.builds(Sketch, whoever, st.booleans(), payloads, ids, moments, st.sampled_from(cities), wrongs)
+
+
+batches = st.lists(sketches([*WRONG, *WRONG_IN_A_BATCH]), min_size=1, max_size=8)
+seldom = st.sampled_from([False, False, True])
 
 
 class Shop(RuleBasedStateMachine):
     client: "DynamoDBClient"
-    histories = steps = events = 0
+    streams: "DynamoDBStreamsClient"
+    bus: Bus
+    tried: ClassVar[Counter[str]] = Counter()
+    now: datetime
 
     def __init__(self) -> None:
         super().__init__()
-        Shop.histories += 1
+        Shop.tried["histories"] += 1
         self.resources = contextlib.ExitStack()
         self.table: Table = self.resources.enter_context(new_table(self.client, f"model-{uuid4()}"))
-        self.account = Account(self.table, "shop")
+        self.account = Account(self.table, SHOP)
+        self.stream = Stream(self.streams, self.table)
+        self.patched = self.resources.enter_context(pytest.MonkeyPatch.context())
+        self.patched.setattr(runtime, "TABLE_NAME", self.table.name)
+        self.patched.setattr(rest, "now", lambda: self.now)
         self.model = Contract()
+        self.told: dict[str, tuple[dict[str, Any], list[StoredEvent]]] = {}
+        self.counted: list[dict[str, Any]] | None = None
         self.now = a_moment()
         self.gone: list[str] = []
-        self.fresh = 0
+        self.fresh = self.requests = 0
 
     def teardown(self) -> None:
         self.resources.close()
 
     # --- Users ------------------------------------------------------------------------------------
 
+    @initialize()
+    def somebody_is_there(self) -> None:
+        self.create(ADDRESSES[0], {})
+        self.create(None, {})
+
     @rule(email=st.none() | st.sampled_from(ADDRESSES), sent=st.just({}) | attributes)
     def create(self, email: str | None, sent: dict[str, Any]) -> None:
+        answer = self.call("POST", "/user", {**sent, "email": email})
         if email and self.model.named(email):
+            self.is_refused(answer, 409, Reason("user_exists", "", "email"))
             return
-        profile = users.create(as_sent({**sent, "email": email}), self.account, self.now).profile
-        person = Person(profile.id, email)
+        person = Person(answer.body["object"]["_id"], email)
         person.set(sent, [], self.now)
         self.model.people.append(person)
 
     @precondition(lambda self: self.model.people)
-    @rule(who=st.integers(0, 9), sent=attributes)
+    @rule(who=whoever, sent=attributes)
     def change(self, who: int, sent: dict[str, Any]) -> None:
         person = self.person(who)
-        users.change(person.id, as_sent(sent), False, self.account, self.now)
+        assert self.of_user("PUT", person.id, sent).status == 200
         person.set(sent, [], max(self.now, person.changed_at))
 
     @precondition(lambda self: self.model.people)
-    @rule(who=st.integers(0, 9), name=names)
+    @rule(who=whoever, name=names | st.sampled_from(["tags", "isCustomer"]))
     def remove(self, who: int, name: str) -> None:
         person = self.person(who)
-        users.remove_attribute(person.id, name, self.account)
+        answer = self.of_user("DELETE", person.id, None, "/attributes/{name}", name=name)
+        if name == "isCustomer":
+            self.is_refused(answer, 400, Reason("system_attribute"))
+            return
+        assert answer.status == 200
         person.attributes.pop(name, None)
+        if name == "tags":
+            person.tags.clear()
 
     @precondition(lambda self: self.model.people)
-    @rule(who=st.integers(0, 9))
+    @rule(who=whoever)
     def erase(self, who: int) -> None:
         person = self.person(who)
-        users.erase(person.id, self.account, self.now)
-        self.model.people.remove(person)
+        assert self.of_user("DELETE", person.id).status == 200
+        self.model.erase(person, self.now)
         self.gone.append(person.id)
 
     @precondition(lambda self: self.gone)
-    @rule(who=st.integers(0, 9))
-    def upsert_the_erased(self, who: int) -> None:
-        with contextlib.suppress(Conflict):
-            users.change(self.gone[who % len(self.gone)], {}, True, self.account, self.now)
-            raise AssertionError("no Conflict")
+    @rule(who=whoever, upsert=st.booleans())
+    def change_the_erased(self, who: int, upsert: bool) -> None:
+        user_id = self.gone[who % len(self.gone)]
+        answer = self.of_user("PUT", user_id, {}, queryStringParameters={"upsert": json.dumps(upsert)})
+        if upsert:
+            self.is_refused(answer, 409, Reason("user_erased", "", "_id"))
+        else:
+            self.is_refused(answer, 404, Reason("user_not_found", "", "user._id"))
 
     # --- Events -----------------------------------------------------------------------------------
 
     @precondition(lambda self: self.model.people)
-    @rule(sketch=sketches)
-    def one(self, sketch: Any) -> None:
+    @rule(sketch=sketches(WRONG), foretold=seldom)
+    def one(self, sketch: Sketch, foretold: bool) -> None:
         [sent] = self.sent([sketch])
-        expected = self.model.takes(sent)
-        try:
-            outcome: Outcome | Refused = collect_one(self.request(sent), self.account, self.now)
-        except NotFound as refused:
-            outcome = refused
-        self.compare(sent, expected, outcome)
+        check = self.check([sent], imported=False) if foretold else None
+        answer = self.call("POST", "/event", sent.entry)
+        expected = self.model.receives(sent, self.now)
+        result = as_result(answer)
+        compare(sent, expected, result)
+        if expected.reason:
+            self.refuses([expected.reason])
+        if check:
+            foretells(check.body["results"][0], result)
+        Shop.tried["events"] += 1
 
     @precondition(lambda self: self.model.people)
-    @rule(sketches=st.lists(sketches, min_size=1, max_size=8))
-    def many(self, sketches: list[Any]) -> None:
+    @rule(sketches=batches, foretold=seldom)
+    def many(self, sketches: list[Sketch], foretold: bool) -> None:
+        self.send(sketches, foretold, imported=False)
+
+    @precondition(lambda self: self.model.people)
+    @rule(sketches=batches, foretold=seldom)
+    def imports(self, sketches: list[Sketch], foretold: bool) -> None:
+        self.send(sketches, foretold, imported=True)
+
+    def send(self, sketches: Sequence[Sketch], foretold: bool, *, imported: bool) -> None:
         sent = self.sent(sketches)
-        for each, expected, outcome in zip(
-            sent, map(self.model.takes, sent), self.batch(sent, self.account), strict=True
-        ):
-            self.compare(each, expected, outcome)
+        check = self.check(sent, imported=imported) if foretold else None
+        answer = self.batch("/events", sent, imported=imported)
+        reasons = self.compare_all(sent, answer, self.model, imported=imported)
+        self.refuses(reasons)
+        if check:
+            assert (check.status, check.body) == (answer.status, {"stored": False, **answer.body})
+        Shop.tried["events"] += len(sent)
 
     @precondition(lambda self: self.model.people)
-    @rule(sketches=st.lists(sketches, min_size=1, max_size=8))
-    def check(self, sketches: list[Any]) -> None:
-        sent, before, model = self.sent(sketches), self.stored(), self.model.copy()
-        outcomes = self.batch(sent, Account(Overlay.over(self.table), "shop"))
-        for each, expected, outcome in zip(sent, map(model.takes, sent), outcomes, strict=True):
-            self.compare(each, expected, outcome)
-        assert self.stored() == before
+    @rule(sketches=batches, imported=seldom)
+    def only_check(self, sketches: list[Sketch], imported: bool) -> None:
+        sent = self.sent(sketches)
+        self.compare_all(sent, self.check(sent, imported=imported), self.model.copy(), imported=imported)
+
+    @rule(wrong=st.sampled_from(WRONG_BATCHES), checked=st.booleans())
+    def a_wrong_batch(self, wrong: tuple[Reason, Any], checked: bool) -> None:
+        reason, body = wrong
+        answer = self.call("POST", "/events/check" if checked else "/events", body)
+        assert (answer.status, answer.headers["X-Error-Code"]) == (400, reason.code)
+        if not checked:
+            self.refuses([reason])
 
     # --- What happens meanwhile -------------------------------------------------------------------
 
-    @rule(minutes=st.sampled_from([1, 5, 20, 24 * 60]), milliseconds=milliseconds)
-    def time_passes(self, minutes: int, milliseconds: int) -> None:
+    @rule(
+        minutes=st.sampled_from([0, 1, 5, 20, DAY]),
+        milliseconds=milliseconds,
+        what=st.sampled_from(["", "sweep", "TTL"]),
+    )
+    def meanwhile(self, minutes: int, milliseconds: int, what: str) -> None:
         self.now += timedelta(minutes=minutes, milliseconds=milliseconds)
+        self.counted = None
+        if what == "sweep":
+            erase_leftovers(self.table, self.now)
+        if what == "TTL":
+            self.ttl_runs()
 
-    @rule()
-    def leftovers_are_erased(self) -> None:
-        erase_leftovers(self.table, self.now)
-
-    @precondition(lambda self: self.model.people)
-    @rule()
-    def ttl_has_run(self) -> None:
+    def ttl_runs(self) -> None:
         """Items past their time are gone: with them the locks of windows."""
         for item in self.stored():
             if "expiresAt" in item and int(item["expiresAt"]["N"]) < self.now.timestamp():
@@ -173,20 +308,54 @@ class Shop(RuleBasedStateMachine):
     # --- What must hold ---------------------------------------------------------------------------
 
     @invariant()
-    def everybody_is_as_the_model_says(self) -> None:
-        Shop.steps += 1
+    def the_feed_and_all_readers_tell_what_the_model_says(self) -> None:
+        """What has not changed, by the table's stream, is not read again, but compared again."""
+        Shop.tried["steps"] += 1
+        records = self.stream.read()
+        changed = {record["dynamodb"]["Keys"]["pk"]["S"] for record in records}
+        self.feed_tells(records)
         for person in self.model.people:
-            profile = the_profile(self.account, person.id)
-            del profile["createdOn"]
-            assert profile == shown(person)
-            page, cursor = users.timeline(person.id, {"limit": "100"}, self.account)
-            assert cursor is None
-            told = [(event.happened_at, event.id, event.type, event.payload) for event in page]
-            assert [each[0] for each in told] == sorted((each[0] for each in told), reverse=True)
-            kept = [(each.at, each.id, each.type, as_sent(each.payload)) for each in person.events]
-            assert sorted(told, key=repr) == sorted(kept, key=repr)
-            opens = sorted(event.happened_at for event in page if event.type == "emailopen")
-            assert all(later - earlier >= EMAIL_OPEN_WINDOW for earlier, later in pairwise(opens))
+            if person.id not in self.told or keys.user(SHOP, person.id) in changed:
+                self.told[person.id] = the_profile(self.account, person.id), timeline(self.account, person.id)
+            is_as_told(person, *self.told[person.id])
+        if self.counted is None or keys.refusals(SHOP) in changed:
+            self.counted = list(self.refusals())
+        self.refusals_tell(self.counted)
+
+    def feed_tells(self, records: Sequence[Any]) -> None:
+        self.bus.sent.clear()
+        Pump().pump(records)
+        created, erased = self.bus.published(), self.bus.published("UserErased")
+        Shop.tried["records published"] += len(created) + len(erased)
+        assert len(created) + len(erased) == len(self.bus.sent)
+        wanted = [
+            {
+                "account": SHOP,
+                "userId": person.id,
+                "eventId": event.id,
+                "type": event.type,
+                "createdOn": iso(event.at),
+                "receivedOn": iso(event.received_at),
+                "imported": event.imported,
+                "payload": event.payload,
+            }
+            for person, event in self.model.created
+        ]
+        assert as_sent(sorted(created, key=repr)) == as_sent(sorted(wanted, key=repr))
+        wanted = [{"account": SHOP, "userId": who, "erasedOn": iso(at)} for who, at in self.model.erased]
+        assert erased == wanted
+        self.model.created.clear()
+        self.model.erased.clear()
+
+    def refusals_tell(self, counted: Sequence[dict[str, Any]]) -> None:
+        found = {
+            (each["hour"], Reason(each["code"], each.get("type", ""), each.get("field", ""))): each for each in counted
+        }
+        assert len(found) == len(counted)
+        oldest = hour_of(self.now - REMEMBERED)
+        wanted = {key: counted for key, counted in self.model.refused.items() if key[0] >= oldest}
+        assert {key: each["count"] for key, each in found.items()} == {key: each.number for key, each in wanted.items()}
+        assert all(found[key]["lastRequestId"] in each.last_ids for key, each in wanted.items())
 
     @invariant()
     def nothing_of_the_erased_is_named(self) -> None:
@@ -201,66 +370,188 @@ class Shop(RuleBasedStateMachine):
     def person(self, who: int) -> Person:
         return self.model.people[who % len(self.model.people)]
 
-    def sent(self, sketches: Sequence[Any]) -> list[Sent]:
-        return [self.sketched(*sketch) for sketch in sketches]
+    def sent(self, sketches: Sequence[Sketch]) -> list[Sent]:
+        return [self.sketched(sketch) for sketch in sketches]
 
-    def sketched(
-        self, who: int, by_id: bool, event: Any, event_id: str | None, moment: tuple[int, int], fields: Any
-    ) -> Sent:
-        person = self.person(who)
-        named = person.id if by_id or person.email is None else person.email
-        if who == 9:
+    def sketched(self, sketch: Sketch) -> Sent:
+        person = self.person(sketch.who)
+        named = person.id if sketch.by_id or person.email is None else person.email
+        also = person.id if sketch.who == 8 else None
+        if sketch.who >= 8:
             named = ADDRESSES[self.fresh % 3]  # perhaps somebody's, perhaps one that a login claims
         self.fresh += 1
-        at = self.now + timedelta(minutes=moment[0], milliseconds=moment[1])
-        return Sent(named, event[0], event[1], event_id or f"fresh-{self.fresh}", at, fields)
+        at = self.now + timedelta(minutes=sketch.moment[0], milliseconds=sketch.moment[1])
+        if sketch.wrong:
+            at = self.now  # so that nothing else is wrong
+        own_time = bool(sketch.wrong or sketch.event_id or self.fresh % 3)
+        event_id = sketch.event_id or (f"fresh-{self.fresh}" if own_time else new_id(at))
+        return Sent(named, *sketch.event, event_id, at, sketch.fields, own_time, also, sketch.wrong)
 
-    def request(self, sent: Sent) -> Any:
-        return parse_request(as_sent(sent.entry), self.now)
+    def call(self, method: str, path: str, body: Any = None, **parts: Any) -> Answer:
+        self.requests += 1
+        event = proxy_event(method, path, body, SHOP, **parts)
+        event["requestContext"]["requestId"] = f"request-{self.requests}"
+        return answer_to(event)
 
-    def batch(self, sent: Sequence[Sent], account: Account) -> list[Outcome | Refused]:
-        Shop.events += len(sent)
-        body = as_sent({"events": [each.entry for each in sent]})
-        return collect(parse_batch(body, self.now, lambda _: None), account, self.now)
+    def of_user(
+        self, method: str, user_id: str, body: Any = None, path: str = "", name: str = "", **parts: Any
+    ) -> Answer:
+        return self.call(method, f"/user/{{id}}{path}", body, pathParameters={"id": user_id, "name": name}, **parts)
+
+    def batch(self, path: str, sent: Sequence[Sent], *, imported: bool) -> Answer:
+        body = {"events": [each.entry for each in sent]} | ({"import": True} if imported else {})
+        return self.call("POST", path, body)
+
+    def check(self, sent: Sequence[Sent], *, imported: bool) -> Answer:
+        """What the check answers. It leaves every item as it is."""
+        before = self.stored()
+        answer = self.batch("/events/check", sent, imported=imported)
+        assert self.stored() == before
+        assert answer.body["stored"] is False
+        Shop.tried["events checked"] += len(sent)
+        return answer
+
+    def compare_all(self, sent: Sequence[Sent], answer: Answer, model: Contract, *, imported: bool) -> list[Reason]:
+        """Compares each result and tells why events were refused."""
+        reasons = []
+        for each, result in zip(sent, answer.body["results"], strict=True):
+            expected = model.receives(each, self.now, imported=imported)
+            compare(each, expected, result)
+            reasons += [expected.reason] if expected.reason else []
+        assert answer.status == (200 if not reasons else 207 if len(reasons) < len(sent) else 400)
+        assert answer.headers.get("X-Error-Code") == (reasons[0].code if reasons else None)
+        return reasons
+
+    def refuses(self, reasons: Sequence[Reason]) -> None:
+        """The last request, or a part of it."""
+        self.model.refuses(reasons, f"request-{self.requests}", self.now)
+        Shop.tried["refusals counted"] += len(reasons)
+
+    def is_refused(self, answer: Answer, status: int, reason: Reason) -> None:
+        assert (answer.status, answer.headers["X-Error-Code"]) == (status, reason.code)
+        self.refuses([reason])
+
+    def refusals(self) -> Iterator[dict[str, Any]]:
+        query = {"limit": "100"}
+        while True:
+            answer = self.call("GET", "/refusals", queryStringParameters=query)
+            yield from answer.body["refusals"]
+            if "cursor" not in answer.body:
+                return
+            query["cursor"] = answer.body["cursor"]
 
     def stored(self) -> list[dict[str, Any]]:
         pages: Any = self.client.get_paginator("scan").paginate(TableName=self.table.name)
         return sorted((item for page in pages for item in page["Items"]), key=repr)
 
-    def ids_of_the_living(self) -> set[str]:
-        """The order of an erased user stays taken, but its event is not called by a caller's id any more."""
-        return {event.id for person in self.model.people for event in person.events if event.type == "confirmation"}
 
-    def compare(self, sent: Sent, expected: Expected, outcome: Outcome | Refused) -> None:
-        if isinstance(outcome, Refused):
-            assert (expected.status, type(outcome)) == ("refused", NotFound), (sent, expected, outcome)
+class Stream:
+    """The stream of a table, read from where the last reading ended."""
+
+    def __init__(self, client: "DynamoDBStreamsClient", table: Table) -> None:
+        specification: Any = {"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"}
+        made = table.client.update_table(TableName=table.name, StreamSpecification=specification)
+        self.client, self.arn = client, made["TableDescription"]["LatestStreamArn"]
+        [shard] = client.describe_stream(StreamArn=self.arn)["StreamDescription"]["Shards"]
+        self.iterator = client.get_shard_iterator(
+            StreamArn=self.arn, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
+        )["ShardIterator"]
+
+    def read(self) -> list[Any]:
+        page = self.client.get_records(ShardIterator=self.iterator)
+        self.iterator = page["NextShardIterator"]
+        return [as_lambda_has_it(record, self.arn) for record in page["Records"]]
+
+
+def timeline(account: Account, user_id: str) -> list[StoredEvent]:
+    """All pages of it."""
+    found, query = [], {"limit": "100"}
+    while True:
+        page, cursor = users.timeline(user_id, query, account)
+        found += page
+        if cursor is None:
+            return found
+        query["cursor"] = cursor
+
+
+def is_as_told(person: Person, profile: dict[str, Any], events: Sequence[StoredEvent]) -> None:
+    """Whether the readers tell of a person what the model says."""
+    assert {name: value for name, value in profile.items() if name != "createdOn"} == shown(person)
+    assert [each.happened_at for each in events] == sorted((each.happened_at for each in events), reverse=True)
+    told = [(each.happened_at, each.id, each.type, each.payload, each.received_on, each.imported) for each in events]
+    kept = [
+        (each.at, each.id, each.type, as_sent(each.payload), iso(each.received_at), each.imported)
+        for each in person.events
+    ]
+    assert sorted(told, key=repr) == sorted(kept, key=repr)
+    for kind, window in WINDOWS.items():
+        moments = sorted(each.happened_at for each in events if each.type == kind)
+        assert all(later - earlier >= window for earlier, later in pairwise(moments))
+
+
+def as_result(answer: Answer) -> dict[str, Any]:
+    """What came of a single event, as a batch would tell it."""
+    if answer.status != 200:
+        return {"status": "refused", "errors": [{"code": answer.headers["X-Error-Code"]}]}
+    warnings = [{"field": f"events.0.{each['field']}"} for each in answer.body.get("warnings", [])]
+    known = {"eventId": answer.headers["X-Event-Id"], "userId": answer.headers["X-User-Id"], "warnings": warnings}
+    if "Idempotent-Replayed" in answer.headers:
+        return {**known, "status": "duplicate", "samePayload": {"field": "events.0.eventId"} not in warnings}
+    first = {"first": answer.body["first"]} if "first" in answer.body else {}
+    return {**known, "status": answer.headers["X-Event-Status"], **first}
+
+
+def foretells(checked: dict[str, Any], result: dict[str, Any]) -> None:
+    """Whether the check of a batch of one told what the single call then did."""
+    for name in ("status", "eventId", "userId", "samePayload", "first"):
+        if name in result:
+            assert checked.get(name) == result[name], (checked, result)
+    if result["status"] == "created":
+        assert [each["field"] for each in checked["warnings"]] == [each["field"] for each in result["warnings"]]
+    if result["status"] == "refused":
+        assert checked["errors"][0]["code"] == result["errors"][0]["code"]
+
+
+def compare(sent: Sent, expected: Expected, result: dict[str, Any]) -> None:
+    assert result["status"] == expected.status, (sent, expected, result)
+    if expected.reason:
+        assert result["errors"][0]["code"] == expected.reason.code, (sent, expected, result)
+        return
+    assert (result["userId"], result["eventId"]) == (expected.user_id, sent.id), (sent, expected, result)
+    if "warnings" in result:
+        warned = sorted(each["field"].split(".", 2)[2] for each in result["warnings"])
+        also = ["eventId"] if expected.same is False and expected.status == "duplicate" else []
+        assert warned == sorted([*expected.warnings, *also]), (sent, expected, result)
+    if expected.status == "duplicate":
+        assert result["samePayload"] == expected.same, (sent, expected, result)
+        assert result.get("createdOn", iso(sent.at)) == iso(sent.at)
+    if expected.status == "discarded":
+        assert result.get("code", CODES[sent.type]) == CODES[sent.type]
+        if not expected.first:
+            assert result["first"].get("samePayload") in (expected.same, None), "its digest goes with the user"
             return
-        said = (outcome.status, outcome.user_id, outcome.event_id)
-        assert said == (expected.status, expected.user_id, sent.id), (sent, expected, outcome)
-        if expected.status == "duplicate":
-            assert (outcome.same_payload, outcome.created_on) == (expected.same, iso(sent.at))
-        if expected.status == "discarded":
-            assert outcome.first, "the stored event is named"
-            if sent.type == "confirmation" and not expected.first & self.ids_of_the_living():
-                assert outcome.first.same_payload in (expected.same, None), "its digest goes with the user"
-                return
-            assert outcome.first.event_id in expected.first
-            if expected.same is not None:
-                assert outcome.first.same_payload == expected.same
+        assert result["first"]["eventId"] in expected.first, (sent, expected, result)
+        if expected.same is not None:
+            assert result["first"]["samePayload"] == expected.same, (sent, expected, result)
 
 
+@with_declared_types
 def test_a_batch_means_what_its_events_mean_one_after_the_other(
-    dynamodb_local_client: "DynamoDBClient", figures: Figures
+    dynamodb_local_client: "DynamoDBClient", monkeypatch: pytest.MonkeyPatch, figures: Figures
 ) -> None:
+    monkeypatch.setattr(runtime, "client", dynamodb_local_client)
+    monkeypatch.setattr(runtime, "_impatient_client", lambda: dynamodb_local_client)  # a count may be late, not lost
     Shop.client = dynamodb_local_client
-    run_state_machine_as_test(
-        Shop,
-        settings=settings(
-            max_examples=EXAMPLES, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
-    )
-    figures(
-        "`test_model_of_batches.py`",
-        f"{Shop.histories:,} histories, {Shop.steps:,} steps, {Shop.events:,} events in batches and checks",
-        0,
-    )
+    Shop.streams = aws.client("dynamodbstreams", dynamodb_local_client.meta.endpoint_url)
+    with Bus.running() as Shop.bus:
+        run_state_machine_as_test(
+            Shop,
+            settings=settings(
+                max_examples=EXAMPLES,
+                stateful_step_count=25,
+                deadline=None,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+    tried = ", ".join(f"{Shop.tried[what]:,} {what}" for what in TRIED)
+    figures("`test_model_of_batches.py`", tried, 0)

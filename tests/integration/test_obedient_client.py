@@ -208,7 +208,7 @@ class Story:
         alone = self.random.random() < 0.3
         sent: list[Sent] = []
         expected: list[Expected] = []
-        settled = list(self.model.orders)
+        settled = list(self.model.once["confirmation"])
         for _ in range(1 if alone else self.random.randint(1, 14)):
             sent.append(self.event(sent, settled))
             expected.append(self.model.takes(sent[-1]))
