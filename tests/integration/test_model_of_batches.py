@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from uuid import uuid4
 
 import pytest
+from botocore.config import Config
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -35,7 +36,7 @@ from domain import users
 from domain.erasure import erase_leftovers
 from domain.ids import new_id
 from domain.table import Account, keys
-from domain.table.calls import Table
+from domain.table.calls import CLIENT_CONFIG, Table, new_client
 from domain.table.events import StoredEvent
 from domain.times import iso
 from engines import new_table
@@ -539,9 +540,10 @@ def compare(sent: Sent, expected: Expected, result: dict[str, Any]) -> None:
 def test_a_batch_means_what_its_events_mean_one_after_the_other(
     dynamodb_local_client: "DynamoDBClient", monkeypatch: pytest.MonkeyPatch, figures: Figures
 ) -> None:
-    monkeypatch.setattr(runtime, "client", dynamodb_local_client)
-    monkeypatch.setattr(runtime, "_impatient_client", lambda: dynamodb_local_client)  # a count may be late, not lost
-    Shop.client = dynamodb_local_client
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", dynamodb_local_client.meta.endpoint_url)
+    Shop.client = new_client(CLIENT_CONFIG.merge(Config(connect_timeout=60, read_timeout=60)))
+    monkeypatch.setattr(runtime, "client", Shop.client)
+    monkeypatch.setattr(runtime, "_impatient_client", lambda: Shop.client)  # a slow machine loses no count
     Shop.streams = aws.client("dynamodbstreams", dynamodb_local_client.meta.endpoint_url)
     with Bus.running() as Shop.bus:
         run_state_machine_as_test(
