@@ -85,10 +85,11 @@ quick: $(VENV)/installed ## Run the fast tests: moto only, nothing made up
 	@$(PY) -m pytest --numprocesses auto -m "not (hypothesis or long or dynamodb_local or ministack or http)" $(QUICK)
 QUICK = tests/unit tests/integration tests/api $(wildcard tests/test_*.py)
 
-stress: $(VENV)/installed ## Look harder for what breaks (STRESS=20 times as many requests)
-	@STRESS=$(STRESS) $(PY) -m pytest tests/integration/test_any_json.py tests/integration/test_model.py \
-		tests/integration/test_model_of_batches.py tests/integration/test_obedient_client.py tests/integration/test_order.py \
-		tests/api/test_fuzz.py tests/load tests/e2e/test_restarts.py
+stress: $(VENV)/installed ## Look harder for what breaks (STRESS=20 times, TESTS=some)
+	@STRESS=$(STRESS) $(PY) -m pytest $(TESTS)
+TESTS = tests/integration/test_any_json.py tests/integration/test_model.py tests/integration/test_model_of_batches.py \
+	tests/integration/test_obedient_client.py tests/integration/test_order.py tests/integration/test_check.py \
+	tests/api/test_fuzz.py tests/api/test_recombined.py tests/load tests/e2e/test_restarts.py
 
 lint: $(VENV)/installed ## Check style, format and types
 	@$(VENV)/bin/ruff check
