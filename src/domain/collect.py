@@ -233,7 +233,7 @@ def _let_log_in(turn: Sequence[_Event], account: Account) -> None:
         owner = owners[email]
         if isinstance(owner, Unavailable):
             event.outcome = owner
-        elif owner and (_claimed(event) or _is_stored(event.request, account, owner)):
+        elif owner and (_claimed(event) or _is_repeat(event.request, account, owner)):
             event.user = User(owner, email)
 
 
@@ -243,9 +243,12 @@ def _other_email(event: _Event) -> str | None:
     return email if event.user and event.user.email != email else None
 
 
-def _is_stored(request: EventRequest, account: Account, user_id: str) -> bool:
+def _is_repeat(request: EventRequest, account: Account, user_id: str) -> bool:
+    """Whether it is the user's event already. Who is named by email was never without one, so it is no repeat."""
+    if request.user.email or not request.own_id:
+        return False
     uuid = event_uuid(user_id, request.event_id, request.happened_at)
-    return request.own_id and find(account, user_id, uuid) is not None
+    return find(account, user_id, uuid) is not None
 
 
 def _claimed(event: _Event) -> str | None:

@@ -6,11 +6,24 @@ from typing import Any
 
 import pytest
 
-from builders import ANA, a_moment, a_user, an_example, as_sent, parsed, send, the_events, the_profile
+from builders import (
+    ANA,
+    a_moment,
+    a_user,
+    an_entry,
+    an_example,
+    as_sent,
+    parsed,
+    send,
+    send_batch,
+    the_events,
+    the_profile,
+)
 from domain import users
 from domain.collect import collect_one
 from domain.event_types import CATALOGUE
 from domain.ids import new_id, time_of
+from domain.outcomes import Outcome
 from domain.problems import Invalid, NotFound, TooLarge
 from domain.restrictions import BOT
 from domain.table import Account
@@ -266,6 +279,13 @@ def test_an_identified_user_keeps_the_identity_with_a_warning(account: Account, 
     assert answer.user_id == ana.id
     assert [warning.field for warning in answer.warnings] == ["event.login.email"]
     assert the_profile(account) == ana.flat() | {"visits": 1}
+
+
+def test_an_identified_user_is_not_the_other_who_has_an_event_of_that_id_and_time(account: Account) -> None:
+    ana, bob, now = a_user(account), a_user(account, BOB), a_moment()
+    logins = [an_entry({"login": {"email": BOB}}, eventId="e-1", eventTime=now, email=email) for email in (BOB, ANA)]
+    told = [(each.status, each.user_id) for each in send_batch(account, logins) if isinstance(each, Outcome)]
+    assert told == [("created", bob.id), ("created", ana.id)]
 
 
 @pytest.mark.parametrize("own_id", [{}, {"eventId": "e-1", "eventTime": iso(a_moment())}])
