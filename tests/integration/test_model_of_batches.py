@@ -169,6 +169,7 @@ class Shop(RuleBasedStateMachine):
         self.patched = self.resources.enter_context(pytest.MonkeyPatch.context())
         self.patched.setattr(runtime, "TABLE_NAME", self.table.name)
         self.patched.setattr(rest, "now", lambda: self.now)
+        self.patched.setattr(rest, "table", lambda: self.table)  # without a deadline, for a slow machine
         self.model = Contract()
         self.told: dict[str, tuple[dict[str, Any], list[StoredEvent]]] = {}
         self.counted: list[dict[str, Any]] | None = None
