@@ -1,30 +1,34 @@
-"""The client that only obeys (contract, section 8) over HTTP, while connections are cut and the stack restarts.
+"""The client that only obeys (contract, section 8) over HTTP, while connections are cut and the stack goes and comes.
 
-The stack is stopped as `make run` stops it. It cannot be killed: MiniStack keeps what is stored in memory and saves it
-when it stops, so after a SIGKILL everything is gone, which DynamoDB never does. What a function that dies leaves behind
-is tried on DynamoDB Local, in tests/integration.
+It is stopped as `make run` stops it, and killed: the gateway, the functions and whatever they are at die in the middle.
+What is stored is on DynamoDB Local, because it outlives a stack, as DynamoDB does. The emulator's own tables do not.
 """
 
 import contextlib
 import http.client
 import json
-import threading
+import os
+import signal
 import time
 from collections import Counter
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from builders import an_entry
 from figures import STRESS, Figures
-from local import stack
+from local import dynamodb, stack
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
 
 SEED = 20261124
-BATCHES, RESTARTS = 12, 1
+BATCHES, ROUNDS = 12, STRESS  # in each round the stack is stopped once, and killed once
 PATIENCE = 120  # seconds until a batch is settled
 EMAILS = [f"user{n}@example.com" for n in range(4)]
 ASK_AGAIN = (429, 500, 502, 503, 504)  # on AWS, template.yaml makes a 503 of the emulator's 502 and 504
@@ -57,7 +61,8 @@ class Network:
                 response = connection.getresponse()
                 answer = response.status, json.loads(response.read())
             except (OSError, http.client.HTTPException, ValueError):
-                self.cut["broken by the restart"] += 1
+                self.cut["broken by a stop"] += 1
+                time.sleep(0.05)
                 return None
         if fate == "answer lost":
             self.cut[fate] += 1
@@ -94,42 +99,60 @@ def batches(random: Random, how_many: int) -> list[list[dict[str, Any]]]:
     ]
 
 
-def test_a_client_that_only_obeys_stores_each_event_once_though_the_stack_restarts(
-    tmp_path: Path, figures: Figures
+def test_a_client_that_only_obeys_stores_each_event_once_though_the_stack_is_stopped_and_killed(
+    tmp_path: Path, dynamodb_local_client: "DynamoDBClient", figures: Figures
 ) -> None:
     random = Random(SEED)
     network, sent, settled = Network(random), batches(random, BATCHES * STRESS), Counter[str]()
+    parameters = {"DynamoDBEndpoint": dynamodb_local_client.meta.endpoint_url}
 
     def send_all() -> None:
         for batch in sent:
             settled.update(result["status"] for result in settle(network, batch))
 
-    client = threading.Thread(target=send_all)
-    for restart in range(RESTARTS + 1):
-        with stack.running(folder=tmp_path) as it:
-            if restart == 0:
-                network.key = it.create_key("restarts")
-                for email in EMAILS:
-                    look(it, network.key, "POST", "/user/", {"email": email})
+    pool = ThreadPoolExecutor(1)
+    ends = [stop, kill] * ROUNDS
+    for number, end in enumerate([*ends, None]):
+        with stack.running(folder=tmp_path, parameters=parameters) as it:
+            if number == 0:
+                network.key = opened(it, dynamodb_local_client)
+                client = pool.submit(send_all)
             network.running = it
-            if restart == 0:
-                client.start()
-            if restart < RESTARTS:
-                wait_for(client, settled, (restart + 1) * len(sent) // (RESTARTS + 1), sent)
-            else:
-                client.join()
+            if end is None:
+                client.result()
                 compare(it, network.key, sent)
+            else:
+                wait_for(client, settled, (number + 1) * len(sent) // (len(ends) + 1), sent)
+                end(it)
         network.running = None
     events = sum(map(len, sent))
     assert settled.total() == events, settled
     assert settled.keys() <= {"created", "duplicate"}
     cut = ", ".join(f"{name}: {times}" for name, times in sorted(network.cut.items()))
-    figures("`test_restarts.py`", f"{events:,} events in {len(sent):,} batches, {RESTARTS} restarts; {cut}", 0)
+    tried = f"{events:,} events in {len(sent):,} batches; {ROUNDS} stops, {ROUNDS} kills; {cut}"
+    figures("`test_restarts.py`", tried, 0)
 
 
-def wait_for(client: threading.Thread, settled: Counter[str], how_many: int, sent: list[list[dict[str, Any]]]) -> None:
+def opened(it: stack.Stack, client: "DynamoDBClient") -> str:
+    """A key for the shop, which has its users."""
+    dynamodb.create_table(client, stack.outputs(it.endpoint)["TableName"])
+    key = it.create_key("restarts")
+    for email in EMAILS:
+        look(it, key, "POST", "/user/", {"email": email})
+    return key
+
+
+def stop(_: stack.Stack) -> None:
+    """The block's end does it."""
+
+
+def kill(it: stack.Stack) -> None:
+    os.killpg(it.emulator.pid, signal.SIGKILL)
+
+
+def wait_for(client: Future[None], settled: Counter[str], how_many: int, sent: list[list[dict[str, Any]]]) -> None:
     enough = sum(map(len, sent[:how_many]))
-    while client.is_alive() and settled.total() < enough:
+    while not client.done() and settled.total() < enough:
         time.sleep(0.02)
 
 
