@@ -1,7 +1,9 @@
 """No body makes more work, or a longer answer, than its size allows: eight times as much costs about eight times."""
 
 import json
+import math
 from collections.abc import Callable
+from decimal import Decimal
 from time import process_time
 
 import pytest
@@ -9,8 +11,10 @@ import pytest
 from builders import ANA, a_moment, parsed
 from domain.email import MAX_LENGTH, normal_email
 from domain.problems import Refused
-from domain.profile import change_attributes, change_by_purchase
+from domain.profile import Profile, change_attributes, change_by_purchase
 from domain.restrictions import is_bot
+from domain.table import Account, profiles
+from domain.table.calls import Table, new_client
 from domain.table.values import serialize
 from handlers.rest import errors_of, json_object
 
@@ -92,12 +96,12 @@ def answer_to(body: str) -> str:
     return ""
 
 
-def seconds(body: str) -> float:
+def seconds(work: Callable[[], object]) -> float:
     """Of the processor, so that what else runs here does not count; the best of three, so that a pause does not."""
 
     def once() -> float:
         begun = process_time()
-        answer_to(body)
+        work()
         return process_time() - begun
 
     return min(once() for _ in range(3))
@@ -107,8 +111,20 @@ def seconds(body: str) -> float:
 def test_work_and_answer_grow_no_faster_than_the_body(body: Callable[[int], str]) -> None:
     small, large = body(SMALL), body(LARGE)
     assert len(large) <= 256 * 1024
-    assert seconds(large) <= GROWTH * seconds(small) + NOISE_SECONDS
+    assert seconds(lambda: answer_to(large)) <= GROWTH * seconds(lambda: answer_to(small)) + NOISE_SECONDS
     assert len(answer_to(large)) <= MAX_ANSWER_BYTES
+
+
+def test_many_changes_of_a_large_profile_look_at_it_as_often_as_one_does() -> None:
+    """A batch has 100. Otherwise the time is up whenever the batch is sent again, and none of it ever comes in."""
+    account = Account(Table(new_client(), "none", math.inf), "shop")
+    large = Profile("ana", attributes={f"{number}": Decimal(1) for number in range(30_000)}, changed_at=0)
+    changes = [change_attributes({f"new {number}": Decimal(1)}, ANA, "", 1) for number in range(100)]
+
+    def plan(number: int) -> None:
+        assert profiles.plan(account, "ana", changes[:number], seen=large).too_large == frozenset()
+
+    assert seconds(lambda: plan(100)) <= 10 * seconds(lambda: plan(1))
 
 
 @pytest.mark.parametrize("part", ["a", "a-", "a.", "-", ".", "é", "é.", '"', "\\", "(", "@", "[", "1.", " a", "xn--"])

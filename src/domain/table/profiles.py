@@ -239,20 +239,22 @@ def _exact(account: Account, user_id: str, changes: Sequence[Change], claims_ema
     """The changes, worked out on the profile as it was seen, written if its attributes are still the same."""
     changed_at = _changed_at(seen)
     attributes, tags = dict(seen.attributes), seen.tags
+    size = bytes_of(attributes, tags)
     done: list[Change] = []
     too_large = set()
     for index, each in enumerate(changes):
         late = is_late(each, changed_at)
         change = as_late(each, attributes) if late else each
-        after, tags_after = {**attributes, **change.attributes}, (tags - change.remove_tags) | change.add_tags
-        size = bytes_of(after, tags_after)
-        if change.sets_attributes and size > max(MAX_ATTRIBUTE_BYTES, bytes_of(attributes, tags)):
+        grown = _growth(change, attributes, tags)
+        if change.sets_attributes and size + grown > max(MAX_ATTRIBUTE_BYTES, size):
             if change.totals or change.latest:  # a purchase, or an open, is never lost to a full profile
                 change = without_attributes(change)
             else:
                 too_large.add(index)
         else:
-            attributes, tags = after, tags_after
+            attributes |= change.attributes
+            tags = (tags - change.remove_tags) | change.add_tags
+            size += grown
             changed_at = max(changed_at, change.at) if each.sets_attributes and not late else changed_at
         done.append(change)
     merged = merge(change for index, change in enumerate(done) if index not in too_large)
@@ -261,7 +263,7 @@ def _exact(account: Account, user_id: str, changes: Sequence[Change], claims_ema
         ("attributes",): attributes,
         ("tags",): _tag_map(tags),
         ("changedAt",): changed_at,
-        ("attributeBytes",): bytes_of(attributes, tags),
+        ("attributeBytes",): size,
     }
     condition &= Compare("attributes", "=", seen.attributes) & Compare("tags", "=", _tag_map(seen.tags))
     condition &= Absent("changedAt") if seen.changed_at is None else Compare("changedAt", "=", seen.changed_at)
@@ -309,6 +311,14 @@ def _changed_at(seen: Profile) -> int:
 def bytes_of(attributes: Mapping[str, Any], tags: Iterable[str]) -> int:
     """Bytes that attributes and tags take in a profile, at most."""
     return size_of(attributes) + sum(len(tag.encode()) + 2 for tag in tags)
+
+
+def _growth(change: Change, attributes: Mapping[str, Any], tags: frozenset[str]) -> int:
+    """By how many bytes a change makes attributes and tags larger. It looks at nothing else: a batch has many changes,
+    and a profile may be large.
+    """
+    replaced = {name: attributes[name] for name in change.attributes if name in attributes}
+    return bytes_of(change.attributes, change.add_tags - tags) - bytes_of(replaced, change.remove_tags & tags)
 
 
 def _tag_map(tags: Iterable[str]) -> dict[str, bool]:
