@@ -6,8 +6,10 @@ events would have meant, sent one after the other.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 from typing import TypeVar
 
 from domain.ids import is_id
@@ -29,7 +31,7 @@ from domain.profile import TOLERANCE_MS, Change, Profile, change_attributes, mer
 from domain.request import EventRequest, UserReference
 from domain.restrictions import BOT, is_bot
 from domain.table import Account, marks, profiles
-from domain.table.events import Entry, find
+from domain.table.events import Entry, duplicate, find, find_all
 from domain.table.keys import event_uuid
 from domain.table.replies import discard
 from domain.table.write import LookAgain, Settled, store
@@ -49,7 +51,7 @@ class User:
     profile: Profile | None = None
 
 
-@dataclass(slots=True)
+@dataclass
 class _Event:
     """An event on its way. It has an outcome when it is settled, and waits for another turn as long as it has none."""
 
@@ -58,6 +60,14 @@ class _Event:
     entry: Entry | None = None
     outcome: Settled | None = None
     attempts: int = 0
+
+    @cached_property
+    def subjects(self) -> tuple[set[str], set[str]]:
+        return _subjects(self.request)
+
+    @cached_property
+    def may_change_profile(self) -> bool:
+        return _may_change_profile(self.request)
 
 
 def collect_one(
@@ -81,8 +91,13 @@ def collect(
     waiting = list(events.values())
     failed: set[str] = set()  # ids and emails of users of whom a change has failed
     while waiting:
+        is_first = len(waiting) == len(events)
         _take_turn(_independent(waiting), account, received_at, key, failed)
         waiting = _open(waiting)
+        if is_first and len(waiting) > 1:
+            with suppress(Exception):  # whatever it is, the turns will meet it too
+                _settle_repeats(waiting, account, received_at)
+            waiting = _open(waiting)
     return [
         request if isinstance(request, Refused) else _result(events[place]) for place, request in enumerate(requests)
     ]
@@ -108,6 +123,23 @@ def _take_turn(
                 _take_turn([event], account, now, key, failed)
     _look_again(turn)
     _hold_back(turn, failed)
+
+
+def _settle_repeats(waiting: Sequence[_Event], account: Account, now: datetime) -> None:
+    """A batch of many turns may run out of time, and is sent again then. What was stored is settled here in one look;
+    otherwise it would take its turns and their time again, and the rest of the batch never had any.
+    """
+    for event, found in zip(waiting, find_users([event.request.user for event in waiting], account), strict=True):
+        event.user = found if isinstance(found, User) else None
+    of_users = [(event, event.user.id) for event in waiting if event.user]
+    logins = [(event, email) for event in waiting if (email := _other_email(event)) and not event.request.user.email]
+    owners, _ = profiles.look_up(account, [email for _, email in logins], [])
+    of_users += [(event, owner) for event, email in logins if isinstance(owner := owners[email], str)]
+    stored = find_all(account, [(user_id, _uuid(event.request, user_id)) for event, user_id in of_users])
+    for (event, user_id), item in zip(of_users, stored, strict=True):
+        if isinstance(item, dict):
+            event.user = User(user_id, None)
+            event.outcome = duplicate(_entry(event, now, None), item)
 
 
 def _look_again(turn: Sequence[_Event]) -> None:
@@ -138,8 +170,7 @@ def _independent(waiting: list[_Event]) -> list[_Event]:
     claimed: set[str] = set()
     a_change_waits = False
     for event in waiting:
-        own, named = _subjects(event.request)
-        changes = _may_change_profile(event.request)
+        (own, named), changes = event.subjects, event.may_change_profile
         if used & own or claimed & (own | named) or (changes and a_change_waits):
             a_change_waits = a_change_waits or changes
         else:
@@ -247,8 +278,11 @@ def _is_repeat(request: EventRequest, account: Account, user_id: str) -> bool:
     """Whether it is the user's event already. Who is named by email was never without one, so it is no repeat."""
     if request.user.email or not request.own_id:
         return False
-    uuid = event_uuid(user_id, request.event_id, request.happened_at)
-    return find(account, user_id, uuid) is not None
+    return find(account, user_id, _uuid(request, user_id)) is not None
+
+
+def _uuid(request: EventRequest, user_id: str) -> str:
+    return event_uuid(user_id, request.event_id, request.happened_at)
 
 
 def _claimed(event: _Event) -> str | None:
@@ -351,7 +385,7 @@ def _hold_back(turn: Sequence[_Event], failed: set[str]) -> None:
     """
     for event in turn:
         names = _names(event)
-        if isinstance(event.outcome, Unavailable | Failed) and _may_change_profile(event.request):
+        if isinstance(event.outcome, Unavailable | Failed) and event.may_change_profile:
             failed |= names
         elif not names & failed:
             continue

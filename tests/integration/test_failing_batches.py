@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 from botocore.awsrequest import AWSPreparedRequest
 
-from builders import ANA, a_user, an_entry, send, send_batch, the_events, the_profile
+from builders import ANA, EMAIL_OPEN_WINDOW, a_moment, a_user, an_entry, send, send_batch, the_events, the_profile
 from domain import users
 from domain.collect import ATTEMPTS
 from domain.outcomes import IdempotencyKey, Outcome
-from domain.problems import Refused
+from domain.problems import Refused, unavailable
 from domain.table import Account
 from domain.table.calls import Table, new_client
 from engines import aws_engine_only
-from faults import Fault, cancelled, faults, throttled
+from faults import Fault, cancelled, faults, meanwhile, throttled
 
 MANY = 20  # more attempts than are made
 HALF = "x" * 200_000  # two of them are more than a profile holds
@@ -153,3 +153,31 @@ def test_after_a_change_of_a_user_who_is_never_found_as_looked_up_no_later_one_i
         outcomes = told(send_batch(account, [*orders, an_entry({"update": {"size": 1}})]))
     assert outcomes == ["unavailable", "unavailable", "unavailable"]
     assert the_events(account) == []
+
+
+def out_of_time() -> None:
+    raise unavailable("OutOfTime")
+
+
+CHAINS: dict[str, list[dict[str, Any]]] = {
+    "opens": [{"emailopen": {"number": number}} for number in range(12)],
+    "logins": [{"login": {"email": f"ana{number}@example.com"}} for number in range(12)],
+}
+
+
+@aws_engine_only
+@pytest.mark.parametrize("events", CHAINS.values(), ids=CHAINS)
+def test_a_batch_that_takes_more_turns_than_there_is_time_for_gets_further_each_time_it_is_sent(
+    events: list[dict[str, Any]], account: Account
+) -> None:
+    """Its repeats take no turns again."""
+    user_id, now = a_user(account, None).id, a_moment()
+    moments = [now - EMAIL_OPEN_WINDOW * number for number in range(len(events))]
+    batch = [an_entry(event, eventTime=moment, _id=user_id) for event, moment in zip(events, moments, strict=True)]
+    settled = [0]
+    while settled[-1] < len(batch):
+        with meanwhile(account.table.client, "before", 20, out_of_time):
+            settled.append(sum(isinstance(each, Outcome) for each in send_batch(account, batch)))
+        assert settled[-1] > settled[-2]
+    assert len(settled) > 2, "there was too much time for this to say anything"
+    assert len(the_events(account, user_id)) == len(batch)

@@ -8,7 +8,7 @@ from typing import Any
 
 from domain.ids import time_of
 from domain.outcomes import First, IdempotencyKey, Outcome
-from domain.problems import Notice
+from domain.problems import Notice, Unavailable
 from domain.profile import NO_CHANGE, Change
 from domain.restrictions import Restriction
 from domain.table import Account, keys
@@ -140,6 +140,13 @@ def first_of(event: StoredEvent, entry: Entry) -> First:
 
 def find(account: Account, user_id: str, uuid: str) -> Item | None:
     return account.table.get(keys.event(account.name, user_id, uuid))
+
+
+def find_all(account: Account, wanted: Sequence[tuple[str, str]]) -> list[Item | Unavailable | None]:
+    """The events of pairs of user id and UUID, as they were a moment ago, in one call, for half the units."""
+    if not wanted:
+        return []
+    return account.table.get_all([keys.event(account.name, *each) for each in wanted], consistent=False)
 
 
 def timeline(
