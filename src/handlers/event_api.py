@@ -21,6 +21,7 @@ from domain.problems import (
     Refused,
     TooLarge,
     Unavailable,
+    invalid_json,
     invalid_parameter,
 )
 from domain.request import MAX_EVENT_ID_LENGTH, EventRequest, parse_batch, parse_request
@@ -185,8 +186,11 @@ def _is_ours(refused: Refused) -> bool:
 
 def _refuse(entry: object, *, is_long: bool, marked: bool) -> Refused | None:
     """What is wrong with how an event of a batch was sent. It is looked for only in a body that may have it."""
-    if is_long and _is_too_large(entry):
-        return TooLarge([EVENT_TOO_LARGE])
+    try:
+        if is_long and _is_too_large(entry):
+            return TooLarge([EVENT_TOO_LARGE])
+    except RecursionError:  # as deep as the body could just be read
+        return Invalid([invalid_json(rest.TOO_DEEP)])
     wrong = rest.find_twice(entry) if marked else None
     return rest.twice(wrong) if wrong else None
 

@@ -62,6 +62,7 @@ GZIP = b"\x1f\x8b"
 GZIP_FORMAT = 16 + zlib.MAX_WBITS
 MAX_MEMBERS = 100
 NOT_UTF_8 = "The body is not text in UTF-8. It may be compressed with gzip, once."
+TOO_DEEP = "Lists and objects are nested too deep."
 BROKEN_GZIP = "The body begins like gzip, but it is cut off or broken."
 
 
@@ -155,7 +156,7 @@ def json_object(body: bytes, marked: list[Twice] | None = None) -> dict[str, Any
     except UnicodeDecodeError as error:
         raise Invalid([invalid_json(NOT_UTF_8)]) from error
     except RecursionError as error:
-        raise Invalid([invalid_json("Lists and objects are nested too deep.")]) from error
+        raise Invalid([invalid_json(TOO_DEEP)]) from error
     if not isinstance(value, dict):
         raise Invalid([invalid_json("The body is not an object, which would start with { at line 1, column 1.")])
     return value

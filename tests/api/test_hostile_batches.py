@@ -1,6 +1,7 @@
 """Contract section 8: whatever a caller makes up inside a batch is the trouble of one event."""
 
 import json
+from bisect import bisect_left
 from typing import Any
 
 import pytest
@@ -57,6 +58,23 @@ def test_an_event_of_a_batch_has_256_kib_at_most(ana: Profile) -> None:
     assert statuses(answer) == ["refused", "created"]
     assert answer.body["results"][0]["errors"][0]["code"] == "body_too_large"
     assert statuses(send(of_bytes(256 * KIB), an_event("e-3"))) == ["created", "created"]
+
+
+@pytest.mark.parametrize(("begin", "end"), [("[", "]"), ('{"a":', "}")])
+def test_no_depth_is_a_fault_of_ours_nor_harms_another_event_that_could_be_read(
+    begin: str, end: str, ana: Profile
+) -> None:
+    """Just before a body is too deep to be read, what is done with it may be: it is measured if it is long."""
+    short, long = (an_event("e-1", event={"search": {"query": "x" * size}}) for size in (1, 257 * KIB))
+
+    def beside(other: dict[str, Any], depth: int) -> Answer:
+        deep = f'{{"eventId":"deep","event":{begin * depth}1{end * depth}}}'
+        return call("POST", "/events", f'{{"events":[{deep},{json.dumps(other)}]}}')
+
+    deepest = bisect_left(range(50_000), True, key=lambda depth: "results" not in beside(short, depth).body) - 1
+    for depth in range(deepest - 30, deepest + 1):
+        assert beside(short, depth).status == 207
+        assert statuses(beside(long, depth)) == ["refused", "refused"]
 
 
 @pytest.mark.parametrize("letter", ["\x7f", "\u0107"])
