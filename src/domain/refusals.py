@@ -4,7 +4,7 @@ import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from hashlib import sha256
 
 from domain.event_types import WIRE_NAMES
@@ -92,6 +92,7 @@ def _cursor(last: Refusal, account: Account) -> str:
 def _position(cursor: str, account: Account) -> Refusal | None:
     try:
         hour, *reason, _ = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode().split("#")
+        datetime.strptime(hour, stored.HOUR).replace(tzinfo=UTC)
         position = Refusal(hour, Reason(*reason), 0, "")
     except (ValueError, TypeError):
         return None

@@ -1,7 +1,9 @@
 """Contract section 10: what was refused is counted by hour, code, type and field, and read page by page."""
 
+from base64 import urlsafe_b64encode
 from collections import Counter
 from datetime import datetime, timedelta
+from hashlib import sha256
 from itertools import product
 
 import pytest
@@ -10,7 +12,7 @@ from builders import a_moment
 from domain import refusals
 from domain.problems import CODES, Invalid, invalid_number
 from domain.table import Account
-from domain.table.refusals import LIFETIME, Reason, Refusal
+from domain.table.refusals import HOUR, LIFETIME, Reason, Refusal
 from domain.table.refusals import count as count_reasons
 
 
@@ -69,6 +71,21 @@ def test_only_the_cursor_that_the_page_before_gave_to_this_account_goes_on(accou
             refusals.read({"cursor": wrong}, account, now)
     with pytest.raises(Invalid, match="Invalid cursor"):
         refusals.read({"cursor": cursor}, other, now)
+
+
+def made_up(hour: str, account: Account) -> str:
+    """How a cursor is made is no secret."""
+    text = f"{hour}#missing_event##"
+    digest = sha256(f"{account.name}#{text}".encode()).hexdigest()[: refusals.DIGEST_LENGTH]
+    return urlsafe_b64encode(f"{text}#{digest}".encode()).rstrip(b"=").decode()
+
+
+@pytest.mark.parametrize("hour", ["", "~", "z" * 2000, "2026-11-24T08:30:00.000Z", "2026-11-24T08:00:00.000Z~"])
+def test_a_cursor_of_no_hour_is_refused_whoever_made_it_up(hour: str, account: Account) -> None:
+    now = a_moment()
+    assert refusals.read({"cursor": made_up(now.strftime(HOUR), account)}, account, now) == ([], None)
+    with pytest.raises(Invalid, match="Invalid cursor"):
+        refusals.read({"cursor": made_up(hour, account)}, account, now)
 
 
 def nested(depth: int, number: int) -> str:
