@@ -105,6 +105,21 @@ def test_an_api_that_does_not_answer_is_said_in_the_page_and_nowhere_else(caplog
     assert caplog.records == []
 
 
+def test_no_path_leads_the_key_to_another_host() -> None:
+    """An API may have a domain of its own, and no path; and a link that is opened from a letter is of no other site."""
+    with (
+        socket.create_server((aws.HOST, 0)) as elsewhere,
+        console.running(f"http://{aws.HOST}:{stack.free_port()}", "key") as url,
+    ):
+        other = f"@{aws.HOST}:{elsewhere.getsockname()[1]}/x"
+        for path in (f"v1%2F{other}", f"v1%2f{quote(other)}", f"%76%31/{other}"):
+            assert status_of(Request(url + path)) == 404
+        assert status_of(Request(f"{url}v1/{other}")) == 502  # asked the API, which does not answer
+        elsewhere.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            elsewhere.accept()
+
+
 def test_a_request_that_names_no_host_leaves_no_path_in_the_terminal(caplog: pytest.LogCaptureFixture) -> None:
     with (
         console.running(f"http://{aws.HOST}:{stack.free_port()}/v1", "key") as url,

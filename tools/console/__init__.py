@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
-from flask import Flask, Response, make_response, render_template, request, send_from_directory
+from flask import Flask, Response, abort, make_response, render_template, request, send_from_directory
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 from werkzeug.serving import make_server
@@ -107,6 +107,8 @@ def application(api_url: str, api_key: str) -> Flask:
     def pass_on(_: str) -> Response:
         if not from_our_page(request.headers):
             return make_response(ANOTHER_SITE, HTTPStatus.FORBIDDEN)
+        if not request.environ["REQUEST_URI"].startswith("/v1/"):  # with an @ further on it could name another host
+            abort(HTTPStatus.NOT_FOUND)
         response = ask(api_url, api_key)
         response.headers["Cache-Control"] = "no-store"  # people's data stays out of the browser's files
         return response
