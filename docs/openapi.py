@@ -55,7 +55,7 @@ SCHEMAS = "#/components/schemas/"
 EMAIL = "ana@example.com"
 USER_ID = "01a20788-5653-7117-8650-7680cb8c2cb9"
 EVENT_ID = "01a20788-5a84-78c8-9a0e-41facae8e785"
-REQUEST_ID = "7e8f1c1e-4b8e-4a3e-9a53-5d8a4c3b2a10"
+REQUEST_ID, GATEWAY_ID = "7e8f1c1e-4b8e-4a3e-9a53-5d8a4c3b2a10", "JKJaXmPLvHcESHA="
 TIME = "2026-11-23T08:31:45.234Z"
 CREATED_USER = {"_id": USER_ID, "email": EMAIL, "createdOn": TIME, "firstname": "Ana"}
 CHANGED_USER = {**CREATED_USER, "tags": ["vip"]}
@@ -354,7 +354,7 @@ def list_events(identifier: Json) -> Json:
 
 def list_refusals() -> Json:
     hour = {"hour": "2026-11-23T08:00:00.000Z", "code": "missing_field", "type": "viewitem"}
-    listed = {**hour, "field": "event.viewitem.itemId", "count": 17, "lastRequestId": REQUEST_ID}
+    listed = {**hour, "field": "event.viewitem.itemId", "count": 17, "lastRequestId": GATEWAY_ID}
     return operation(
         "listRefusals",
         "List what was refused, newest hour first",
@@ -579,7 +579,7 @@ def general_schemas() -> Json:
         "type": {"type": "string", "enum": list(CATALOGUE)},
         "field": text,
         "count": {"type": "integer", "minimum": 1},
-        "lastRequestId": text,
+        "lastRequestId": {**text, "description": "Of the last of them: the `x-amz-apigw-id` of its answer."},
     }
     next_page = {"cursor": {**text, "description": "For the next page. Absent on the last one."}}
     beside = dict.fromkeys(("userAgent", *USER_ATTRIBUTES), or_null(text))

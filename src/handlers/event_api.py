@@ -108,7 +108,7 @@ def _batch(event: rest.Event, account: Account, *, stored: bool = True) -> rest.
     refused = [outcome for outcome in outcomes if isinstance(outcome, Refused) and not _is_ours(outcome)]
     if stored:
         if refused:
-            refusals.count(account.name, refused, rest.request_id(event), now)
+            refusals.count(account.name, refused, rest.gateway_id(event), now)
         for request, outcome in zip(requests, outcomes, strict=True):
             _count(outcome, request.event.type if isinstance(request, EventRequest) else "")
             if isinstance(outcome, Refused):

@@ -79,7 +79,6 @@ def endpoint(routes: Mapping[str, Route], *, read_only: Iterable[str] = ()) -> C
         route = f"{event.get('httpMethod')} {event.get('resource')}"
         logger.append_keys(
             correlation_id=request_id(event),
-            # The one of the gateway's two ids that a caller cannot choose.
             extended_request_id=(event.get("requestContext") or {}).get("extendedRequestId"),
             account=_authorizer(event).get("account"),
             key_id=_authorizer(event).get("keyId"),
@@ -208,6 +207,11 @@ def request_id(event: Event) -> str:
     return str((event.get("requestContext") or {}).get("requestId", "unknown"))
 
 
+def gateway_id(event: Event) -> str:
+    """The one of the gateway's two ids of a request that a caller cannot choose."""
+    return str((event.get("requestContext") or {}).get("extendedRequestId") or request_id(event))
+
+
 def ok(
     body: Mapping[str, Any], headers: Mapping[str, str] | None = None, dumps: Callable[..., str] = json.dumps
 ) -> Response:
@@ -270,7 +274,7 @@ def _refusal(refused: Refused, event: Event) -> Response:
 def _count(refused: Refused, event: Event) -> None:
     """For GET /v1/refusals, if it is the caller's fault and the caller is known."""
     if status_of(type(refused)) < 500 and not isinstance(refused, Unauthorized):
-        refusals.count(_account_name(event), [refused], request_id(event), now())
+        refusals.count(_account_name(event), [refused], gateway_id(event), now())
 
 
 def _failure(error: Exception, event: Event) -> Response:

@@ -18,13 +18,13 @@ from urllib.parse import quote
 
 import pytest
 
-from api.gateway import Answer, call, timeline, user
+from api.gateway import Answer, answer_to, call, proxy_event, timeline, user
 from builders import ANA, a_moment
 from domain.profile import Profile
 from domain.table import Account
 from domain.times import iso
 from handlers.runtime import client
-from stored import everything
+from stored import as_text, everything
 
 KIB = 1024
 MINUTE = timedelta(minutes=1)
@@ -688,6 +688,18 @@ def test_what_a_check_refuses_is_not_counted_among_the_refusals(demo: Account, a
     [refusal] = call("GET", "/refusals").body["refusals"]
     assert (refusal["code"], refusal["count"]) == ("user_not_found", 2)
     assert BOB not in json.dumps(refusal)
+
+
+def test_a_request_id_that_a_caller_chose_is_not_among_the_refusals(demo: Account, ana: Profile) -> None:
+    """The gateway takes one from the header X-Amzn-RequestId; a shop may send anything there."""
+    ids = {"requestId": "order-of.ana.garcia_1980", "extendedRequestId": "JKJaXmPLvHcESHA="}
+    for path, body in (("/event", "{"), ("/events", {"events": [entry(SEARCH, email=BOB)]})):
+        event = proxy_event("POST", path, body)
+        event["requestContext"] |= ids
+        answer_to(event)
+    listed = call("GET", "/refusals").body["refusals"]
+    assert [each["lastRequestId"] for each in listed] == ["JKJaXmPLvHcESHA="] * 2
+    assert "garcia" not in as_text(demo.table)
 
 
 def test_there_is_no_parameter_that_checks(ana: Profile) -> None:

@@ -392,7 +392,7 @@ class Shop(RuleBasedStateMachine):
     def call(self, method: str, path: str, body: Any = None, **parts: Any) -> Answer:
         self.requests += 1
         event = proxy_event(method, path, body, SHOP, **parts)
-        event["requestContext"]["requestId"] = f"request-{self.requests}"
+        event["requestContext"]["extendedRequestId"] = f"request-{self.requests}"
         return answer_to(event)
 
     def of_user(
