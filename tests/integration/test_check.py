@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -18,10 +19,10 @@ from builders import ANA, a_moment, a_user, an_entry, send_batch
 from declared import with_declared_types
 from domain.ids import new_id
 from domain.outcomes import Outcome
-from domain.problems import Problem, Refused
+from domain.problems import Problem, Refused, TooLarge
 from domain.table import Account
 from domain.table.overlay import Overlay
-from engines import new_table
+from engines import aws_engine_only, new_table
 from figures import STRESS, Figures
 from stored import ACCOUNT, a_profile_of_1_0, everything, put
 
@@ -123,6 +124,19 @@ def test_a_check_tells_what_comes_of_the_batch_and_leaves_every_byte(
     assert not {"Failed", "Unavailable"} & counted.keys()
     of_each = ", ".join(f"{outcome}: {number:,}" for outcome, number in sorted(counted.items()))
     figures("`test_check.py`", f"{counted.total():,} events checked and then sent, {of_each}", 0)
+
+
+@aws_engine_only
+@pytest.mark.parametrize(("number", "size"), [(1, 2), (10, 2), (12, 2), (123, 3), (1.5, 3), (0.1, 2), (-1, 3)])
+def test_a_check_measures_numbers_as_the_table_does(number: float, size: int, account: Account) -> None:
+    """In a list each takes a byte more. The rest of the item takes less than 400 bytes."""
+    a_user(account)
+    fits, too_many = (400 * 1024 - 400) // (size + 1), 400 * 1024 // (size + 1)
+    entries = [an_entry({"search": {"query": "x", "n": [number] * count}}) for count in (fits, too_many)]
+    for each in (replace(account, table=Overlay.over(account.table)), account):
+        created, refused = send_batch(each, entries)
+        assert isinstance(created, Outcome)
+        assert isinstance(refused, TooLarge)
 
 
 def an_order_of_1_0(order_id: str, now: datetime) -> dict[str, Any]:

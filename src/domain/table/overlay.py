@@ -92,4 +92,4 @@ def _pair(key: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _size(item: Item) -> int:
-    return sum(len(name.encode()) + size_of(value) for name, value in item.items())
+    return sum(len(name.encode()) + size_of(value, exact=True) for name, value in item.items())

@@ -53,18 +53,27 @@ def deserialize(attribute: AttributeValue) -> Any:
     return None if kind == "NULL" else value
 
 
-def size_of(value: object) -> int:
-    """Bytes that DynamoDB counts for a JSON value; a number may count one more than it does."""
+def size_of(value: object, *, exact: bool = False) -> int:
+    """Bytes that DynamoDB counts for a JSON value. A number counts a little more than it does, unless it is to be
+    `exact`: an estimate that is too small would do harm, and DynamoDB documents how it counts as an approximation.
+    """
     if isinstance(value, str):
         return len(value.encode())
     if value is None or isinstance(value, bool):
         return 1
     if isinstance(value, Mapping):
-        return 3 + sum(1 + len(name.encode()) + size_of(each) for name, each in value.items())
+        return 3 + sum(1 + len(name.encode()) + size_of(each, exact=exact) for name, each in value.items())
     if isinstance(value, list | tuple):
-        return 3 + sum(1 + size_of(each) for each in value)
+        return 3 + sum(1 + size_of(each, exact=exact) for each in value)
     assert isinstance(value, Decimal | int)
-    return len(Decimal(value).as_tuple().digits) // 2 + 3
+    return _number_size(Decimal(value)) if exact else len(Decimal(value).as_tuple().digits) // 2 + 3
+
+
+def _number_size(number: Decimal) -> int:
+    """A byte, one for each pair of digits from the decimal point on, and one for a minus."""
+    sign, digits, exponent = NUMBERS.normalize(number).as_tuple()
+    assert isinstance(exponent, int)
+    return 1 + sign + (len(digits) + exponent % 2 + 1) // 2 if number else 1
 
 
 def digest_of(event_type: str, payload: Mapping[str, Any]) -> str:
