@@ -1,5 +1,6 @@
 """AWS as the local stack sees it: the emulator, and nothing of the user's own AWS set-up."""
 
+import functools
 import os
 from typing import Any
 
@@ -15,8 +16,7 @@ NO_FILE = (None, None, os.devnull, None)
 
 def client(service: str, endpoint: str) -> Any:
     """A boto3 client of the emulator; the caller names its type."""
-    session = botocore.session.Session({"profile": UNSET, "config_file": NO_FILE, "credentials_file": NO_FILE})
-    return session.create_client(
+    return session().create_client(
         service,
         REGION,
         endpoint_url=endpoint,
@@ -24,6 +24,11 @@ def client(service: str, endpoint: str) -> Any:
         aws_secret_access_key=SECRET_KEY,
         config=Config(proxies={}),
     )
+
+
+@functools.cache  # it reads botocore's description of a service once, which takes longer than most calls
+def session() -> botocore.session.Session:
+    return botocore.session.Session({"profile": UNSET, "config_file": NO_FILE, "credentials_file": NO_FILE})
 
 
 def environment(endpoint: str) -> dict[str, str]:
