@@ -79,7 +79,7 @@ smoke: $(VENV)/installed ## Try an API from outside (API_URL= API_KEY=, BURST=)
 ##@ Develop
 
 test: $(VENV)/installed ## Run all tests, two at a time
-	@$(PY) -m pytest --numprocesses 2 --dist loadfile $(TEST)
+	@$(PY) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(TEST)
 
 quick: $(VENV)/installed ## Run the fast tests: moto only, nothing made up
 	@$(PY) -m pytest --numprocesses auto -m "not (hypothesis or long or dynamodb_local or ministack or http)" $(QUICK)

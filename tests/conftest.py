@@ -2,6 +2,8 @@
 
 import os
 
+import pytest
+
 from local import aws
 
 pytest_plugins = ["clone", "declared", "engines", "figures", "releases"]
@@ -20,3 +22,10 @@ os.environ |= {
     "BUS_NAME": "test",
     "POWERTOOLS_SERVICE_NAME": "test",
 }
+
+# Where the files that take longest are comes first: the last ones of a run are short, and no worker waits for another.
+FOLDERS = ["load", "e2e", "tests", "api", "integration", "unit"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: FOLDERS.index(item.path.parent.name))
