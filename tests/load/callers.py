@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -57,7 +57,27 @@ class Target(Protocol):
     def connection(self) -> AbstractContextManager[Sender]: ...
 
 
-def send_all(target: Target, requests: Iterable[Request], callers: int, at_once: int) -> list[Exchange]:
+def once(connection: Sender, request: Request) -> Iterator[Exchange]:
+    yield Exchange(request, connection.send(request))
+
+
+def until_settled(connection: Sender, request: Request) -> Iterator[Exchange]:
+    """As the contract says (section 8): a batch is sent again after a 5xx, and as long as an event of it `failed`."""
+    answer = connection.send(request)
+    yield Exchange(request, answer)
+    while answer.status >= 500 or any(result["status"] == "failed" for result in answer.body["results"]):
+        time.sleep(int(answer.headers["Retry-After"]))
+        answer = connection.send(request)
+        yield Exchange(request, answer)
+
+
+def send_all(
+    target: Target,
+    requests: Iterable[Request],
+    callers: int,
+    at_once: int,
+    send: Callable[[Sender, Request], Iterator[Exchange]] = once,
+) -> list[Exchange]:
     """Every request with its answer, in the order of the answers. A request is made when a caller is free. Raises what
     a caller without an answer raises.
     """
@@ -74,7 +94,7 @@ def send_all(target: Target, requests: Iterable[Request], callers: int, at_once:
                     request = take()
                     if request is None:
                         return
-                    done.append(Exchange(request, connection.send(request)))
+                    done.extend(send(connection, request))
 
     with ThreadPoolExecutor(callers) as pool:
         list(pool.map(call, range(callers)))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
+from http import HTTPStatus
 from http.client import HTTPMessage
 from itertools import chain, pairwise
 from typing import Any
@@ -262,17 +263,31 @@ def a_person(exchange: Exchange) -> Person:
     return Person(made["_id"], made.get("email"), made["createdOn"])
 
 
-def told(exchange: Exchange) -> Iterator[Exchange]:
-    """What a batch was answered, as the answers that its events would have had alone."""
-    for entry, result in zip(exchange.request.body["events"], exchange.answer.body["results"], strict=True):
-        headers = HTTPMessage()
-        headers["X-Event-Id"], headers["X-User-Id"] = result["eventId"], result["userId"]
-        headers["X-Event-Status"] = "discarded" if result["status"] == "discarded" else "created"
-        if result["status"] == "duplicate":
-            headers["Idempotent-Replayed"] = "true"
-        body = {"results": {"email": result.get("message")}}
-        answer = Outcome(exchange.answer.status, headers, body, exchange.answer.seconds)
-        yield Exchange(Request("POST", "/event/", entry), answer)
+def told(exchanges: Iterable[Exchange]) -> Iterator[Exchange]:
+    """What batches were answered, as the answers that their events would have had alone. `failed` is no answer.
+
+    An event may be stored though nobody was told that it was created: after a `failed` it may be a duplicate.
+    """
+    known, created = set[str](), set[str]()
+    for exchange in exchanges:
+        results = exchange.answer.body.get("results", [])
+        for entry, result in zip(exchange.request.body["events"], results, strict=bool(results)):
+            if result["status"] == "failed":
+                continue
+            event_id = result["eventId"]
+            headers = HTTPMessage()
+            headers["X-Event-Id"], headers["X-User-Id"] = event_id, result["userId"]
+            headers["X-Event-Status"] = "discarded" if result["status"] == "discarded" else "created"
+            if result["status"] == "created":
+                assert event_id not in created, f"{event_id} was created twice"
+                created.add(event_id)
+            if result["status"] != "discarded":
+                if event_id in known:
+                    headers["Idempotent-Replayed"] = "true"
+                known.add(event_id)
+            body = {"results": {"email": result.get("message")}}
+            answer = Outcome(HTTPStatus.OK, headers, body, exchange.answer.seconds)
+            yield Exchange(Request("POST", "/event/", entry), answer)
 
 
 def is_replay(exchange: Exchange) -> bool:

@@ -77,7 +77,7 @@ def test_full_batches_of_the_everyday_mix_leave_what_their_callers_were_answered
     batches = traffic.everyday_batches(traffic.customers(20), 5 * STRESS, repeated=1)
     exchanges = send_all(api, batches, callers=4, at_once=4)
     assert [each.answer.status for each in exchanges] == [200] * len(exchanges)
-    events = [event for exchange in exchanges for event in told(exchange)]
+    events = list(told(exchanges))
     created = sum(each.answer.headers["X-Event-Status"] == "created" and not is_replay(each) for each in events)
     duplicates = sum(is_replay(each) for each in events)
     found = violations(traffic.signed_up + events, connection)
