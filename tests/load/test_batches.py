@@ -46,8 +46,8 @@ def test_batches_of_many_callers_leave_what_they_were_answered_and_nothing_else(
     again = sum(each.answer.status != 200 for each in exchanges)
     figures(
         "`test_batches.py`",
-        f"{BATCHES * BATCH:,} events in {len(exchanges):,} batches of {CALLERS} callers, {again:,} of them to be sent "
-        f"again; {created:,} created; every item compared; a process grew by {growth / 1e6:.1f} MB after its first fifth",
+        f"{BATCHES * BATCH:,} events in {len(exchanges):,} batches of {CALLERS} callers, {again:,} to be sent again; "
+        f"{created:,} created; every item compared; a process grew by {growth / 1e6:.1f} MB after a fifth of them",
         len(found),
     )
     assert found == []
