@@ -1,12 +1,16 @@
 """What holds for every test: nothing of the user's own AWS set-up."""
 
 import os
+import signal
 
 import pytest
 
 from local import aws
 
 pytest_plugins = ["clone", "declared", "engines", "figures", "releases"]
+
+# A shell's background job ignores Ctrl-C, and so would all that the tests start and stop.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Before the handlers are imported: they read their environment once.
 for name in [name for name in os.environ if name.startswith("AWS_")]:
