@@ -45,7 +45,7 @@ STEPS: dict[str, Callable[[Path], None]] = {
 
 
 def run_tests(clone: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "pytest", "-q", "--exitfirst", "-p", "no:cacheprovider", *arguments]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
     return subprocess.run(command, cwd=clone, capture_output=True, text=True, check=False)
 
 
