@@ -59,12 +59,11 @@ def grown(resident: list[int]) -> int:
 
 
 def wrong_items(model: Model, table: Table) -> list[str]:
-    """How many items of each kind there are, and how many there must be."""
+    """Whether there are more items than what the model knows of, or less. DynamoDB Local counts them exactly."""
     people = model.people.values()
-    types = Counter(event.type for person in people for event in person.events.values())
-    must = Counter(EVENT=types.total(), PROFILE=len(people), ORDER=types["confirmation"], KEY=2)
-    must["EMAIL"] = sum(bool(person.email) for person in people)
-    must["EMAILOPEN"] = sum(bool(person.of_type("emailopen")) for person in people)
-    pages = table.client.get_paginator("scan").paginate(TableName=table.name, ProjectionExpression="sk")
-    there = Counter(item["sk"]["S"].partition("#")[0] for page in pages for item in page["Items"])
-    return [f"{there[kind]} items {kind}, not {must[kind]}" for kind in must | there if there[kind] != must[kind]]
+    must = Counter(profiles=len(people), emails=sum(bool(person.email) for person in people), key=2)
+    must["events"] = sum(len(person.events) for person in people)
+    must["orders"] = sum(len(person.of_type("confirmation")) for person in people)
+    must["windows"] = sum(bool(person.of_type("emailopen")) for person in people)
+    there = table.client.describe_table(TableName=table.name)["Table"]["ItemCount"]
+    return [] if there == must.total() else [f"{there} items, not {must}"]
