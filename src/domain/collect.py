@@ -168,11 +168,13 @@ def _independent(waiting: list[_Event]) -> list[_Event]:
     turn: list[_Event] = []
     used: set[str] = set()
     claimed: set[str] = set()
-    a_change_waits = False
+    one_in_order_waits = False
     for event in waiting:
-        (own, named), changes = event.subjects, event.may_change_profile
-        if used & own or claimed & (own | named) or (changes and a_change_waits):
-            a_change_waits = a_change_waits or changes
+        own, named = event.subjects
+        # None of these may overtake another: changes of a profile, and events that keep a distance.
+        in_order = event.may_change_profile or event.request.event.window is not None
+        if used & own or claimed & (own | named) or (in_order and one_in_order_waits):
+            one_in_order_waits = one_in_order_waits or in_order
         else:
             turn.append(event)
         used |= own | named

@@ -210,6 +210,21 @@ def test_another_type_is_not_kept_out_by_a_window(account: Account, windowed: Wi
 
 
 @every_window
+def test_in_a_batch_the_first_of_a_window_is_stored_though_it_has_to_wait_for_another_event(
+    account: Account, windowed: Windowed
+) -> None:
+    """It has the eventId of an event before it, so they go one after the other. What follows may not overtake it."""
+    a_user(account)
+    now = a_moment()
+    entries = [
+        an_entry({"search": {"query": "x"}}, eventId="b", eventTime=now),
+        an_entry({windowed.type: {}}, eventId="b", eventTime=now - timedelta(hours=1)),
+        an_entry({windowed.type: {}}, eventId="c", eventTime=now - timedelta(hours=1, minutes=1)),
+    ]
+    assert [each.status for each in settled(send_batch(account, entries))] == ["created", "created", "discarded"]
+
+
+@every_window
 @not_on_moto
 def test_of_many_in_a_window_exactly_one_is_created(account: Account, windowed: Windowed) -> None:
     a_user(account)
