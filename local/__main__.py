@@ -8,19 +8,16 @@ import json
 import os
 import re
 import shlex
-import signal
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http import HTTPStatus
-from types import FrameType
 from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError
 
 from local import aws, events, export, feed, stack
 from local.stack import Stack, StackError
-from tools import console
+from tools import console, stopping
 
 FOLDER = stack.ROOT / ".stack"
 DEMO_KEY = FOLDER / "demo-key"
@@ -35,8 +32,7 @@ DEMO_EVENT = {"user": DEMO_USER, "event": {"update": {"firstname": "Ana"}}}
 
 def main() -> int:
     arguments = parse_arguments()
-    # Whatever ends us, the emulator is stopped as by Ctrl-C.
-    handle_signals(signal.default_int_handler)
+    stopping.by_signals()  # whatever ends us, the emulator is stopped as by Ctrl-C
     try:
         arguments.command(arguments)
     except StackError as error:
@@ -45,11 +41,6 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     return 0
-
-
-def handle_signals(handler: Callable[[int, FrameType | None], object] | signal.Handlers) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, handler)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -99,11 +90,10 @@ def serve(port: int, pages_port: int) -> None:
             api_key = demo_key(it)
             with console.running(it.api_url, api_key, pages_port) as pages_url:
                 print_usage(it.api_url, api_key, pages_url)
-                # In short waits: a signal that comes just before an endless one would be forgotten.
                 while it.emulator.poll() is None:
-                    time.sleep(0.5)
+                    stopping.pause()
         except KeyboardInterrupt:
-            handle_signals(signal.SIG_IGN)
+            stopping.ignore_signals()
             print("\nStopping; the data is kept for the next `make run`.", flush=True)
         else:
             raise StackError(f"The emulator stopped by itself; see {LOG}, and start it again with `make run`")

@@ -7,7 +7,6 @@ import argparse
 import contextlib
 import functools
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from domain.table import Account, api_keys
 from domain.table.calls import Table
 from domain.times import iso
 from local import aws, stack
+from tools import stopping
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -108,9 +108,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m local.dynamodb", description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     port: int = parser.parse_args().port
-    # Whatever ends us, Java is stopped as by Ctrl-C.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+    stopping.by_signals()  # whatever ends us, Java is stopped as by Ctrl-C
     try:
         serve(port)
     except (ToolMissing, stack.StackError) as error:
@@ -137,7 +135,7 @@ def serve(port: int) -> None:
         print(f"API_KEY={API_KEY}")
         print("Ctrl-C stops it and forgets its data", flush=True)
         while True:
-            time.sleep(3600)
+            stopping.pause()
 
 
 if __name__ == "__main__":

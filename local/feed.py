@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from local import aws, stack
+from tools import stopping
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
@@ -36,6 +37,7 @@ def listening(endpoint: str) -> Iterator[Iterator[str]]:
 
 def _received(sqs: "SQSClient", queue_url: str) -> Iterator[str]:
     while True:
+        stopping.check()
         answer = sqs.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=10, WaitTimeSeconds=WAIT_SECONDS)
         for message in answer.get("Messages", []):
             sqs.delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])

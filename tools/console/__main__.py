@@ -2,12 +2,11 @@
 
 import os
 import sys
-import time
 from urllib.parse import urlsplit
 
 import requests
 
-from tools import console
+from tools import console, stopping
 
 PORT = 8020
 HOW = "make console API_URL=https://….execute-api.….amazonaws.com/v1 API_KEY=…"
@@ -19,6 +18,7 @@ class Unusable(Exception):
 
 
 def main() -> int:
+    stopping.by_signals()
     try:
         api_url, api_key = settings(os.environ.get("API_URL", ""), os.environ.get("API_KEY", ""))
         check(api_url, api_key)
@@ -26,7 +26,7 @@ def main() -> int:
             print(f"DOCS_URL={url}\nUSERS_URL={url}users")
             print("Whoever can use this machine can use these pages. Ctrl-C stops them", flush=True)
             while True:
-                time.sleep(60)
+                stopping.pause()
     except Unusable as problem:
         print(problem, file=sys.stderr)
         return 1

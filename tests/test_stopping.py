@@ -1,0 +1,52 @@
+"""A command that runs until Ctrl-C ends by the first one, wherever it meets it."""
+
+import subprocess
+import sys
+
+import pytest
+
+from local.stack import ROOT
+
+DROPPED = """
+import os, signal, sys
+from tools import stopping
+
+class Library:
+    def __del__(self):  # as in a callback of C: what is raised here is printed and dropped
+        os.kill(os.getpid(), signal.SIGINT)
+
+stopping.by_signals()
+Library()
+print("goes on", flush=True)
+try:
+    stopping.pause()
+except KeyboardInterrupt:
+    print("stops")
+"""
+RAISED = """
+import os, signal, time
+from tools import stopping
+
+stopping.by_signals()
+try:
+    os.kill(os.getpid(), signal.{signal})
+    time.sleep(10)
+except KeyboardInterrupt:
+    stopping.ignore_signals()
+    os.kill(os.getpid(), signal.{signal})
+    print("cleans up")
+"""
+
+
+def printed(program: str) -> str:
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def test_a_ctrl_c_that_a_library_drops_is_heard_at_the_next_pause() -> None:
+    assert printed(DROPPED) == "goes on\nstops\n"
+
+
+@pytest.mark.parametrize("signal", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_each_signal_stops_at_once_and_a_second_one_does_not_disturb_what_cleans_up(signal: str) -> None:
+    assert printed(RAISED.format(signal=signal)) == "cleans up\n"
