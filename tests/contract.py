@@ -203,8 +203,7 @@ class Contract:
         for reason in reasons:
             counted = self.refused.setdefault((hour_of(now), reason), Refused())
             counted.number += 1
-            counted.last_ids = counted.last_ids * (counted.last_on == now) + [request_id]
-            counted.last_on = now
+            counted.requests.append((now, request_id))
 
     def _first(self, sent: Sent, person: Person) -> list[Stored]:
         """The stored events because of which this one is kept out."""
@@ -241,11 +240,17 @@ class Contract:
 
 @dataclass
 class Refused:
-    """How often something was refused in an hour, and the last requests: those of the same moment."""
+    """How often something was refused in an hour, and in which requests."""
 
     number: int = 0
-    last_on: datetime = LONG_AGO
-    last_ids: list[str] = field(default_factory=list)
+    requests: list[tuple[datetime, str]] = field(default_factory=list)
+
+    @property
+    def last_ids(self) -> set[str]:
+        """The requests that may be told as the last: the last one to come and, as functions' clocks differ, those of
+        its moment or a later one."""
+        came, _ = self.requests[-1]
+        return {request_id for at, request_id in self.requests if at >= came}
 
 
 def hour_of(moment: datetime) -> str:

@@ -144,6 +144,12 @@ class Shop(RuleBasedStateMachine):
             return
         users.erase(person.id, self.account, self.now)
         self.alive.remove(person)
+        # Nothing answers about them any more, also before their leftovers are gone: their keys are free.
+        self.remembered = {
+            key: entry
+            for key, entry in self.remembered.items()
+            if entry[1].restriction or entry[1].user_id != person.id
+        }
 
     # --- What happens meanwhile -------------------------------------------------------------------
 
@@ -153,12 +159,7 @@ class Shop(RuleBasedStateMachine):
 
     @rule()
     def leftovers_are_erased(self) -> None:
-        """Among them the answers remembered for created events of erased users, for they name the user."""
         erase_leftovers(self.table, self.now)
-        alive = {person.id for person in self.alive}
-        self.remembered = {
-            key: entry for key, entry in self.remembered.items() if entry[1].restriction or entry[1].user_id in alive
-        }
 
     # --- What must hold ---------------------------------------------------------------------------
 
