@@ -78,8 +78,8 @@ smoke: $(VENV)/installed ## Try an API from outside (API_URL= API_KEY=, BURST=)
 
 ##@ Develop
 
-test: $(VENV)/installed ## Run all tests, two at a time
-	@$(PY) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(TEST)
+test: $(VENV)/installed ## Run all tests, as many at a time as there are cores
+	@$(PY) -m pytest --numprocesses auto --maxprocesses 6 --dist loadfile --no-loadscope-reorder $(TEST)
 
 quick: $(VENV)/installed ## Run the fast tests: moto only, nothing made up
 	@$(PY) -m pytest --numprocesses auto -m "not (hypothesis or long or dynamodb_local or ministack or http)" $(QUICK)
