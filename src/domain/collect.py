@@ -69,6 +69,11 @@ class _Event:
     def may_change_profile(self) -> bool:
         return _may_change_profile(self.request)
 
+    @property
+    def has_order(self) -> bool:
+        """Whether it may overtake no other of its user that has one: changes, and events that keep a distance."""
+        return self.may_change_profile or self.request.event.window is not None
+
 
 def collect_one(
     request: EventRequest, account: Account, received_at: datetime, key: IdempotencyKey | None = None
@@ -171,10 +176,8 @@ def _independent(waiting: list[_Event]) -> list[_Event]:
     one_in_order_waits = False
     for event in waiting:
         own, named = event.subjects
-        # None of these may overtake another: changes of a profile, and events that keep a distance.
-        in_order = event.may_change_profile or event.request.event.window is not None
-        if used & own or claimed & (own | named) or (in_order and one_in_order_waits):
-            one_in_order_waits = one_in_order_waits or in_order
+        if used & own or claimed & (own | named) or (event.has_order and one_in_order_waits):
+            one_in_order_waits = one_in_order_waits or event.has_order
         else:
             turn.append(event)
         used |= own | named
@@ -326,13 +329,13 @@ def _change(request: EventRequest, user: User) -> Change:
 
 
 def _let_wait(turn: Sequence[_Event]) -> None:
-    """Only one event of a user and type that keeps a distance in each turn; later changes of that user wait with it."""
+    """Only one event of a user and type that keeps a distance in each turn; what has an order waits behind another."""
     keeping: set[tuple[str, str]] = set()
     waiting: set[str] = set()
     for event in _open(turn):
         assert event.entry
         user_id, kind = event.entry.user_id, (event.entry.user_id, event.entry.type)
-        if (event.entry.window and kind in keeping) or (event.entry.change and user_id in waiting):
+        if (event.entry.window and kind in keeping) or (event.has_order and user_id in waiting):
             waiting.add(user_id)
             event.entry = None
         elif event.entry.window:

@@ -225,6 +225,22 @@ def test_in_a_batch_the_first_of_a_window_is_stored_though_it_has_to_wait_for_an
 
 
 @every_window
+def test_in_a_batch_the_first_of_a_window_is_stored_though_an_event_before_it_waits(
+    account: Account, windowed: Windowed
+) -> None:
+    """Two of another type are judged one after the other, so what comes after them and changes the user waits."""
+    a_user(account)
+    now, other = a_moment(), "emailclick" if windowed.type == "emailopen" else "emailopen"
+    entries = [
+        an_entry({other: {}}, eventTime=now - timedelta(days=2)),
+        an_entry({other: {}}, eventTime=now - timedelta(days=1)),
+        an_entry({windowed.type: {}}, eventTime=now - timedelta(hours=1), email=ANA, city="Vigo"),
+        an_entry({windowed.type: {}}, eventTime=now - timedelta(hours=1)),
+    ]
+    assert [each.status for each in settled(send_batch(account, entries))] == [*["created"] * 3, "discarded"]
+
+
+@every_window
 @not_on_moto
 def test_of_many_in_a_window_exactly_one_is_created(account: Account, windowed: Windowed) -> None:
     a_user(account)
