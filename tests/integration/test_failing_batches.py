@@ -21,6 +21,7 @@ from faults import Fault, cancelled, faults, meanwhile, throttled
 
 MANY = 20  # more attempts than are made
 HALF = "x" * 200_000  # two of them are more than a profile holds
+MOST = "x" * 250_000  # as well
 
 
 @pytest.fixture
@@ -155,6 +156,9 @@ def test_after_a_change_of_a_user_who_is_never_found_as_looked_up_no_later_one_i
     assert the_events(account) == []
 
 
+def goes_well(_: AWSPreparedRequest) -> None: ...
+
+
 def out_of_time() -> None:
     raise unavailable("OutOfTime")
 
@@ -181,3 +185,37 @@ def test_a_batch_that_takes_more_turns_than_there_is_time_for_gets_further_each_
         assert settled[-1] > settled[-2]
     assert len(settled) > 2, "there was too much time for this to say anything"
     assert len(the_events(account, user_id)) == len(batch)
+
+
+@aws_engine_only
+def test_no_later_change_overtakes_an_open_that_fails_on_a_second_look(account: Account, table: Table) -> None:
+    """Another open came in between, and what that means for this one cannot be read."""
+    a_user(account)
+    earlier = a_moment() - 3 * EMAIL_OPEN_WINDOW
+    batch = [
+        an_entry({"emailopen": {}}, eventTime=earlier, email=ANA, city="Bern"),
+        an_entry({"update": {"city": "Rome"}}, eventTime=earlier),
+    ]
+
+    def another_open(_: AWSPreparedRequest) -> None:
+        send(Account(table, "shop"), {"emailopen": {}}, earlier + 2 * EMAIL_OPEN_WINDOW)
+
+    with (
+        faults(account.table.client, "TransactWriteItems", another_open),
+        faults(account.table.client, "Query", goes_well, *[throttled] * MANY),
+    ):
+        assert told(send_batch(account, batch)) == ["unavailable", "unavailable"]
+    assert told(send_batch(account, batch)) == ["created", "created"]
+    assert the_profile(account)["city"] == "Rome"
+
+
+@aws_engine_only
+def test_no_later_change_overtakes_one_of_which_is_not_known_whether_it_is_a_repeat_or_too_large(
+    account: Account,
+) -> None:
+    user_id = a_user(account, a=MOST).id
+    batch = [an_entry({"update": {"b": MOST}}, _id=user_id), an_entry({"update": {"c": 1}})]
+    # Who sends is found in one call of two keys; whether it is a repeat, in another of one key.
+    with faults(account.table.client, "GetItem", *[throttled] * MANY):
+        assert told(send_batch(account, batch)) == ["unavailable", "unavailable"]
+    assert told(send_batch(account, batch)) == ["item_too_large", "created"]

@@ -276,6 +276,7 @@ def _user_step(
             return _Step(plan.action, "user", group)
         for place in plan.too_large:
             settled[places[place]] = _too_large_for_user(account, group.entries.pop(places[place]))
+        _keep_order(group, [places[place] for place in plan.too_large], settled)
     return None
 
 
@@ -313,6 +314,7 @@ def _read_reasons(
 ) -> list[_Group]:
     """Settles what a group's failed conditions tell; returns what is left of it."""
     own = [(place, step) for place, step in enumerate(steps) if step.group is group]
+    places = list(group.entries)
     found = {(step.role, step.index): reasons.failed[place] for place, step in own if place in reasons.failed}
     for index, entry in list(group.entries.items()):
         outcome: Outcome | Entry | Refused
@@ -325,6 +327,7 @@ def _read_reasons(
         else:
             settled[index] = outcome
             del group.entries[index]
+    _keep_order(group, places, settled)
     if not group.entries:
         return []
     if ("user", None) in found:
@@ -334,6 +337,14 @@ def _read_reasons(
         settled |= {index: LookAgain() for index in group.entries}
         return []
     return _by_hindrance(group, own, reasons, settled)
+
+
+def _keep_order(group: _Group, places: Iterable[int], settled: dict[int, Settled]) -> None:
+    """What is left of a group behind a place where it was just found to have failed is settled like it."""
+    failed = [place for place in places if isinstance(settled.get(place), Unavailable | Failed)]
+    for place in [place for place in group.entries if failed and place > min(failed)]:
+        settled[place] = unavailable("EarlierChangeFailed")
+        del group.entries[place]
 
 
 def _by_reasons(
