@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from builders import ANA, a_moment, a_user, as_sent, send, the_events, the_profile
+from builders import ANA, a_moment, a_user, an_entry, as_sent, send, send_batch, the_events, the_profile
 from domain import users
 from domain.ids import new_id
+from domain.outcomes import Outcome
 from domain.problems import Invalid, NotFound, TooLarge
 from domain.table import Account
 from domain.table.calls import Table
@@ -216,6 +217,18 @@ def test_an_event_whose_attributes_do_not_fit_is_refused_with_the_user_to_blame(
         send(account, event)
     assert [problem.field for problem in refused.value.problems] == ["user"]
     assert everything(table) == before
+
+
+@pytest.mark.parametrize("named_by", ["email", "_id"])
+def test_in_a_batch_a_change_that_does_not_fit_is_refused_although_the_next_one_takes_it_back(
+    account: Account, named_by: str
+) -> None:
+    half = "x" * 210_000
+    user = {named_by: a_user(account, a=half).flat()[named_by]}
+    too_large, small = send_batch(account, [an_entry({"update": {"b": value}}, **user) for value in (half, "")])
+    assert isinstance(too_large, TooLarge)
+    assert isinstance(small, Outcome)
+    assert (small.status, len(the_events(account))) == ("created", 1)
 
 
 @pytest.mark.parametrize("event", [{"search": {"query": "x"}}, {"generic": {"event_name": "x"}}], ids=repr)

@@ -204,9 +204,8 @@ def plan(
         sets |= {("attributes", name): value for name, value in merged.attributes.items()}
         sets |= {("tags", tag): True for tag in merged.add_tags}
         removes += [("tags", tag) for tag in merged.remove_tags]
-        size = bytes_of(merged.attributes, merged.add_tags)
-        adds["attributeBytes"] = Decimal(size)
-        condition &= Compare("attributeBytes", "<=", MAX_ATTRIBUTE_BYTES - size)
+        adds["attributeBytes"] = Decimal(bytes_of(merged.attributes, merged.add_tags))
+        condition &= Compare("attributeBytes", "<=", MAX_ATTRIBUTE_BYTES - _bytes_in_turn(changes))
         times = [each.at for each in changes if each.sets_attributes]
         newest, late_after = max(times), min(times) + TOLERANCE_MS
         if seen is None or seen.changed_at is None or seen.changed_at <= newest:
@@ -225,7 +224,7 @@ def plan(
 def _is_plain(changes: Sequence[Change], merged: Change, seen: Profile | None) -> bool:
     """Whether the changes can be written as paths, whatever else is in the profile."""
     paths = len(merged.attributes) + len(merged.add_tags) + len(merged.remove_tags)
-    size = bytes_of(merged.attributes, merged.add_tags)
+    size = _bytes_in_turn(changes)
     if paths > MAX_PATHS or size > MAX_ATTRIBUTE_BYTES or not are_in_order(changes):
         return False
     if seen is None:
@@ -311,6 +310,11 @@ def _changed_at(seen: Profile) -> int:
 def bytes_of(attributes: Mapping[str, Any], tags: Iterable[str]) -> int:
     """Bytes that attributes and tags take in a profile, at most."""
     return size_of(attributes) + sum(len(tag.encode()) + 2 for tag in tags)
+
+
+def _bytes_in_turn(changes: Iterable[Change]) -> int:
+    """What changes set at most, one after the other: each of them has to fit, also if a later one takes it back."""
+    return sum(bytes_of(change.attributes, change.add_tags) for change in changes)
 
 
 def _growth(change: Change, attributes: Mapping[str, Any], tags: frozenset[str]) -> int:
