@@ -136,7 +136,8 @@ def _settle_repeats(waiting: Sequence[_Event], account: Account, now: datetime) 
     """
     for event, found in zip(waiting, find_users([event.request.user for event in waiting], account), strict=True):
         event.user = found if isinstance(found, User) else None
-    of_users = [(event, event.user.id) for event in waiting if event.user]
+    # A login of somebody who has no address yet never came in as theirs: it would have brought them one.
+    of_users = [(event, event.user.id) for event in waiting if event.user and not _claimed(event)]
     logins = [(event, email) for event in waiting if (email := _other_email(event)) and not event.request.user.email]
     owners, _ = profiles.look_up(account, [email for _, email in logins], [])
     of_users += [(event, owner) for event, email in logins if isinstance(owner := owners[email], str)]

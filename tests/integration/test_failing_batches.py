@@ -219,3 +219,18 @@ def test_no_later_change_overtakes_one_of_which_is_not_known_whether_it_is_a_rep
     with faults(account.table.client, "GetItem", *[throttled] * MANY):
         assert told(send_batch(account, batch)) == ["unavailable", "unavailable"]
     assert told(send_batch(account, batch)) == ["item_too_large", "created"]
+
+
+@aws_engine_only
+def test_a_login_that_another_user_replaces_is_looked_for_among_the_events_of_that_user_alone(account: Account) -> None:
+    """However many turns its batch takes: an id is unique within one user, and the one before may have used it."""
+    a_user(account)
+    anonymous, now = a_user(account, None).id, a_moment()
+    send_batch(account, [an_entry({"update": {"size": 1}}, eventId="e-1", eventTime=now, _id=anonymous)])
+    batch = [
+        an_entry({"search": {"query": "x"}}, _id=anonymous),
+        an_entry({"login": {"email": ANA}}, eventId="e-1", eventTime=now, _id=anonymous),
+        an_entry({"login": {"email": ANA}}, _id=anonymous),
+    ]
+    assert told(send_batch(account, batch)) == ["created", "created", "created"]
+    assert told(send_batch(account, batch)) == ["duplicate", "duplicate", "duplicate"]
