@@ -132,7 +132,7 @@ def timeline(identifier: str, query: Mapping[str, str], account: Account) -> tup
         raise Invalid(problems)
     page, last = events.timeline(account, profile.id, limit, before, event_type)
     sizes = accumulate(len(json_text(event.payload)) + len(event.id) for event in page)
-    fits = sum(size <= MAX_PAGE_CHARACTERS for size in sizes)
+    fits = max(1, sum(size <= MAX_PAGE_CHARACTERS for size in sizes))  # no event is as long as an answer may be
     if fits < len(page):
         page, last = page[:fits], page[fits - 1].uuid
     return page, _cursor(last, profile) if last else None

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from builders import ANA, a_moment, a_user, as_sent, parsed, send, the_events, the_profile
+from builders import ANA, a_moment, a_user, an_entry, as_sent, parsed, send, send_batch, the_events, the_profile
 from domain import users
 from domain.collect import collect_one
 from domain.erasure import IN_FLIGHT, erase_leftovers
 from domain.ids import is_id, new_id
+from domain.outcomes import Outcome
 from domain.problems import ERASED, Conflict, Invalid, NotFound, TooLarge
 from domain.table import Account
 from domain.times import iso
@@ -254,6 +255,25 @@ def test_a_page_whose_json_is_much_longer_than_its_items_is_short(account: Accou
         query["cursor"] = cursor or ""
     assert len(page) < len(sent)
     assert sorted(read) == sorted(sent)
+
+
+@aws_engine_only
+def test_an_event_whose_json_is_longer_than_a_page_has_a_page_of_its_own(account: Account) -> None:
+    """In a batch the zeros of a number count nothing, so an event may be that long."""
+    a_user(account)
+    values: list[Any] = ["x", [Decimal("1e37")] * 125_000, "x"]
+    batch = [
+        an_entry({"checkout": {"a": value}}, eventTime=a_moment() - timedelta(seconds=number))
+        for number, value in enumerate(values)
+    ]
+    assert [outcome.status for outcome in send_batch(account, batch) if isinstance(outcome, Outcome)] == ["created"] * 3
+    query, read = {"limit": "100"}, list[list[str]]()
+    while len(read) < len(batch):
+        page, cursor = users.timeline(ANA, query, account)
+        assert len(json.dumps(users.json_text([event.payload for event in page]))) < LAMBDA_ANSWER_BYTES
+        read.append([event.id for event in page])
+        query["cursor"] = cursor or ""
+    assert read == [[entry["eventId"]] for entry in batch]
 
 
 @pytest.mark.parametrize("query", [
