@@ -197,15 +197,25 @@ def _refuse(entry: object, *, is_long: bool, marked: bool) -> Refused | None:
 
 def _is_too_large(entry: object) -> bool:
     """Measured without spaces and escapes, so that no event is refused in a batch that is taken alone."""
-    digits = 0
+    numbers = 0
 
     def number(value: Decimal) -> str:
-        nonlocal digits
-        digits += len(value.as_tuple().digits) - len('""')
+        nonlocal numbers
+        numbers += _shortest(value) - len('""')
         return ""
 
     text = json.dumps(entry, default=number, ensure_ascii=False, separators=(",", ":"))
-    return len(text.encode("utf-8", "surrogatepass")) + digits > rest.MAX_BODY_BYTES
+    return len(text.encode("utf-8", "surrogatepass")) + numbers > rest.MAX_BODY_BYTES
+
+
+def _shortest(value: Decimal) -> int:
+    """Bytes of the shortest form in which a number may have been sent, with an exponent or without."""
+    sign, digits, exponent = value.as_tuple()
+    if not isinstance(exponent, int) or exponent == 0:
+        return sign + len(digits)
+    with_exponent = len(digits) + len(f"e{exponent}")
+    with_point = max(len(digits), 1 - exponent) + len(".")
+    return sign + (with_exponent if exponent > 0 else min(with_exponent, with_point))
 
 
 def _type_of(entry: object) -> str | None:

@@ -84,3 +84,17 @@ def test_an_answer_is_no_longer_than_lambda_returns_whatever_names_are_made_up(l
     assert send(*(an_event("e-1", event={name: {}}) for _ in range(100))).status == 400
     assert send(*(an_event(name) for _ in range(100))).status == 400
     assert send(*(an_event(f"e-{each}", event={"update": {name: 1}}) for each in range(100))).status == 200
+
+
+@pytest.mark.parametrize("number", ["1e37", "15e19", "12e-100", "0.5", "0.05", "-7", "100", "0.0", "-1e-9"])
+@pytest.mark.parametrize("bytes_more", [0, 1])
+def test_a_number_counts_as_many_bytes_as_its_shortest_form(number: str, bytes_more: int, ana: Profile) -> None:
+    """So an event of a batch is no larger than one that is sent alone, and no smaller."""
+    whole = json.dumps(an_event("e-1", event={"search": {"query": "", "n": ["N"]}}), separators=(",", ":"))
+    count = (200 * KIB) // len(f"{number},")
+    whole = whole.replace('"N"', ",".join([number] * count))
+    whole = whole.replace('""', json.dumps("x" * (256 * KIB + bytes_more - len(whole))))
+    assert len(whole) == 256 * KIB + bytes_more
+    answer = call("POST", "/events/check", f'{{"events": [{whole}, {json.dumps(an_event("e-2"))}]}}')
+    codes = [error["code"] for error in answer.body["results"][0].get("errors", [])]
+    assert ("body_too_large" in codes) == bool(bytes_more)
