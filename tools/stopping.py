@@ -1,4 +1,4 @@
-"""How a command that runs until Ctrl-C ends: at once if it can, and never not at all.
+"""How a command that runs until Ctrl-C ends: at once if it can, and at its next pause at the latest.
 
 KeyboardInterrupt is raised wherever Python happens to be. In a callback of a library (the AWS CRT has one for each
 signature) it is printed and dropped, and one that is due just before a long wait begins is raised after it. So the

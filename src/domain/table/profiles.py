@@ -195,8 +195,8 @@ def plan(
     """The changes of one user, done one after the other, as one action. `seen` is what is known of the profile, if
     anything.
     """
-    merged = merge(changes)
-    if merged.sets_attributes and not _is_plain(changes, merged, seen):
+    merged, most = merge(changes), _bytes_in_turn(changes)
+    if merged.sets_attributes and not _is_plain(changes, merged, most, seen):
         return _exact(account, user_id, changes, claims_email, seen or _existing(account, user_id))
     sets, removes, condition = _of_the_system(merged, seen, claims_email)
     adds = dict(merged.totals)
@@ -205,7 +205,7 @@ def plan(
         sets |= {("tags", tag): True for tag in merged.add_tags}
         removes += [("tags", tag) for tag in merged.remove_tags]
         adds["attributeBytes"] = Decimal(bytes_of(merged.attributes, merged.add_tags))
-        condition &= Compare("attributeBytes", "<=", MAX_ATTRIBUTE_BYTES - _bytes_in_turn(changes))
+        condition &= Compare("attributeBytes", "<=", MAX_ATTRIBUTE_BYTES - most)
         times = [each.at for each in changes if each.sets_attributes]
         newest, late_after = max(times), min(times) + TOLERANCE_MS
         if seen is None or seen.changed_at is None or seen.changed_at <= newest:
@@ -221,15 +221,14 @@ def plan(
     return Plan(Update(key, changed, condition) if changed else Check(key, condition), tuple(() for _ in changes))
 
 
-def _is_plain(changes: Sequence[Change], merged: Change, seen: Profile | None) -> bool:
-    """Whether the changes can be written as paths, whatever else is in the profile."""
+def _is_plain(changes: Sequence[Change], merged: Change, most: int, seen: Profile | None) -> bool:
+    """Whether the changes, which set `most` bytes, can be written as paths, whatever else is in the profile."""
     paths = len(merged.attributes) + len(merged.add_tags) + len(merged.remove_tags)
-    size = _bytes_in_turn(changes)
-    if paths > MAX_PATHS or size > MAX_ATTRIBUTE_BYTES or not are_in_order(changes):
+    if paths > MAX_PATHS or most > MAX_ATTRIBUTE_BYTES or not are_in_order(changes):
         return False
     if seen is None:
         return True
-    if seen.changed_at is None or seen.size is None or seen.size + size > MAX_ATTRIBUTE_BYTES:
+    if seen.changed_at is None or seen.size is None or seen.size + most > MAX_ATTRIBUTE_BYTES:
         return False
     return not any(is_late(change, seen.changed_at) for change in changes)
 
