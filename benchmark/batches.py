@@ -15,15 +15,15 @@ from itertools import count
 from statistics import median
 from typing import Any
 
-from domain import users
-from domain.collect import collect, collect_one
 from domain.ids import new_id
 from domain.outcomes import Outcome
 from domain.request import EventRequest, parse_request
-from domain.table import Account
-from domain.table.calls import Table, new_client
 from domain.times import to_the_millisecond
 from local import aws, dynamodb
+from table import Account
+from table.calls import Table, new_client
+from use_cases import users
+from use_cases.collect import collect, collect_one
 
 TABLE_NAME = "batches"
 PEOPLE = [f"user-{number}@example.com" for number in range(100)]

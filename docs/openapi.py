@@ -44,9 +44,9 @@ from domain.problems import (
     too_large,
 )
 from domain.request import MAX_EVENT_ID_LENGTH, MAX_EVENTS, USER_ATTRIBUTES, parse_request
-from domain.users import DEFAULT_LIMIT, MAX_LIMIT
 from domain.values import MAX_LEVELS
 from handlers.rest import RETRY_AFTER, STATUS, errors_of, json_object
+from use_cases.users import DEFAULT_LIMIT, MAX_LIMIT
 
 Json = dict[str, Any]
 

@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 from samcli.yamlhelper import yaml_parse
 
-from domain import users
 from domain.accounts import ApiKey, hash_of
 from domain.ids import new_id
-from domain.table import Account, api_keys
-from domain.table.calls import Table
 from domain.times import iso
 from local import aws, stack
+from table import Account, api_keys
+from table.calls import Table
 from tools import stopping
+from use_cases import users
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

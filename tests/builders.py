@@ -6,8 +6,6 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from domain import users
-from domain.collect import collect, collect_one
 from domain.event_types import CATALOGUE, ParsedEvent, parse_event
 from domain.ids import new_id
 from domain.outcomes import IdempotencyKey, Outcome
@@ -15,8 +13,10 @@ from domain.problems import Problem, Refused
 from domain.profile import Profile
 from domain.request import EventRequest, parse_batch, parse_request
 from domain.restrictions import OnceInWindow
-from domain.table import Account
 from domain.times import iso, to_the_millisecond
+from table import Account
+from use_cases import users
+from use_cases.collect import collect, collect_one
 
 ANA = "ana@example.com"
 ORDER_ID_SEEN = CATALOGUE["confirmation"].restriction

@@ -11,7 +11,7 @@ from threading import Lock
 from typing import Any
 
 from docs.units import Bill
-from domain.table.calls import Table
+from table.calls import Table
 
 Item = dict[str, Any]
 Find = Callable[[Item], Item]

@@ -19,8 +19,8 @@ from uuid import uuid4
 import pytest
 from moto import mock_aws
 
-from domain.table.calls import Table
 from local import aws, dynamodb, stack
+from table.calls import Table
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

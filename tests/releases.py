@@ -21,11 +21,11 @@ from typing import Any
 import pytest
 
 from api.gateway import FUNCTIONS, Answer, function_of, proxy_event
-from domain.table.calls import Table
 from domain.times import iso
 from engines import skip_lane
 from local import aws
 from local.stack import ROOT
+from table.calls import Table
 
 VERSION_1_0 = "797feb6f5ddfdd0fb2ba167f49182edbb170548b"
 ACCOUNT = "shop"

@@ -9,8 +9,8 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
-from domain.table.calls import Table
 from domain.times import iso
+from table.calls import Table
 
 ACCOUNT = "shop"  # of the fixture `account`
 AttributeValue = dict[str, Any]

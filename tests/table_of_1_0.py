@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from api.gateway import Answer
-from domain.table.calls import Table
 from engines import new_table
 from local import aws, dynamodb
 from releases import VERSION_1_0, Process, Release, archive
 from stored import everything
+from table.calls import Table
 
 FILE = Path(__file__).with_suffix(".json")
 MORNING = datetime(2026, 11, 24, 8, tzinfo=UTC)

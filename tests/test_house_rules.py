@@ -14,18 +14,18 @@ import pytest
 from api.gateway import FUNCTIONS, RESOURCES, call, event_file, function_of, invoke, post_event, timeline, user
 from builders import ANA, a_moment, a_user, an_entry
 from clone import IS_CLONE, tracked
-from domain import users
-from domain.erasure import IN_FLIGHT
 from domain.ids import new_id
-from domain.table import Account
-from domain.table.calls import Table
 from handlers.runtime import client
 from local.stack import ROOT
 from stream import Bus
+from table import Account
+from table.calls import Table
+from use_cases import users
+from use_cases.erasure import IN_FLIGHT
 
 SRC = ROOT / "src"
 MODULES = sorted(SRC.rglob("*.py"))
-TABLE = SRC / "domain" / "table"
+TABLE = SRC / "table"
 DOMAIN = [path for path in MODULES if SRC / "domain" in path.parents]
 HANDLERS = [path for path in MODULES if path.parent.name == "handlers"]
 every_module = pytest.mark.parametrize("path", MODULES, ids=lambda path: f"{path.parent.name}.{path.stem}")
@@ -65,9 +65,25 @@ def packages(path: Path) -> set[str]:
 # --- Imports --------------------------------------------------------------------------------------
 
 
+STOREYS = ["domain", "table", "use_cases", "handlers"]
+"""From the lowest to the highest. A module imports only from its own storey and those below."""
+
+
+@every_module
+def test_imports_between_storeys_only_go_down(path: Path) -> None:
+    above = STOREYS[STOREYS.index(path.relative_to(SRC).parts[0]) + 1 :]
+    assert not packages(path) & {*above, "local", "tests", "tools"}
+
+
 @pytest.mark.parametrize("path", DOMAIN, ids=lambda path: path.stem)
-def test_the_domain_knows_neither_lambda_nor_the_gateway_nor_the_handlers(path: Path) -> None:
-    assert not packages(path) & {"aws_lambda_powertools", "awslambdaric", "handlers", "boto3", "local", "tests"}
+def test_the_domain_is_pure(path: Path) -> None:
+    assert not packages(path) & {"aws_lambda_powertools", "awslambdaric", "boto3", "botocore"}
+
+
+@every_module
+def test_only_handlers_know_lambda_and_the_gateway(path: Path) -> None:
+    knows = bool(packages(path) & {"aws_lambda_powertools", "awslambdaric"})
+    assert not knows or path.parent.name == "handlers"
 
 
 @every_module
@@ -80,15 +96,6 @@ def test_one_module_talks_to_each_service_of_aws(path: Path) -> None:
 def test_a_handler_does_not_import_another_functions(path: Path) -> None:
     entries = {handler.rsplit(".", 1)[0] for handler in FUNCTIONS.values()}
     assert not imports(path) & entries
-
-
-USE_CASES = {"collect", "erasure", "refusals", "users"}
-
-
-@pytest.mark.parametrize("path", sorted((SRC / "domain").glob("*.py")), ids=lambda path: path.stem)
-def test_only_use_cases_know_the_table(path: Path) -> None:
-    knows = any(name.startswith("domain.table") for name in imports(path))
-    assert knows == (path.stem in USE_CASES)
 
 
 # --- Table keys -----------------------------------------------------------------------------------

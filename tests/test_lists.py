@@ -18,12 +18,12 @@ from docs import openapi, reference
 from documents import text
 from domain.event_types import restrictions
 from domain.profile import SYSTEM_ATTRIBUTES
-from domain.refusals import known_field
 from domain.request import USER_FIELDS, parse_batch, parse_request
-from domain.table import Account
-from domain.table.calls import Table
 from handlers.rest import STATUS
 from local.stack import ROOT
+from table import Account
+from table.calls import Table
+from use_cases.refusals import known_field
 
 DOCUMENT = openapi.document()
 SCHEMAS: dict[str, Any] = DOCUMENT["components"]["schemas"]

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from samcli.yamlhelper import yaml_parse
 
-from domain.erasure import IN_FLIGHT
-from domain.table.calls import CLIENT_CONFIG, REQUEST_SECONDS
 from handlers.bus import CLIENT_CONFIG as FEED_CLIENT_CONFIG
 from handlers.erasure import RESERVE_SECONDS
 from handlers.feed import RESERVE_SECONDS as FEED_RESERVE_SECONDS
 from handlers.metrics import METRICS, NAMESPACE
 from local import stack
+from table.calls import CLIENT_CONFIG, REQUEST_SECONDS
+from use_cases.erasure import IN_FLIGHT
 
 TEMPLATE: dict[str, Any] = yaml_parse((stack.ROOT / "template.yaml").read_text())
 RESOURCES: dict[str, Any] = TEMPLATE["Resources"]

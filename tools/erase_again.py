@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from domain import users
 from domain.problems import NotFound, Unavailable
-from domain.table import Account, keys
-from domain.table.calls import Table, new_client
-from domain.table.values import to_item
+from table import Account, keys
+from table.calls import Table, new_client
+from table.values import to_item
+from use_cases import users
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -5,9 +5,9 @@ from typing import Any
 
 from domain.accounts import hash_of, is_expired
 from domain.problems import Unauthorized, Unavailable
-from domain.table import api_keys
 from handlers.metrics import record
 from handlers.runtime import logger, observed, table
+from table import api_keys
 
 
 @observed

@@ -10,7 +10,7 @@ from botocore.exceptions import ConnectionError as ConnectError
 from botocore.session import get_session
 
 from domain.feed import MAX_DETAIL_BYTES, Message
-from domain.table.calls import backoff
+from table.calls import backoff
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient

@@ -3,9 +3,9 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from domain.erasure import erase_leftovers
 from handlers.metrics import record
 from handlers.runtime import logger, observed, table
+from use_cases.erasure import erase_leftovers
 
 RESERVE_SECONDS = 15  # for the call that is under way when the time is up
 

@@ -8,7 +8,6 @@ from functools import partial
 from itertools import accumulate
 from typing import Any
 
-from domain.collect import collect, collect_one
 from domain.outcomes import First, Outcome
 from domain.problems import (
     BATCH_TOO_LARGE,
@@ -25,10 +24,11 @@ from domain.problems import (
     invalid_parameter,
 )
 from domain.request import MAX_EVENT_ID_LENGTH, EventRequest, parse_batch, parse_request
-from domain.table import Account
 from handlers import refusals, rest
 from handlers.metrics import record
 from handlers.runtime import logger
+from table import Account
+from use_cases.collect import collect, collect_one
 
 MAX_BATCH_BYTES = 1024 * 1024
 MAX_FIELDS = 10_000  # characters of the fields that are told of one event of a batch
@@ -85,7 +85,7 @@ def _post_events(event: rest.Event, account: Account) -> rest.Response:
 
 def _check_events(event: rest.Event, account: Account) -> rest.Response:
     """The same on a table that is only read."""
-    from domain.table.overlay import Overlay
+    from table.overlay import Overlay
 
     return _batch(event, Account(Overlay.over(account.table), account.name), stored=False)
 
@@ -219,7 +219,7 @@ def _shortest(value: Decimal) -> int:
 
 
 def _type_of(entry: object) -> str | None:
-    from domain.refusals import known_type  # only for requests that fail
+    from use_cases.refusals import known_type  # only for requests that fail
 
     return known_type(entry)
 

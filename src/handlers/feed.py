@@ -16,10 +16,10 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import DynamoDBRecord
 
 from domain.feed import Message, message_of
-from domain.table.images import news_of
 from handlers import metrics
 from handlers.bus import new_client, publish
 from handlers.runtime import logger, observed
+from table.images import news_of
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse

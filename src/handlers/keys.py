@@ -13,9 +13,9 @@ from typing import Any
 
 from domain.accounts import ApiKey, is_account_name, new_api_key, parse_date
 from domain.problems import KEY_NOT_FOUND, KEY_REVOKED, Conflict, Invalid, NotFound, Refused, invalid_parameter
-from domain.table import Account, api_keys
 from handlers.rest import errors_of
 from handlers.runtime import logger, observed, table
+from table import Account, api_keys
 
 ACTIONS = ("create", "list", "expire", "revoke")
 

@@ -10,7 +10,7 @@ from handlers.runtime import impatient_table, logger
 
 def count(account: str, refused: Sequence[Refused], request_id: str, now: datetime) -> None:
     """One small write for a refused request or batch."""
-    from domain.refusals import count_refused  # only for requests that fail
+    from use_cases.refusals import count_refused  # only for requests that fail
 
     try:
         count_refused(refused, account, impatient_table(), request_id, now)

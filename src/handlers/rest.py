@@ -34,11 +34,11 @@ from domain.problems import (
     invalid_json,
     invalid_parameter,
 )
-from domain.table import Account
 from domain.times import to_the_millisecond
 from handlers import refusals
 from handlers.metrics import record
 from handlers.runtime import logger, observed, table
+from table import Account
 
 Event = dict[str, Any]
 Response = dict[str, Any]

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from aws_lambda_powertools import Logger
 
-from domain.table.calls import IMPATIENT_CONFIG, REQUEST_SECONDS, RETRYABLE_CODES, Table, new_client
 from handlers.metrics import publish, record
+from table.calls import IMPATIENT_CONFIG, REQUEST_SECONDS, RETRYABLE_CODES, Table, new_client
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

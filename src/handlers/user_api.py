@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from domain import users
 from domain.profile import Profile
-from domain.table import Account
-from domain.table.events import StoredEvent
 from domain.times import iso
 from handlers import rest
+from table import Account
+from table.events import StoredEvent
+from use_cases import users
 
 
 def _get(event: rest.Event, account: Account) -> rest.Response:
@@ -46,7 +46,7 @@ def _get_events(event: rest.Event, account: Account) -> rest.Response:
 
 
 def _get_refusals(event: rest.Event, account: Account) -> rest.Response:
-    from domain import refusals  # nobody waits for this one
+    from use_cases import refusals  # nobody waits for this one
 
     page, cursor = refusals.read(rest.query(event), account, rest.now())
     listed = [

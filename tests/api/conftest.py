@@ -2,8 +2,8 @@ import pytest
 
 from builders import ANA, a_user
 from domain.profile import Profile
-from domain.table import Account
-from domain.table.calls import Table
+from table import Account
+from table.calls import Table
 
 
 @pytest.fixture

@@ -21,10 +21,10 @@ import pytest
 from api.gateway import Answer, answer_to, call, proxy_event, timeline, user
 from builders import ANA, a_moment
 from domain.profile import Profile
-from domain.table import Account
 from domain.times import iso
 from handlers.runtime import client
 from stored import as_text, everything
+from table import Account
 
 KIB = 1024
 MINUTE = timedelta(minutes=1)

@@ -13,9 +13,9 @@ from api.gateway import ENVELOPE, answer_to, event_file, function_of, invoke, re
 from documents import text
 from domain.event_types import CATALOGUE
 from domain.profile import Profile
-from domain.table import Account
 from local.stack import ROOT
 from stream import Bus
+from table import Account
 
 TODAY = datetime.now(UTC).date()
 CREATED = '{"results": {"message": "Event created", "email": "Event was created for the specified user"}}'

@@ -17,14 +17,14 @@ from api.gateway import invoke
 from api.wsgi import application
 from builders import a_moment
 from docs import openapi
-from domain import users
 from domain.email import normal_email
 from domain.ids import is_id
 from domain.problems import Conflict
-from domain.table import Account
 from domain.times import iso
 from engines import new_table
 from figures import STRESS, VIOLATION
+from table import Account
+from use_cases import users
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

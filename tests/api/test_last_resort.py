@@ -7,9 +7,9 @@ import pytest
 
 from api.gateway import Context, event_file
 from domain.problems import INVALID_EVENT, NotFound, Refused, Unavailable
-from domain.table import Account
-from domain.table.calls import Table
 from handlers import rest
+from table import Account
+from table.calls import Table
 
 EVENT = event_file("event")
 PROBLEM = INVALID_EVENT

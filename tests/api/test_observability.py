@@ -20,14 +20,14 @@ from builders import ANA, a_user, an_entry
 from declared import Once, Windowed, every_restriction, restriction_of, with_declared_types
 from docs import growth
 from domain.problems import Unavailable
-from domain.table import Account
-from domain.table.calls import Table
 from handlers import authorizer, erasure, event_api, keys, user_api
 from handlers.metrics import METRICS, NAMESPACE
 from handlers.runtime import client, logger
 from local import dynamodb
 from local.stack import ROOT
 from stream import Bus
+from table import Account
+from table.calls import Table
 
 ACCOUNT = "shop"
 ARN = "arn:aws:execute-api:eu-west-1:1:api/v1/GET/user/ana%40example.com"

@@ -5,7 +5,7 @@ from urllib.parse import quote
 import pytest
 
 from api.gateway import call, post_event, timeline, user
-from domain.table import Account
+from table import Account
 
 WAYS = ["J\u030c@example.com", "j\u030c@example.com", "\u01f0@example.com", " J\u030c@Example.COM "]
 

@@ -24,10 +24,10 @@ from api.gateway import ENVELOPE, Answer, call
 from api.test_fuzz import ACCOUNT, BEYOND_SCHEMAS, account, api, foreseeable
 from builders import a_moment
 from docs import openapi
-from domain import users
-from domain.table import Account
 from domain.times import iso
 from figures import STRESS, VIOLATION
+from table import Account
+from use_cases import users
 
 if TYPE_CHECKING:
     from schemathesis import Case

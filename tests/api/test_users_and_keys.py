@@ -11,8 +11,8 @@ from api.gateway import call, event_file, invoke, post_event, replay, timeline, 
 from builders import ANA, a_moment
 from docs.openapi import document
 from domain.profile import Profile
-from domain.table import Account
 from domain.times import iso
+from table import Account
 
 BOB = "bob@example.com"
 ARN = "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3d4e5/v1/POST/event"

@@ -14,12 +14,12 @@ import pytest
 from builders import a_user, send
 from clone import make
 from documents import blocks
-from domain.table import Account
 from e2e.conftest import Caller, shell
 from e2e.test_commands import running
 from engines import new_table
 from local import aws
 from local.stack import ROOT
+from table import Account
 
 ON_THIS_MACHINE, ON_AWS, _INCREMENTAL, LIFECYCLE = blocks("docs/analytics.md")
 [_, ASK] = re.split(r"(?=^duckdb )", ON_THIS_MACHINE, flags=re.MULTILINE)

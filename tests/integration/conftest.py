@@ -1,7 +1,7 @@
 import pytest
 
-from domain.table import Account
-from domain.table.calls import Table
+from table import Account
+from table.calls import Table
 
 
 @pytest.fixture

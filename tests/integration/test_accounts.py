@@ -5,14 +5,14 @@ from datetime import timedelta
 import pytest
 
 from builders import ANA, a_moment, a_user, send, the_events, the_profile
-from domain import users
 from domain.accounts import ApiKey, hash_of, new_api_key
-from domain.erasure import IN_FLIGHT, erase_leftovers
 from domain.outcomes import IdempotencyKey
 from domain.problems import Invalid, NotFound
-from domain.table import Account, api_keys
-from domain.table.calls import Table
 from domain.times import iso
+from table import Account, api_keys
+from table.calls import Table
+from use_cases import users
+from use_cases.erasure import IN_FLIGHT, erase_leftovers
 
 KEY = IdempotencyKey.of("key", b"body")
 

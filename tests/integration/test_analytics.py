@@ -16,18 +16,18 @@ import pytest
 
 from builders import ANA, a_moment, a_request, a_user, an_example, send, the_profile
 from documents import blocks, text
-from domain import users
-from domain.collect import collect_one
-from domain.erasure import erase_leftovers
 from domain.event_types import CATALOGUE
 from domain.profile import change_by_purchase
-from domain.table import Account
-from domain.table.calls import Table
-from domain.table.values import deserialize
 from domain.times import iso
 from engines import new_table
 from local import aws
 from sql import SqlError, ask
+from table import Account
+from table.calls import Table
+from table.values import deserialize
+from use_cases import users
+from use_cases.collect import collect_one
+from use_cases.erasure import erase_leftovers
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

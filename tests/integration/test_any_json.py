@@ -11,16 +11,16 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from builders import ANA, a_moment, a_user, parsed
-from domain import users
-from domain.collect import collect_one
 from domain.event_types import CATALOGUE
 from domain.problems import Invalid, NotFound, TooLarge
 from domain.profile import SYSTEM_ATTRIBUTES
-from domain.table import Account
 from domain.values import MAX_NAME_BYTES
 from engines import aws_engine_only
 from figures import STRESS, VIOLATION
 from handlers.rest import json_object
+from table import Account
+from use_cases import users
+from use_cases.collect import collect_one
 
 pytestmark = aws_engine_only  # what can be stored is AWS's to say; MiniStack's ADD rounds to 28 digits
 

@@ -15,10 +15,10 @@ from domain.accounts import new_api_key
 from domain.event_types import CATALOGUE
 from domain.outcomes import IdempotencyKey, Outcome
 from domain.problems import Invalid, Refused, invalid_field
-from domain.refusals import count_refused
-from domain.table import Account, api_keys
-from domain.table.overlay import Overlay
 from stored import everything
+from table import Account, api_keys
+from table.overlay import Overlay
+from use_cases.refusals import count_refused
 
 PLAIN = sorted(CATALOGUE.keys() - {"update", "login", "confirmation", "emailopen"})
 

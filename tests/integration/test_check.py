@@ -20,11 +20,11 @@ from declared import with_declared_types
 from domain.ids import new_id
 from domain.outcomes import Outcome
 from domain.problems import Problem, Refused, TooLarge
-from domain.table import Account
-from domain.table.overlay import Overlay
 from engines import aws_engine_only, new_table
 from figures import STRESS, Figures
 from stored import ACCOUNT, a_profile_of_1_0, everything, put
+from table import Account
+from table.overlay import Overlay
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -12,10 +12,10 @@ from botocore.exceptions import ConnectTimeoutError, SSLError
 from botocore.session import Session, get_session
 
 from benchmark import tls
-from domain.table.calls import DynamoDBLoader, Table, new_client
-from domain.table.expressions import Put
 from engines import aws_engine_only
 from faults import cancelled, faults
+from table.calls import DynamoDBLoader, Table, new_client
+from table.expressions import Put
 from tools import roots
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from builders import a_moment, a_user, send, the_events
 from declared import Windowed, every_window, with_declared_types
 from domain.ids import time_of
 from domain.outcomes import KEY_LIFETIME, IdempotencyKey
-from domain.table import Account
+from table import Account
 
 KEY = IdempotencyKey.of("key", b"body")
 SEARCH = {"search": {"query": "x"}}

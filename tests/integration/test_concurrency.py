@@ -10,12 +10,12 @@ import pytest
 
 from builders import ANA, a_moment, a_user, send, the_events, the_profile
 from declared import RESTRICTED, with_declared_types
-from domain import users
 from domain.outcomes import KEY_LIFETIME, IdempotencyKey
 from domain.problems import Conflict
-from domain.table import Account
-from domain.table.calls import Table
 from engines import not_on_moto
+from table import Account
+from table.calls import Table
+from use_cases import users
 
 pytestmark = not_on_moto
 

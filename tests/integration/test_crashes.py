@@ -20,15 +20,15 @@ import pytest
 
 from builders import ANA, as_sent, send
 from declared import DECLARED, with_declared_types
-from domain import users
 from domain.accounts import new_api_key
-from domain.erasure import IN_FLIGHT, erase_leftovers
 from domain.outcomes import IdempotencyKey
 from domain.problems import NotFound, Refused
-from domain.table import Account, api_keys, profiles
 from domain.times import iso
 from engines import aws_engine_only, new_table
 from faults import CRASH_POINTS, Crash, crash, meanwhile
+from table import Account, api_keys, profiles
+from use_cases import users
+from use_cases.erasure import IN_FLIGHT, erase_leftovers
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

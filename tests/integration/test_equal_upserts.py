@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from builders import ANA, a_moment, a_user, as_sent, the_profile
-from domain import users
 from domain.ids import new_id
 from domain.problems import Conflict
-from domain.table import Account
-from domain.table.calls import Table
 from engines import aws_engine_only, not_on_moto
 from faults import CRASH_POINTS, meanwhile
+from table import Account
+from table.calls import Table
+from use_cases import users
 
 BOB = "bob@example.com"
 

@@ -8,15 +8,15 @@ from uuid import uuid4
 import pytest
 
 from builders import ANA, a_moment, a_user
-from domain import users
-from domain.erasure import IN_FLIGHT, erase_leftovers
 from domain.ids import new_id
 from domain.problems import Conflict, NotFound
-from domain.table import Account, keys
-from domain.table.calls import Table
-from domain.table.values import to_item
 from engines import new_table
+from table import Account, keys
+from table.calls import Table
+from table.values import to_item
 from tools.erase_again import erase_again
+from use_cases import users
+from use_cases.erasure import IN_FLIGHT, erase_leftovers
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from builders import ANA, a_moment, a_user, send, the_profile
-from domain import users
-from domain.erasure import IN_FLIGHT, erase_leftovers
 from domain.outcomes import IdempotencyKey
 from domain.problems import NotFound, Unavailable
-from domain.table import Account, erasures
-from domain.table.calls import Table
-from domain.table.values import digest_of
 from faults import CRASH_POINTS, Crash, crash
+from table import Account, erasures
+from table.calls import Table
+from table.values import digest_of
+from use_cases import users
+from use_cases.erasure import IN_FLIGHT, erase_leftovers
 
 LATER = IN_FLIGHT + timedelta(seconds=1)
 

@@ -15,13 +15,9 @@ from typing import Any, TypeVar
 import pytest
 
 from builders import a_moment, a_user, as_sent, send, the_events, the_profile
-from domain import users
-from domain.erasure import erase_leftovers
 from domain.ids import new_id
 from domain.outcomes import IdempotencyKey
 from domain.problems import Conflict, NotFound
-from domain.table import Account
-from domain.table.calls import Table
 from domain.times import iso
 from engines import aws_engine_only, not_on_moto
 from faults import CRASH_POINTS, meanwhile
@@ -40,6 +36,10 @@ from stored import (
     put,
     put_many,
 )
+from table import Account
+from table.calls import Table
+from use_cases import users
+from use_cases.erasure import erase_leftovers
 
 LATER = timedelta(minutes=5)  # by then whatever was in flight has landed, and an erasure may end
 SEARCH: dict[str, Any] = {"search": {"query": "x"}}

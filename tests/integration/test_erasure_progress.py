@@ -15,16 +15,16 @@ import pytest
 from botocore.awsrequest import AWSPreparedRequest
 
 from builders import a_moment, a_user
-from domain import users
-from domain.erasure import erase_leftovers
 from domain.ids import new_id
-from domain.table import Account
-from domain.table.calls import Table
 from domain.times import iso
 from engines import aws_engine_only
 from faults import CRASH_POINTS, Crash, Fault, cancelled, crash, error, throttled
 from local import aws
 from stored import ACCOUNT, as_text, everything, keyed_events_of_1_0, put_many
+from table import Account
+from table.calls import Table
+from use_cases import users
+from use_cases.erasure import erase_leftovers
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -19,16 +19,16 @@ from builders import (
     the_events,
     the_profile,
 )
-from domain import users
-from domain.collect import collect_one
 from domain.event_types import CATALOGUE
 from domain.ids import new_id, time_of
 from domain.outcomes import Outcome
 from domain.problems import Invalid, NotFound, TooLarge
 from domain.restrictions import BOT
-from domain.table import Account
 from domain.times import iso
 from engines import not_on_moto
+from table import Account
+from use_cases import users
+from use_cases.collect import collect_one
 
 BOB = "bob@example.com"
 MILLISECOND = timedelta(milliseconds=1)

@@ -11,8 +11,10 @@ from uuid import uuid4
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from domain.table.calls import Table
-from domain.table.expressions import (
+from engines import aws_engine_only, not_on_moto
+from figures import STRESS
+from table.calls import Table
+from table.expressions import (
     IS_NEW,
     Absent,
     Action,
@@ -27,11 +29,9 @@ from domain.table.expressions import (
     Put,
     Update,
 )
-from domain.table.keys import Key
-from domain.table.overlay import Overlay
-from domain.table.values import serialize
-from engines import aws_engine_only, not_on_moto
-from figures import STRESS
+from table.keys import Key
+from table.overlay import Overlay
+from table.values import serialize
 
 made_up = settings(deadline=None, max_examples=60 * STRESS, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

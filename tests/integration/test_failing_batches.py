@@ -10,14 +10,14 @@ import pytest
 from botocore.awsrequest import AWSPreparedRequest
 
 from builders import ANA, EMAIL_OPEN_WINDOW, a_moment, a_user, an_entry, send, send_batch, the_events, the_profile
-from domain import users
-from domain.collect import ATTEMPTS
 from domain.outcomes import IdempotencyKey, Outcome
 from domain.problems import Refused, unavailable
-from domain.table import Account
-from domain.table.calls import Table, new_client
 from engines import aws_engine_only
 from faults import Fault, cancelled, faults, meanwhile, throttled
+from table import Account
+from table.calls import Table, new_client
+from use_cases import users
+from use_cases.collect import ATTEMPTS
 
 MANY = 20  # more attempts than are made
 HALF = "x" * 200_000  # two of them are more than a profile holds

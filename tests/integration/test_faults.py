@@ -8,12 +8,9 @@ import pytest
 
 from builders import ANA, a_moment, a_user, send, the_events, the_profile
 from declared import RESTRICTED, with_declared_types
-from domain import users
 from domain.ids import new_id
 from domain.outcomes import IdempotencyKey
 from domain.problems import NotFound, Unavailable
-from domain.table import Account
-from domain.table.calls import REQUEST_SECONDS, Table, new_client
 from domain.times import milliseconds_of
 from engines import aws_engine_only
 from faults import (
@@ -27,6 +24,9 @@ from faults import (
     throttled,
     without_token,
 )
+from table import Account
+from table.calls import REQUEST_SECONDS, Table, new_client
+from use_cases import users
 
 pytestmark = [aws_engine_only, with_declared_types]
 

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from builders import ANA, a_moment, a_user, as_sent, send, the_events
-from domain import users
-from domain.erasure import IN_FLIGHT, erase_leftovers
 from domain.ids import new_id
-from domain.table import Account
-from domain.table.calls import Table
-from domain.table.expressions import Put
-from domain.table.values import to_item
 from engines import new_table
 from faults import Crash
 from handlers import bus as eventbridge
 from handlers.runtime import logger
 from local import aws
 from stream import Bus, Pump, Record, invoke_feed, malformed, records_of, throttled, throttled_but
+from table import Account
+from table.calls import Table
+from table.expressions import Put
+from table.values import to_item
+from use_cases import users
+from use_cases.erasure import IN_FLIGHT, erase_leftovers
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

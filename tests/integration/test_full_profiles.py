@@ -14,16 +14,16 @@ from typing import Any
 import pytest
 
 from builders import ANA, a_moment, a_user, an_entry, as_sent, send, send_batch, the_events, the_profile
-from domain import users
 from domain.ids import new_id
 from domain.outcomes import Outcome
 from domain.problems import Invalid, NotFound, TooLarge
-from domain.table import Account
-from domain.table.calls import Table
 from domain.times import iso
 from engines import aws_engine_only
 from faults import CRASH_POINTS, meanwhile
 from stored import a_profile_of_1_0, everything, item_at, profile_key, put
+from table import Account
+from table.calls import Table
+from use_cases import users
 
 pytestmark = aws_engine_only
 

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 from builders import ANA, a_moment, a_user, send, the_events, the_profile
-from domain import users
-from domain.erasure import erase_leftovers
 from domain.ids import new_id
 from domain.outcomes import IdempotencyKey
-from domain.table import Account
-from domain.table.calls import Table
 from engines import aws_engine_only
 from faults import CRASH_POINTS, meanwhile
 from stored import as_text, erase_as_1_0, keyed_events_of_1_0, put_many
+from table import Account
+from table.calls import Table
+from use_cases import users
+from use_cases.erasure import erase_leftovers
 
 LATER = timedelta(minutes=5)
 KEY = IdempotencyKey.of("key", b"body")

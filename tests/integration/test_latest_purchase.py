@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from builders import ANA, a_moment, a_user, send, the_events, the_profile
-from domain.table import Account
-from domain.table.calls import Table
 from domain.times import iso
 from engines import aws_engine_only, not_on_moto
 from faults import CRASH_POINTS, meanwhile
+from table import Account
+from table.calls import Table
 
 MINUTE = timedelta(minutes=1)
 UNCOUNTABLE: list[dict[str, Any]] = [

@@ -6,10 +6,10 @@ import pytest
 
 from builders import EMAIL_OPEN_WINDOW, a_moment, a_user, an_entry, send_batch, the_events
 from domain.outcomes import Outcome
-from domain.table import Account
 from engines import not_on_moto
 from faults import meanwhile
 from stored import item_at, open_key
+from table import Account
 
 LONGEST_REQUEST = timedelta(seconds=15)  # the time limit of the function
 CALLS = 6  # of a late open: user, lock, timeline, profile, write; and one that does not come

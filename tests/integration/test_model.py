@@ -25,15 +25,15 @@ from builders import (
     the_events,
     the_profile,
 )
-from domain import users
-from domain.erasure import erase_leftovers
 from domain.outcomes import IdempotencyKey, Outcome
 from domain.problems import Conflict, KeyReused, NotFound
 from domain.restrictions import Restriction
-from domain.table import Account
-from domain.table.calls import Table
 from engines import new_table
 from figures import STRESS, Figures
+from table import Account
+from table.calls import Table
+from use_cases import users
+from use_cases.erasure import erase_leftovers
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

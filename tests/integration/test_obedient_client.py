@@ -30,9 +30,6 @@ from botocore.httpsession import URLLib3Session
 from api.gateway import Answer, call
 from builders import a_moment, a_user, as_sent, the_profile
 from contract import Contract, Expected, Person, Sent, shown
-from domain import users
-from domain.table import Account, calls, write
-from domain.table.calls import IMPATIENT_CONFIG, new_client
 from engines import new_table
 from faults import (
     Crash,
@@ -49,6 +46,9 @@ from faults import (
 from figures import STRESS, Figures
 from handlers import runtime
 from stored import everything
+from table import Account, calls, write
+from table.calls import IMPATIENT_CONFIG, new_client
+from use_cases import users
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -3,10 +3,10 @@
 from datetime import timedelta
 
 from builders import a_moment
-from domain import refusals
-from domain.table import Account
-from domain.table import refusals as stored
-from domain.table.refusals import LIFETIME, Reason
+from table import Account
+from table import refusals as stored
+from table.refusals import LIFETIME, Reason
+from use_cases import refusals
 
 
 def test_behind_a_cursor_that_is_older_than_all_refusals_there_are_none(account: Account) -> None:

@@ -11,14 +11,14 @@ from random import Random
 from typing import Any
 
 from builders import EMAIL_OPEN_WINDOW, a_moment, a_user, an_entry, as_sent, send_batch, the_events, the_profile
-from domain import users
-from domain.collect import collect_one
 from domain.outcomes import Outcome
 from domain.request import parse_request
-from domain.table import Account
-from domain.table.calls import Table
 from engines import aws_engine_only
 from figures import STRESS, Figures
+from table import Account
+from table.calls import Table
+from use_cases import users
+from use_cases.collect import collect_one
 
 pytestmark = aws_engine_only
 

@@ -9,11 +9,11 @@ from itertools import product
 import pytest
 
 from builders import a_moment
-from domain import refusals
 from domain.problems import CODES, Invalid, invalid_number
-from domain.table import Account
-from domain.table.refusals import HOUR, LIFETIME, Reason, Refusal
-from domain.table.refusals import count as count_reasons
+from table import Account
+from table.refusals import HOUR, LIFETIME, Reason, Refusal
+from table.refusals import count as count_reasons
+from use_cases import refusals
 
 
 def pages(account: Account, limit: int, now: datetime) -> list[Refusal]:

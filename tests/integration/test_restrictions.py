@@ -23,16 +23,16 @@ from declared import (
     restriction_of,
     with_declared_types,
 )
-from domain import users
-from domain.erasure import IN_FLIGHT, erase_leftovers
 from domain.ids import time_of
 from domain.outcomes import First, Outcome
 from domain.problems import Invalid, Refused
-from domain.table import Account
-from domain.table.overlay import Overlay
 from domain.times import iso
 from engines import not_on_moto
 from stored import as_text, everything
+from table import Account
+from table.overlay import Overlay
+from use_cases import users
+from use_cases.erasure import IN_FLIGHT, erase_leftovers
 
 pytestmark = with_declared_types
 

@@ -10,7 +10,7 @@ from builders import ANA, a_moment, a_user, send, the_events, the_profile
 from declared import RESTRICTED, Once, Windowed, every_restriction, restriction_of, with_declared_types
 from domain.outcomes import IdempotencyKey
 from domain.problems import Invalid, KeyReused, NotFound
-from domain.table import Account
+from table import Account
 
 pytestmark = with_declared_types
 

@@ -11,10 +11,10 @@ import pytest
 
 from api.gateway import Answer
 from domain.ids import derived_id, new_id
-from domain.table.calls import Table
 from domain.times import iso
 from releases import Release, Releases
 from stored import as_text, everything, put_many
+from table.calls import Table
 from table_of_1_0 import ANA, BO, FILE, FIRST_OPEN, KEYED, MORNING, NOON, ORDER, PLAIN
 
 RECORDED: dict[str, Any] = json.loads(FILE.read_text())

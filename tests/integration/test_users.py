@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 
 from builders import ANA, a_moment, a_user, an_entry, as_sent, parsed, send, send_batch, the_events, the_profile
-from domain import users
-from domain.collect import collect_one
-from domain.erasure import IN_FLIGHT, erase_leftovers
 from domain.ids import is_id, new_id
 from domain.outcomes import Outcome
 from domain.problems import ERASED, Conflict, Invalid, NotFound, TooLarge
-from domain.table import Account
 from domain.times import iso
 from engines import aws_engine_only, not_on_moto
 from handlers.rest import json_object
+from table import Account
+from use_cases import users
+from use_cases.collect import collect_one
+from use_cases.erasure import IN_FLIGHT, erase_leftovers
 
 BOB = "bob@example.com"
 CONTROL = "\\u0001"  # one byte as it is stored, six in JSON

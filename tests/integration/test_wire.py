@@ -9,11 +9,11 @@ from botocore.config import Config
 
 from api.gateway import Answer, post_event
 from builders import a_user, the_events
-from domain.table import Account, calls
 from engines import aws_engine_only
 from faults import Proxy, Request, WireFault, disturbed, done_then, done_then_cut_off, done_then_silent, reset, silent
 from handlers import runtime
 from local import aws, stack
+from table import Account, calls
 
 pytestmark = aws_engine_only
 

@@ -7,7 +7,6 @@ from collections import Counter
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from domain.table.calls import Table
 from engines import new_table
 from figures import STRESS, Figures
 from load.callers import Request, send_all, until_settled
@@ -15,6 +14,7 @@ from load.functions import functions
 from load.model import Model, is_replay, told
 from load.traffic import BATCH, Traffic
 from local import aws
+from table.calls import Table
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

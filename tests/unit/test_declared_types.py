@@ -11,10 +11,10 @@ from declared import DECLARED, Once, Windowed, declare, declared_types, restrict
 from docs import openapi, reference
 from domain.event_types import CATALOGUE, WIRE_NAMES, ParsedEvent, parse_event, restrictions
 from domain.ids import new_id
-from domain.refusals import known_field, known_type
-from domain.table import keys
-from domain.table.images import news_of
-from domain.table.values import to_item
+from table import keys
+from table.images import news_of
+from table.values import to_item
+from use_cases.refusals import known_field, known_type
 
 every_declared = pytest.mark.parametrize("kind", DECLARED, ids=lambda kind: kind.type)
 

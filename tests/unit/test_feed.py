@@ -11,12 +11,12 @@ import pytest
 
 from builders import as_sent
 from domain.feed import MAX_DETAIL_BYTES, Message, message_of
-from domain.table.calls import backoff
-from domain.table.images import news_of
-from domain.table.values import to_item
 from handlers import bus as eventbridge
 from handlers.feed import client
 from stream import Bus, denied, malformed, no_answer, throttled, throttled_but
+from table.calls import backoff
+from table.images import news_of
+from table.values import to_item
 
 USER = "019b6d3a-0000-7a52-9d0c-0c6f8f6f4a10"
 EVENT = "019b6d3a-6c1e-7a52-9d0c-0c6f8f6f4a10"

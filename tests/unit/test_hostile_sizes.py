@@ -13,10 +13,10 @@ from domain.email import MAX_LENGTH, normal_email
 from domain.problems import Refused
 from domain.profile import Profile, change_attributes, change_by_purchase
 from domain.restrictions import is_bot
-from domain.table import Account, profiles
-from domain.table.calls import Table, new_client
-from domain.table.values import serialize
 from handlers.rest import errors_of, json_object
+from table import Account, profiles
+from table.calls import Table, new_client
+from table.values import serialize
 
 pytestmark = pytest.mark.long
 

@@ -10,8 +10,8 @@ from botocore.session import get_session
 
 from domain import problems
 from domain.problems import CODES, NotFound, Problem, Refused
-from domain.table.calls import RETRYABLE_CODES
 from handlers.rest import errors_of, status_of
+from table.calls import RETRYABLE_CODES
 
 KINDS = Refused.__subclasses__()
 PROBLEMS = {name: value for name, value in vars(problems).items() if isinstance(value, Problem)}

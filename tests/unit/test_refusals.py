@@ -2,7 +2,7 @@
 
 import pytest
 
-from domain.refusals import known_field
+from use_cases.refusals import known_field
 
 
 @pytest.mark.parametrize(

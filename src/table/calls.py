@@ -18,9 +18,9 @@ from botocore.loaders import Loader
 from botocore.session import get_session
 
 from domain.problems import TooLarge, Unavailable, too_large, unavailable
-from domain.table.expressions import VERBS, Action, Item, Put, Update
-from domain.table.keys import Key
-from domain.table.values import from_item, to_item
+from table.expressions import VERBS, Action, Item, Put, Update
+from table.keys import Key
+from table.values import from_item, to_item
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

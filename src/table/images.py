@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 
 from domain.feed import EventCreated, News, UserErased
-from domain.table import keys
-from domain.table.events import stored_event
-from domain.table.values import AttributeValue, from_item
 from domain.times import iso
+from table import keys
+from table.events import stored_event
+from table.values import AttributeValue, from_item
 
 
 def news_of(image: Mapping[str, AttributeValue]) -> News | None:

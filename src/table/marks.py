@@ -11,12 +11,12 @@ from datetime import timedelta
 from domain.ids import time_of
 from domain.outcomes import First, Outcome
 from domain.problems import Unavailable
-from domain.table import Account, keys
-from domain.table.events import Entry, first_of, stored_event
-from domain.table.expressions import IS_NEW, Absent, Compare, Condition, Item, Put
-from domain.table.replies import discard
-from domain.table.values import digest_of
 from domain.times import iso, milliseconds_of, moment_of
+from table import Account, keys
+from table.events import Entry, first_of, stored_event
+from table.expressions import IS_NEW, Absent, Compare, Condition, Item, Put
+from table.replies import discard
+from table.values import digest_of
 
 MILLISECOND = timedelta(milliseconds=1)
 IN_FLIGHT = timedelta(seconds=60)  # longer than any request takes

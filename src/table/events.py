@@ -11,10 +11,10 @@ from domain.outcomes import First, IdempotencyKey, Outcome
 from domain.problems import Notice, Unavailable
 from domain.profile import NO_CHANGE, Change
 from domain.restrictions import Restriction
-from domain.table import Account, keys
-from domain.table.expressions import Item
-from domain.table.values import digest_of
 from domain.times import iso
+from table import Account, keys
+from table.expressions import Item
+from table.values import digest_of
 
 OTHER_EVENT = "This eventId was already used for another event of this time. Nothing was stored."
 

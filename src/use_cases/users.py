@@ -31,10 +31,10 @@ from domain.problems import (
     unavailable,
 )
 from domain.profile import Profile, change_attributes, is_attribute
-from domain.table import Account, erasures, events, profiles
-from domain.table.events import StoredEvent
 from domain.times import milliseconds_of
 from domain.values import unstorable
+from table import Account, erasures, events, profiles
+from table.events import StoredEvent
 
 ATTEMPTS = 5  # each further one means that somebody else changed the user in between
 DEFAULT_LIMIT, MAX_LIMIT = 50, 100

@@ -15,9 +15,10 @@ from datetime import datetime
 from secrets import token_hex
 
 from domain.profile import Profile
-from domain.table import Account, keys, replies
-from domain.table.calls import MAX_ACTIONS, Table
-from domain.table.expressions import (
+from domain.times import iso
+from table import Account, keys, replies
+from table.calls import MAX_ACTIONS, Table
+from table.expressions import (
     IS_NEW,
     Absent,
     Action,
@@ -30,8 +31,7 @@ from domain.table.expressions import (
     Put,
     Update,
 )
-from domain.table.values import to_item
-from domain.times import iso
+from table.values import to_item
 
 STEP = 100  # items that a step looks at
 

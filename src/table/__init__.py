@@ -1,6 +1,6 @@
-"""The table, a room for each thing that is stored. Nothing outside this folder knows a key.
+"""The table: one module for each stored thing. Only this folder knows a key.
 
-keys         the keys of all items: the door plate
+keys         the keys of all items
 profiles     users, and the addresses that name them
 events       events as they are stored
 marks        what keeps an event out: values that come once, windows of time
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from domain.table.calls import Table
+    from table.calls import Table
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ from hashlib import sha256
 from itertools import groupby
 from typing import Any
 
-from domain.table import Account, keys
-from domain.table.expressions import Changes, Item, Path, Update
-from domain.table.values import to_item
 from domain.times import iso
+from table import Account, keys
+from table.expressions import Changes, Item, Path, Update
+from table.values import to_item
 
 LIFETIME = timedelta(days=30)
 MAX_REASONS = 8  # of one batch, the most frequent ones, so that its item stays below a write unit

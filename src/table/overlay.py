@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from domain.problems import TooLarge, Unavailable, too_large
-from domain.table.calls import Reasons, Table
-from domain.table.expressions import Action, Item, Put
-from domain.table.keys import Key
-from domain.table.values import size_of
+from table.calls import Reasons, Table
+from table.expressions import Action, Item, Put
+from table.keys import Key
+from table.values import size_of
 
 MAX_ITEM_BYTES = 400 * 1024
 

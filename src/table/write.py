@@ -34,11 +34,11 @@ from functools import partial
 from domain.outcomes import Outcome
 from domain.problems import Failed, Notice, Refused, TooLarge, Unavailable, too_large, unavailable
 from domain.profile import Profile
-from domain.table import Account, events, keys, marks, profiles, replies
-from domain.table.calls import CONFLICT, MAX_ACTIONS, Reasons, backoff
-from domain.table.events import Entry
-from domain.table.expressions import IS_NEW, Action, Check, Item, Put
-from domain.table.values import size_of
+from table import Account, events, keys, marks, profiles, replies
+from table.calls import CONFLICT, MAX_ACTIONS, Reasons, backoff
+from table.events import Entry
+from table.expressions import IS_NEW, Action, Check, Item, Put
+from table.values import size_of
 
 MAX_ITEM_BYTES = 400 * 1024
 MAX_TRANSACTION_BYTES = 3_000_000  # DynamoDB takes 4 MB, the profiles that are there among them

@@ -31,8 +31,9 @@ from domain.profile import (
     merge,
     without_attributes,
 )
-from domain.table import Account, keys
-from domain.table.expressions import (
+from domain.times import iso, milliseconds_of
+from table import Account, keys
+from table.expressions import (
     IS_NEW,
     Absent,
     Changes,
@@ -45,8 +46,7 @@ from domain.table.expressions import (
     Put,
     Update,
 )
-from domain.table.values import size_of
-from domain.times import iso, milliseconds_of
+from table.values import size_of
 
 # DynamoDB takes 400 KB for an item; 8 KB are for what the system keeps, which takes less than 2.
 MAX_ATTRIBUTE_BYTES = (400 - 8) * 1024

@@ -4,10 +4,10 @@ from datetime import datetime
 from typing import Any
 
 from domain.accounts import ApiKey, FoundKey
-from domain.table import Account, keys
-from domain.table.calls import Table
-from domain.table.expressions import IS_NEW, Absent, Changes, Delete, Exists, Item, Path, Put, Update
 from domain.times import iso
+from table import Account, keys
+from table.calls import Table
+from table.expressions import IS_NEW, Absent, Changes, Delete, Exists, Item, Path, Put, Update
 
 
 def find(table: Table, key_hash: str) -> FoundKey | None:

@@ -9,10 +9,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from domain.problems import Unavailable
-from domain.table import Account, erasures
-from domain.table.calls import Table
-from domain.table.erasures import Erasure
 from domain.times import iso
+from table import Account, erasures
+from table.calls import Table
+from table.erasures import Erasure
 
 # An event whose user was looked up before the erasure may still be written after it, but not after the time limit of
 # its function (15 s). Until then an erasure is not done, however empty it looks.

@@ -30,12 +30,12 @@ from domain.problems import (
 from domain.profile import TOLERANCE_MS, Change, Profile, change_attributes, merge
 from domain.request import EventRequest, UserReference
 from domain.restrictions import BOT, is_bot
-from domain.table import Account, marks, profiles
-from domain.table.events import Entry, duplicate, find, find_all
-from domain.table.keys import event_uuid
-from domain.table.replies import discard
-from domain.table.write import LookAgain, Settled, store
 from domain.times import milliseconds_of
+from table import Account, marks, profiles
+from table.events import Entry, duplicate, find, find_all
+from table.keys import event_uuid
+from table.replies import discard
+from table.write import LookAgain, Settled, store
 
 ATTEMPTS = 5  # each further one means that somebody else changed the user or the address in between
 T = TypeVar("T")

@@ -10,11 +10,11 @@ from hashlib import sha256
 from domain.event_types import WIRE_NAMES
 from domain.problems import Invalid, Refused, invalid_parameter
 from domain.request import USER_FIELDS
-from domain.table import Account
-from domain.table import refusals as stored
-from domain.table.calls import Table
-from domain.table.refusals import Reason, Refusal
-from domain.users import parse_limit
+from table import Account
+from table import refusals as stored
+from table.calls import Table
+from table.refusals import Reason, Refusal
+from use_cases.users import parse_limit
 
 DIGEST_LENGTH = 16
 PLACE = re.compile(r"^events\.[0-9]+\.?")  # in a batch

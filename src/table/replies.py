@@ -16,9 +16,9 @@ from domain.ids import is_uuid7
 from domain.outcomes import KEY_LIFETIME, First, IdempotencyKey, Outcome
 from domain.problems import KEY_REUSED, KeyReused, Notice
 from domain.restrictions import Restriction
-from domain.table import Account, keys, profiles
-from domain.table.events import Entry, duplicate, find, stored_event
-from domain.table.expressions import IS_NEW, Compare, Condition, Delete, Item, Put
+from table import Account, keys, profiles
+from table.events import Entry, duplicate, find, stored_event
+from table.expressions import IS_NEW, Compare, Condition, Delete, Item, Put
 
 
 def discard(account: Account, entry: Entry, restriction: Restriction, first: First | None = None) -> Outcome:
