@@ -181,7 +181,7 @@ def test_the_listener_for_files_is_deployed_and_deleted(
     assert rules(deployed.endpoint) == before
 
 
-def test_the_page_puts_the_emulator_of_make_run_in_the_place_of_aws() -> None:
+def test_the_page_points_the_aws_commands_at_the_emulator_of_make_run() -> None:
     [exported] = [block for block in blocks(PAGE) if "AWS_ENDPOINT_URL" in block]
     told = dict(setting.split("=", 1) for setting in exported.split()[1:])
     [port] = re.findall(r"^PORT \?= (\d+)$", text("Makefile"), re.MULTILINE)
