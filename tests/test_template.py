@@ -122,7 +122,7 @@ def dimensions_of(alarm: Mapping[str, Any]) -> dict[str, Any]:
 
 def test_alarms_on_our_metrics_are_on_metrics_that_the_code_emits() -> None:
     ours = {name: alarm for name, alarm in ALARMS.items() if alarm["Namespace"] == NAMESPACE}
-    assert len(ours) == 4
+    assert len(ours) == 5
     for name, alarm in ours.items():
         assert alarm["MetricName"] in METRICS, name
         assert dimensions_of(alarm) == {"service": SERVICE}, name
@@ -235,5 +235,6 @@ def test_a_release_goes_back_on_alarms_that_exist() -> None:
     condition, alarms, _ = GLOBALS["DeploymentPreference"]["Alarms"]["Fn::If"]
     assert condition == "Monitored"
     assert {alarm["Ref"] for alarm in alarms} <= set(ALARMS)
+    assert {"Ref": "EventsFailedAlarm"} in alarms
     assert all(RESOURCES[alarm["Ref"]]["Condition"] == condition for alarm in alarms)
     assert set(TEMPLATE["Mappings"]["Release"]) == set(TEMPLATE["Parameters"]["Release"]["AllowedValues"])

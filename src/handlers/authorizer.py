@@ -17,7 +17,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     except Unavailable as refused:
         record("RequestsRefused", kind=Unavailable.__name__)
         # API Gateway makes a 503 of an error.
-        logger.info("answered", outcome="refused", refused=Unavailable.__name__, cause=refused.reason, status=503)
+        logger.error("answered", outcome="failed", refused=Unavailable.__name__, cause=refused.reason, status=503)
         raise
     if found:
         logger.append_keys(account=found.account, key_id=found.id)

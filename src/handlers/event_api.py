@@ -47,9 +47,11 @@ def _post_event(event: rest.Event, account: Account) -> rest.Response:
         request = parse_request(sent, now, key_problems)
         logger.append_keys(event_type=request.event.type)
         outcome = collect_one(request, account, now, key)
-    except Refused as refused:
-        refused.event_type = _type_of(sent)
-        _count(refused, "")
+    except Exception as error:
+        kind = _type_of(sent)
+        if isinstance(error, Refused):
+            error.event_type = kind
+        _count(error, kind)
         raise
     _count(outcome, request.event.type)
     return _answer(outcome, logged_id=not request.own_id)
@@ -110,7 +112,7 @@ def _batch(event: rest.Event, account: Account, *, stored: bool = True) -> rest.
         if refused:
             refusals.count(account.name, refused, rest.gateway_id(event), now)
         for request, outcome in zip(requests, outcomes, strict=True):
-            _count(outcome, request.event.type if isinstance(request, EventRequest) else "")
+            _count(outcome, request.event.type if isinstance(request, EventRequest) else None)
             if isinstance(outcome, Refused):
                 record("RequestsRefused", kind=type(outcome).__name__)
     return _results(sent["events"], outcomes, stored=stored)
@@ -125,10 +127,9 @@ def _results(entries: Sequence[Any], outcomes: Sequence[Outcome | Refused], *, s
         codes=codes,
         types=Counter(outcome.event_type or "unknown" for outcome in refused) or None,
     )
-    for failed in refused:
-        if isinstance(failed, Failed) and failed.__cause__:
-            rest.log_failure(failed.__cause__)
     failures = [outcome for outcome in refused if _is_ours(outcome)]
+    for failed in failures:
+        rest.log_failure(failed.__cause__ if isinstance(failed, Failed) and failed.__cause__ else failed)
     headers = {"X-Error-Code": refused[0].problems[0].code} if refused else {}
     headers |= rest.RETRY_AFTER if failures else {}
     body = ({} if stored else {"stored": False}) | {"results": results}
@@ -179,9 +180,9 @@ def _first(first: First) -> dict[str, Any]:
     return {"eventId": first.event_id, "createdOn": first.created_on, **same}
 
 
-def _is_ours(refused: Refused) -> bool:
-    """Whether the fault is ours, so that the event may be sent again as it is."""
-    return isinstance(refused, Unavailable | Failed)
+def _is_ours(error: Exception) -> bool:
+    """Return whether the fault is ours, so that the event may be sent again unchanged."""
+    return isinstance(error, Unavailable | Failed) or not isinstance(error, Refused)
 
 
 def _refuse(entry: object, *, is_long: bool, marked: bool) -> Refused | None:
@@ -224,10 +225,13 @@ def _type_of(entry: object) -> str | None:
     return known_type(entry)
 
 
-def _count(outcome: Outcome | Refused, event_type: str) -> None:
-    """Of each event, also of a batch: what the metrics tell."""
-    if isinstance(outcome, Refused):
-        if isinstance(outcome, NotFound):
+def _count(outcome: Outcome | Exception, event_type: str | None) -> None:
+    """Record the metrics of one event, alone or in a batch."""
+    kind = event_type or "unknown"
+    if isinstance(outcome, Exception):
+        if _is_ours(outcome):
+            record("EventsFailed", kind=kind)
+        elif isinstance(outcome, NotFound):
             record("UnknownUsers", 1)
         return
     record("UnknownUsers", 0)
@@ -236,7 +240,7 @@ def _count(outcome: Outcome | Refused, event_type: str) -> None:
     if outcome.restriction:
         record("EventsDiscarded", kind=outcome.restriction.code.upper())
     else:
-        record("EventsCreated", kind=event_type)
+        record("EventsCreated", kind=kind)
 
 
 ROUTES: Mapping[str, rest.Route] = {

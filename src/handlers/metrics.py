@@ -16,6 +16,7 @@ NAMESPACE = "EventApi"
 METRICS: Mapping[str, tuple[str, str | None]] = {
     "EventsCreated": ("Count", "type"),
     "EventsDiscarded": ("Count", "reason"),  # the code of a Restriction, in upper case
+    "EventsFailed": ("Count", "type"),  # on our side, alone or in a batch; "unknown" if the type is not one of ours
     "RequestsRefused": ("Count", "reason"),  # the name of a subclass of Refused; also for each event of a batch
     "UnknownUsers": ("Count", None),  # 0 or 1 for each event: the average is their share
     "StoreLatency": ("Milliseconds", None),

@@ -39,6 +39,7 @@ from handlers import refusals
 from handlers.metrics import record
 from handlers.runtime import logger, observed, table
 from table import Account
+from table.calls import code_of
 
 Event = dict[str, Any]
 Response = dict[str, Any]
@@ -89,7 +90,7 @@ def endpoint(routes: Mapping[str, Route], *, read_only: Iterable[str] = ()) -> C
             response = _answer(routes.get(route, _unknown_path), event, counts=route not in read_only)
         except Exception as error:  # noqa: BLE001 the last resort: the caller learns the request id, the log the rest
             response = _failure(error, event)
-        log = logger.error if response["statusCode"] == 500 else logger.info
+        log = logger.error if logger.get_current_keys()["outcome"] == "failed" else logger.info
         log("answered", status=response["statusCode"])
         return response
 
@@ -247,9 +248,15 @@ def status_of(kind: type[Refused]) -> int:
 
 
 def log_failure(error: BaseException) -> None:
-    """An error of ours. Its message may hold what the caller sent, so the log gets type and place only."""
+    """Log a failure of ours: DynamoDB's code as `cause`, an error of the code by type and place only, because its
+    message may hold what the caller sent.
+    """
+    logger.append_keys(outcome="failed")
+    if isinstance(error, Unavailable):
+        logger.append_keys(cause=error.reason)
+        return
     stack = traceback.format_tb(error.__traceback__)
-    logger.append_keys(outcome="failed", error=type(error).__name__, stack=stack)
+    logger.append_keys(error=type(error).__name__, stack=stack, cause=code_of(error))
 
 
 def _unknown_path(event: Event, account: Account) -> Response:
@@ -263,8 +270,9 @@ def _refusal(refused: Refused, event: Event) -> Response:
     problems = [problem.message for problem in refused.problems]
     logger.append_keys(outcome="refused", refused=kind.__name__, problems=problems, codes=codes)
     headers = {"X-Error-Code": codes[0]}
+    if status >= 500:
+        log_failure(refused)
     if isinstance(refused, Unavailable):
-        logger.append_keys(cause=refused.reason)
         headers |= RETRY_AFTER
     elif isinstance(refused, UnsupportedEncoding):
         headers["Accept-Encoding"] = "gzip"

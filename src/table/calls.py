@@ -263,6 +263,11 @@ class Table:
             raise
 
 
+def code_of(error: BaseException) -> str | None:
+    """Return DynamoDB's code of an error that no method of `Table` expects, such as AccessDeniedException."""
+    return error.response["Error"]["Code"] if isinstance(error, ClientError) else None
+
+
 def _reasons(listed: Sequence[Mapping[str, Any]]) -> Reasons:
     reasons = Reasons()
     for index, reason in enumerate(listed):

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
-from botocore.exceptions import ReadTimeoutError
+from botocore.exceptions import ClientError, ReadTimeoutError
 
 from api.gateway import Answer, Context, answer_to, event_file, invoke
 from builders import ANA, a_user, an_entry
@@ -336,6 +336,51 @@ def test_the_line_of_a_503_says_what_dynamodb_answered(ana: str, printed: Printe
     lines, _ = printed.read()
     answered = [(line["refused"], line["status"], line["cause"]) for line in lines]
     assert answered == [("Unavailable", 503, "ThrottlingException")] * 2
+
+
+def denied() -> Any:
+    error: Any = {
+        "Error": {"Code": "AccessDeniedException", "Message": ANA},
+        "ResponseMetadata": {"HTTPStatusCode": 400},
+    }
+    raise ClientError(error, "PutItem")
+
+
+def broken() -> Any:
+    raise RuntimeError(ANA)
+
+
+@pytest.mark.parametrize(
+    ("answer", "cause", "error"),
+    [
+        (throttle, "ThrottlingException", None),
+        (denied, "AccessDeniedException", "ClientError"),
+        (broken, None, "RuntimeError"),
+    ],
+)
+def test_an_event_that_failed_is_an_error_with_its_cause_and_is_counted_alone_and_in_a_batch(
+    ana: str, printed: Printed, answer: Callable[[], Any], cause: str | None, error: str | None
+) -> None:
+    """The answer to a batch of which only some events failed is a 207."""
+    search: dict[str, Any] = {"search": {"query": "fail me"}}
+
+    def fail(request: Any, **_: object) -> Any:
+        return answer() if b"fail me" in request.body else None
+
+    client.meta.events.register_first("before-send.dynamodb", fail)
+    post_event(search)
+    entries = [an_entry({"viewitem": {"itemId": "1"}}), an_entry(search), an_entry(search)]
+    event_api.handler(gateway_event("POST", "/events", json.dumps({"events": entries})), Context())
+    client.meta.events.unregister("before-send.dynamodb", fail)
+    (alone, batch), metrics = printed.read()
+    assert batch["status"] == 207
+    assert batch["events"] == {"created": 1, "failed": 2}
+    for line in (alone, batch):
+        assert (line["level"], line["outcome"]) == ("ERROR", "failed")
+        assert (line.get("cause"), line.get("error")) == (cause, error)
+    failed = [line["EventsFailed"] for line in metrics if "EventsFailed" in line and line["type"] == "search"]
+    assert failed == [[1], [1, 1]]
+    assert ANA not in json.dumps([alone, batch])
 
 
 def test_a_call_that_worked_in_the_end_and_a_condition_that_failed_are_no_cause(ana: str, printed: Printed) -> None:

@@ -142,7 +142,15 @@ def test_a_shell_can_read_each_block(shell: str) -> None:
         subprocess.run([*SHELLS[shell], "-n"], input=block, text=True, check=True)
 
 
-QUERIES = ["ID=0", "by status, account, route", "bin(5m)", "sort @timestamp", "by failed", "['allowed'"]
+QUERIES = [
+    "ID=0",
+    "by status, account, route",
+    "events_of_batches by account, route, cause",
+    "bin(5m)",
+    "sort @timestamp",
+    "by failed",
+    "['allowed'",
+]
 
 
 @pytest.mark.parametrize("words", QUERIES)
