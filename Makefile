@@ -37,9 +37,9 @@ EVENT = events/update.json
 
 ##@ Send
 
-key: $(VENV)/installed ## Make an API key on the running API (ACCOUNT=name)
+key: $(VENV)/installed ## Make an API key on the running API (ACCOUNT=, SCOPES=)
 	@test -n "$(ACCOUNT)" || { echo "Name the account: make key ACCOUNT=name" >&2; exit 1; }
-	@$(PY) -m local key "$(ACCOUNT)"
+	@$(PY) -m local key "$(ACCOUNT)" --scopes "$(SCOPES)"
 
 events: $(VENV)/installed ## Send what is in events/ to the running API
 	@$(PY) -m local events

@@ -73,6 +73,10 @@ MEANS: dict[str, About] = {
     "unauthorized": About(
         "The API key is missing, unknown, expired or revoked.", "Send a valid key in `Authorization`, without `Bearer`."
     ),
+    "forbidden": About(
+        "The API key does not have the scope that the request needs. The description names the scope.",
+        "Use a key that has the scope, or ask the operator for one.",
+    ),
     "user_not_found": About("There is no such user in this account.", "Create the user, then send the event again."),
     "not_found": About("There is no such path or method.", "Check the URL: it begins with `/v1`."),
     "key_not_found": About("The account has no such key. Only operators see this.", "List the keys of the account."),

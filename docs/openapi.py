@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
+from domain.accounts import SCOPES
 from domain.event_types import CATALOGUE, TAGS_SCHEMA, EventType, restrictions
 from domain.outcomes import MAX_KEY_LENGTH
 from domain.problems import (
@@ -37,6 +38,7 @@ from domain.problems import (
     UNSUPPORTED_ENCODING,
     Invalid,
     Problem,
+    forbidden,
     internal_error,
     invalid_attribute,
     invalid_json,
@@ -45,6 +47,7 @@ from domain.problems import (
 )
 from domain.request import MAX_EVENT_ID_LENGTH, MAX_EVENTS, USER_ATTRIBUTES, parse_request
 from domain.values import MAX_LEVELS
+from handlers import event_api, user_api
 from handlers.rest import RETRY_AFTER, STATUS, errors_of, json_object
 from use_cases.users import DEFAULT_LIMIT, MAX_LIMIT
 
@@ -80,6 +83,7 @@ TAGS = {
 MEANINGS = {
     400: "The request is wrong. Each error says what to mend. Nothing was stored.",
     401: "The API key is missing, unknown, expired or revoked.",
+    403: "The API key does not have the scope that the request needs. Nothing was processed.",
     404: "The user does not exist. An unknown path or method gets the same status.",
     409: "The email belongs to another user, or the `_id` was erased.",
     413: "The body is too large, or the item that would be stored.",
@@ -121,19 +125,38 @@ def document() -> Json:
         "servers": [{"url": "/v1", "description": "On the host that the stack's output ApiUrl names."}],
         "security": [{"apiKey": []}],
         "tags": [{"name": name, "description": description} for name, description in TAGS.items()],
-        "paths": paths(),
+        "paths": with_scopes(paths()),
         "components": {
             "securitySchemes": {
                 "apiKey": {
                     "type": "apiKey",
                     "in": "header",
                     "name": "Authorization",
-                    "description": "The API key as it is: no Bearer, no Basic.",
+                    "description": "The API key. The scopes of a key: "
+                    + "; ".join(f"`{scope}`, to {allows}" for scope, allows in SCOPES.items())
+                    + ".",
                 }
             },
             "schemas": {**general_schemas(), **event_schemas()},
         },
     }
+
+
+def scope_of(method: str, path: str) -> str:
+    """Return the scope that a key needs for an operation of the document."""
+    return {**event_api.ROUTES, **user_api.ROUTES}[f"{method.upper()} {path.rstrip('/')}"].scope
+
+
+def with_scopes(described: Json) -> Json:
+    """Add to each operation the scope that it needs, and the answer to a key without it."""
+    for path, methods in described.items():
+        for method, operation in methods.items():
+            scope = scope_of(method, path)
+            operation["security"] = [{"apiKey": [scope]}]
+            operation["description"] += f" The key needs the scope `{scope}`."
+            operation["responses"] |= error_responses([forbidden(scope)])
+            operation["responses"] = dict(sorted(operation["responses"].items()))
+    return described
 
 
 def ref(name: str) -> Json:

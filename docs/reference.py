@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from docs.openapi import MEANINGS, OF_A_BATCH, general_schemas, paths
+from docs.openapi import MEANINGS, OF_A_BATCH, general_schemas, paths, scope_of
+from domain.accounts import SCOPES
 from domain.event_types import CATALOGUE, EventType, restrictions
 from domain.profile import SYSTEM_ATTRIBUTES
 from domain.request import USER_FIELDS
@@ -15,6 +16,7 @@ def tables() -> dict[str, str]:
     """Each table by the name in its marker."""
     return {
         "requests": requests(),
+        "scopes": table(["scope", "allows to"], [[f"`{scope}`", allows] for scope, allows in SCOPES.items()]),
         "fields": fields(),
         "types": table(["event", "what it is", "fields"], map(type_row, CATALOGUE.values())),
         "restrictions": table(
@@ -27,11 +29,11 @@ def tables() -> dict[str, str]:
 
 def requests() -> str:
     rows = [
-        [f"`{method.upper()} /v1{path}`", f"{operation['summary']}."]
+        [f"`{method.upper()} /v1{path}`", f"{operation['summary']}.", f"`{scope_of(method, path)}`"]
         for path, methods in paths().items()
         for method, operation in methods.items()
     ]
-    return table(["request", "does"], rows)
+    return table(["request", "does", "scope"], rows)
 
 
 def fields() -> str:

@@ -51,6 +51,7 @@ def parse_arguments() -> argparse.Namespace:
     run_command.set_defaults(command=run)
     key_command = commands.add_parser("key", help="make an API key on the running stack")
     key_command.add_argument("account")
+    key_command.add_argument("--scopes", default="", help="separated by commas; all if there are none")
     key_command.set_defaults(command=create_key)
     events_command = commands.add_parser("events", help="send the requests of events/ to the running stack")
     events_command.set_defaults(command=send_events)
@@ -144,7 +145,8 @@ def print_usage(api_url: str, api_key: str, pages_url: str) -> None:
 
 
 def create_key(arguments: argparse.Namespace) -> None:
-    print(f"export API_KEY={stack.create_key(required_endpoint(), arguments.account)}")
+    scopes = [scope for scope in arguments.scopes.split(",") if scope]
+    print(f"export API_KEY={stack.create_key(required_endpoint(), arguments.account, scopes)}")
 
 
 def send_events(_: argparse.Namespace) -> None:

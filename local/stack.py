@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,8 +47,8 @@ class Stack:
     api_url: str
     emulator: subprocess.Popen[bytes]
 
-    def create_key(self, account: str) -> str:
-        return create_key(self.endpoint, account)
+    def create_key(self, account: str, scopes: Sequence[str] = ()) -> str:
+        return create_key(self.endpoint, account, scopes)
 
 
 @contextlib.contextmanager
@@ -72,9 +72,11 @@ def api_url(endpoint: str, api_id: str) -> str:
     return f"{endpoint}/_aws/execute-api/{api_id}/v1"
 
 
-def create_key(endpoint: str, account: str) -> str:
+def create_key(endpoint: str, account: str, scopes: Sequence[str] = ()) -> str:
+    """Create a key on the stack. Without scopes it has all. Raise StackError if the stack refuses it."""
     functions: LambdaClient = aws.client("lambda", endpoint)
-    request = json.dumps({"action": "create", "account": account})
+    limits = {"scopes": list(scopes)} if scopes else {}
+    request = json.dumps({"action": "create", "account": account} | limits)
     answer = functions.invoke(FunctionName=outputs(endpoint)["KeyFunctionName"], Payload=request)
     result = json.load(answer["Payload"])
     if "apiKey" not in result:

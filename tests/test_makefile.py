@@ -40,5 +40,6 @@ def test_the_environment_may_set_what_the_command_line_may() -> None:
     assert "--port 8010" in make("--dry-run", "run")
     assert "--port 8100" in make("--dry-run", "run", PORT="8100")
     assert "--port 8100" in make("--dry-run", "run", "PORT=8100")
+    assert '"shop" --scopes "send,read"' in make("--dry-run", "key", "ACCOUNT=shop", "SCOPES=send,read")
     fresh = ("--dry-run", "--always-make", ".venv-of-nobody/installed", "VENV=.venv-of-nobody")
     assert "python-of-mine local/install.py" in make(*fresh, PYTHON="python-of-mine")

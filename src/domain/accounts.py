@@ -1,4 +1,4 @@
-"""Accounts and their API keys. Only the SHA-256 of a key is stored; the key itself is shown once."""
+"""Accounts and their API keys: contract, section 12. Only the SHA-256 of a key is stored; the key is shown once."""
 
 import re
 from dataclasses import dataclass
@@ -11,17 +11,26 @@ from domain.ids import new_id
 from domain.times import iso
 
 ACCOUNT_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+# The scopes of a key by name, with what each allows.
+SCOPES = {
+    "send": "send and check events",
+    "read": "read users, timelines, refusals and receipts",
+    "write": "create and change users",
+    "erase": "erase users",
+}
+ALL_SCOPES = tuple(SCOPES)
 
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """What is known of a key. Dates are ISO 8601 in UTC."""
+    """What is known of a key. Dates are ISO 8601 in UTC. `scopes` are in the order of SCOPES."""
 
     id: str
     hash: str
     created_on: str
     expires_on: str | None = None
     revoked_on: str | None = None
+    scopes: tuple[str, ...] = ALL_SCOPES
 
 
 class FoundKey(NamedTuple):
@@ -30,12 +39,13 @@ class FoundKey(NamedTuple):
     account: str
     id: str
     expires_on: str | None
+    scopes: tuple[str, ...] = ALL_SCOPES
 
 
-def new_api_key(now: datetime, expires_on: str | None) -> tuple[str, ApiKey]:
-    """A key of 256 random bits as its owner will send it, and what is stored of it."""
+def new_api_key(now: datetime, expires_on: str | None, scopes: tuple[str, ...] = ALL_SCOPES) -> tuple[str, ApiKey]:
+    """Return a key of 256 random bits as its owner will send it, and what is stored of it."""
     secret = f"key_{token_urlsafe(32)}"
-    return secret, ApiKey(new_id(now), hash_of(secret), iso(now), expires_on)
+    return secret, ApiKey(new_id(now), hash_of(secret), iso(now), expires_on, scopes=scopes)
 
 
 def hash_of(secret: str) -> str:
@@ -45,6 +55,13 @@ def hash_of(secret: str) -> str:
 
 def is_account_name(name: object) -> bool:
     return isinstance(name, str) and ACCOUNT_NAME.fullmatch(name) is not None
+
+
+def parse_scopes(names: object) -> tuple[str, ...] | None:
+    """Return the scopes of a list of their names, each once and in the order of SCOPES. None if it names another."""
+    if not isinstance(names, list) or not names or not all(name in ALL_SCOPES for name in names):
+        return None
+    return tuple(scope for scope in ALL_SCOPES if scope in names)
 
 
 def is_expired(expires_on: str | None, now: datetime) -> bool:

@@ -3,6 +3,7 @@
     Refused                  nothing was stored; `problems` lists all that is wrong
     ├── Invalid              the request is wrong; mend it
     ├── Unauthorized         no account: the key is missing, unknown, expired or revoked
+    ├── Forbidden            the key does not have the scope that the request needs
     ├── NotFound             the user, the path or the method does not exist
     ├── Conflict             a taken email, or an _id that was erased
     ├── TooLarge             the body, or the item it would become
@@ -64,6 +65,9 @@ class Invalid(Refused): ...
 
 
 class Unauthorized(Refused): ...
+
+
+class Forbidden(Refused): ...
 
 
 class NotFound(Refused): ...
@@ -131,6 +135,7 @@ CODES: dict[str, type[Refused]] = {
     "invalid_import": Invalid,
     "invalid_parameter": Invalid,
     "unauthorized": Unauthorized,
+    "forbidden": Forbidden,
     "user_not_found": NotFound,
     "not_found": NotFound,
     "key_not_found": NotFound,
@@ -250,6 +255,11 @@ STORE_UNAVAILABLE = Problem("unavailable", "Service unavailable", "The store is 
 
 def unavailable(reason: str) -> Unavailable:
     return Unavailable([STORE_UNAVAILABLE], reason)
+
+
+def forbidden(scope: str) -> Problem:
+    description = f"This API key does not have the scope {scope}. Use a key that has it. Nothing was processed."
+    return Problem("forbidden", "Forbidden", description)
 
 
 def internal_error(request_id: str) -> Problem:

@@ -1,4 +1,4 @@
-"""The API's Lambda authorizer: raw API key → account, or a Deny that the gateway answers with 401."""
+"""The API's Lambda authorizer: raw API key → account and scopes, or a Deny that the gateway answers with 401."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -28,7 +28,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     logger.info("answered", outcome="allowed")
     return _policy("Allow", event["methodArn"]) | {
         "principalId": found.account,
-        "context": {"account": found.account, "keyId": found.id},
+        "context": {"account": found.account, "keyId": found.id, "scopes": " ".join(found.scopes)},
     }
 
 

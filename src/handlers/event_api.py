@@ -244,8 +244,8 @@ def _count(outcome: Outcome | Exception, event_type: str | None) -> None:
 
 
 ROUTES: Mapping[str, rest.Route] = {
-    "POST /event": _post_event,
-    "POST /events": _post_events,
-    "POST /events/check": _check_events,
+    "POST /event": rest.Route("send", _post_event),
+    "POST /events": rest.Route("send", _post_events),
+    "POST /events/check": rest.Route("send", _check_events, read_only=True),
 }
-handler = rest.endpoint(ROUTES, read_only={"POST /events/check"})
+handler = rest.endpoint(ROUTES)

@@ -1,17 +1,18 @@
 """API keys, for operators: `sam remote invoke KeyFunction --event '{"action": "create", "account": "shop"}'`.
 
-    {"action": "create", "account": NAME[, "expiresOn": DATE]}           the key, shown this once
+    {"action": "create", "account": NAME[, "expiresOn": DATE][, "scopes": SCOPES]}
     {"action": "list",   "account": NAME}                                what is known of the account's keys
     {"action": "expire", "account": NAME, "keyId": ID, "expiresOn": DATE}
     {"action": "revoke", "account": NAME, "keyId": ID}
 
-DATE is ISO 8601 with an offset. Errors come in the shape of the API's.
+`create` returns the key, shown this once. DATE is ISO 8601 with an offset. SCOPES is a list of "send", "read", "write"
+and "erase"; without it a key has all. Errors come in the shape of the API's.
 """
 
 from datetime import UTC, datetime
 from typing import Any
 
-from domain.accounts import ApiKey, is_account_name, new_api_key, parse_date
+from domain.accounts import ALL_SCOPES, ApiKey, is_account_name, new_api_key, parse_date, parse_scopes
 from domain.problems import KEY_NOT_FOUND, KEY_REVOKED, Conflict, Invalid, NotFound, Refused, invalid_parameter
 from handlers.rest import errors_of
 from handlers.runtime import logger, observed, table
@@ -40,7 +41,7 @@ def _answer(event: dict[str, Any], now: datetime) -> dict[str, Any]:
     account = Account(table(), event["account"])
     match event["action"]:
         case "create":
-            secret, key = new_api_key(now, expires_on)
+            secret, key = new_api_key(now, expires_on, parse_scopes(event.get("scopes")) or ALL_SCOPES)
             api_keys.add(account, key)
             return {"apiKey": secret, **_shown(key)}
         case "list":
@@ -68,6 +69,8 @@ def _check(event: dict[str, Any], expires_on: str | None) -> None:
         problems.append(
             invalid_parameter("expiresOn", "expiresOn is a date in ISO 8601, such as 2027-01-31T00:00:00Z.")
         )
+    if "scopes" in event and parse_scopes(event["scopes"]) is None:
+        problems.append(invalid_parameter("scopes", f"scopes is a list with one or more of {', '.join(ALL_SCOPES)}."))
     if problems:
         raise Invalid(problems)
 
@@ -80,5 +83,11 @@ def _find(account: Account, key_id: str) -> ApiKey:
 
 
 def _shown(key: ApiKey) -> dict[str, Any]:
-    known = {"keyId": key.id, "createdOn": key.created_on, "expiresOn": key.expires_on, "revokedOn": key.revoked_on}
+    known = {
+        "keyId": key.id,
+        "scopes": list(key.scopes),
+        "createdOn": key.created_on,
+        "expiresOn": key.expires_on,
+        "revokedOn": key.revoked_on,
+    }
     return {name: value for name, value in known.items() if value is not None}

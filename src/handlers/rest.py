@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
+from domain.accounts import ALL_SCOPES
 from domain.outcomes import MAX_KEY_LENGTH, IdempotencyKey
 from domain.problems import (
     BODY_TOO_LARGE,
@@ -20,6 +21,7 @@ from domain.problems import (
     UNSUPPORTED_ENCODING,
     Conflict,
     Failed,
+    Forbidden,
     Invalid,
     KeyReused,
     NotFound,
@@ -30,6 +32,7 @@ from domain.problems import (
     Unauthorized,
     Unavailable,
     UnsupportedEncoding,
+    forbidden,
     internal_error,
     invalid_json,
     invalid_parameter,
@@ -43,11 +46,24 @@ from table.calls import code_of
 
 Event = dict[str, Any]
 Response = dict[str, Any]
-Route = Callable[[Event, Account], Response]
+
+
+class Route(NamedTuple):
+    """One route: the scope that a key needs for it, and what answers it or raises Refused.
+
+    A `read_only` route does not count its refusals, because it changes nothing at all. Only an unknown path needs no
+    scope.
+    """
+
+    scope: str
+    answer: Callable[[Event, Account], Response]
+    read_only: bool = False
+
 
 STATUS: Mapping[type[Refused], int] = {
     Invalid: 400,
     Unauthorized: 401,
+    Forbidden: 403,
     NotFound: 404,
     Conflict: 409,
     TooLarge: 413,
@@ -67,9 +83,8 @@ TOO_DEEP = "Lists and objects are nested too deep."
 BROKEN_GZIP = "The body begins like gzip, but it is cut off or broken."
 
 
-def endpoint(routes: Mapping[str, Route], *, read_only: Iterable[str] = ()) -> Callable[[Event, Any], Response]:
-    """The Lambda handler that answers the requests of some routes: "POST /event" and what answers it or raises Refused.
-    What the `read_only` ones refuse is not counted, because they change nothing at all.
+def endpoint(routes: Mapping[str, Route]) -> Callable[[Event, Any], Response]:
+    """The Lambda handler that answers the requests of some routes, by their names: "POST /event".
 
     It logs one line, with no more of the request than is named here and by the routes: what callers send (paths, field
     names and values) tells who somebody is.
@@ -87,7 +102,7 @@ def endpoint(routes: Mapping[str, Route], *, read_only: Iterable[str] = ()) -> C
             outcome="done",
         )
         try:
-            response = _answer(routes.get(route, _unknown_path), event, counts=route not in read_only)
+            response = _answer(routes.get(route, UNKNOWN), event)
         except Exception as error:  # noqa: BLE001 the last resort: the caller learns the request id, the log the rest
             response = _failure(error, event)
         log = logger.error if logger.get_current_keys()["outcome"] == "failed" else logger.info
@@ -97,13 +112,15 @@ def endpoint(routes: Mapping[str, Route], *, read_only: Iterable[str] = ()) -> C
     return handler
 
 
-def _answer(route: Route, event: Event, *, counts: bool) -> Response:
+def _answer(route: Route, event: Event) -> Response:
     """What the route answers or is refused with. Raises what only the last resort can answer."""
     try:
-        return route(event, Account(table(), _account_name(event)))
+        account = Account(table(), _account_name(event))
+        _check_scope(route.scope, event)
+        return route.answer(event, account)
     except Refused as refused:
         response = _refusal(refused, event)
-        if counts:
+        if not route.read_only:
             _count(refused, event)
         return response
 
@@ -259,8 +276,21 @@ def log_failure(error: BaseException) -> None:
     logger.append_keys(error=type(error).__name__, stack=stack, cause=code_of(error))
 
 
+def _check_scope(scope: str, event: Event) -> None:
+    """Raise Forbidden if the key does not have the scope.
+
+    The gateway keeps an answer of the authorizer for a while, so right after the update from 1.1 it may name none.
+    """
+    scopes = _authorizer(event).get("scopes")
+    if scope and scope not in (ALL_SCOPES if scopes is None else str(scopes).split(" ")):
+        raise Forbidden([forbidden(scope)])
+
+
 def _unknown_path(event: Event, account: Account) -> Response:
     raise NotFound([UNKNOWN_PATH])
+
+
+UNKNOWN = Route("", _unknown_path)
 
 
 def _refusal(refused: Refused, event: Event) -> Response:

@@ -79,12 +79,12 @@ def _identifier(event: rest.Event) -> str:
 
 
 ROUTES: Mapping[str, rest.Route] = {
-    "POST /user": _post,
-    "GET /user/{id}": _get,
-    "PUT /user/{id}": _put,
-    "DELETE /user/{id}": _delete,
-    "DELETE /user/{id}/attributes/{name}": _delete_attribute,
-    "GET /user/{id}/events": _get_events,
-    "GET /refusals": _get_refusals,
+    "POST /user": rest.Route("write", _post),
+    "GET /user/{id}": rest.Route("read", _get),
+    "PUT /user/{id}": rest.Route("write", _put),
+    "DELETE /user/{id}": rest.Route("erase", _delete),
+    "DELETE /user/{id}/attributes/{name}": rest.Route("write", _delete_attribute),
+    "GET /user/{id}/events": rest.Route("read", _get_events),
+    "GET /refusals": rest.Route("read", _get_refusals),
 }
 handler = rest.endpoint(ROUTES)

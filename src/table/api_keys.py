@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from domain.accounts import ApiKey, FoundKey
+from domain.accounts import ALL_SCOPES, ApiKey, FoundKey
 from domain.times import iso
 from table import Account, keys
 from table.calls import Table
@@ -13,22 +13,25 @@ from table.expressions import IS_NEW, Absent, Changes, Delete, Exists, Item, Pat
 def find(table: Table, key_hash: str) -> FoundKey | None:
     """What the key with this hash opens."""
     found = table.get(keys.api_key(key_hash))
-    return FoundKey(found["account"], found["keyId"], found["expiresOn"]) if found else None
+    return FoundKey(found["account"], found["keyId"], found["expiresOn"], _scopes(found)) if found else None
 
 
 def add(account: Account, key: ApiKey) -> None:
     """Raises AssertionError should 256 random bits have come twice."""
+    limits: Item = {"scopes": list(key.scopes)} if key.scopes != ALL_SCOPES else {}
     by_hash = {
         **keys.api_key(key.hash),
         "account": account.name,
         "keyId": key.id,
         "expiresOn": key.expires_on,
+        **limits,
     }
     by_account = {
         **keys.key_of_account(account.name, key.id),
         "keyHash": key.hash,
         "createdOn": key.created_on,
         "expiresOn": key.expires_on,
+        **limits,
     }
     failed = account.table.write([Put(by_hash, IS_NEW), Put(by_account, IS_NEW)])
     assert failed is None
@@ -63,4 +66,10 @@ def _api_key(item: Item) -> ApiKey:
         created_on=item["createdOn"],
         expires_on=item["expiresOn"],
         revoked_on=item.get("revokedOn"),
+        scopes=_scopes(item),
     )
+
+
+def _scopes(item: Item) -> tuple[str, ...]:
+    """A key that is not limited names no scopes, as all keys of 1.1: it has those of later versions too."""
+    return tuple(item.get("scopes", ALL_SCOPES))

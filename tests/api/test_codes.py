@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from api.gateway import call, invoke, post_event, proxy_event, timeline, user
+from api.gateway import call, invoke, post_event, proxy_event, replay, timeline, user
 from builders import ANA, a_moment
 from docs import codes
 from domain.ids import new_id
@@ -100,6 +100,7 @@ ASKED: dict[str, Callable[[], Any]] = {
     "invalid_import": lambda: batch(SEARCH, **{"import": "yes"}),
     "invalid_parameter": lambda: timeline(ANA, {"limit": "0"}).body,
     "unauthorized": lambda: body("POST", "/event", {}, account=""),
+    "forbidden": lambda: replay("forbidden").body,
     "user_not_found": lambda: post(SEARCH, user={"email": "nobody@example.com"}),
     "not_found": lambda: json.loads(invoke("EventFunction", proxy_event("GET", "/event"))["body"]),
     "key_not_found": lambda: invoke("KeyFunction", {"action": "revoke", "account": "demo", "keyId": "x"}),

@@ -57,6 +57,7 @@ REFUSES = {
     ),
     "invalid-json": (400, [("Invalid JSON", None)]),
     "unauthorized": (401, [("Unauthorized", None)]),
+    "forbidden": (403, [("Forbidden", None)]),
     "unknown-user": (404, [("User not found", None)]),
     "unknown-id": (404, [("User not found", None)]),
     "unknown-path": (404, [("Not found", None)]),
@@ -278,9 +279,12 @@ def test_an_idempotency_key_with_another_body_is_422(ana: Profile) -> None:
 
 def test_a_key_is_created_and_listed_without_its_secret(demo: Account) -> None:
     created = invoke("KeyFunction", event_file("key-create"))
-    assert created.keys() == {"account", "keyId", "apiKey", "createdOn", "expiresOn"}
+    assert created.keys() == {"account", "keyId", "apiKey", "scopes", "createdOn", "expiresOn"}
     listed = invoke("KeyFunction", event_file("key-list"))
-    assert listed == {"account": "demo", "keys": [{k: created[k] for k in ("keyId", "createdOn", "expiresOn")}]}
+    assert listed == {
+        "account": "demo",
+        "keys": [{k: created[k] for k in ("keyId", "scopes", "createdOn", "expiresOn")}],
+    }
 
 
 def test_a_wrong_request_for_a_key_is_told_all_its_problems(demo: Account) -> None:

@@ -39,7 +39,7 @@ def answer_to(raised: Exception) -> tuple[int, Any]:
     def route(event: rest.Event, account: Account) -> rest.Response:
         raise raised
 
-    handler = rest.endpoint({f"{EVENT['httpMethod']} {EVENT['resource']}": route})
+    handler = rest.endpoint({f"{EVENT['httpMethod']} {EVENT['resource']}": rest.Route("send", route)})
     response = handler(EVENT, Context())
     body = json.loads(response["body"])
     assert response["headers"]["X-Error-Code"]

@@ -7,15 +7,23 @@ from typing import Any
 
 import pytest
 
-from api.gateway import call, event_file, invoke, post_event, replay, timeline, user
+from api.gateway import ROUTES, answer_to, call, event_file, invoke, post_event, proxy_event, replay, timeline, user
 from builders import ANA, a_moment
 from docs.openapi import document
+from domain.accounts import ALL_SCOPES
 from domain.profile import Profile
 from domain.times import iso
+from handlers import event_api, user_api
 from table import Account
 
 BOB = "bob@example.com"
 ARN = "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3d4e5/v1/POST/event"
+ALL = " ".join(ALL_SCOPES)
+SCOPE_OF = {
+    f"{method} {path}": {**event_api.ROUTES, **user_api.ROUTES}[f"{method} {path}"].scope
+    for method, path in ROUTES
+    if method != "ANY"
+}
 UNKNOWN_ID = "00000000-0000-7000-8000-000000000000"
 
 
@@ -198,9 +206,10 @@ def keys(action: str, account: str = "demo", **more: Any) -> dict[str, Any]:
 def test_a_key_opens_its_account_until_it_is_revoked(demo: Account) -> None:
     first, second = keys("create"), keys("create")
     for key in (first, second):
-        assert effect(key["apiKey"]) == ("Allow", {"account": "demo", "keyId": key["keyId"]})
+        context = {"account": "demo", "keyId": key["keyId"], "scopes": "send read write erase"}
+        assert effect(key["apiKey"]) == ("Allow", context)
     revoked = keys("revoke", keyId=first["keyId"])
-    assert revoked.keys() == {"account", "keyId", "createdOn", "revokedOn"}
+    assert revoked.keys() == {"account", "keyId", "scopes", "createdOn", "revokedOn"}
     assert effect(first["apiKey"])[0] == "Deny"
     assert effect(second["apiKey"])[0] == "Allow"
     assert keys("revoke", keyId=first["keyId"])["errors"][0]["message"] == "Key revoked"
@@ -227,7 +236,7 @@ def test_a_key_is_listed_without_anything_that_opens_the_account(demo: Account) 
     secret = keys("create")["apiKey"]
     keys("create", account="other")
     [listed] = keys("list")["keys"]
-    assert listed.keys() == {"keyId", "createdOn"}
+    assert listed.keys() == {"keyId", "scopes", "createdOn"}
     assert secret not in str(keys("list"))
 
 
@@ -236,6 +245,10 @@ def test_a_key_is_listed_without_anything_that_opens_the_account(demo: Account) 
     ({"action": "create", "account": "a#b"}, ["account"]),
     ({"action": "create", "account": "demo", "expiresOn": "soon"}, ["expiresOn"]),
     ({"action": "expire", "account": "demo"}, ["keyId", "expiresOn"]),
+    ({"action": "create", "account": "demo", "scopes": "send"}, ["scopes"]),
+    ({"action": "create", "account": "demo", "scopes": ["send", "admin"]}, ["scopes"]),
+    ({"action": "create", "account": "demo", "scopes": []}, ["scopes"]),
+    ({"action": "create", "account": "demo", "scopes": [["send"]]}, ["scopes"]),
     ({"action": "revoke", "account": "demo"}, ["keyId"]),
     ({"action": "revoke", "account": "demo", "keyId": "x"}, ["keyId"]),
 ])  # fmt: skip
@@ -247,4 +260,44 @@ def test_an_operators_mistakes_are_told(demo: Account, request_: dict[str, Any],
 def test_another_accounts_key_cannot_be_revoked(demo: Account) -> None:
     theirs = keys("create", account="other")
     assert keys("revoke", keyId=theirs["keyId"])["errors"][0]["message"] == "Key not found"
-    assert effect(theirs["apiKey"]) == ("Allow", {"account": "other", "keyId": theirs["keyId"]})
+    assert effect(theirs["apiKey"])[1] == {"account": "other", "keyId": theirs["keyId"], "scopes": ALL}
+
+
+def test_a_key_keeps_the_scopes_that_it_was_created_with(demo: Account) -> None:
+    key = keys("create", scopes=["read", "send", "read"])
+    assert key["scopes"] == ["send", "read"]
+    assert effect(key["apiKey"])[1]["scopes"] == "send read"
+    assert keys("expire", keyId=key["keyId"], expiresOn="2099-01-01T00:00:00Z")["scopes"] == ["send", "read"]
+    assert effect(key["apiKey"])[1]["scopes"] == "send read"
+    assert [each["scopes"] for each in keys("list")["keys"]] == [["send", "read"]]
+
+
+def test_a_key_of_1_1_has_all_scopes(demo: Account) -> None:
+    """1.1 stored no scopes, and its authorizer named none in the answer that the gateway may still remember."""
+    key = keys("create")
+    for item in demo.table.client.scan(TableName=demo.table.name)["Items"]:
+        assert "scopes" not in item
+    assert keys("list")["keys"][0]["scopes"] == ALL.split()
+    assert effect(key["apiKey"])[1]["scopes"] == ALL
+    event = proxy_event("GET", "/user/{id}", pathParameters={"id": "nobody@example.com"})
+    event["requestContext"]["authorizer"].pop("scopes", None)
+    assert answer_to(event).status == 404
+
+
+@pytest.mark.parametrize("route", sorted(SCOPE_OF))
+def test_each_route_demands_a_scope_and_a_key_without_it_changes_nothing(
+    route: str, ana: Profile, demo: Account
+) -> None:
+    method, resource = route.split(" ")
+    scope = SCOPE_OF[route]
+    event = proxy_event(method, resource, "no JSON", pathParameters={"id": ana.id, "name": "city"})
+    before = demo.table.client.scan(TableName=demo.table.name)["Items"]
+    event["requestContext"]["authorizer"]["scopes"] = " ".join(set(ALL.split()) - {scope})
+    answer = answer_to(event)
+    [error] = answer.body["errors"]
+    assert (answer.status, error["code"], answer.headers["X-Error-Code"]) == (403, "forbidden", "forbidden")
+    assert f"scope {scope}." in error["description"]
+    after = demo.table.client.scan(TableName=demo.table.name)["Items"]
+    assert [item for item in after if not item["pk"]["S"].endswith("#REFUSALS")] == before
+    event["requestContext"]["authorizer"]["scopes"] = scope
+    assert answer_to(event).status != 403

@@ -32,8 +32,8 @@ OURS = {
 
 def test_each_kind_of_refusal_has_a_status() -> None:
     assert {kind.__name__: status_of(kind) for kind in KINDS} == {
-        "Invalid": 400, "Unauthorized": 401, "NotFound": 404, "Conflict": 409, "TooLarge": 413,
-        "UnsupportedEncoding": 415, "KeyReused": 422, "Unavailable": 503, "Failed": 500,
+        "Invalid": 400, "Unauthorized": 401, "Forbidden": 403, "NotFound": 404, "Conflict": 409,
+        "TooLarge": 413, "UnsupportedEncoding": 415, "KeyReused": 422, "Unavailable": 503, "Failed": 500,
     }  # fmt: skip
 
 
