@@ -6,8 +6,8 @@ from unicodedata import normalize
 MAX_LENGTH = 254  # RFC 5321, section 4.5.3.1.3
 MAX_ROUNDS = 5  # no character of Unicode takes more than three
 
-# Nearly every address has this form, in which there is nothing to doubt. email-validator judges the rest; its import
-# makes the start slower. tests/unit/test_email.py compares the two.
+# Nearly every address has this form. email-validator judges the rest, because importing it makes the start slower.
+# tests/unit/test_email.py compares the two.
 USUAL = re.compile(
     r"(?=.{,64}\Z) [a-z0-9_+-]+ (\.[a-z0-9_+-]+)* @ ([a-z0-9]+ (-[a-z0-9]+)* \.)+"
     r"(?!(arpa|invalid|local|localhost|onion)\Z) [a-z]{2,}",
@@ -16,7 +16,7 @@ USUAL = re.compile(
 
 
 def normal_email(value: object) -> str | None:
-    """The address in the one form that identifies: trimmed, lower case. None when it is no address.
+    """Return the address in the one form that identifies a user: trimmed, in lower case. None if it is not an address.
 
     The normal form of a normal form is itself; otherwise one address could be two users.
     """
@@ -27,7 +27,7 @@ def normal_email(value: object) -> str | None:
 
 
 def _unusual(address: str) -> str | None:
-    """Lower case can leave Unicode's NFC form, which the library restores: repeat until nothing changes."""
+    """Normalize until nothing changes: lower case can break Unicode's NFC form, which the library restores."""
     for _ in range(MAX_ROUNDS):
         checked = _checked(address)
         if checked is None or checked == address:
@@ -42,7 +42,7 @@ def _checked(address: str) -> str | None:
     if len(address) > MAX_LENGTH:
         return None
     try:
-        # test_environment only admits the top-level domain `test`.
+        # test_environment only allows the top-level domain `test`.
         checked = validate_email(address, check_deliverability=False, test_environment=True)
     except EmailNotValidError:
         return None
