@@ -1,7 +1,7 @@
-"""Looks for known vulnerabilities in the pinned requirements: python .ci/audit.py [options of pip-audit]
+"""Look for known vulnerabilities in the pinned requirements: python .ci/audit.py [options of pip-audit]
 
-Exit code 0: the functions have none. 1: they have some. 3: nobody could be asked, which pip-audit by itself does not
-tell from none. What only developers install is shown, and fails nothing.
+Exit code 0: the functions have none. 1: they have some. 3: no database could be reached, which pip-audit alone does not
+distinguish from none. Vulnerabilities of development packages are printed and fail nothing.
 """
 
 import json

@@ -1,8 +1,8 @@
-"""Compares the functions with a bare one that makes the same DynamoDB calls: `make bench`. For Linux.
+"""Compare the functions with a bare one that makes the same DynamoDB calls: `make bench`. For Linux.
 
-All run in AWS's runtime interface emulator with AWS's runtime client, on Python 3.13 where it is installed, over TLS
-against DynamoDB Local, in turns, so that a noisy machine disturbs all alike. Look at the ratios; the times are this
-machine's. Beside them runs what a team usually writes: benchmark/powertools.py.
+All functions run in AWS's runtime interface emulator with AWS's runtime client, on Python 3.13 if it is installed. They
+reach DynamoDB Local over TLS. They run alternately, so that a noisy machine disturbs all alike. Compare the ratios; the
+times are this machine's. A third function, benchmark/powertools.py, is what a team usually writes.
 """
 
 import argparse
@@ -60,7 +60,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Burst:
-    """What each of some requests took."""
+    """The time that each of some requests took."""
 
     milliseconds: float
     cpu_milliseconds: float
@@ -118,7 +118,7 @@ def python_version(python: str) -> str:
 
 
 def install(python: str, folder: Path, authority: trustme.CA) -> dict[str, Subject]:
-    """Each function packaged as it is deployed, beside what Lambda's runtime brings."""
+    """Package each function as for a deployment, with the packages of Lambda's runtime."""
     names = ("runtime", "package", "source", BARE, POWERTOOLS)
     runtime, package, source, bare, powertools = (folder / name for name in names)
     uv_install(python, runtime, "awslambdaric", "boto3", "--constraint", "requirements-dev.txt")
@@ -158,7 +158,7 @@ def uv_install(python: str, target: Path, *what: str) -> None:
 
 
 def variables(endpoint: str) -> dict[str, str]:
-    """The functions' environment: the template's, as far as it is text, and what the stack would add."""
+    """Return the functions' environment: the template's text values, and those that the stack would add."""
     of_template: Mapping[str, Any] = template["Globals"]["Function"]["Environment"]["Variables"]
     return {name: value for name, value in of_template.items() if isinstance(value, str)} | {
         "TABLE_NAME": TABLE_NAME,
@@ -180,7 +180,7 @@ def of_account(event: dict[str, Any], account: str) -> dict[str, Any]:
 
 
 def request(event_type: str, name: str) -> dict[str, Any]:
-    """What API Gateway sends to a function for an event as in events/, the plain one with 1 KB; each order is new."""
+    """Return what API Gateway sends for an event of events/. The plain one has 1 KB; each order is new."""
     event = event_file(event_type)
     body = json.loads(event["body"])
     payload = body["event"][event_type]
@@ -237,7 +237,7 @@ class Bench:
         yield f"| package, unzipped | {megabytes(self.subjects[EVENT_FUNCTION].folders[0]):.1f} MB | | | |"
 
     def starts(self, times: int) -> dict[str, list[Start]]:
-        """What new execution environments took to answer their first event."""
+        """Measure how long new execution environments need to answer their first event."""
         names = (*OURS, BARE, POWERTOOLS, NOT_COMPILED)
         found: dict[str, list[Start]] = {name: [] for name in names}
         for _ in range(times):
@@ -312,7 +312,7 @@ MEASURES: Mapping[str, Callable[[Start], float]] = {
 
 def row(what: str, unit: str, ours: Sequence[float], bare: Sequence[float], *others: Sequence[float]) -> str:
     values = f"{median(ours):.1f} {unit} | {median(bare):.1f} {unit}"
-    # Of what was measured one after the other, so that a slow minute counts for both.
+    # Ratios of consecutive runs, so that a slow minute counts for both.
     ratios = " | ".join(f"{median(map(truediv, each, bare)):.2f}" for each in (ours, *others))
     return f"| {what} | {values} | {ratios} |{'' if others else ' |'}"
 

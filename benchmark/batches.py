@@ -1,7 +1,7 @@
-"""Batches beside the same events one by one: python -m benchmark.batches [--rounds 5]
+"""Compare batches with the same events one by one: python -m benchmark.batches [--rounds 5]
 
-Both run in this process, in turns, through the use case and against DynamoDB Local, so that what is compared is the
-function's own work and its waiting. It needs Java and `npm install`. Of each, the median of the ratios is printed.
+Both run alternately in this process, through the use case and against DynamoDB Local. So the ratios compare the
+function's own work and its waiting. Needs Java and `npm install`. Prints the median of the ratios of each.
 """
 
 import argparse

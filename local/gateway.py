@@ -1,9 +1,8 @@
-"""Completes the deployed REST API with what the emulator leaves out of it.
+"""Complete the deployed REST API with what the emulator leaves out of it.
 
 SAM hands the whole API to API Gateway as one OpenAPI document. MiniStack 1.5 makes that document with the defaults of
-the template's parameters, and imports it without two of AWS's extensions: the gateway's own error bodies, and methods
-that take any verb. What is missing is read from the deployed stack here and put in with the API Gateway calls that do
-the same.
+the template's parameters. It ignores two of AWS's extensions: the gateway's own error bodies, and methods that take any
+verb. This module reads them from the deployed stack and adds them with the equivalent API Gateway calls.
 """
 
 import re

@@ -52,14 +52,14 @@ def count_get(counted: Bill, params: Item, find: Find) -> None:
 
 
 def count_batch_get(counted: Bill, params: Item, find: Find) -> None:
-    """Each item is rounded up by itself."""
+    """Count each item rounded up separately."""
     [asked] = params["RequestItems"].values()
     counted.items.append(len(asked["Keys"]))
     counted.rru += sum(read_units([find(key)], consistent=asked["ConsistentRead"]) for key in asked["Keys"])
 
 
 def count_put(counted: Bill, params: Item, find: Find) -> None:
-    """Whether its condition holds or not."""
+    """Count the write, also if its condition fails."""
     count_write(counted, params["Item"], write_units(params["Item"], find(params["Item"])))
 
 
@@ -98,7 +98,7 @@ def count_write(counted: Bill, key: Item, units: int) -> None:
 
 
 def read_units(items: Iterable[Item], *, consistent: bool = True) -> float:
-    """Of what one call reads together."""
+    """Return the read units of one call."""
     units = max(1, math.ceil(sum(map(size, items)) / 4096))
     return units if consistent else units / 2
 

@@ -1,8 +1,8 @@
-"""How a command that runs until Ctrl-C ends: at once if it can, and at its next pause at the latest.
+"""End a command that runs until Ctrl-C: at once if possible, and at its next pause at the latest.
 
-KeyboardInterrupt is raised wherever Python happens to be. In a callback of a library (the AWS CRT has one for each
-signature) it is printed and dropped, and one that is due just before a long wait begins is raised after it. So the
-signal is remembered too, and whoever runs on asks for it.
+Python raises KeyboardInterrupt in the code that is running. A callback of a library (the AWS CRT has one for each
+signature) prints and drops it. One that is due just before a long wait is raised after it. So the signal is remembered
+too, and loops ask for it.
 """
 
 import signal
@@ -16,25 +16,25 @@ _came: list[int] = []
 
 
 def by_signals() -> None:
-    """From now on each of the signals raises KeyboardInterrupt, as Ctrl-C does."""
+    """Make each of the signals raise KeyboardInterrupt, as Ctrl-C does."""
     for number in SIGNALS:
         signal.signal(number, _stop)
 
 
 def ignore_signals() -> None:
-    """Nothing disturbs what is done from now on."""
+    """ignore all signals, so that nothing interrupts the clean-up."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
 def check() -> None:
-    """Raises KeyboardInterrupt if a signal came, even if what it raised was dropped."""
+    """Raise KeyboardInterrupt if a signal came, even if an earlier KeyboardInterrupt was dropped."""
     if _came:
         raise KeyboardInterrupt
 
 
 def pause() -> None:
-    """For loops that wait. Raises KeyboardInterrupt as `check` does."""
+    """Wait in a loop. Raises KeyboardInterrupt as `check` does."""
     check()
     time.sleep(PAUSE_SECONDS)
 
