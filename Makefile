@@ -18,11 +18,11 @@ help:
 
 ##@ Run
 
-run: $(VENV)/installed ## Run the API on this machine (PORT=8010)
+run: $(VENV)/running ## Run the API on this machine (PORT=8010)
 	@$(PY) -m local run --port $(PORT)
 
 clean: ## Forget the local data and what was built (.venv stays)
-	@test ! -x $(PY) || $(PY) -m local stopped
+	@test ! -e $(VENV)/running || $(PY) -m local stopped
 	rm -rf .stack export .aws-sam .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 dynamodb: $(VENV)/installed ## Run DynamoDB Local for `sam local`
@@ -37,22 +37,22 @@ EVENT = events/update.json
 
 ##@ Send
 
-key: $(VENV)/installed ## Make an API key on the running API (ACCOUNT=, SCOPES=)
+key: $(VENV)/running ## Make an API key on the running API (ACCOUNT=, SCOPES=)
 	@test -n "$(ACCOUNT)" || { echo "Name the account: make key ACCOUNT=name" >&2; exit 1; }
 	@$(PY) -m local key "$(ACCOUNT)" --scopes "$(SCOPES)"
 
-events: $(VENV)/installed ## Send what is in events/ to the running API
+events: $(VENV)/running ## Send what is in events/ to the running API
 	@$(PY) -m local events
 
 ##@ Look
 
-feed: $(VENV)/installed ## Print what arrives on the feed's bus, until Ctrl-C
+feed: $(VENV)/running ## Print what arrives on the feed's bus, until Ctrl-C
 	@$(PY) -m local feed
 
 export: $(VENV)/installed ## Write the running API's table to export/, for SQL
 	@$(PY) -m local export
 
-console: $(VENV)/installed ## Look at users in a browser, try requests (API_URL= API_KEY=)
+console: $(VENV)/running ## Look at users in a browser, try requests (API_URL= API_KEY=)
 	@$(PY) -m tools.console
 
 ##@ Deploy
@@ -73,7 +73,7 @@ CONFIG = default
 DEPLOY = PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PY) -m tools.deploy
 DEPLOYMENT = --config "$(CONFIG)" --parameters '$(PARAMETERS)' --region "$(REGION)" --dirty "$(DIRTY)" --confirm "$(CONFIRM)"
 
-smoke: $(VENV)/installed ## Try an API from outside (API_URL= API_KEY=, BURST=)
+smoke: $(VENV)/running ## Try an API from outside (API_URL= API_KEY=, BURST=)
 	@$(PY) -m tools.smoke
 
 ##@ Develop
@@ -121,14 +121,22 @@ roots: $(VENV)/installed ## Take Amazon's certificate authorities from botocore 
 
 lock: $(VENV)/installed ## Resolve the requirements again (UPGRADE=--upgrade: newer ones)
 	@$(COOLDOWN) $(VENV)/bin/uv pip compile $(LOCK) $(UPGRADE) requirements-dev.in -o requirements-dev.txt
+	@$(COOLDOWN) $(VENV)/bin/uv pip compile $(LOCK) requirements-run.in -c requirements-dev.txt -o requirements-run.txt
 	@$(COOLDOWN) $(VENV)/bin/uv pip compile $(LOCK) src/requirements.in -c requirements-dev.txt -o src/requirements.txt
 # Dependabot reads the options in the first lines of the files.
 LOCK = --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url
 # Nothing that came out in the last week: after that a malicious version has usually been found.
 COOLDOWN = $(if $(UPGRADE),UV_EXCLUDE_NEWER="7 days")
 
-$(VENV)/installed: requirements-dev.txt
-	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer found: install one, or name it with PYTHON=" >&2; exit 1; }
-	@$(PYTHON) -c '$(NEW_ENOUGH)' 2>/dev/null || { echo "$(PYTHON) is not Python 3.11 or newer" >&2; exit 1; }
-	@$(PYTHON) local/install.py $(VENV)
+# The two sets of packages: `running`, and `installed`, which adds those of tests, linters and SAM.
+$(VENV)/running: requirements-run.txt
+	@$(INSTALL) requirements-run.txt
 	@touch $@
+
+$(VENV)/installed: requirements-dev.txt
+	@$(INSTALL) requirements-dev.txt
+	@touch $(VENV)/running $@
+
+INSTALL = test -n "$(PYTHON)" || { echo "No Python 3.11 or newer found: install one, or name it with PYTHON=" >&2; exit 1; }; \
+	$(PYTHON) -c '$(NEW_ENOUGH)' 2>/dev/null || { echo "$(PYTHON) is not Python 3.11 or newer" >&2; exit 1; }; \
+	$(PYTHON) local/install.py $(VENV)

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from botocore.exceptions import BotoCoreError
 
 from local import aws, events, export, feed, stack
+from local.install import step
 from local.stack import Stack, StackError
 from tools import console, stopping
 
@@ -84,8 +85,9 @@ def alone() -> Iterator[None]:
 
 
 def serve(port: int, pages_port: int) -> None:
-    print(f"Starting an AWS emulator on {aws.HOST}:{port} and deploying template.yaml to it ...", flush=True)
-    with stack.running(port, FOLDER, {"Feed": "on"}) as it:
+    with contextlib.ExitStack() as until_stopped:
+        with step(f"Deploying template.yaml to an AWS emulator on {aws.HOST}:{port}"):
+            it = until_stopped.enter_context(stack.running(port, FOLDER, {"Feed": "on"}))
         ENDPOINT.write_text(it.endpoint)
         try:
             api_key = demo_key(it)

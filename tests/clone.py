@@ -48,7 +48,8 @@ def repository(folder: Path) -> Path:
     for name, program in programs.items():
         (programs_folder / name).write_text(f"#!/bin/sh\n{program}\n")
         (programs_folder / name).chmod(0o755)
-    (folder / ".venv" / "installed").touch()
+    for stamp in ("running", "installed"):
+        (folder / ".venv" / stamp).touch()
     git(folder, "init", "--quiet")
     commit(folder, "first")
     return folder
@@ -68,4 +69,11 @@ def git(folder: Path, *arguments: str) -> str:
 
 def make(*arguments: str) -> list[str]:
     """The command of `make` in a clone, which takes the environment as it is, whatever `make test` was told."""
-    return ["make", "--no-print-directory", "--old-file=.venv/installed", "VENV=.venv", *arguments]
+    return [
+        "make",
+        "--no-print-directory",
+        "--old-file=.venv/running",
+        "--old-file=.venv/installed",
+        "VENV=.venv",
+        *arguments,
+    ]

@@ -13,7 +13,7 @@ GROUPS = ["Run", "Send", "Look", "Deploy", "Develop"]
 def make(*arguments: str, **environment: str) -> str:
     """What make prints. It starts afresh: `make test` has put its own variables into our environment."""
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME")}
-    command = ["make", "--no-print-directory", "--old-file=.venv/installed", *arguments]
+    command = ["make", "--no-print-directory", "--old-file=.venv/running", "--old-file=.venv/installed", *arguments]
     return subprocess.run(command, cwd=ROOT, env=kept | environment, capture_output=True, text=True, check=True).stdout
 
 

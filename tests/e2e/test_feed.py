@@ -95,7 +95,7 @@ def test_the_feed_begins_when_it_is_turned_on_and_goes_on_after_a_restart(tmp_pa
         caller = Caller(it.api_url, it.create_key("demo"))
         assert caller.send("POST", "/user/", user).status == 200
         assert caller.event(user, {"search": {"query": "before"}}).status == 200
-        stack.deploy(it.endpoint, tmp_path / "deploy.log", on)
+        stack.deploy(it.endpoint, on)
         with listening(it.endpoint) as lines:
             assert caller.event(user, {"search": {"query": "first"}}).status == 200
             assert json.loads(next(lines))["detail"]["payload"] == {"query": "first"}
@@ -105,14 +105,14 @@ def test_the_feed_begins_when_it_is_turned_on_and_goes_on_after_a_restart(tmp_pa
         assert json.loads(next(lines))["detail"]["payload"] == {"query": "second"}
 
 
-def test_the_feed_reads_the_stream_of_a_restored_table_instead_of_the_stacks(tmp_path: Path) -> None:
+def test_the_feed_reads_the_stream_of_a_restored_table_instead_of_the_stacks() -> None:
     with stack.running(parameters={"Feed": "on"}) as it:
         dynamodb: DynamoDBClient = aws.client("dynamodb", it.endpoint)
         create_table(dynamodb, "restored")
         specification: Any = {"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"}
         changed = dynamodb.update_table(TableName="restored", StreamSpecification=specification)
         stream_arn = changed["TableDescription"]["LatestStreamArn"]
-        stack.deploy(it.endpoint, tmp_path / "deploy.log", {"RestoredStream": stream_arn})
+        stack.deploy(it.endpoint, {"Feed": "on", "RestoredStream": stream_arn})
         with listening(it.endpoint) as lines:
             [record] = event_file("feed")["Records"]
             dynamodb.put_item(TableName="restored", Item=record["dynamodb"]["NewImage"])
