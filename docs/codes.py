@@ -78,6 +78,10 @@ MEANS: dict[str, About] = {
         "Use a key that has the scope, or ask the operator for one.",
     ),
     "user_not_found": About("There is no such user in this account.", "Create the user, then send the event again."),
+    "erasure_not_found": About(
+        "No user with this `_id` was erased in this account.",
+        "Send the `_id` that the response to the `DELETE` contained.",
+    ),
     "not_found": About("There is no such path or method.", "Check the URL: it begins with `/v1`."),
     "key_not_found": About("The account has no such key. Only operators see this.", "List the keys of the account."),
     "user_exists": About("Another user has this email.", "Change that user with PUT."),

@@ -22,6 +22,7 @@ from domain.problems import (
     CODES,
     EMAIL_TAKEN,
     ERASED,
+    ERASURE_NOT_FOUND,
     IDENTIFIERS_DISAGREE,
     INVALID_EVENTS,
     INVALID_ID,
@@ -60,6 +61,7 @@ USER_ID = "01a20788-5653-7117-8650-7680cb8c2cb9"
 EVENT_ID = "01a20788-5a84-78c8-9a0e-41facae8e785"
 REQUEST_ID, GATEWAY_ID = "7e8f1c1e-4b8e-4a3e-9a53-5d8a4c3b2a10", "JKJaXmPLvHcESHA="
 TIME = "2026-11-23T08:31:45.234Z"
+LATER = "2026-11-23T08:33:00.120Z"
 CREATED_USER = {"_id": USER_ID, "email": EMAIL, "createdOn": TIME, "firstname": "Ana"}
 CHANGED_USER = {**CREATED_USER, "tags": ["vip"]}
 CREATED = {"message": "Event created", "email": "Event was created for the specified user"}
@@ -213,8 +215,13 @@ def paths() -> Json:
                 "eraseUser",
                 "Erase a user and all events",
                 "Erases the profile, its events and everything else that names the person. The user does not exist "
-                "from the answer on; the rest follows within minutes. The `_id` never comes back.",
-                answer("Erased", {"results": [done("deleted")]}),
+                "from the response on; the rest follows within minutes. The `_id` never comes back. Keep the `_id` of "
+                "`erasure` to read the receipt with `readErasure`.",
+                answer(
+                    "Erased",
+                    {"results": [done("deleted")], "erasure": {"_id": USER_ID, "requestedOn": TIME}},
+                    {"links": links("$response.body#/erasure/_id", "readErasure")},
+                ),
                 UNKNOWN_USER,
                 parameters=[identifier],
             ),
@@ -233,6 +240,7 @@ def paths() -> Json:
             ),
         },
         "/user/{id}/events": {"get": list_events(identifier)},
+        "/erasures/{id}": {"get": read_erasure()},
         "/refusals": {"get": list_refusals()},
     }
 
@@ -372,6 +380,19 @@ def list_events(identifier: Json) -> Json:
             parameter("query", "type", types, "Only events of this type."),
             cursor({"pattern": "^[A-Za-z0-9_-]{43}$"}),
         ],
+    )
+
+
+def read_erasure() -> Json:
+    receipt = {"_id": USER_ID, "status": "finished", "requestedOn": TIME, "finishedOn": LATER, "eventsDeleted": 42}
+    return operation(
+        "readErasure",
+        "Read the receipt of an erasure",
+        "Returns when the erasure of a user was requested and finished, and how many events it deleted. The receipt "
+        "has no time limit, and names the person only by the `_id` in the request.",
+        answer("Erasure", receipt),
+        [ERASURE_NOT_FOUND],
+        parameters=[parameter("path", "id", {"type": "string"}, "The `_id` of the user who was erased.", USER_ID)],
     )
 
 
@@ -604,6 +625,17 @@ def general_schemas() -> Json:
         "count": {"type": "integer", "minimum": 1},
         "lastRequestId": {**text, "description": "Of the last of them: the `x-amz-apigw-id` of its answer."},
     }
+    erasure = {
+        "_id": uuid,
+        "status": {**text, "examples": ["in_progress", "finished"]},
+        "requestedOn": date,
+        "finishedOn": {**date, "description": "Absent while the erasure is in progress."},
+        "eventsDeleted": {
+            "type": "integer",
+            "minimum": 0,
+            "description": "Absent while the erasure is in progress, and if 1.1 finished it.",
+        },
+    }
     next_page = {"cursor": {**text, "description": "For the next page. Absent on the last one."}}
     beside = dict.fromkeys(("userAgent", *USER_ATTRIBUTES), or_null(text))
     return {
@@ -658,7 +690,14 @@ def general_schemas() -> Json:
         "UserResult": an_object(
             {"results": a_list("Result"), "object": ref("User"), "warnings": warnings}, ["results", "object"]
         ),
-        "Erased": an_object({"results": a_list("Result")}, ["results"]),
+        "Erased": an_object(
+            {
+                "results": a_list("Result"),
+                "erasure": an_object({"_id": uuid, "requestedOn": date}, ["_id", "requestedOn"]),
+            },
+            ["results", "erasure"],
+        ),
+        "Erasure": an_object(erasure, ["_id", "status", "requestedOn"]),
         "EventList": an_object({"events": a_list("ListedEvent"), **next_page}, ["events"]),
         "ListedEvent": an_object({**listed, **received}, list(listed)),
         "RefusalList": an_object({"refusals": a_list("Refusal"), **next_page}, ["refusals"]),

@@ -55,7 +55,16 @@ def document() -> Json:
         },
         "variable": [
             {"key": name, "value": ""}
-            for name in ("api_url", "api_key", "email", "order_id", "idempotency_key", "event_id", "event_time")
+            for name in (
+                "api_url",
+                "api_key",
+                "email",
+                "order_id",
+                "idempotency_key",
+                "event_id",
+                "event_time",
+                "erased_id",
+            )
         ],
         "item": [
             {"name": "A new user", "item": list(new_user())},
@@ -138,7 +147,10 @@ def errors() -> Iterator[Json]:
 
 
 def erasure() -> Iterator[Json]:
-    yield request("Erase the user", "DELETE", f"user/{EMAIL}", tests=done("Successfully deleted user."))
+    keep = ("it names the erasure", "pm.collectionVariables.set('erased_id', pm.response.json().erasure._id);")
+    yield request("Erase the user", "DELETE", f"user/{EMAIL}", tests=[*done("Successfully deleted user."), keep])
+    ours = ("it is the receipt of this erasure", body_has({"_id": "{{erased_id}}"}))
+    yield request("Read the receipt", "GET", "erasures/{{erased_id}}", tests=[status(200), ours])
     yield request("Read the erased user", "GET", f"user/{EMAIL}", tests=refused(404, UNKNOWN_EMAIL))
 
 

@@ -137,6 +137,7 @@ CODES: dict[str, type[Refused]] = {
     "unauthorized": Unauthorized,
     "forbidden": Forbidden,
     "user_not_found": NotFound,
+    "erasure_not_found": NotFound,
     "not_found": NotFound,
     "key_not_found": NotFound,
     "user_exists": Conflict,
@@ -168,6 +169,9 @@ UNKNOWN_EMAIL = Problem(
 
 UNKNOWN_ID = Problem(
     "user_not_found", "User not found", "This _id does not exist in our database.", in_batch="user._id"
+)
+ERASURE_NOT_FOUND = Problem(
+    "erasure_not_found", "Erasure not found", "No user with this _id was erased. An _id is a UUID in lower case.", "_id"
 )
 UNKNOWN_PATH = Problem("not_found", "Not found", "There is no such path or method.")
 UNAUTHORIZED = Problem(

@@ -1,4 +1,4 @@
-"""/v1/user/... and /v1/refusals: API Gateway has routed the request; each route is one function here."""
+"""/v1/user/..., /v1/erasures/... and /v1/refusals: API Gateway has routed the request; a route is a function here."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -35,8 +35,18 @@ def _delete_attribute(event: rest.Event, account: Account) -> rest.Response:
 
 
 def _delete(event: rest.Event, account: Account) -> rest.Response:
-    profile = users.erase(_identifier(event), account, rest.now())
-    return rest.ok({"results": [_message("Successfully deleted user.", profile)]})
+    profile, requested_on = users.erase(_identifier(event), account, rest.now())
+    results = {"results": [_message("Successfully deleted user.", profile)]}
+    return rest.ok({**results, "erasure": {"_id": profile.id, "requestedOn": requested_on}})
+
+
+def _get_erasure(event: rest.Event, account: Account) -> rest.Response:
+    user_id = _identifier(event)
+    receipt = users.receipt(user_id, account)
+    status = "finished" if receipt.is_finished else "in_progress"
+    known = {"finishedOn": receipt.finished_on, "eventsDeleted": receipt.events_deleted}
+    shown = {name: value for name, value in known.items() if value is not None}
+    return rest.ok({"_id": user_id, "status": status, "requestedOn": receipt.requested_on, **shown})
 
 
 def _get_events(event: rest.Event, account: Account) -> rest.Response:
@@ -85,6 +95,7 @@ ROUTES: Mapping[str, rest.Route] = {
     "DELETE /user/{id}": rest.Route("erase", _delete),
     "DELETE /user/{id}/attributes/{name}": rest.Route("write", _delete_attribute),
     "GET /user/{id}/events": rest.Route("read", _get_events),
+    "GET /erasures/{id}": rest.Route("read", _get_erasure),
     "GET /refusals": rest.Route("read", _get_refusals),
 }
 handler = rest.endpoint(ROUTES)

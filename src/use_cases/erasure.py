@@ -25,13 +25,14 @@ def erase_leftovers(table: Table, now: datetime) -> list[str]:
     DynamoDB hinders, or that fails, holds up no other. Returns when each that is not done yet began; raises the first
     failure.
     """
+    run = time.monotonic()
     waiting = deque(erasures.pending(table))
     unfinished: list[str] = []
     failures: list[Exception] = []
     while waiting:
         erasure = waiting.popleft()
         try:
-            is_swept = _step(table, erasure, now)
+            is_swept = _step(table, erasure, now, run)
         except Unavailable:  # throttled, or out of time: the next run goes on here
             unfinished.append(erasure.begun)
         except Exception as failure:  # noqa: BLE001 raised when the others have had their turn
@@ -46,12 +47,13 @@ def erase_leftovers(table: Table, now: datetime) -> list[str]:
     return unfinished
 
 
-def _step(table: Table, erasure: Erasure, now: datetime) -> bool:
+def _step(table: Table, erasure: Erasure, now: datetime, run: float) -> bool:
     """True when nothing is left of the user, or was before the erasure ended."""
     account = Account(replace(table, deadline=min(table.deadline, time.monotonic() + STEP_SECONDS)), erasure.account)
     is_swept = erasures.sweep(account, erasure.user_id)
+    moment = now + timedelta(seconds=time.monotonic() - run)  # a receipt may not be older than the last deletion
     if is_swept and _may_end(erasure, now):
-        erasures.end(account, erasure)
+        erasures.end(account, erasure, moment)
     return is_swept
 
 

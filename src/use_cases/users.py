@@ -17,6 +17,7 @@ from domain.ids import is_id, new_id
 from domain.problems import (
     EMAIL_TAKEN,
     ERASED,
+    ERASURE_NOT_FOUND,
     INVALID_ID,
     SYSTEM_ATTRIBUTE,
     UNKNOWN_EMAIL,
@@ -34,6 +35,7 @@ from domain.profile import Profile, change_attributes, is_attribute
 from domain.times import milliseconds_of
 from domain.values import unstorable
 from table import Account, erasures, events, profiles
+from table.erasures import Receipt
 from table.events import StoredEvent
 
 ATTEMPTS = 5  # each further one means that somebody else changed the user in between
@@ -113,13 +115,25 @@ def remove_attribute(identifier: str, name: str, account: Account) -> Profile:
     raise unavailable("UserChanged")
 
 
-def erase(identifier: str, account: Account, now: datetime) -> Profile:
-    """From here on the user does not exist; `erasure` removes what is left. Raises NotFound."""
+def erase(identifier: str, account: Account, now: datetime) -> tuple[Profile, str]:
+    """Erase a user: from here on the user does not exist, and `erasure` removes what is left.
+
+    Return the user, and when the erasure was requested. Raises NotFound.
+    """
     for _ in range(ATTEMPTS):
         profile = read(identifier, account)
-        if erasures.begin(account, profile, now):
-            return profile
+        requested_on = erasures.begin(account, profile, now)
+        if requested_on:
+            return profile, requested_on
     raise unavailable("UserChanged")
+
+
+def receipt(user_id: str, account: Account) -> Receipt:
+    """Return the receipt of the erasure of an _id. Raises NotFound."""
+    found = erasures.receipt(account, user_id) if is_id(user_id) else None
+    if found is None:
+        raise NotFound([ERASURE_NOT_FOUND])
+    return found
 
 
 def timeline(identifier: str, query: Mapping[str, str], account: Account) -> tuple[list[StoredEvent], str | None]:

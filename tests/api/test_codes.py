@@ -102,6 +102,7 @@ ASKED: dict[str, Callable[[], Any]] = {
     "unauthorized": lambda: body("POST", "/event", {}, account=""),
     "forbidden": lambda: replay("forbidden").body,
     "user_not_found": lambda: post(SEARCH, user={"email": "nobody@example.com"}),
+    "erasure_not_found": lambda: replay("erasure-receipt-unknown").body,
     "not_found": lambda: json.loads(invoke("EventFunction", proxy_event("GET", "/event"))["body"]),
     "key_not_found": lambda: invoke("KeyFunction", {"action": "revoke", "account": "demo", "keyId": "x"}),
     "user_exists": lambda: body("POST", "/user", {"email": ANA}),

@@ -60,6 +60,7 @@ REFUSES = {
     "forbidden": (403, [("Forbidden", None)]),
     "unknown-user": (404, [("User not found", None)]),
     "unknown-id": (404, [("User not found", None)]),
+    "erasure-receipt-unknown": (404, [("Erasure not found", "_id")]),
     "unknown-path": (404, [("Not found", None)]),
     "user-get-unknown": (404, [("User not found", None)]),
     "user-post-taken": (409, [("User already exists", "email")]),

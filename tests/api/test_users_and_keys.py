@@ -15,6 +15,7 @@ from domain.profile import Profile
 from domain.times import iso
 from handlers import event_api, user_api
 from table import Account
+from use_cases.erasure import IN_FLIGHT, erase_leftovers
 
 BOB = "bob@example.com"
 ARN = "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3d4e5/v1/POST/event"
@@ -65,7 +66,7 @@ def examples(part: dict[str, Any]) -> list[Any]:
 
 def without_ids(body: Any) -> str:
     """Nor times."""
-    return re.sub(r'"(_id|createdOn)": "[^"]+"', r'"\1"', json.dumps(body))
+    return re.sub(r'"(_id|createdOn|requestedOn)": "[^"]+"', r'"\1"', json.dumps(body))
 
 
 def test_an_anonymous_user_has_no_email_in_any_answer(demo: Account) -> None:
@@ -130,11 +131,17 @@ def test_an_unknown_user_is_404_for_each_call(ana: Profile, identifier: str) -> 
 def test_an_erased_user_is_404_at_once_and_gone_after_the_erasure(ana: Profile, demo: Account) -> None:
     post_event({"search": {"query": "x"}})
     answer = user("DELETE", ANA)
-    assert (answer.status, answer.body) == (200, {"results": [{"message": "Successfully deleted user.", "email": ANA}]})
+    assert (answer.status, answer.body["results"]) == (200, [{"message": "Successfully deleted user.", "email": ANA}])
+    receipt = call("GET", "/erasures/{id}", pathParameters={"id": ana.id}).body
+    assert receipt == {"status": "in_progress", **answer.body["erasure"]}
+    assert receipt.keys() == {"_id", "status", "requestedOn"}
     for later in (user("GET", ANA), user("DELETE", ANA), timeline(ANA), post_event({"search": {"query": "x"}})):
         assert later.status == 404
     assert call("POST", "/user", {"email": ANA}).status == 200, "the address is free at once"
     assert invoke("ErasureFunction", event_file("erasure")) == {"unfinished": 1}, "an event may be in flight"
+    erase_leftovers(demo.table, a_moment() + IN_FLIGHT)
+    finished = call("GET", "/erasures/{id}", pathParameters={"id": ana.id}).body
+    assert finished == receipt | {"status": "finished", "finishedOn": finished["finishedOn"], "eventsDeleted": 1}
 
 
 # --- Timeline -------------------------------------------------------------------------------------

@@ -231,7 +231,7 @@ def erase_all(account: Account) -> list[str]:
     erased = []
     for identifier in (ANA, ANONYMOUS):
         with contextlib.suppress(NotFound):
-            erased.append(users.erase(identifier, account, NOW).id)
+            erased.append(users.erase(identifier, account, NOW)[0].id)
     erase_leftovers(account.table, NOW)
     return erased
 

@@ -2,17 +2,19 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
 
-from builders import ANA, a_moment, a_user
+from builders import ANA, a_moment, a_user, send
 from domain.ids import new_id
 from domain.problems import Conflict, NotFound
 from engines import new_table
 from table import Account, keys
 from table.calls import Table
+from table.erasures import Receipt
 from table.values import to_item
 from tools.erase_again import erase_again
 from use_cases import users
@@ -28,9 +30,9 @@ def old(engine: "DynamoDBClient") -> Iterator[Table]:
         yield made
 
 
-def remember_erasure(old: Table, account: str, user_id: str) -> None:
+def remember_erasure(old: Table, account: str, user_id: str, **known: Any) -> None:
     """What stays of an erased user in the table that erased them."""
-    item = {**keys.erased(account, user_id), "erasedAt": "2026-11-24T10:00:00.000Z"}
+    item = {**keys.erased(account, user_id), "erasedAt": "2026-11-24T10:00:00.000Z", **known}
     old.client.put_item(TableName=old.name, Item=to_item(item))
 
 
@@ -74,6 +76,25 @@ def test_the_id_of_one_who_was_created_and_erased_after_that_moment_does_not_com
     assert again(old, table) == 0
     with pytest.raises(Conflict):
         users.change(user_id, {}, True, Account(table, "shop"), a_moment())
+
+
+def test_the_receipt_of_an_erasure_survives_the_restore(old: Table, table: Table) -> None:
+    """It keeps the first request and its count. It is in progress again until nothing is left in the restored table."""
+    shop = Account(table, "shop")
+    ana, gone = a_user(shop), new_id(a_moment())
+    send(shop, {"search": {"query": "x"}})
+    for user_id in (ana.id, gone):
+        known = {"finishedOn": "2026-11-24T10:05:00.000Z", "eventsDeleted": 7}
+        remember_erasure(old, "shop", user_id, **known)
+    again(old, table)
+    first = Receipt("2026-11-24T10:00:00.000Z", True, "2026-11-24T10:05:00.000Z", 7)
+    assert users.receipt(gone, shop) == first
+    assert users.receipt(ana.id, shop) == Receipt(first.requested_on, is_finished=False)
+    erase_leftovers(table, a_moment() + 2 * IN_FLIGHT)
+    again(old, table)
+    after = users.receipt(ana.id, shop)
+    assert after == replace(first, finished_on=after.finished_on)
+    assert str(after.finished_on) > str(first.finished_on)
 
 
 def test_a_table_of_several_pages_is_read_to_its_end(old: Table, table: Table) -> None:

@@ -10,9 +10,11 @@ import pytest
 from builders import ANA, a_moment, a_user, send, the_profile
 from domain.outcomes import IdempotencyKey
 from domain.problems import NotFound, Unavailable
-from faults import CRASH_POINTS, Crash, crash
+from domain.times import iso
+from faults import CRASH_POINTS, Crash, crash, meanwhile
 from table import Account, erasures
 from table.calls import Table
+from table.erasures import Receipt
 from table.values import digest_of
 from use_cases import users
 from use_cases.erasure import IN_FLIGHT, erase_leftovers
@@ -79,7 +81,7 @@ def test_the_user_does_not_exist_from_the_moment_of_the_answer(account: Account)
 
 def test_of_two_erasures_in_one_millisecond_one_erases_the_user(account: Account) -> None:
     ana, now = a_user(account), a_moment()
-    assert [erasures.begin(account, ana, now) for _ in range(2)] == [True, False]
+    assert [erasures.begin(account, ana, now) for _ in range(2)] == [iso(now), None]
 
 
 def test_a_new_user_with_the_address_keeps_what_is_theirs_while_the_old_one_is_swept(account: Account) -> None:
@@ -145,9 +147,9 @@ def test_an_event_in_flight_leaves_nothing_behind(account: Account, event: dict[
     assert "in flight" not in left
 
 
-# Look-up, profile, tombstone; then the erasures, the user's items, the tombstone, three idempotency keys,
-# the items' deletion, again the user's items and the tombstone, the end.
-@pytest.mark.parametrize("number", range(1, 9))
+# Look-up, profile, tombstone; then the erasures, the user's items, the tombstone, the receipt and its count, the
+# deletion, again the user's items and the tombstone, the receipt, the end.
+@pytest.mark.parametrize("number", range(1, 13))
 @pytest.mark.parametrize("when", CRASH_POINTS)
 def test_an_erasure_that_dies_at_any_call_is_finished_by_the_next_run(account: Account, when: str, number: int) -> None:
     profile = a_user(account)
@@ -168,6 +170,7 @@ def test_an_erasure_that_dies_at_any_call_is_finished_by_the_next_run(account: A
     left = everything(account)
     assert ANA not in left
     assert profile.id not in left
+    assert users.receipt(profile.id, account).events_deleted == 3
 
 
 def test_more_events_than_a_page_holds_are_erased(account: Account) -> None:
@@ -217,3 +220,44 @@ def test_nothing_that_is_left_tells_what_an_order_said(account: Account) -> None
     send(account, {"confirmation": order})
     erase(account)
     assert digest_of("confirmation", order) not in everything(account)
+
+
+# --- Receipts -------------------------------------------------------------------------------------
+
+
+def test_a_receipt_says_when_an_erasure_was_requested_and_finished_and_how_many_events_it_deleted(
+    account: Account,
+) -> None:
+    ana, now = a_user(account), a_moment()
+    with pytest.raises(NotFound):
+        users.receipt(ana.id, account)
+    for number in range(erasures.STEP + 5):
+        send(account, {"search": {"query": "x"}}, key=IdempotencyKey.of(str(number), b"") if number < 5 else None)
+    send(account, {"emailopen": {}})
+    assert users.erase(ANA, account, now)[1] == iso(now)
+    assert users.receipt(ana.id, account) == Receipt(iso(now), is_finished=False)
+    erase_leftovers(account.table, now)
+    assert not users.receipt(ana.id, account).is_finished
+    erase_leftovers(account.table, now + LATER)
+    erase_leftovers(account.table, now + 2 * LATER)
+    receipt = users.receipt(ana.id, account)
+    assert (receipt.requested_on, receipt.is_finished, receipt.events_deleted) == (iso(now), True, erasures.STEP + 6)
+    assert iso(now + LATER) <= str(receipt.finished_on) < iso(now + 2 * LATER)
+    for identifier in (ANA, "x", ana.id.upper()):
+        with pytest.raises(NotFound):
+            users.receipt(identifier, account)
+
+
+@pytest.mark.parametrize("number", range(1, 9))
+@pytest.mark.parametrize("when", CRASH_POINTS)
+def test_a_receipt_counts_each_event_once_though_another_run_does_the_same(
+    account: Account, when: str, number: int
+) -> None:
+    ana, now = a_user(account), a_moment()
+    for _ in range(3):
+        send(account, {"search": {"query": "x"}})
+    users.erase(ANA, account, now)
+    with meanwhile(account.table.client, when, number, lambda: erase_leftovers(account.table, now + LATER)):
+        erase_leftovers(account.table, now + LATER)
+    erase_leftovers(account.table, now + LATER)
+    assert users.receipt(ana.id, account).events_deleted == 3

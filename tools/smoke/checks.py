@@ -427,7 +427,9 @@ def _erase(api: Api) -> str:
     for user in api.users:
         erased = api.send("DELETE", f"/user/{user}")
         if erased.status != 404:
-            erased.must(200)
+            begun = erased.must(200).body["erasure"]
+            receipt = api.send("GET", f"/erasures/{begun['_id']}").must(200)
+            receipt.must_say("requestedOn", receipt.body["requestedOn"], begun["requestedOn"])
         api.send("GET", f"/user/{user}").must(404, "user_not_found")
     return f"{len(api.users)} of them"
 
