@@ -10,7 +10,7 @@ NEW_ENOUGH = import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: help run clean key events feed export console test quick stress lint format audit dynamodb debug openapi growth deploy parameters rollback erasures bench smoke roots lock
+.PHONY: help run clean key events feed export console test quick stress lint format audit dynamodb debug openapi docs growth deploy parameters rollback erasures bench smoke roots lock
 
 help:
 	@awk -F ':.*## ' '/^##@ / {printf "%s%s\n", gap, substr($$0, 5); gap = "\n"} \
@@ -91,6 +91,10 @@ TESTS = tests/integration/test_any_json.py tests/integration/test_model.py tests
 	tests/integration/test_obedient_client.py tests/integration/test_order.py tests/integration/test_check.py \
 	tests/api/test_fuzz.py tests/api/test_recombined.py tests/load tests/e2e/test_restarts.py
 
+docs: $(VENV)/documenting ## Serve the documentation as a site (DOCS_PORT=8015)
+	@$(PY) -m docs.site serve --dev-addr 127.0.0.1:$(DOCS_PORT)
+DOCS_PORT = 8015
+
 lint: $(VENV)/installed ## Check style, format and types
 	@$(VENV)/bin/ruff check
 	@$(VENV)/bin/ruff format --check
@@ -122,20 +126,25 @@ roots: $(VENV)/installed ## Take Amazon's certificate authorities from botocore 
 lock: $(VENV)/installed ## Resolve the requirements again (UPGRADE=--upgrade: newer ones)
 	@$(COOLDOWN) $(VENV)/bin/uv pip compile $(LOCK) $(UPGRADE) requirements-dev.in -o requirements-dev.txt
 	@$(COOLDOWN) $(VENV)/bin/uv pip compile $(LOCK) requirements-run.in -c requirements-dev.txt -o requirements-run.txt
+	@$(COOLDOWN) $(VENV)/bin/uv pip compile $(LOCK) requirements-docs.in -c requirements-dev.txt -o requirements-docs.txt
 	@$(COOLDOWN) $(VENV)/bin/uv pip compile $(LOCK) src/requirements.in -c requirements-dev.txt -o src/requirements.txt
 # Dependabot reads the options in the first lines of the files.
 LOCK = --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url
 # Nothing that came out in the last week: after that a malicious version has usually been found.
 COOLDOWN = $(if $(UPGRADE),UV_EXCLUDE_NEWER="7 days")
 
-# The two sets of packages: `running`, and `installed`, which adds those of tests, linters and SAM.
+# The sets of packages: `running`, `documenting`, and `installed`, which adds those of tests, linters and SAM.
 $(VENV)/running: requirements-run.txt
 	@$(INSTALL) requirements-run.txt
 	@touch $@
 
+$(VENV)/documenting: requirements-docs.txt
+	@$(INSTALL) requirements-docs.txt
+	@touch $@
+
 $(VENV)/installed: requirements-dev.txt
 	@$(INSTALL) requirements-dev.txt
-	@touch $(VENV)/running $@
+	@touch $(VENV)/running $(VENV)/documenting $@
 
 INSTALL = test -n "$(PYTHON)" || { echo "No Python 3.11 or newer found: install one, or name it with PYTHON=" >&2; exit 1; }; \
 	$(PYTHON) -c '$(NEW_ENOUGH)' 2>/dev/null || { echo "$(PYTHON) is not Python 3.11 or newer" >&2; exit 1; }; \

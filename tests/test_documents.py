@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from clone import IS_CLONE, tracked
+from docs import site
 from documents import blocks, text
+from domain.problems import CODES
 from local.stack import ROOT
 
 pytestmark = pytest.mark.skipif(not IS_CLONE, reason="this is no clone")
@@ -55,6 +57,37 @@ def test_the_contract_has_each_section_that_is_cited() -> None:
     }
     assert cited
     assert {number for number, _ in cited} <= sections, cited
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the site; a link or an anchor that does not exist is an error."""
+    folder = tmp_path_factory.mktemp("site")
+    site.copy_pages(folder / ".site" / "pages")
+    (folder / "mkdocs.yml").write_text(text("mkdocs.yml"))
+    build = [str(Path(sys.executable).with_name("zensical")), "build", "--strict"]
+    done = subprocess.run(build, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    return folder / ".site" / "html"
+
+
+def test_the_site_lists_every_page_in_its_navigation(built: Path) -> None:
+    listed = re.findall(r"- (?:\w+: )?([\w-]+\.md)$", text("mkdocs.yml"), re.MULTILINE)
+    assert sorted(listed) == sorted([*(name for name in site.names().values() if name.endswith(".md")), "api.md"])
+    assert all((built / name).with_suffix(".html").exists() for name in listed)
+
+
+def test_the_site_loads_nothing_from_elsewhere(built: Path) -> None:
+    loaded = [
+        address
+        for page in built.rglob("*.html")
+        for address in re.findall(r"""<(?:script|link|img|iframe)[^>]*?(?:src|href)="?([^\s">]+)""", page.read_text())
+    ]
+    assert [address for address in loaded if "//" in address] == []
+
+
+def test_each_code_has_an_address_on_the_site(built: Path) -> None:
+    assert set(CODES) <= set(re.findall(r'<h3 id="(\w+)"', (built / "codes.html").read_text()))
 
 
 PYTEST = re.findall(r"^.venv/bin/python -m (pytest .*?) +#", "".join(blocks("CONTRIBUTING.md")), re.MULTILINE)
