@@ -89,7 +89,7 @@ stress: $(VENV)/installed ## Look harder for what breaks (STRESS=20 times, TESTS
 	@STRESS=$(STRESS) $(PY) -m pytest $(TESTS)
 TESTS = tests/integration/test_any_json.py tests/integration/test_model.py tests/integration/test_model_of_batches.py \
 	tests/integration/test_obedient_client.py tests/integration/test_order.py tests/integration/test_check.py \
-	tests/api/test_fuzz.py tests/api/test_recombined.py tests/load tests/e2e/test_restarts.py
+	tests/api/test_fuzz.py tests/api/test_recombined.py tests/load tests/e2e/test_restarts.py clients/python/tests/test_kills.py
 
 docs: $(VENV)/documenting ## Serve the documentation as a site (DOCS_PORT=8015)
 	@$(PY) -m docs.site serve --dev-addr 127.0.0.1:$(DOCS_PORT)
@@ -99,6 +99,7 @@ lint: $(VENV)/installed ## Check style, format and types
 	@$(VENV)/bin/ruff check
 	@$(VENV)/bin/ruff format --check
 	@$(VENV)/bin/mypy
+	@cd clients/python && $(abspath $(VENV))/bin/mypy
 
 format: $(VENV)/installed ## Mend style and format
 	@$(VENV)/bin/ruff check --fix

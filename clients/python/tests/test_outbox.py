@@ -1,0 +1,428 @@
+"""An outbox loses nothing, sends nothing twice that has another identity, and keeps each user's events in order."""
+
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from itertools import count
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from api_stub import DROP, FORBIDDEN, UNAUTHORIZED, Reply, Request, Stub, errors
+from event_api_client import Outbox, OutboxError, Rejected, SendingStopped, outbox
+from event_api_client.entries import MAX_BATCH_BYTES, MAX_ENTRY_BYTES, new_uuid7
+
+Open = Callable[..., Outbox]
+ANA = {"email": "ana@example.com"}
+
+
+def event(n: int, **more: Any) -> dict[str, Any]:
+    return {"search": {"query": "shoes", "n": n, **more}}
+
+
+def first_times(times: int, reply: Reply) -> Callable[[Request], Reply | None]:
+    """Answer the first requests with `reply`."""
+    numbers = count()
+    return lambda _: reply if next(numbers) < times else None
+
+
+def ids(request: Request) -> list[str]:
+    return [entry["eventId"] for entry in request.events]
+
+
+# --- What is sent ---------------------------------------------------------------------------------
+
+
+def test_an_event_arrives_with_its_id_and_the_time_at_which_it_was_added(open_outbox: Open, stub: Stub) -> None:
+    before = datetime.now(timezone.utc) - timedelta(milliseconds=1)
+    event_id = open_outbox().add(ANA, event(1))
+    assert open_outbox().flush(10)
+    [stored] = stub.stored
+    assert (stored["eventId"], stored["user"], stored["event"]) == (event_id, ANA, event(1))
+    assert before <= datetime.fromisoformat(stored["eventTime"].replace("Z", "+00:00")) <= datetime.now(timezone.utc)
+    assert int(event_id.replace("-", "")[:12], 16) == round(
+        datetime.fromisoformat(stored["eventTime"].replace("Z", "+00:00")).timestamp() * 1000
+    )
+
+
+def test_the_callers_id_and_time_are_sent_as_they_are(open_outbox: Open, stub: Stub) -> None:
+    made, now = open_outbox(), datetime.now(timezone.utc)
+    uuid7 = new_uuid7(now)
+    assert made.add(ANA, event(1), "order-1", now) == "order-1"
+    made.add(ANA, event(2), uuid7)
+    text = now.astimezone(timezone(timedelta(hours=4))).isoformat()
+    made.add(ANA, event(3), event_time=text)
+    assert made.flush(10)
+    iso = now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    assert [entry["eventTime"] for entry in stub.stored] == [iso, iso, text]
+    assert [entry["eventId"] for entry in stub.stored[:2]] == ["order-1", uuid7]
+
+
+def test_numbers_keep_their_digits(open_outbox: Open, stub: Stub, tmp_path: Path) -> None:
+    with open_outbox(sending=False, url=None, key=None) as made:
+        made.add(ANA, {"confirmation": {"orderId": "1", "total": Decimal("59.90"), "big": 10**37}})
+        with closing(sqlite3.connect(tmp_path / "events.db")) as connection:
+            [(entry,)] = connection.execute("SELECT entry FROM events").fetchall()
+    assert b'"total":59.90,"big":1' + b"0" * 37 in entry
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (({}, event(1), "an-id"), "needs an event_time"),
+        ((ANA, event(1), None, datetime(2026, 1, 1)), "no time zone"),  # noqa: DTZ001
+        ((ANA, event(1), None, "2026-01-01"), "not a time with an offset"),
+        ((ANA, event(1), None, "2026-02-30T00:00:00Z"), "There is no time"),
+        ((ANA, event(1), None, datetime.now(timezone.utc) - timedelta(days=35)), "event-api import"),
+        ((ANA, event(1, total=float("nan"))), "nan"),
+        ((ANA, event(1, text="\ud800")), "half of a character"),
+        ((ANA, event(1, text="x" * MAX_ENTRY_BYTES)), "accepts 262,144 at most"),
+        (("ana@example.com", event(1)), "user is a mapping"),
+        ((ANA, event(1, at=datetime.now(timezone.utc))), "not JSON serializable"),
+    ],
+)
+def test_an_event_that_cannot_be_sent_is_an_error_of_add(
+    open_outbox: Open, arguments: tuple[Any, ...], message: str
+) -> None:
+    made = open_outbox()
+    with pytest.raises((ValueError, TypeError), match=message):
+        made.add(*arguments)
+    assert made.status().waiting == 0
+
+
+def test_a_batch_keeps_the_limits_of_the_api(open_outbox: Open, stub: Stub) -> None:
+    adding = open_outbox(sending=False)
+    for n in range(250):
+        adding.add(ANA, event(n, text="é" * (50 if n < 150 else 40_000)))
+    assert open_outbox().flush(20)
+    stub.holds_once_in_order(set(range(250)))
+    assert max(len(request.events) for request in stub.requests) == 100
+    assert MAX_BATCH_BYTES * 0.9 < max(request.bytes for request in stub.requests) <= MAX_BATCH_BYTES
+
+
+# --- What is sent again ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize(
+    "reply",
+    [
+        DROP,
+        (429, {"Retry-After": "0"}, {"message": "Too many"}),
+        (500, {}, errors()),
+        (502, {}, "<html>"),
+        (503, {"Retry-After": "0"}, errors()),
+        (504, {}, ""),
+        (200, {}, "<html>a login page</html>"),
+        (207, {}, {"results": []}),
+    ],
+    ids=lambda reply: f"{reply[0]} {str(reply[2])[:12]}",
+)
+def test_a_batch_without_results_is_sent_again_as_it_was(
+    open_outbox: Open, stub: Stub, reply: Reply, when: str
+) -> None:
+    setattr(stub, when, first_times(3, reply))
+    adding = open_outbox(sending=False)
+    for n in range(3):
+        adding.add(ANA, event(n))
+    assert open_outbox().flush(10)
+    assert [ids(request) for request in stub.requests] == [ids(stub.requests[0])] * 4
+    stub.holds_once_in_order({0, 1, 2})
+
+
+def test_only_failed_events_are_sent_again_and_before_later_ones(open_outbox: Open, stub: Stub) -> None:
+    failures = count()
+    stub.fails = lambda entry: entry["event"]["search"]["n"] == 1 and next(failures) < 3
+    adding = open_outbox(sending=False)
+    for n in range(4):
+        adding.add({"email": f"user-{n % 2}@example.com"}, event(n))
+    assert open_outbox().flush(10)
+    sent = [[entry["event"]["search"]["n"] for entry in request.events] for request in stub.requests]
+    assert sent == [[0, 1, 2, 3], [1, 3], [1, 3], [1, 3]]
+    stub.holds_once_in_order({0, 1, 2, 3})
+
+
+def test_it_waits_as_long_as_retry_after_says(open_outbox: Open, stub: Stub) -> None:
+    stub.before = first_times(1, (503, {"Retry-After": "1"}, errors()))
+    made = open_outbox()
+    made.add(ANA, event(1))
+    assert made.flush(10)
+    first, second = stub.requests
+    assert second.at - first.at >= 1
+
+
+def test_a_user_whose_events_always_fail_does_not_stop_the_others(
+    open_outbox: Open, stub: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "LONGEST_WAIT", 0.5)
+    stub.fails = lambda entry: entry["user"] == ANA
+    adding = open_outbox(sending=False)
+    for n in range(150):
+        adding.add(ANA, event(n))
+    for n in range(150, 350):
+        adding.add({"email": f"user-{n}@example.com"}, event(n))
+    made = open_outbox()
+    while len(stub.stored) < 200:
+        made.flush(0.2)
+    stub.fails = lambda _: False
+    assert made.flush(20)
+    stub.holds_once_in_order(set(range(350)))
+
+
+# --- What is rejected -----------------------------------------------------------------------------
+
+
+def test_a_refused_event_is_kept_with_its_errors_and_not_sent_again(open_outbox: Open, stub: Stub) -> None:
+    told: list[Rejected] = []
+    made = open_outbox(on_rejected=told.append)
+    for n in range(3):
+        made.add(ANA, event(n, refuse=n == 1))
+    assert made.flush(10)
+    [rejected] = made.rejected()
+    assert (rejected.event, rejected.errors) == (
+        event(1, refuse=True),
+        [{"code": "invalid_field", "message": "Refused"}],
+    )
+    assert stub.numbers() == [0, 2]
+    assert sum(map(len, map(ids, stub.requests))) == 3
+    made.close()
+    assert told == [rejected]
+
+
+def test_what_was_rejected_is_sent_again_or_forgotten_as_the_caller_says(open_outbox: Open, stub: Stub) -> None:
+    stub.users = set()
+    made = open_outbox()
+    for n in range(3):
+        made.add(ANA, event(n))
+    assert made.flush(10)
+    assert made.status().rejected == 3
+    assert [each.errors[0]["code"] for each in made.rejected()] == ["user_not_found"] * 3
+    stub.users = {ANA["email"]}
+    first, second, third = (each.number for each in made.rejected())
+    made.forget(third)
+    made.retry(first, second)
+    assert made.flush(10)
+    assert (stub.numbers(), made.rejected()) == ([0, 1], [])
+
+
+def test_upsert_belongs_to_the_events_and_not_to_who_sends_them(open_outbox: Open, stub: Stub) -> None:
+    stub.users = {ANA["email"]}
+    with open_outbox(sending=False, upsert=True) as adding:
+        adding.add({"email": "new@example.com"}, event(1))
+    made = open_outbox()
+    made.add(ANA, event(2))
+    assert made.flush(10)
+    assert [request.query for request in stub.requests] == ["upsert=true", ""]
+    assert sorted(stub.numbers()) == [1, 2]
+
+
+@pytest.mark.parametrize("reply", [(400, {}, errors("Invalid JSON")), (413, {}, ""), (422, {}, errors())])
+def test_an_event_that_the_api_cannot_read_is_found_and_the_others_are_sent(
+    open_outbox: Open, stub: Stub, reply: Reply
+) -> None:
+    def is_poison(request: Request) -> Reply | None:
+        return reply if any(entry["event"]["search"]["n"] == 37 for entry in request.events) else None
+
+    stub.before = is_poison
+    adding = open_outbox(sending=False)
+    for n in range(150):
+        adding.add(ANA, event(n))
+    made = open_outbox()
+    assert made.flush(20)
+    stub.holds_once_in_order(set(range(150)) - {37})
+    assert [each.event["search"]["n"] for each in made.rejected()] == [37]
+    assert made.rejected()[0].errors[0]["message"]
+    assert len(stub.requests) < 30
+
+
+def test_a_callback_that_raises_stops_nothing(open_outbox: Open, stub: Stub) -> None:
+    def raises(_: Rejected) -> None:
+        raise RuntimeError
+
+    made = open_outbox(on_rejected=raises)
+    for n in range(2):
+        made.add(ANA, event(n, refuse=n == 0))
+    assert made.flush(10)
+    assert (stub.numbers(), made.status().rejected) == ([1], 1)
+
+
+def test_an_event_that_waited_too_long_is_rejected_and_not_sent(open_outbox: Open, stub: Stub, tmp_path: Path) -> None:
+    with open_outbox(sending=False) as adding:
+        for n in range(2):
+            adding.add(ANA, event(n))
+    with closing(sqlite3.connect(tmp_path / "events.db", isolation_level=None)) as connection:
+        connection.execute("UPDATE events SET expires_on = 1 WHERE seq = 1")
+    made = open_outbox()
+    assert made.flush(10)
+    [rejected] = made.rejected()
+    assert (rejected.event, rejected.errors[0]["code"]) == (event(0), "outbox_expired")
+    assert "event-api import" in rejected.errors[0]["description"]
+    assert stub.numbers() == [1]
+
+
+# --- A wrong key ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reply", [UNAUTHORIZED, FORBIDDEN, (404, {}, errors("Not found")), (301, {}, "")])
+def test_a_wrong_key_or_address_stops_sending_and_loses_nothing(open_outbox: Open, stub: Stub, reply: Reply) -> None:
+    stub.before = lambda _: reply
+    made = open_outbox()
+    for n in range(3):
+        made.add(ANA, event(n))
+    with pytest.raises(SendingStopped, match="Check API_KEY and API_URL"):
+        made.flush(10)
+    requests, status = len(stub.requests), made.status()
+    assert (status.stopped, status.waiting, status.rejected) == (True, 3, 0)
+    assert str(reply[0]) in str(status.problem)
+    made.add(ANA, event(3))
+    assert len(stub.requests) == requests
+    stub.before = lambda _: None
+    assert made.flush(10)
+    stub.holds_once_in_order({0, 1, 2, 3})
+    assert not made.status().stopped
+
+
+def test_a_process_with_the_right_key_sends_what_one_with_a_wrong_key_added(open_outbox: Open, stub: Stub) -> None:
+    wrong = open_outbox(key="wrong")
+    wrong.add(ANA, event(1))
+    with pytest.raises(SendingStopped):
+        wrong.flush(10)
+    assert open_outbox().flush(10)
+    assert stub.numbers() == [1]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("API_URL", ""), ("API_KEY", " "), ("API_URL", "api.example.com"), ("API_KEY", "ké")]
+)
+def test_without_address_or_key_it_does_not_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, value: str
+) -> None:
+    for each in ("API_URL", "API_KEY"):
+        monkeypatch.setenv(each, value if each == name else "https://api.example.com/v1")
+    with pytest.raises(ValueError, match=name):
+        Outbox(tmp_path / "events.db")
+
+
+# --- The disk -------------------------------------------------------------------------------------
+
+
+def test_a_full_disk_is_an_error_of_add_and_loses_nothing(open_outbox: Open, stub: Stub, tmp_path: Path) -> None:
+    stub.before = lambda _: DROP
+    made = open_outbox()
+    made.add(ANA, event(0))
+    made._store.write(lambda connection: connection.execute("PRAGMA max_page_count = 20").fetchall())
+    stored = {0}
+    with pytest.raises(OutboxError, match="full"):  # noqa: PT012 it is full after some
+        for n in range(1, 100):
+            made.add(ANA, event(n, text="x" * 2000))
+            stored.add(n)
+    assert made.status().waiting == len(stored) < 100
+    stub.before = lambda _: None
+    assert made.flush(10)
+    made.add(ANA, event(100))
+    assert made.flush(10)
+    stub.holds_once_in_order(stored | {100})
+
+
+@pytest.mark.parametrize("content", [b"no database, but long enough to be taken for one" * 30, None])
+def test_another_file_is_not_an_outbox(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "other.db"
+    if content:
+        path.write_bytes(content)
+    else:
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("CREATE TABLE customers (id)")
+    before = path.read_bytes()
+    with pytest.raises(OutboxError, match=r"other\.db"):
+        Outbox(path, url="http://127.0.0.1:1", key="key")
+    if content:
+        assert path.read_bytes() == before
+    with pytest.raises(OutboxError, match="cannot be used"):
+        Outbox(tmp_path / "missing" / "events.db", url="http://127.0.0.1:1", key="key")
+
+
+def test_only_the_owner_may_read_the_file(open_outbox: Open, tmp_path: Path) -> None:
+    open_outbox(sending=False).add(ANA, event(1))
+    assert {path.stat().st_mode & 0o077 for path in tmp_path.glob("events.db*")} == {0}
+
+
+def test_threads_that_add_at_the_same_time_share_a_write_to_the_disk(open_outbox: Open, stub: Stub) -> None:
+    made, commits = open_outbox(sending=False), list[str]()
+    made._store.write(lambda connection: connection.set_trace_callback(commits.append))
+    commits.clear()
+    threads = [threading.Thread(target=made.add, args=(ANA, event(n))) for n in range(20)]
+    with made._store._writing:
+        for thread in threads:
+            thread.start()
+        while len(made._store._queue) < 20:
+            pass
+    for thread in threads:
+        thread.join()
+    assert sum(statement == "COMMIT" for statement in commits) == 1
+    assert made.status().waiting == 20
+
+
+# --- Processes ------------------------------------------------------------------------------------
+
+
+def test_a_new_process_sends_what_an_earlier_one_left(open_outbox: Open, stub: Stub) -> None:
+    with open_outbox(sending=False) as earlier:
+        earlier.add(ANA, event(1))
+    with pytest.raises(OutboxError, match="closed"):
+        earlier.add(ANA, event(2))
+    assert open_outbox().flush(10)
+    assert stub.numbers() == [1]
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_forked_child_sends_what_it_adds(open_outbox: Open, stub: Stub) -> None:
+    made = open_outbox()
+    for n in range(5):
+        made.add(ANA, event(n))
+    child = os.fork()
+    if not child:
+        made.add({"email": "child@example.com"}, event(100))
+        os._exit(0 if made.flush(20) else 1)
+    made.add(ANA, event(5))
+    assert os.waitpid(child, 0)[1] == 0
+    assert made.flush(10)
+    stub.holds_once_in_order({*range(6), 100})
+
+
+def test_the_events_of_a_user_stay_in_order_whatever_fails(open_outbox: Open, stub: Stub) -> None:
+    made, random = open_outbox(), Random(23)
+    stub.fails = lambda _: random.random() < 0.05
+    stub.before = stub.after = lambda _: DROP if random.random() < 0.2 else None
+    for n in range(300):
+        made.add({"email": f"user-{n % 10}@example.com"}, event(n))
+    assert made.flush(30)
+    stub.holds_once_in_order(set(range(300)))
+
+
+def test_the_log_says_what_the_api_dropped_without_saying_whose(
+    open_outbox: Open, stub: Stub, caplog: pytest.LogCaptureFixture
+) -> None:
+    warning = {"field": "event.search.tags", "message": "ana@example.com", "code": "tag_dropped"}
+    result = {"status": "created", "eventId": "x", "userId": "x", "warnings": [warning]}
+    stub.before = lambda _: (200, {}, {"results": [result]})
+    made = open_outbox()
+    made.add(ANA, event(1))
+    assert made.flush(10)
+    assert "tag_dropped" in caplog.text
+    assert "ana@" not in caplog.text
+
+
+def test_a_status_that_the_client_does_not_know_is_settled(open_outbox: Open, stub: Stub) -> None:
+    """Section 1: responses can grow; section 8: only failed events are sent again."""
+    stub.before = lambda _: (200, {}, {"results": [{"status": "postponed", "eventId": "x"}], "new": json.dumps(1)})
+    made = open_outbox()
+    made.add(ANA, event(1))
+    assert made.flush(10)
+    assert (made.status().waiting, made.status().results, len(stub.requests)) == (0, {"postponed": 1}, 1)
