@@ -44,7 +44,9 @@ API_KEY = "key_of_demo"  # as in events/
 # take days, and a developer should meet items past their time.
 LEFT_OUT = {
     "DeletionProtectionEnabled",
+    "OnDemandThroughput",
     "PointInTimeRecoverySpecification",
+    "SSESpecification",
     "StreamSpecification",
     "TimeToLiveSpecification",
 }

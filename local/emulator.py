@@ -27,7 +27,12 @@ Call = Callable[[dict[str, Any]], tuple[int, Any, bytes]]
 Asgi = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
 
 READY = b"ready"
-UNKNOWN_TYPES = ("AWS::CodeDeploy::Application", "AWS::CodeDeploy::DeploymentGroup", "AWS::Logs::QueryDefinition")
+UNKNOWN_TYPES = (
+    "AWS::CodeDeploy::Application",
+    "AWS::CodeDeploy::DeploymentGroup",
+    "AWS::Logs::QueryDefinition",
+    "AWS::WAFv2::WebACLAssociation",
+)
 API_PATH = "/_aws/execute-api/"
 
 
@@ -49,6 +54,22 @@ def create_nothing(logical_id: str, properties: dict[str, Any], stack_name: str)
 
 
 def delete_nothing(*_: object) -> None: ...
+
+
+def accept_metric_math() -> None:
+    """An alarm on an expression watches the first metric of the expression here."""
+    from ministack.services.cloudformation import provisioners
+
+    record = provisioners._cw_metric_alarm_record  # noqa: SLF001
+
+    def on_one_metric(name: str, properties: dict[str, Any]) -> Any:
+        for each in properties.get("Metrics", []):
+            if "MetricStat" in each:
+                shown = {**each["MetricStat"]["Metric"], "Statistic": each["MetricStat"]["Stat"]}
+                return record(name, {**properties, "Metrics": None, **shown})
+        return record(name, properties)
+
+    provisioners._cw_metric_alarm_record = on_one_metric  # noqa: SLF001
 
 
 def accept_webhooks() -> None:
@@ -103,6 +124,7 @@ def with_encoded_path(app: Asgi) -> Asgi:
 if __name__ == "__main__":
     threading.Thread(target=stop_with_parent, daemon=True).start()
     accept_unknown_types()
+    accept_metric_math()
     accept_webhooks()
     read_streams_from_their_beginning()
     keep_paths_encoded()

@@ -71,6 +71,33 @@ def test_a_gradual_deployment_goes_by_codedeploy_and_one_at_once_does_not(releas
         assert {"UpdatePolicy" in alias for alias in aliases} == {by_codedeploy}
 
 
+OPTIONAL = {
+    "DomainName": ("AWS::ApiGateway::DomainName", "AWS::ApiGateway::BasePathMapping"),
+    "WebAclArn": ("AWS::WAFv2::WebACLAssociation",),
+}
+
+
+def test_the_domain_and_the_web_acl_belong_to_the_stage_and_are_there_only_if_a_parameter_names_them(
+    tmp_path: Path,
+) -> None:
+    resources = translated(tmp_path, "c0ffee")
+    conditions = {kind: each["Condition"] for kinds in OPTIONAL.values() for kind in kinds
+                  for each in of_type(resources, kind).values()}  # fmt: skip
+    assert set(conditions.values()) == {"HasDomain", "HasWebAcl"}
+    [mapping] = of_type(resources, "AWS::ApiGateway::BasePathMapping").values()
+    assert mapping["Properties"]["Stage"] == {"Ref": "Apiv1Stage"}
+    [association] = of_type(resources, "AWS::WAFv2::WebACLAssociation").values()
+    assert association["Properties"]["ResourceArn"]["Fn::Sub"].endswith("/restapis/${Api}/stages/${Apiv1Stage}")
+
+
+def test_the_gateway_takes_no_tls_1_0_and_does_not_trace_addresses(tmp_path: Path) -> None:
+    resources = translated(tmp_path, "c0ffee", Tracing="Active")
+    assert resources["Api"]["Properties"]["SecurityPolicy"] == "TLS_1_2"
+    assert resources["Apiv1Stage"]["Properties"]["TracingEnabled"] is False
+    functions = of_type(resources, "AWS::Lambda::Function").values()
+    assert all(each["Properties"]["TracingConfig"]["Mode"] == {"Ref": "Tracing"} for each in functions)
+
+
 # --- What the commands ask `sam` for --------------------------------------------------------------
 
 # It notes what it was asked, and in which folder.

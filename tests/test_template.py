@@ -116,37 +116,52 @@ def test_every_path_and_method_has_a_function() -> None:
 # --- Metrics ---
 
 
-def dimensions_of(alarm: Mapping[str, Any]) -> dict[str, Any]:
-    return {each["Name"]: each["Value"] for each in alarm["Dimensions"]}
+def dimensions_of(metric: Mapping[str, Any]) -> dict[str, Any]:
+    return {each["Name"]: each["Value"] for each in metric["Dimensions"]}
 
 
-def test_alarms_on_our_metrics_are_on_metrics_that_the_code_emits() -> None:
-    ours = {name: alarm for name, alarm in ALARMS.items() if alarm["Namespace"] == NAMESPACE}
-    assert len(ours) == 5
-    for name, alarm in ours.items():
-        assert alarm["MetricName"] in METRICS, name
-        assert dimensions_of(alarm) == {"service": SERVICE}, name
+def watched() -> Iterator[Mapping[str, Any]]:
+    """Each metric of each alarm: its namespace, name and dimensions."""
+    for alarm in ALARMS.values():
+        yield from (each["MetricStat"]["Metric"] for each in alarm.get("Metrics", []) if "MetricStat" in each)
+        if "MetricName" in alarm:
+            yield alarm
+
+
+def test_alarms_are_on_metrics_that_the_code_emits_or_on_those_of_this_api_and_its_functions() -> None:
+    api = RESOURCES["Api"]["Properties"]
+    ours = 0
+    for metric in watched():
+        name, dimensions = metric["MetricName"], dimensions_of(metric)
+        match metric["Namespace"]:
+            case "AWS/ApiGateway":
+                assert name in ("Count", "5XXError", "Latency")
+                assert dimensions == {"ApiName": api["Name"], "Stage": api["StageName"]}
+            case "AWS/SQS":
+                assert dimensions == {"QueueName": {"Fn::GetAtt": ["FeedQueue", "QueueName"]}}
+            case "AWS/Lambda":
+                assert dimensions["FunctionName"]["Ref"] in FUNCTIONS
+            case namespace:
+                ours += 1
+                assert (namespace, dimensions) == (NAMESPACE, {"service": SERVICE})
+                assert name in METRICS
+    assert ours == 7
     assert GLOBALS["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"] == SERVICE
 
 
-def test_alarms_on_aws_metrics_are_on_this_api_and_its_functions() -> None:
-    api = RESOURCES["Api"]["Properties"]
-    for name, alarm in ALARMS.items():
-        if alarm["Namespace"] == "AWS/ApiGateway":
-            assert alarm["MetricName"] in ("5XXError", "Latency")
-            assert dimensions_of(alarm) == {"ApiName": api["Name"], "Stage": api["StageName"]}
-        elif alarm["Namespace"] == "AWS/SQS":
-            assert dimensions_of(alarm) == {"QueueName": {"Fn::GetAtt": ["FeedQueue", "QueueName"]}}
-        elif alarm["Namespace"] == "AWS/Lambda":
-            assert dimensions_of(alarm)["FunctionName"]["Ref"] in FUNCTIONS
-        else:
-            assert alarm["Namespace"] == NAMESPACE, name
+@pytest.mark.parametrize("name", [name for name, alarm in ALARMS.items() if "Metrics" in alarm])
+def test_the_expression_of_an_alarm_names_its_metrics(name: str) -> None:
+    [expression] = [each for each in ALARMS[name]["Metrics"] if "Expression" in each]
+    inputs = {each["Id"] for each in ALARMS[name]["Metrics"] if each.get("ReturnData") is False}
+    assert set(re.findall(r"\b[a-z]+\b", expression["Expression"])) == inputs
 
 
 def dashboard() -> dict[str, Any]:
     """With everything that a parameter may leave out."""
     body, parts = RESOURCES["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
     for name, part in parts.items():
+        if name == "TableName":
+            continue
         _, there, not_there = part["Fn::If"]
         assert not_there == ""
         assert f"${{{name}}}" in body
@@ -224,10 +239,11 @@ def test_no_parameter_can_replace_the_table() -> None:
     properties = table["Properties"]
     assert properties["DeletionProtectionEnabled"] is True
     assert "TableName" not in properties
-    # A stream comes and goes without replacing the table, and tells nothing of what an item was before.
+    # A stream comes and goes without replacing the table; so do its limits. It holds no old images.
     stream = properties["StreamSpecification"]
     assert stream == {"Fn::If": ["Feeds", {"StreamViewType": "NEW_IMAGE"}, {"Ref": "AWS::NoValue"}]}
-    fixed = {name: value for name, value in properties.items() if name != "StreamSpecification"}
+    free = ("StreamSpecification", "OnDemandThroughput")
+    fixed = {name: value for name, value in properties.items() if name not in free}
     assert not re.search(r'"(Ref|Fn::\w+)"', json.dumps(fixed))
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from aws_lambda_powertools import Logger
 
 from handlers.metrics import publish, record
-from table.calls import IMPATIENT_CONFIG, REQUEST_SECONDS, RETRYABLE_CODES, Table, new_client
+from table.calls import IMPATIENT_CONFIG, REQUEST_SECONDS, THROTTLING_CODES, Table, new_client
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -59,21 +59,31 @@ def _begin_call(context: dict[str, Any], **_: Any) -> None:
 
 
 def _record_answer(context: dict[str, Any], parsed_response: dict[str, Any] | None, event_name: str, **_: Any) -> None:
-    """Of each attempt that botocore makes. No response: there was none in time."""
+    """Record an attempt that botocore made. Without a response there was none in time."""
     begun, ended = context["begun"], time.time()
     answer = parsed_response or {"Error": {"Code": "NoAnswer"}}
     reasons = (answer.get("Error"), *answer.get("CancellationReasons", ()))
     codes = [reason["Code"] for reason in reasons if reason]
-    throttled = not RETRYABLE_CODES.isdisjoint(codes)
+    throttled = THROTTLING_CODES.intersection(codes)
     operation = event_name.rpartition(".")[2]
     logger.debug("store answered", operation=operation, milliseconds=round((ended - begun) * 1000, 1), codes=codes)
     record("StoreLatency", (ended - begun) * 1000)
     if throttled:
         record("StoreThrottles")
+        _log_throttle(answer, *throttled)
     if TRACING:
         from handlers.tracing import send_call  # makes the start slower
 
-        send_call(operation, begun, ended, failed=bool(codes), throttled=throttled)
+        send_call(operation, begun, ended, failed=bool(codes), throttled=bool(throttled))
+
+
+def _log_throttle(answer: dict[str, Any], code: str, *_: str) -> None:
+    """Put on the request's line how many calls DynamoDB throttled, and its reason for the last one: the limit that was
+    reached, or the error's code, since a cancelled transaction names no limit.
+    """
+    listed = answer.get("ThrottlingReasons") or answer.get("throttlingReasons") or [{"reason": code}]
+    throttles = logger.get_current_keys().get("throttles", 0) + 1
+    logger.append_keys(throttles=throttles, throttling=listed[0]["reason"])
 
 
 client.meta.events.register("before-call.dynamodb", _begin_call)

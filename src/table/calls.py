@@ -45,15 +45,17 @@ READ_ATTEMPTS = 4  # of a key that DynamoDB leaves out of its answers to BatchGe
 
 # Codes of errors and of cancellation reasons after which the same request may succeed later:
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
-RETRYABLE_CODES = {
-    "InternalFailure",
-    "InternalServerError",
+THROTTLING_CODES = {
     "ProvisionedThroughputExceeded",
     "ProvisionedThroughputExceededException",
     "RequestLimitExceeded",
-    "ServiceUnavailable",
     "ThrottlingError",
     "ThrottlingException",
+}
+RETRYABLE_CODES = THROTTLING_CODES | {
+    "InternalFailure",
+    "InternalServerError",
+    "ServiceUnavailable",
     "TransactionInProgressException",
 }
 CONFLICT = "TransactionConflict"

@@ -6,7 +6,7 @@ import json
 import socket
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -302,8 +302,8 @@ def test_a_key_that_is_made_expired_or_revoked_is_logged_by_its_id(functions_tab
     assert [(line["action"], line["key_id"]) for line in lines] == [("create", key_id), ("revoke", key_id)]
 
 
-def throttle() -> Any:
-    body = json.dumps({"__type": "com.amazonaws.dynamodb.v20120810#ThrottlingException", "message": "slow down"})
+def refused_by_dynamodb(code: str, **more: Any) -> Any:
+    body = json.dumps({"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "slow down", **more})
 
     class Raw:
         def stream(self) -> list[bytes]:
@@ -312,10 +312,20 @@ def throttle() -> Any:
     return AWSResponse("https://dynamodb", 400, HTTPHeaders(), Raw())
 
 
+def throttle() -> Any:
+    return refused_by_dynamodb("ThrottlingException")
+
+
 @contextlib.contextmanager
 def throttled(*, once: bool = False) -> Iterator[None]:
     """DynamoDB turns calls away: all of them, or only the first attempt."""
-    answers = [throttle] if once else itertools.repeat(throttle)
+    with answering([throttle] if once else itertools.repeat(throttle)):
+        yield
+
+
+@contextlib.contextmanager
+def answering(answers: Iterable[Callable[[], Any]]) -> Iterator[None]:
+    """The next calls get these answers instead of DynamoDB's."""
     left = iter(answers)
 
     def answer(**_: object) -> Any:
@@ -381,6 +391,31 @@ def test_an_event_that_failed_is_an_error_with_its_cause_and_is_counted_alone_an
     failed = [line["EventsFailed"] for line in metrics if "EventsFailed" in line and line["type"] == "search"]
     assert failed == [[1], [1, 1]]
     assert ANA not in json.dumps([alone, batch])
+
+
+HOT_KEY = [{"reason": "TableWriteKeyRangeThroughputExceeded", "resource": "arn:aws:dynamodb:::table/x"}]
+
+
+@pytest.mark.parametrize(
+    ("code", "more", "throttling"),
+    [
+        ("ProvisionedThroughputExceededException", {"ThrottlingReasons": HOT_KEY}, HOT_KEY[0]["reason"]),
+        ("ThrottlingException", {"throttlingReasons": HOT_KEY}, HOT_KEY[0]["reason"]),
+        ("RequestLimitExceeded", {}, "RequestLimitExceeded"),
+        ("InternalServerError", {}, None),
+    ],
+)
+def test_a_throttle_is_counted_with_dynamodbs_reason_and_a_failure_of_dynamodb_is_none(
+    ana: str, printed: Printed, code: str, more: dict[str, Any], throttling: str | None
+) -> None:
+    """In the line of the request, so that a query finds whose batches are throttled too."""
+    with answering(itertools.repeat(lambda: refused_by_dynamodb(code, **more))):
+        entries = [an_entry({"search": {"query": "x"}})]
+        event_api.handler(gateway_event("POST", "/events", json.dumps({"events": entries})), Context())
+    [line], metrics = printed.read()
+    assert line.get("throttling") == throttling
+    counted = sum(len(each.get("StoreThrottles", ())) for each in metrics)
+    assert line.get("throttles", 0) == counted == (2 if throttling else 0)
 
 
 def test_a_call_that_worked_in_the_end_and_a_condition_that_failed_are_no_cause(ana: str, printed: Printed) -> None:

@@ -29,14 +29,19 @@ DEFAULTS = {name: str(parameter["Default"]) for name, parameter in PARAMETERS.it
 EXAMPLES = {
     "AlarmEmail": "oncall@example.com",
     "AuthorizerCacheSeconds": "0",
+    "CertificateArn": "arn:aws:acm:eu-west-1:123456789012:certificate/12345678-1234-1234-1234-123456789012",
+    "DomainName": "events.example.com",
     "Feed": "on",
     "LogRetentionDays": "1",
+    "MaxReadUnits": "10000",
+    "MaxWriteUnits": "5000",
     "Release": "Linear10PercentEvery1Minute",
     "SilenceMinutes": "0",
     "SnapStart": "on",
     "ThrottleBurst": "50",
     "ThrottleRate": "100",
     "Traffic": "AtOnce",
+    "WebAclArn": "arn:aws:wafv2:eu-west-1:123456789012:regional/webacl/shop/12345678-1234-1234-1234-123456789012",
 }
 # These need a table, or a DynamoDB, of another name: tested below, and what `sam local` is for.
 ELSEWHERE = {"RestoredTable", "RestoredStream", "DynamoDBEndpoint"}
