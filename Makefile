@@ -18,8 +18,8 @@ help:
 
 ##@ Run
 
-run: $(VENV)/running ## Run the API on this machine (PORT=8010)
-	@$(PY) -m local run --port $(PORT)
+run: $(VENV)/running ## Run the API on this machine (PORT=8010, QUIET=yes)
+	@$(PY) -m local run --port $(PORT) $(if $(QUIET),--quiet)
 
 clean: ## Forget the local data and what was built (.venv stays)
 	@test ! -e $(VENV)/running || $(PY) -m local stopped
@@ -53,7 +53,7 @@ export: $(VENV)/installed ## Write the running API's table to export/, for SQL
 	@$(PY) -m local export
 
 console: $(VENV)/running ## Look at users in a browser, try requests (API_URL= API_KEY=)
-	@$(PY) -m tools.console
+	@$(PY) -m local.console
 
 ##@ Deploy
 

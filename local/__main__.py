@@ -11,20 +11,20 @@ import shlex
 import sys
 from collections.abc import Iterator
 from http import HTTPStatus
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError
 
-from local import aws, events, export, feed, stack
+from local import access_log, aws, console, events, export, feed, stack, stopping
 from local.install import step
 from local.stack import Stack, StackError
-from tools import console, stopping
 
 FOLDER = stack.ROOT / ".stack"
 DEMO_KEY = FOLDER / "demo-key"
-ENDPOINT = FOLDER / "endpoint"
+ENDPOINT = "endpoint"
 LOG = FOLDER / "emulator.log"
-LOCK = FOLDER / "lock"
+ERRORS = Path(".stack/errors.log")  # as it is printed
 MAX_PORT = 65535
 EXPORT = stack.ROOT / "export"
 DEMO_USER = {"email": "ana@example.com"}
@@ -49,6 +49,7 @@ def parse_arguments() -> argparse.Namespace:
     commands = parser.add_subparsers(required=True)
     run_command = commands.add_parser("run", help="deploy the stack and serve it until Ctrl-C")
     run_command.add_argument("--port", required=True)
+    run_command.add_argument("--quiet", action="store_true", help="print no line for each request")
     run_command.set_defaults(command=run)
     key_command = commands.add_parser("key", help="make an API key on the running stack")
     key_command.add_argument("account")
@@ -66,17 +67,17 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    with alone():
-        serve(*ports(arguments.port))
+    with stopping.expected(), alone():
+        serve(*ports(arguments.port), arguments.quiet)
 
 
 @contextlib.contextmanager
-def alone() -> Iterator[None]:
-    """Nothing else uses the folder until the block ends: neither a stack that runs, nor one that starts or stops."""
-    if endpoint := running_endpoint():
+def alone(folder: Path = FOLDER) -> Iterator[None]:
+    """Let no other command use the folder until the block ends: no stack that runs, starts or stops."""
+    if endpoint := running_endpoint(folder):
         raise StackError(f"The stack is running at {endpoint}: stop it with Ctrl-C first")
-    FOLDER.mkdir(exist_ok=True)
-    with LOCK.open("w") as lock:
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -84,24 +85,34 @@ def alone() -> Iterator[None]:
         yield
 
 
-def serve(port: int, pages_port: int) -> None:
+def serve(port: int, pages_port: int, quiet: bool) -> None:
     with contextlib.ExitStack() as until_stopped:
         with step(f"Deploying template.yaml to an AWS emulator on {aws.HOST}:{port}"):
             it = until_stopped.enter_context(stack.running(port, FOLDER, {"Feed": "on"}))
-        ENDPOINT.write_text(it.endpoint)
+        (FOLDER / ENDPOINT).write_text(it.endpoint)
         try:
             api_key = demo_key(it)
             with console.running(it.api_url, api_key, pages_port) as pages_url:
                 print_usage(it.api_url, api_key, pages_url)
-                while it.emulator.poll() is None:
-                    stopping.pause()
+                show_requests(it, quiet)
         except KeyboardInterrupt:
             stopping.ignore_signals()
             print("\nStopping; the data is kept for the next `make run`.", flush=True)
         else:
             raise StackError(f"The emulator stopped by itself; see {LOG}, and start it again with `make run`")
         finally:
-            ENDPOINT.unlink()
+            (FOLDER / ENDPOINT).unlink()
+
+
+def show_requests(it: Stack, quiet: bool) -> None:
+    """Print a line for each request, until the emulator stops."""
+    log_group = stack.outputs(it.endpoint)["LogGroupName"]
+    with (FOLDER / "requests.log").open() as requests:
+        requests.seek(0, os.SEEK_END)
+        while it.emulator.poll() is None:
+            stopping.pause()
+            for line in () if quiet else access_log.lines(requests, it.endpoint, log_group, ERRORS):
+                print(line, flush=True)
 
 
 def ports(wanted: str) -> tuple[int, int]:
@@ -161,10 +172,10 @@ def send_events(_: argparse.Namespace) -> None:
 def print_feed(_: argparse.Namespace) -> None:
     endpoint = required_endpoint()
     try:
-        with feed.listening(endpoint) as arriving:
+        with stopping.expected(), feed.listening(endpoint) as arriving:
             print("Listening; Ctrl-C ends it", file=sys.stderr, flush=True)
             for event in arriving:
-                print(event, flush=True)
+                print(feed.line(event) if sys.stdout.isatty() else event, flush=True)
     except BrokenPipeError:  # `make feed | head` has seen enough; Python need not try to flush the rest
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except BotoCoreError as error:
@@ -188,10 +199,10 @@ def check_stopped(_: argparse.Namespace) -> None:
         pass
 
 
-def running_endpoint() -> str | None:
-    if not ENDPOINT.exists():
+def running_endpoint(folder: Path = FOLDER) -> str | None:
+    if not (folder / ENDPOINT).exists():
         return None
-    endpoint = ENDPOINT.read_text()
+    endpoint = (folder / ENDPOINT).read_text()
     return endpoint if stack.is_up(endpoint) else None
 
 

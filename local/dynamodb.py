@@ -22,10 +22,9 @@ from samcli.yamlhelper import yaml_parse
 from domain.accounts import ApiKey, hash_of
 from domain.ids import new_id
 from domain.times import iso
-from local import aws, stack
+from local import aws, stack, stopping
 from table import Account, api_keys
 from table.calls import Table
-from tools import stopping
 from use_cases import users
 
 if TYPE_CHECKING:
@@ -112,12 +111,11 @@ def main() -> int:
     port: int = parser.parse_args().port
     stopping.by_signals()  # any signal stops Java as Ctrl-C does
     try:
-        serve(port)
+        with stopping.expected():
+            serve(port)
     except (ToolMissing, stack.StackError) as error:
         print(error, file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        return 130
     return 0
 
 

@@ -21,7 +21,9 @@ import signal
 import sys
 import threading
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TextIO
+
+from local.access_log import Recorder
 
 Call = Callable[[dict[str, Any]], tuple[int, Any, bytes]]
 Asgi = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
@@ -106,17 +108,22 @@ def read_streams_from_their_beginning() -> None:
     lambda_svc.load_persisted_state = lambda state: load((state or {}) | {"dynamodb_stream_positions": {}})
 
 
-def keep_paths_encoded() -> None:
+def wrap_the_api() -> None:
     from ministack import app as ministack
 
-    ministack.app = with_encoded_path(ministack.app)
+    ministack.app = of_the_api(ministack.app, open(os.environ["ACCESS_LOG"], "w"))  # noqa: PTH123, SIM115 until the end
 
 
-def with_encoded_path(app: Asgi) -> Asgi:
+def of_the_api(app: Asgi, log: TextIO) -> Asgi:
+    """Record the requests to the API, and keep their paths encoded."""
+
     async def wrapped(scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] == "http" and scope["path"].startswith(API_PATH):
-            scope = {**scope, "path": scope["raw_path"].decode("ascii")}
-        await app(scope, receive, send)
+            request = Recorder(scope, send, log)
+            await app({**scope, "path": scope["raw_path"].decode("ascii")}, receive, request.send)
+            request.write()
+        else:
+            await app(scope, receive, send)
 
     return wrapped
 
@@ -127,5 +134,5 @@ if __name__ == "__main__":
     accept_metric_math()
     accept_webhooks()
     read_streams_from_their_beginning()
-    keep_paths_encoded()
+    wrap_the_api()
     runpy.run_module("ministack", run_name="__main__", alter_sys=True)

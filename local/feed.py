@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from local import aws, stack
-from tools import stopping
+from local import aws, stack, stopping
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_sqs import SQSClient
 
 SOURCE = "event-api"
+LINE_LENGTH = 160
 WAIT_SECONDS = 1  # short, so that Ctrl-C is heard soon
 
 
@@ -33,6 +33,18 @@ def listening(endpoint: str) -> Iterator[Iterator[str]]:
         events.remove_targets(Rule=name, EventBusName=bus, Ids=["queue"])
         events.delete_rule(Name=name, EventBusName=bus)
         sqs.delete_queue(QueueUrl=queue_url)
+
+
+def line(event: str) -> str:
+    """Return one JSON event of the bus as a short line for a person."""
+    detail = json.loads(event)["detail"]
+    if "type" not in detail:
+        return f"{detail['erasedOn']}  {detail['account']}  {detail['userId']}  erased"
+    payload = detail.get("payload", {})
+    told = ", ".join(f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in payload.items())
+    text = f"{detail['createdOn']}  {detail['account']}  {detail['userId']}  {detail['type']:<14} {told}"
+    shown = "".join(each if each.isprintable() else "?" for each in text[:LINE_LENGTH])  # a terminal obeys the others
+    return shown if len(text) <= LINE_LENGTH else f"{shown}…"
 
 
 def _received(sqs: "SQSClient", queue_url: str) -> Iterator[str]:

@@ -154,6 +154,7 @@ def emulator_settings(port: int, work: Path, persist: bool) -> dict[str, str]:
         "PERSIST_STATE": "1" if persist else "0",
         "STATE_DIR": str(work / "state"),
         "TMPDIR": str(work / "tmp"),
+        "ACCESS_LOG": str(work / "requests.log"),
         "AUTH": "true",  # the functions may do what their roles allow, as on AWS; we are the root user
         # No second port, and hands off the user's containers.
         "IOT_MTLS_ENABLED": "0",

@@ -98,6 +98,11 @@ def test_a_handler_does_not_import_another_functions(path: Path) -> None:
     assert not imports(path) & entries
 
 
+def test_the_tools_of_operators_and_what_runs_here_do_not_import_each_other() -> None:
+    for folder, other in (("tools", "local"), ("local", "tools")):
+        assert [path for path in (ROOT / folder).rglob("*.py") if other in packages(path)] == []
+
+
 # --- Table keys -----------------------------------------------------------------------------------
 
 

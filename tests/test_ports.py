@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-import local.__main__ as commands
-from local import aws
+from local import aws, stack
 from local.__main__ import alone, ports
 from local.stack import StackError, check_free, free_port
 
@@ -39,12 +38,15 @@ def test_a_taken_port_is_said_before_anything_is_started() -> None:
             ports(str(port))
 
 
-def test_while_a_stack_starts_or_saves_its_data_nothing_else_touches_them(
+def test_while_a_stack_starts_runs_or_saves_its_data_no_other_command_uses_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(commands, "FOLDER", tmp_path / "stack")
-    monkeypatch.setattr(commands, "LOCK", tmp_path / "stack" / "lock")
-    with alone(), pytest.raises(StackError, match="just being started or stopped"), alone():
+    folder = tmp_path / "stack"
+    with alone(folder), pytest.raises(StackError, match="just being started or stopped"), alone(folder):
         pass
-    with alone():
+    with alone(folder):
+        pass
+    (folder / "endpoint").write_text("http://here")
+    monkeypatch.setattr(stack, "is_up", "http://here".__eq__)
+    with pytest.raises(StackError, match="The stack is running at http:"), alone(folder):
         pass

@@ -9,7 +9,7 @@ from local.stack import ROOT
 
 DROPPED = """
 import os, signal, sys
-from tools import stopping
+from local import stopping
 
 class Library:
     def __del__(self):  # as in a callback of C: what is raised here is printed and dropped
@@ -25,7 +25,7 @@ except KeyboardInterrupt:
 """
 RAISED = """
 import os, signal, time
-from tools import stopping
+from local import stopping
 
 stopping.by_signals()
 try:

@@ -22,7 +22,7 @@ from domain.event_types import CATALOGUE
 from domain.problems import UNKNOWN_EMAIL
 from e2e.conftest import Caller
 from engines import skip_lane
-from tools import console
+from local import console
 
 SECONDS = 60
 SEND_EVENT = "#operations-Events-sendEvent"

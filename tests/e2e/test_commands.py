@@ -25,6 +25,8 @@ from local.stack import ROOT
 [MAKE_RUN, _MAKE_TEST, SEND, LOOK, *_TOUR, SEND_MANY, _NEWMAN, _DEPLOY, _KEY, _DB, _SAM, _CURL] = blocks("README.md")
 
 
+REQUEST = r"\d\d:\d\d:\d\d  [A-Z]+ +/v1/\S+ +\d{3} +\d+ ms(  [\w ,]+)?"
+
 # --- README.md, from its beginning ---
 
 
@@ -42,7 +44,9 @@ def running(clone: Path) -> Iterator[dict[str, str]]:
         finally:
             os.killpg(process.pid, signal.SIGINT)
             said, complained = process.communicate(timeout=60)
-    assert said == "\nStopping; the data is kept for the next `make run`.\n"
+    *requests, stopping = said.splitlines()
+    assert stopping == "Stopping; the data is kept for the next `make run`."
+    assert [line for line in requests if line and not re.fullmatch(REQUEST, line)] == []
     assert [line for line in complained.splitlines() if not line.startswith("make")] == []
     for url in (found["API_URL"], found["DOCS_URL"]):
         stack.check_free(urlsplit(url).port or 0)

@@ -17,8 +17,7 @@ import pytest
 
 from clone import make
 from e2e.conftest import Answer, Caller
-from local import aws, stack
-from tools import console
+from local import aws, console, stack
 
 SECONDS = 60
 
@@ -105,14 +104,15 @@ def test_an_api_that_does_not_answer_is_said_in_the_page_and_nowhere_else(caplog
     assert caplog.records == []
 
 
-def test_no_path_leads_the_key_to_another_host() -> None:
+def test_no_path_leads_the_key_to_another_host_or_above_the_apis_address() -> None:
     """An API may have a domain of its own, and no path; and a link that is opened from a letter is of no other site."""
     with (
         socket.create_server((aws.HOST, 0)) as elsewhere,
         console.running(f"http://{aws.HOST}:{stack.free_port()}", "key") as url,
     ):
         other = f"@{aws.HOST}:{elsewhere.getsockname()[1]}/x"
-        for path in (f"v1%2F{other}", f"v1%2f{quote(other)}", f"%76%31/{other}"):
+        above = ("v1/../x", "v1/a/../../x", "v1/%2e%2E/x", "v1/./x", "v1/x/..?a=b")
+        for path in (f"v1%2F{other}", f"v1%2f{quote(other)}", f"%76%31/{other}", *above):
             assert status_of(Request(url + path)) == 404
         assert status_of(Request(f"{url}v1/{other}")) == 502  # asked the API, which does not answer
         elsewhere.setblocking(False)
@@ -202,7 +202,7 @@ def test_a_taken_port_is_no_obstacle_and_is_said(caller: Caller, capsys: pytest.
 def complaint(**environment: str) -> str:
     """What `make console` says when it does not start."""
     kept = {name: value for name, value in os.environ.items() if name not in ("API_URL", "API_KEY")}
-    command = [sys.executable, "-m", "tools.console"]
+    command = [sys.executable, "-m", "local.console"]
     done = subprocess.run(
         command, cwd=stack.ROOT, env=kept | environment, capture_output=True, text=True, check=False, timeout=SECONDS
     )
@@ -216,11 +216,13 @@ def test_make_console_says_what_is_missing_or_wrong(caller: Caller) -> None:
     for url, key, said in (
         ("", "", "Name the API and its key: make console API_URL="),
         (caller.api_url, "", "Name the API and its key"),
-        ("example.com/v1", "key", "API_URL is no address: example.com/v1"),
+        ("example.com/v1", "key", "API_URL is not an address: example.com/v1"),
         ("http://example.com/v1", "key", "Use https://"),
         (nobody, "key", f"{nobody} does not answer"),
         (no_stage, caller.key, "Does the address end in /v1?"),
         (caller.api_url, "key_of_nobody", "does not accept this API_KEY"),
+        (caller.api_url, f"{caller.key}é", "API_KEY has a character that no key has"),
+        (caller.api_url, f"{caller.key}\n{caller.key}", "API_KEY has a character that no key has"),
     ):
         text = complaint(API_URL=url, API_KEY=key)
         assert said in text
@@ -228,10 +230,16 @@ def test_make_console_says_what_is_missing_or_wrong(caller: Caller) -> None:
 
 
 def test_make_console_serves_the_pages_and_shows_the_key_to_nobody(caller: Caller, ana: dict[str, str]) -> None:
-    command = make("console", f"API_URL={caller.api_url}/", f"API_KEY={caller.key}")
+    env = os.environ | {"API_URL": f"{caller.api_url}/", "API_KEY": f"{caller.key}\r"}  # as from a file of Windows
     pipe = subprocess.PIPE
     with subprocess.Popen(
-        command, cwd=stack.ROOT, stdout=pipe, stderr=pipe, text=True, start_new_session=True
+        make("console"),
+        cwd=stack.ROOT,
+        env=env,
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+        start_new_session=True,
     ) as process:
         try:
             printed = ""
@@ -247,4 +255,5 @@ def test_make_console_serves_the_pages_and_shows_the_key_to_nobody(caller: Calle
             assert json.loads(answer.text)["email"] == ana["email"]
         finally:
             os.killpg(process.pid, signal.SIGINT)
-            process.communicate(timeout=SECONDS)
+            _, complained = process.communicate(timeout=SECONDS)
+    assert complained == ""

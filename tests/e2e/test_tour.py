@@ -39,6 +39,8 @@ def feed(clone: Path) -> Iterator[Iterator[dict[str, Any]]]:
             yield map(json.loads, process.stdout or ())
         finally:
             os.killpg(process.pid, signal.SIGINT)
+            assert process.stderr
+            assert process.stderr.read() == ""
 
 
 @pytest.mark.http

@@ -15,9 +15,12 @@ from tools.smoke.checks import all_checks
 
 
 def main() -> int:
-    url, key, burst = (os.environ.get(name, "") for name in ("API_URL", "API_KEY", "BURST"))
+    url, key, burst = (os.environ.get(name, "").strip() for name in ("API_URL", "API_KEY", "BURST"))
     if not url or not key:
         print("Name the API: make smoke API_URL=... API_KEY=...", file=sys.stderr)
+        return 1
+    if not key.isascii() or not key.isprintable():
+        print("API_KEY has a character that no key has. Copy the key again.", file=sys.stderr)
         return 1
     api = Api(url.rstrip("/"), key)
     failed = 0

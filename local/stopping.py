@@ -5,6 +5,7 @@ signature) prints and drops it. One that is due just before a long wait is raise
 too, and loops ask for it.
 """
 
+import contextlib
 import signal
 import time
 from types import FrameType
@@ -19,6 +20,11 @@ def by_signals() -> None:
     """Make each of the signals raise KeyboardInterrupt, as Ctrl-C does."""
     for number in SIGNALS:
         signal.signal(number, _stop)
+
+
+def expected() -> contextlib.suppress:
+    """Return a block that a signal ends without an error, because the command runs until Ctrl-C."""
+    return contextlib.suppress(KeyboardInterrupt)
 
 
 def ignore_signals() -> None:

@@ -15,13 +15,15 @@ from http import HTTPStatus
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import requests
 from flask import Flask, Response, abort, make_response, render_template, request, send_from_directory
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 from werkzeug.serving import make_server
+
+from local.access_log import PAGES_AGENT
 
 HOST = "127.0.0.1"
 HERE = ("localhost", HOST)
@@ -107,7 +109,7 @@ def application(api_url: str, api_key: str) -> Flask:
     def pass_on(_: str) -> Response:
         if not from_our_page(request.headers):
             return make_response(ANOTHER_SITE, HTTPStatus.FORBIDDEN)
-        if not request.environ["REQUEST_URI"].startswith("/v1/"):  # with an @ further on it could name another host
+        if not is_below_v1(request.environ["REQUEST_URI"]):
             abort(HTTPStatus.NOT_FOUND)
         response = ask(api_url, api_key)
         response.headers["Cache-Control"] = "no-store"  # people's data stays out of the browser's files
@@ -119,6 +121,15 @@ def application(api_url: str, api_key: str) -> Flask:
         return render_template("error.html", error=error, host=f"{HOST}:{request.environ['SERVER_PORT']}"), status
 
     return app
+
+
+def is_below_v1(uri: str) -> bool:
+    """Return whether the API's address and the rest of the URI are an address below the API's.
+
+    Without the slash, an @ further on would make it the address of another host. A segment .. would lead above it.
+    """
+    segments = (unquote(segment) for segment in uri.partition("?")[0].split("/"))
+    return uri.startswith("/v1/") and not {".", ".."} & set(segments)
 
 
 def from_our_page(headers: Headers) -> bool:
@@ -134,6 +145,7 @@ def ask(api_url: str, api_key: str) -> Response:
     def authorized(prepared: requests.PreparedRequest) -> requests.PreparedRequest:
         # As requests' `auth`, so that it takes none from the user's ~/.netrc.
         prepared.headers.setdefault("Authorization", api_key)
+        prepared.headers["User-Agent"] = PAGES_AGENT
         return prepared
 
     with requests.Session() as session:

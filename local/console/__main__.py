@@ -1,12 +1,13 @@
 """`make console`: the pages for a deployed stack, named by API_URL and API_KEY in the environment, until Ctrl-C."""
 
 import os
+import re
 import sys
 from urllib.parse import urlsplit
 
 import requests
 
-from tools import console, stopping
+from local import console, stopping
 
 PORT = 8020
 HOW = "make console API_URL=https://….execute-api.….amazonaws.com/v1 API_KEY=…"
@@ -21,29 +22,38 @@ def main() -> int:
     stopping.by_signals()
     try:
         api_url, api_key = settings(os.environ.get("API_URL", ""), os.environ.get("API_KEY", ""))
-        check(api_url, api_key)
-        with console.running(api_url, api_key, PORT) as url:
-            print(f"DOCS_URL={url}\nUSERS_URL={url}users")
-            print("Whoever can use this machine can use these pages. Ctrl-C stops them", flush=True)
-            while True:
-                stopping.pause()
+        with stopping.expected():
+            check(api_url, api_key)
+            serve(api_url, api_key)
     except Unusable as problem:
         print(problem, file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        return 130
+    return 0
+
+
+def serve(api_url: str, api_key: str) -> None:
+    with console.running(api_url, api_key, PORT) as url:
+        print(f"DOCS_URL={url}\nUSERS_URL={url}users")
+        print("All users of this machine can use these pages. Ctrl-C stops them", flush=True)
+        while True:
+            stopping.pause()
 
 
 def settings(api_url: str, api_key: str) -> tuple[str, str]:
-    """The two, as they are used. Raises Unusable."""
+    """Return the two without white space around them. Raises Unusable, whose text does not hold the key."""
+    api_url, api_key = api_url.strip().rstrip("/"), api_key.strip()
     if not api_url or not api_key:
         raise Unusable(f"Name the API and its key: {HOW}\nThe stack's output ApiUrl is the API's address.")
     url = urlsplit(api_url)
     if url.scheme not in ("http", "https") or not url.hostname:
-        raise Unusable(f"API_URL is no address: {api_url}\nIt looks like this: {HOW}")
+        raise Unusable(f"API_URL is not an address: {api_url}\nIt looks like this: {HOW}")
     if url.scheme == "http" and not console.is_here(api_url):
         raise Unusable("API_URL begins with http://, which would show the key to everybody on the way. Use https://")
-    return api_url.rstrip("/"), api_key
+    if not re.fullmatch("[!-~]+", api_key):
+        raise Unusable(
+            "API_KEY has a character that no key has. Copy the key again: it has ASCII letters, digits, - and _"
+        )
+    return api_url, api_key
 
 
 def check(api_url: str, api_key: str) -> None:
