@@ -223,11 +223,17 @@ class Table:
             return reasons
         return None
 
-    def update(self, action: Update) -> None:
-        """One UpdateItem, without a condition. For counts, with a client that makes one attempt: a second would add
-        again.
+    def update(self, action: Update) -> bool:
+        """Do one UpdateItem. Return False if its condition fails. For counts, with a client that makes one attempt,
+        because a second one would add again.
         """
-        self._call("update_item", TableName=self.name, **action.written())
+        try:
+            self._call("update_item", TableName=self.name, **action.written())
+        except ClientError as error:
+            if code_of(error) != "ConditionalCheckFailedException":
+                raise
+            return False
+        return True
 
     def delete_all(self, keys: Iterable[Key]) -> None:
         """Deletes items, 25 in a call, until DynamoDB has taken each of them."""

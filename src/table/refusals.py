@@ -1,10 +1,14 @@
 """Counts of what was refused, for the account's own people: contract, section 10.
 
 An item for each hour, code, event type and field. A batch that is refused for several reasons is one write as well: the
-item of these reasons counts each of them under a name of its own. So no item gets larger than a write unit.
+item of this combination counts each of them under a name of its own. So no item gets larger than a write unit.
+
+A caller can make up any number of combinations, and a page reads whole hours. So an hour has a fixed number of places,
+and a combination has one of them, by its digest. If another combination took the place first, which the condition of
+the write finds, only the most frequent reason of the batch is counted, in the item of that reason.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -14,10 +18,11 @@ from typing import Any
 
 from domain.times import iso
 from table import Account, keys
-from table.expressions import Changes, Item, Path, Update
+from table.expressions import IS_NEW, Changes, Compare, Condition, Item, Path, Update
 from table.values import to_item
 
 LIFETIME = timedelta(days=30)
+COMBINATIONS = 4000  # places for combinations of reasons in an hour
 MAX_REASONS = 8  # of one batch, the most frequent ones, so that its item stays below a write unit
 SEPARATOR = "#"
 LAST = "~"  # sorts behind all that follows an hour
@@ -44,18 +49,35 @@ class Refusal:
 
 
 def count(account: Account, reasons: Mapping[Reason, int], request_id: str, now: datetime) -> None:
-    """Counts what a request was refused for, in one write."""
+    """Count what a request was refused for, in one write; in two if the place of its combination is taken."""
     listed = sorted(reasons.items(), key=lambda each: (-each[1], each[0]))[:MAX_REASONS]
-    names = sorted(_name(reason) for reason, _ in listed)
-    what = names[0] if len(names) == 1 else sha256("\n".join(names).encode()).hexdigest()
-    sets: dict[Path, Any] = {
+    if len(listed) > 1:
+        digest = sha256("\n".join(sorted(_name(reason) for reason, _ in listed)).encode()).hexdigest()
+        place = f"{int(digest, 16) % COMBINATIONS:04}"
+        is_free: Condition = IS_NEW | Compare("combination", "=", digest)
+        action = _adding(account, place, listed, request_id, now, {("combination",): digest})
+        if account.table.update(replace(action, condition=is_free)):
+            return
+    account.table.update(_adding(account, _name(listed[0][0]), listed[:1], request_id, now, {}))
+
+
+def _adding(
+    account: Account,
+    place: str,
+    listed: Sequence[tuple[Reason, int]],
+    request_id: str,
+    now: datetime,
+    sets: Mapping[Path, Any],
+) -> Update:
+    sets = {
         ("expiresAt",): int((now + LIFETIME).timestamp()) + 3600,
         ("lastOn",): iso(now),
         ("lastRequestId",): request_id,
+        **sets,
     }
     adds = {f"count{SEPARATOR}{_name(reason)}": Decimal(number) for reason, number in listed}
-    key = {"pk": keys.refusals(account.name), "sk": f"{now.strftime(HOUR)}{SEPARATOR}{what}"}
-    account.table.update(Update(key, Changes(sets=sets, adds=adds)))
+    key = {"pk": keys.refusals(account.name), "sk": f"{now.strftime(HOUR)}{SEPARATOR}{place}"}
+    return Update(key, Changes(sets=sets, adds=adds))
 
 
 def page(account: Account, limit: int, after: Refusal | None, now: datetime) -> tuple[list[Refusal], bool]:

@@ -439,6 +439,21 @@ def test_an_answer_that_did_not_come_is_a_cause_too(ana: str, printed: Printed) 
     assert (line["status"], line["cause"]) == (503, "NoAnswer")
 
 
+@pytest.mark.parametrize(("event", "longest"), [({"source": "aws.events"}, 300), ({}, 60)])
+def test_an_operator_gets_an_answer_before_the_cli_invokes_the_function_again(
+    functions_table: Table, monkeypatch: pytest.MonkeyPatch, event: dict[str, Any], longest: int
+) -> None:
+    given: list[float] = []
+
+    def table(seconds: float) -> Table:
+        given.append(seconds)
+        return functions_table
+
+    monkeypatch.setattr(erasure, "table", table)
+    erasure.handler(event, Context(seconds=300))
+    assert longest - 2 * erasure.RESERVE_SECONDS < given[0] <= longest - erasure.RESERVE_SECONDS
+
+
 def test_each_metric_is_counted_and_by_nothing_that_a_caller_can_choose(ana: str, printed: Printed) -> None:
     post_event({"search": {"query": "shoes"}})
     post_event({"search": {"query": "shoes"}}, userAgent="Googlebot/2.1")

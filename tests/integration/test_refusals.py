@@ -4,7 +4,7 @@ from base64 import urlsafe_b64encode
 from collections import Counter
 from datetime import datetime, timedelta
 from hashlib import sha256
-from itertools import product
+from itertools import combinations, product
 
 import pytest
 
@@ -110,3 +110,25 @@ def test_the_last_request_id_is_that_of_the_last_request(account: Account) -> No
     assert {each.last_request_id for each in pages(account, 100, now)} == {"r-3"}
     count_reasons(account, {event: 1}, "r-4", now + timedelta(milliseconds=3))
     assert {each.reason: each.last_request_id for each in pages(account, 100, now)} == {user: "r-3", event: "r-4"}
+
+
+def test_batches_with_ever_new_combinations_of_reasons_leave_a_limited_number_of_items(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the place of a combination is taken, the most frequent reason of the batch is counted, and never too much."""
+    monkeypatch.setattr("table.refusals.COMBINATIONS", 4)
+    now, codes, sent = a_moment(), list(CODES), Counter[Reason]()
+    for first, second in combinations(codes[:12], 2):
+        reasons = {Reason(first): 2, Reason(second): 1}
+        count_reasons(account, reasons, "r-1", now)
+        sent.update(reasons)
+    items = account.table.partition(f"{account.name}#REFUSALS")
+    assert len(list(items)) <= 4 + 12
+    found = {each.reason: each.count for each in pages(account, 100, now)}
+    assert all(found[reason] <= sent[reason] for reason in found)
+    assert {Reason(code) for code in codes[:11]} <= found.keys()
+    again = {Reason(codes[0]): 2, Reason(codes[1]): 1}
+    count_reasons(account, again, "r-2", now)
+    assert {each.reason: each.count for each in pages(account, 100, now)}[Reason(codes[0])] == found[
+        Reason(codes[0])
+    ] + 2
