@@ -87,7 +87,7 @@ QUICK = tests/unit tests/integration tests/api $(wildcard tests/test_*.py)
 
 stress: $(VENV)/installed ## Look harder for what breaks (STRESS=20 times, TESTS=some)
 	@STRESS=$(STRESS) $(PY) -m pytest $(TESTS)
-TESTS = tests/integration/test_any_json.py tests/integration/test_model.py tests/integration/test_model_of_batches.py \
+TESTS = tests/integration/test_any_json.py tests/integration/test_model_of_batches.py \
 	tests/integration/test_obedient_client.py tests/integration/test_order.py tests/integration/test_check.py \
 	tests/api/test_fuzz.py tests/api/test_recombined.py tests/load tests/e2e/test_restarts.py clients/python/tests/test_kills.py
 

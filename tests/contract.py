@@ -1,4 +1,4 @@
-"""The contract's sections 4, 5, 8 and 9 as a model in memory: what comes of events, one after the other.
+"""The contract's sections 4, 5, 7, 8 and 9 as a model in memory: what comes of events, one after the other.
 
 It knows nothing of turns, transactions, locks or conditions: each event is judged by what was stored before it.
 """
@@ -16,6 +16,7 @@ from domain.times import iso
 
 TOLERANCE = AHEAD = timedelta(minutes=5)
 BACK, REMEMBERED = timedelta(days=35), timedelta(days=30)
+KEY_LIFETIME = timedelta(hours=24)
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 THE_YEAR_2000 = datetime(2000, 1, 1, tzinfo=UTC)
 # Of the types that ship, and of those of declared.py.
@@ -93,6 +94,15 @@ class Expected:
     warnings: frozenset[str] = frozenset()
 
 
+@dataclass(frozen=True)
+class Keyed:
+    """The first event under an Idempotency-Key, and what came of it."""
+
+    sent: Sent
+    expected: Expected
+    until: datetime
+
+
 @dataclass
 class Person:
     id: str
@@ -146,6 +156,7 @@ class Contract:
         """By hour."""
         self.created: list[tuple[Person, Stored]] = []
         self.erased: list[tuple[str, datetime]] = []
+        self.keys: dict[str, Keyed] = {}
 
     def copy(self) -> "Contract":
         return copy.deepcopy(self)
@@ -155,21 +166,32 @@ class Contract:
 
     def receives(self, sent: Sent, now: datetime, *, imported: bool = False) -> Expected:
         """What comes of an event that may be wrong."""
-        if sent.wrong:
-            return Expected("refused", reason=sent.wrong.reason)
-        oldest = THE_YEAR_2000 if imported else max(THE_YEAR_2000, now - BACK)
-        if not oldest <= sent.at <= now + AHEAD:
-            return Expected("refused", reason=Reason("invalid_event_time", sent.type, "eventTime"))
-        return self.takes(sent, now, imported=imported)
+        reason = self._wrong(sent, now, imported)
+        return Expected("refused", reason=reason) if reason else self.takes(sent, now, imported=imported)
+
+    def receives_under(self, key: str, sent: Sent, now: datetime) -> Expected:
+        """What comes of an event that is sent under an Idempotency-Key: for 24 hours the first answer, if it is as the
+        first one was.
+        """
+        reason = self._wrong(sent, now) or self._nobody(sent)
+        keyed = self.keys.get(key)
+        if keyed and now < keyed.until and not reason:
+            reason = None if sent == keyed.sent else Reason("idempotency_key_reused", sent.type)
+        else:
+            keyed = None
+        if reason:
+            return Expected("refused", reason=reason)
+        if keyed:
+            return keyed.expected
+        expected = self.takes(sent, now)
+        self.keys[key] = Keyed(sent, expected, (now + KEY_LIFETIME).replace(microsecond=0))
+        return expected
 
     def takes(self, sent: Sent, now: datetime = LONG_AGO, *, imported: bool = False) -> Expected:
         """What comes of an event, which is stored if it is created."""
-        person = self.named(sent.who)
-        if person is None:
-            field = "user.email" if "@" in sent.who else "user._id"
-            return Expected("refused", reason=Reason("user_not_found", sent.type, field))
-        if sent.also not in (None, person.id):
-            return Expected("refused", reason=Reason("identifiers_disagree", sent.type, "user"))
+        person, nobody = self.named(sent.who), self._nobody(sent)
+        if person is None or nobody:
+            return Expected("refused", reason=nobody)
         claims = sent.payload.get("email") if sent.type == "login" else None
         other = self.named(claims) if claims else None
         # A login that was another user's stays so, though its sender has got an address since.
@@ -189,9 +211,22 @@ class Contract:
             person.email = claims
         return Expected("created", person.id, warnings=stored.warnings)
 
+    def _wrong(self, sent: Sent, now: datetime, imported: bool = False) -> Reason | None:
+        oldest = THE_YEAR_2000 if imported else max(THE_YEAR_2000, now - BACK)
+        if sent.wrong:
+            return sent.wrong.reason
+        return None if oldest <= sent.at <= now + AHEAD else Reason("invalid_event_time", sent.type, "eventTime")
+
+    def _nobody(self, sent: Sent) -> Reason | None:
+        person = self.named(sent.who)
+        if person is None:
+            return Reason("user_not_found", sent.type, "user.email" if "@" in sent.who else "user._id")
+        return None if sent.also in (None, person.id) else Reason("identifiers_disagree", sent.type, "user")
+
     def erase(self, person: Person, now: datetime) -> None:
-        """What was there once stays so; nothing is told of it any more."""
+        """What was there once stays so; nothing is told of it any more. The keys of their events are free."""
         self.people.remove(person)
+        self.keys = {key: each for key, each in self.keys.items() if each.expected.user_id != person.id}
         self.erased.append((person.id, now))
         for stored in self.once.values():
             stored |= {

@@ -1,10 +1,10 @@
-"""One test body, three engines: moto, DynamoDB Local, which is AWS's own, and MiniStack, which `make run` uses.
+"""Rules run on two engines: moto, and DynamoDB Local, which is AWS's own.
 
-    def test_...(table): ...                 runs on all
-    @not_on_moto
-    def test_...(table): ...                 what moto lacks
+    def test_...(table): ...                 runs on both
     @aws_engine_only
-    def test_...(table): ...                 what says more about the engine or the SDK than about our conditions
+    def test_...(table): ...                 runs on DynamoDB Local: what moto lacks, or what concerns engine or SDK
+    @every_engine
+    def test_...(table): ...                 runs on MiniStack too, which `make run` uses: expressions (test_expressions.py)
 
 moto lacks: threads in transactions, tokens of transactions, the limits of nesting, numbers, names and expressions.
 """
@@ -28,11 +28,12 @@ if TYPE_CHECKING:
 MOTO = "moto"
 DYNAMODB_LOCAL = "dynamodb_local"
 MINISTACK = "ministack"
-ENGINES = [pytest.param(name, marks=getattr(pytest.mark, name)) for name in (MOTO, DYNAMODB_LOCAL, MINISTACK)]
+ALL = [pytest.param(name, marks=getattr(pytest.mark, name)) for name in (MOTO, DYNAMODB_LOCAL, MINISTACK)]
 LANE_SKIPPED = "lane skipped: "
 
-not_on_moto = pytest.mark.parametrize("engine", ENGINES[1:], indirect=True)
-aws_engine_only = pytest.mark.parametrize("engine", ENGINES[1:2], indirect=True)
+aws_engine_only = not_on_moto = pytest.mark.parametrize("engine", ALL[1:2], indirect=True)
+every_engine = pytest.mark.parametrize("engine", ALL, indirect=True)
+every_engine_but_moto = pytest.mark.parametrize("engine", ALL[1:], indirect=True)
 
 
 @pytest.fixture(scope="session")
@@ -66,7 +67,7 @@ def skip_lane(reason: str) -> NoReturn:
     pytest.skip(f"{LANE_SKIPPED}{reason}")
 
 
-@pytest.fixture(params=ENGINES)
+@pytest.fixture(params=ALL[:2])
 def engine(request: pytest.FixtureRequest) -> "DynamoDBClient":
     client: DynamoDBClient = request.getfixturevalue(f"{request.param}_client")
     return client

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from decimal import Decimal
 from typing import Any, TypeVar
 
 import pytest
@@ -30,22 +29,6 @@ def account(table: Table) -> Account:
 def at_once(times: int, what: Callable[[int], Result]) -> list[Result]:
     with ThreadPoolExecutor(times) as pool:
         return list(pool.map(what, range(times)))
-
-
-def test_of_many_confirmations_with_one_order_id_exactly_one_is_created(account: Account) -> None:
-    a_user(account)
-    answers = at_once(40, lambda _: send(account, {"confirmation": {"orderId": "A-1", "total": "9.99"}}))
-    assert sum(answer.restriction is None for answer in answers) == 1
-    profile = the_profile(account)
-    assert (profile["numberOfPurchases"], profile["totalPurchasesValue"]) == (1, Decimal("9.99"))
-    assert len(the_events(account)) == 1
-
-
-def test_no_purchase_is_lost_from_the_totals_and_money_is_exact(account: Account) -> None:
-    a_user(account)
-    at_once(40, lambda n: send(account, {"confirmation": {"orderId": n, "total": "0.1"}}))
-    profile = the_profile(account)
-    assert (profile["numberOfPurchases"], profile["totalPurchasesValue"]) == (40, Decimal("4.0"))
 
 
 def test_attributes_and_tags_set_at_once_are_all_kept(account: Account) -> None:
@@ -89,12 +72,6 @@ def test_of_many_new_users_with_one_address_one_is_made(account: Account) -> Non
 
     made = [each for each in at_once(20, create) if each]
     assert made == [the_profile(account)["_id"]]
-
-
-def test_of_many_upserts_all_attributes_land_on_one_user(account: Account) -> None:
-    profiles = at_once(10, lambda n: users.change(ANA, {f"a{n}": Decimal(n)}, True, account, a_moment())[0])
-    assert len({profile.id for profile in profiles}) == 1
-    assert {f"a{n}" for n in range(10)} <= the_profile(account).keys()
 
 
 EVERY_KIND: list[dict[str, Any]] = [

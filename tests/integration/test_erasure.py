@@ -1,17 +1,15 @@
 """Contract section 6, DELETE: nothing is left of the person, whatever happens meanwhile."""
 
-import contextlib
 import json
 from datetime import datetime, timedelta
-from typing import Any
 
 import pytest
 
 from builders import ANA, a_moment, a_user, send, the_profile
 from domain.outcomes import IdempotencyKey
-from domain.problems import NotFound, Unavailable
+from domain.problems import NotFound
 from domain.times import iso
-from faults import CRASH_POINTS, Crash, crash, meanwhile
+from faults import CRASH_POINTS, meanwhile
 from table import Account, erasures
 from table.calls import Table
 from table.erasures import Receipt
@@ -53,14 +51,6 @@ def test_no_item_names_an_erased_person(account: Account) -> None:
     left = everything(account)
     for name in (ANA, profile.id, "600 000 000", "Ana", key.key_hash):
         assert name not in left
-
-
-def test_an_order_of_an_erased_person_still_counts_once(account: Account) -> None:
-    a_user(account)
-    send(account, {"confirmation": {"orderId": "A-1"}})
-    erase(account)
-    a_user(account)
-    assert send(account, {"confirmation": {"orderId": "A-1"}}).restriction
 
 
 def test_the_user_does_not_exist_from_the_moment_of_the_answer(account: Account) -> None:
@@ -107,72 +97,6 @@ def test_another_user_keeps_an_idempotency_key_that_the_erased_one_had_before(ac
     assert (repeat.event_id, repeat.replayed) == (first.event_id, True)
 
 
-EVENTS_IN_FLIGHT: list[dict[str, Any]] = [
-    {"search": {"query": "in flight"}},
-    {"update": {"firstname": "in flight"}},
-    {"confirmation": {"orderId": "in flight", "total": 1}},
-    {"emailopen": {"what": "in flight"}},
-]
-
-
-@pytest.mark.parametrize("event", EVENTS_IN_FLIGHT, ids=lambda event: next(iter(event)))
-@pytest.mark.parametrize("key", [None, IdempotencyKey.of("key", b"body")], ids=["without key", "with key"])
-def test_an_event_in_flight_leaves_nothing_behind(account: Account, event: dict[str, Any], key: IdempotencyKey) -> None:
-    """The user is erased, and swept, after the event's function has looked the user up."""
-    profile = a_user(account)
-    now = a_moment()
-    erased = False
-
-    def erase_before_the_write(**_: Any) -> None:
-        nonlocal erased
-        if not erased:
-            erased = True
-            users.erase(ANA, account, now)
-            erase_leftovers(account.table, now)
-
-    writes = ("before-parameter-build.dynamodb.PutItem", "before-parameter-build.dynamodb.TransactWriteItems")
-    for write in writes:
-        account.table.client.meta.events.register_first(write, erase_before_the_write)
-    try:
-        with contextlib.suppress(NotFound):
-            answer = send(account, event, key=key)
-            assert not answer.restriction  # created before the erasure, which takes it along
-    finally:
-        for write in writes:
-            account.table.client.meta.events.unregister(write, erase_before_the_write)
-    assert erased
-    assert erase_leftovers(account.table, now + LATER) == []
-    left = everything(account)
-    assert profile.id not in left
-    assert "in flight" not in left
-
-
-# Look-up, profile, tombstone; then the erasures, the user's items, the tombstone, the receipt and its count, the
-# deletion, again the user's items and the tombstone, the receipt, the end.
-@pytest.mark.parametrize("number", range(1, 13))
-@pytest.mark.parametrize("when", CRASH_POINTS)
-def test_an_erasure_that_dies_at_any_call_is_finished_by_the_next_run(account: Account, when: str, number: int) -> None:
-    profile = a_user(account)
-    for order in range(3):
-        send(account, {"confirmation": {"orderId": order}}, key=IdempotencyKey.of(str(order), b""))
-    now = a_moment()
-
-    def erase_completely() -> None:
-        users.erase(ANA, account, now)
-        erase_leftovers(account.table, now + LATER)
-
-    with crash(account.table.client, when, number), pytest.raises(Crash):
-        erase_completely()
-    if number <= 3:  # the caller got no answer, and asks again
-        with contextlib.suppress(NotFound):
-            users.erase(ANA, account, now)
-    assert erase_leftovers(account.table, now + LATER) == []
-    left = everything(account)
-    assert ANA not in left
-    assert profile.id not in left
-    assert users.receipt(profile.id, account).events_deleted == 3
-
-
 def test_more_events_than_a_page_holds_are_erased(account: Account) -> None:
     profile = a_user(account)
     long = "x" * 60_000
@@ -180,17 +104,6 @@ def test_more_events_than_a_page_holds_are_erased(account: Account) -> None:
         send(account, {"search": {"query": long, "number": number}})
     erase(account)
     assert profile.id not in everything(account)
-
-
-def test_a_worker_that_runs_out_of_time_goes_on_in_its_next_run(account: Account) -> None:
-    a_user(account)
-    send(account, {"search": {"query": "x"}})
-    now = a_moment()
-    users.erase(ANA, account, now)
-    no_time = Table(account.table.client, account.table.name, deadline=0)
-    with pytest.raises(Unavailable):
-        erase_leftovers(no_time, now + LATER)
-    assert erase_leftovers(account.table, now + LATER) == []
 
 
 def test_an_erasure_is_not_done_while_an_event_may_be_in_flight(account: Account) -> None:

@@ -7,7 +7,6 @@ work side by side during a deployment, 1.0 still gives an erased _id again.
 
 import itertools
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -19,7 +18,7 @@ from domain.ids import new_id
 from domain.outcomes import IdempotencyKey
 from domain.problems import Conflict, NotFound
 from domain.times import iso
-from engines import aws_engine_only, not_on_moto
+from engines import aws_engine_only
 from faults import CRASH_POINTS, meanwhile
 from stored import (
     a_profile_of_1_0,
@@ -143,17 +142,6 @@ def test_that_the_id_was_erased_is_told_though_somebody_has_the_address_by_now(t
     assert ERASED[0] in upsert(person, account, email=person.email)
 
 
-@pytest.mark.parametrize("name", ["other"])
-def test_the_same_id_lives_on_in_another_account(table: Table, account: Account, name: str) -> None:
-    person, now = a_person(account), a_moment()
-    other = Account(table, name)
-    users.change(person.id, {}, True, other, now)
-    users.erase(person.id, account, now)
-    erase_leftovers(table, now + LATER)
-    assert the_profile(other, person.id)["_id"] == person.id
-    assert upsert(person, account) == ERASED
-
-
 @begun_by_1_0_and_1_1
 def test_what_keeps_an_erased_id_out_names_nobody(table: Table, account: Account, begins: Begin) -> None:
     person, now = a_person(account), a_moment()
@@ -165,22 +153,6 @@ def test_what_keeps_an_erased_id_out_names_nobody(table: Table, account: Account
     left_of_it = item_at(table, erased_key(person.id)) or {}
     assert left_of_it.keys() - {"eventsDeleted"} == {"pk", "sk", "erasedAt", "finishedOn"}
     assert left_of_it["erasedAt"] == {"S": iso(now)}
-
-
-def test_the_address_is_free_at_once(table: Table, account: Account) -> None:
-    person, now = a_person(account), a_moment()
-    users.erase(person.id, account, now)
-    made, _, is_new = users.change(person.email, {}, True, account, now)
-    assert (is_new, made.id != person.id) == (True, True)
-    users.erase(made.id, account, now)
-    assert a_user(account, person.email).id not in (person.id, made.id)
-
-
-def test_of_an_id_that_was_only_asked_for_nothing_is_kept_out(account: Account) -> None:
-    never_erased = new_id(a_moment())
-    with pytest.raises(NotFound):
-        users.erase(never_erased, account, a_moment())
-    assert users.change(never_erased, {}, True, account, a_moment())[0].id == never_erased
 
 
 @aws_engine_only
@@ -213,31 +185,6 @@ def test_an_upsert_at_any_call_of_the_delete_changes_who_is_there_or_is_refused(
         lambda person: upsert(person, account, city="Vigo"),
     )
     for person, messages, _ in outcomes:
-        assert messages in ([], ERASED)
-        assert upsert(person, account) == ERASED
-        assert erase_leftovers(table, now + LATER) == []
-        assert person.id not in as_text(table)
-
-
-@aws_engine_only
-@pytest.mark.parametrize("swept", [timedelta(), LATER], ids=["erased", "erased for good"])
-@pytest.mark.parametrize("number", [1, 101], ids=["one attribute", "more than one expression can set"])
-def test_of_who_is_erased_at_any_call_of_an_upsert_nothing_is_left(
-    table: Table, account: Account, number: int, swept: timedelta
-) -> None:
-    now = a_moment()
-
-    def erase(person: Person) -> None:
-        users.erase(person.id, account, now)
-        erase_leftovers(table, now + swept)
-
-    outcomes = interrupted(
-        table,
-        lambda name: a_person(account, name),
-        lambda person: upsert(person, account, **{f"a{n}": n for n in range(number)}),
-        erase,
-    )
-    for person, _, messages in outcomes:
         assert messages in ([], ERASED)
         assert upsert(person, account) == ERASED
         assert erase_leftovers(table, now + LATER) == []
@@ -390,45 +337,6 @@ def test_a_run_deletes_only_what_it_read(table: Table, account: Account, number:
 
 
 # --- Without any injected fault -------------------------------------------------------------------
-
-
-@not_on_moto
-def test_of_two_plain_runs_at_once_neither_takes_what_is_anothers(table: Table, account: Account) -> None:
-    person, now = a_person(account), a_moment()
-    ids, hashes = [new_id(now) for _ in range(200)], [f"{n:064x}" for n in range(200)]
-    put_many(table, keyed_events_of_1_0(person.id, ids, hashes, now + timedelta(days=1)))
-    users.erase(person.id, account, now)
-    messages: list[list[str]] = []
-    with ThreadPoolExecutor(2) as pool:
-        runs = [pool.submit(erase_leftovers, table, now + LATER) for _ in range(2)]
-        while not any(run.done() for run in runs):
-            messages.append(upsert(person, account))
-        anew = comes_back(account, person)
-    assert [run.result() for run in runs] == [[], []]
-    assert {tuple(each) for each in messages} == {tuple(ERASED)}
-    check_all_there(account, anew)
-    assert person.id not in as_text(table)
-
-
-@not_on_moto
-def test_of_many_upserts_beside_an_erasure_none_comes_after_it(table: Table, account: Account) -> None:
-    now = a_moment()
-    for name in range(5):
-        person = a_person(account, name)
-
-        def erase(person: Person = person) -> None:
-            users.erase(person.id, account, now)
-            erase_leftovers(table, now + LATER)
-
-        with ThreadPoolExecutor(5) as pool:
-            upserts = [pool.submit(upsert, person, account, **{f"a{n}": n}) for n in range(20)]
-            erased = pool.submit(erase)
-            upserts += [pool.submit(upsert, person, account, **{f"b{n}": n}) for n in range(20)]
-        erased.result()
-        assert {tuple(each.result()) for each in upserts} <= {(), tuple(ERASED)}
-        assert upsert(person, account) == ERASED
-        erase_leftovers(table, now + LATER)
-        assert person.id not in as_text(table)
 
 
 def test_an_event_of_an_erased_user_that_lands_last_is_removed_too(table: Table, account: Account) -> None:

@@ -22,7 +22,7 @@ from builders import (
 from domain.event_types import CATALOGUE
 from domain.ids import new_id, time_of
 from domain.outcomes import Outcome
-from domain.problems import Invalid, NotFound, TooLarge
+from domain.problems import Invalid, NotFound
 from domain.restrictions import BOT
 from domain.times import iso
 from engines import not_on_moto
@@ -124,14 +124,6 @@ def test_an_order_without_a_total_is_nothing_to_warn_of(account: Account) -> Non
 # --- Email open -----------------------------------------------------------------------------------
 
 
-def test_an_accepted_open_is_the_last_one_and_a_discarded_one_is_not(account: Account) -> None:
-    a_user(account)
-    now = a_moment()
-    for after in (timedelta(), timedelta(minutes=10)):
-        send(account, {"emailopen": {}}, now=now + after)
-    assert the_profile(account)["lastEmailOpenDate"] == iso(now)
-
-
 # --- Bots -----------------------------------------------------------------------------------------
 
 
@@ -201,26 +193,6 @@ def test_tags_are_added_and_removed(account: Account) -> None:
     assert the_profile(account)["tags"] == ["ab", "newone"]
     send(account, {"update": {"tags": "-ab;-newone"}})
     assert "tags" not in the_profile(account)
-
-
-@not_on_moto
-def test_a_profile_that_would_exceed_400_kb_is_refused_and_nothing_changes(account: Account) -> None:
-    a_user(account, one="x" * 250_000)
-    before = everything(account)
-    with pytest.raises(TooLarge):
-        send(account, {"update": {"two": "x" * 200_000}})
-    assert everything(account) == before
-
-
-@not_on_moto
-@pytest.mark.parametrize("event_type", ["search", "emailopen"])
-def test_an_event_that_exceeds_400_kb_is_refused_and_nothing_changes(account: Account, event_type: str) -> None:
-    a_user(account)
-    before = everything(account)
-    with pytest.raises(TooLarge) as refused:
-        send(account, {event_type: {"query": "x" * 410_000}})
-    assert refused.value.problems[0].field == "event"
-    assert everything(account) == before
 
 
 @not_on_moto
@@ -346,38 +318,3 @@ def test_a_user_who_claims_two_addresses_at_once_gets_one(account: Account) -> N
 
 
 # --- Together or not at all -----------------------------------------------------------------------
-
-TOGETHER: list[dict[str, Any]] = [
-    {"update": {"city": "Madrid"}},
-    {"confirmation": {"orderId": "A-1", "total": 1}},
-    {"emailopen": {}},
-]
-
-
-@pytest.mark.parametrize("event", TOGETHER, ids=lambda event: next(iter(event)))
-def test_an_event_and_what_it_changes_are_one_write(account: Account, event: dict[str, Any]) -> None:
-    """One call, so that whoever dies before or after it leaves all or nothing."""
-    a_user(account)
-    writes: list[str] = []
-
-    def count(event_name: str, **_: Any) -> None:
-        operation = event_name.rpartition(".")[2]
-        if operation not in ("GetItem", "Query"):
-            writes.append(operation)
-
-    events = account.table.client.meta.events
-    events.register_first("before-parameter-build.dynamodb", count)
-    try:
-        send(account, event)
-    finally:
-        events.unregister("before-parameter-build.dynamodb", count)
-    assert writes == ["TransactWriteItems"]
-
-
-def test_a_write_of_which_one_condition_fails_stores_nothing(account: Account) -> None:
-    """The address is taken, the order is known, the window is open: each keeps out all the rest."""
-    ana = a_user(account)
-    send(account, {"confirmation": {"orderId": "A-1"}})
-    before = everything(account)
-    assert send(account, {"confirmation": {"orderId": "A-1", "total": 9}}, _id=ana.id, city="Madrid").restriction
-    assert everything(account) == before

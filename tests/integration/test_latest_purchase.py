@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from builders import ANA, a_moment, a_user, send, the_events, the_profile
+from builders import a_moment, a_user, send, the_profile
 from domain.times import iso
 from engines import aws_engine_only, not_on_moto
 from faults import CRASH_POINTS, meanwhile
@@ -16,14 +16,6 @@ from table import Account
 from table.calls import Table
 
 MINUTE = timedelta(minutes=1)
-UNCOUNTABLE: list[dict[str, Any]] = [
-    {"total": "20,00"},
-    {"total": None},
-    {"total": "1e15"},
-    {"generic": {"total": ""}},
-    {},
-]
-uncountable = pytest.mark.parametrize("order", UNCOUNTABLE, ids=repr)
 
 
 def buy(account: Account, order_id: object, now: datetime, **order: Any) -> None:
@@ -33,32 +25,6 @@ def buy(account: Account, order_id: object, now: datetime, **order: Any) -> None
 def last_purchase(account: Account) -> tuple[str, Decimal | None]:
     profile = the_profile(account)
     return profile["lastPurchaseDate"], profile.get("lastPurchaseValue")
-
-
-@uncountable
-def test_an_order_that_cannot_be_counted_leaves_no_value_of_an_earlier_one(
-    account: Account, order: dict[str, Any]
-) -> None:
-    a_user(account)
-    now = a_moment()
-    buy(account, 1, now, total=10)
-    buy(account, 2, now + MINUTE, **order)
-    assert last_purchase(account) == (iso(now + MINUTE), None)
-    assert (the_profile(account)["numberOfPurchases"], the_profile(account)["totalPurchasesValue"]) == (2, 10)
-    buy(account, 3, now + 2 * MINUTE, total="7.50")
-    assert last_purchase(account) == (iso(now + 2 * MINUTE), Decimal("7.50"))
-
-
-@uncountable
-def test_an_earlier_order_that_is_stored_later_does_not_give_its_value_to_one_without(
-    account: Account, order: dict[str, Any]
-) -> None:
-    a_user(account)
-    now = a_moment()
-    buy(account, 2, now + MINUTE, **order)
-    buy(account, 1, now, total=10)
-    assert last_purchase(account) == (iso(now + MINUTE), None)
-    assert (the_profile(account)["numberOfPurchases"], the_profile(account)["totalPurchasesValue"]) == (2, 10)
 
 
 ORDERS: list[dict[str, Any]] = [{"total": 10}, {"total": "20,00"}, {"total": "5.50"}, {}]
@@ -122,14 +88,6 @@ def test_of_many_orders_at_once_the_latest_is_the_last_and_all_count(account: Ac
     )
 
 
-def test_an_earlier_open_that_is_stored_later_is_not_the_last(account: Account) -> None:
-    a_user(account)
-    now = a_moment()
-    send(account, {"emailopen": {}}, now=now)
-    send(account, {"emailopen": {}}, now=now - 30 * MINUTE)
-    assert the_profile(account)["lastEmailOpenDate"] == iso(now)
-
-
 @aws_engine_only
 def test_of_an_open_with_a_later_one_at_any_of_its_calls_the_later_is_the_last(account: Account, table: Table) -> None:
     now = a_moment()
@@ -149,13 +107,3 @@ def test_of_an_open_with_a_later_one_at_any_of_its_calls_the_later_is_the_last(a
             assert done == [True], "the two are 20 minutes apart"
             assert the_profile(account, email)["lastEmailOpenDate"] == iso(now + 20 * MINUTE)
         assert number > 1
-
-
-def test_purchases_and_opens_do_not_touch_each_other(account: Account) -> None:
-    a_user(account)
-    now = a_moment()
-    buy(account, 1, now, total=10)
-    send(account, {"emailopen": {}}, now=now + MINUTE)
-    assert last_purchase(account) == (iso(now), 10)
-    assert the_profile(account)["lastEmailOpenDate"] == iso(now + MINUTE)
-    assert len(the_events(account, ANA)) == 2

@@ -10,6 +10,7 @@ import contextlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -175,6 +176,7 @@ class Shop(RuleBasedStateMachine):
         self.counted: list[dict[str, Any]] | None = None
         self.now = a_moment()
         self.gone: list[str] = []
+        self.answers: dict[str, Answer] = {}
         self.fresh = self.requests = 0
 
     def teardown(self) -> None:
@@ -251,6 +253,35 @@ class Shop(RuleBasedStateMachine):
         if check:
             foretells(check.body["results"][0], result)
         Shop.tried["events"] += 1
+
+    @precondition(lambda self: self.model.people)
+    @rule(sketch=sketches(WRONG), other=sketches(WRONG), repeats=st.integers(0, 2))
+    def under_a_key(self, sketch: Sketch, other: Sketch, repeats: int) -> None:
+        """A request, the same again, and another one, all under one Idempotency-Key."""
+        sent, another = self.sent([sketch, other])
+        self.fresh += 1
+        for each in (sent, *[sent] * repeats, another):
+            self.sent_under(f"key-{self.fresh}", each)
+
+    @precondition(lambda self: self.model.keys)
+    @rule(who=whoever)
+    def again_under_its_key(self, who: int) -> None:
+        key, keyed = list(self.model.keys.items())[who % len(self.model.keys)]
+        self.sent_under(key, keyed.sent)
+
+    def sent_under(self, key: str, sent: Sent) -> None:
+        known = self.model.keys.get(key)
+        answer = self.call("POST", "/event", sent.entry, headers={"Idempotency-Key": key})
+        expected = self.model.receives_under(key, sent, self.now)
+        if expected.reason:
+            self.refuses([expected.reason])
+        if known and known == self.model.keys[key] and not expected.reason:
+            first = self.answers[key]
+            assert answer == replace(first, headers={**first.headers, "Idempotent-Replayed": "true"})
+        else:
+            compare(sent, expected, as_result(answer))
+            if not expected.reason:
+                self.answers[key] = answer
 
     @precondition(lambda self: self.model.people)
     @rule(sketches=batches, foretold=seldom)

@@ -12,14 +12,13 @@ import pytest
 from builders import ANA, a_moment, a_user, an_entry, as_sent, parsed, send, send_batch, the_events, the_profile
 from domain.ids import is_id, new_id
 from domain.outcomes import Outcome
-from domain.problems import ERASED, Conflict, Invalid, NotFound, TooLarge
+from domain.problems import Conflict, Invalid, NotFound
 from domain.times import iso
-from engines import aws_engine_only, not_on_moto
+from engines import aws_engine_only
 from handlers.rest import json_object
 from table import Account
 from use_cases import users
 from use_cases.collect import collect_one
-from use_cases.erasure import IN_FLIGHT, erase_leftovers
 
 BOB = "bob@example.com"
 CONTROL = "\\u0001"  # one byte as it is stored, six in JSON
@@ -103,25 +102,6 @@ def test_a_put_with_upsert_creates_by_email_or_by_id(account: Account) -> None:
     assert the_profile(account) == by_email | {"city": "Madrid"}
 
 
-def test_an_upsert_by_id_with_a_taken_email_is_a_conflict(account: Account) -> None:
-    ana = a_user(account)
-    with pytest.raises(Conflict):
-        change(account, new_id(a_moment()), {"email": ANA}, upsert=True)
-    assert the_profile(account) == ana.flat()
-
-
-def test_an_upsert_by_the_id_of_one_who_was_erased_is_a_conflict_whatever_is_left(account: Account) -> None:
-    ana = a_user(account)
-    users.erase(ana.id, account, a_moment())
-    with pytest.raises(Conflict) as refused:
-        change(account, ana.id, {"city": "Vigo"}, upsert=True)
-    assert refused.value.problems == (ERASED,)
-    assert erase_leftovers(account.table, a_moment() + 2 * IN_FLIGHT) == []
-    with pytest.raises(Conflict) as refused:
-        change(account, ana.id, {"city": "Vigo"}, upsert=True)
-    assert refused.value.problems == (ERASED,)
-
-
 @pytest.mark.parametrize(
     "identifier", ["x", "ana@", "@", "a#b", "", "01A20000-0000-7000-8000-000000000000", "x" * 3000]
 )
@@ -150,16 +130,6 @@ def test_invalid_values_are_told_in_the_documented_words(account: Account, sent:
         assert problem.field == (field or "user")
 
 
-@not_on_moto
-def test_a_user_who_would_exceed_400_kb_is_too_large(account: Account) -> None:
-    with pytest.raises(TooLarge):
-        users.create({"email": ANA, "much": ["x" * 1000] * 500}, account, a_moment())
-    a_user(account, one="x" * 250_000)
-    with pytest.raises(TooLarge):
-        change(account, ANA, {"two": "x" * 250_000})
-    assert "two" not in the_profile(account)
-
-
 # --- Timeline -------------------------------------------------------------------------------------
 
 
@@ -184,14 +154,6 @@ def test_the_pages_hold_each_event_once_newest_first(account: Account, limit: st
             break
         query["cursor"] = cursor
     assert read == sent
-
-
-def test_a_page_holds_50_unless_told(account: Account) -> None:
-    a_user(account)
-    search(account, 51)
-    page, cursor = users.timeline(ANA, {}, account)
-    assert len(page) == 50
-    assert cursor
 
 
 def test_paging_neither_skips_nor_repeats_while_events_arrive(account: Account) -> None:

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from builders import EMAIL_OPEN_WINDOW, a_moment, a_user, an_entry, send_batch, the_events
+from builders import a_moment, a_user, an_entry, send_batch, the_events
 from domain.outcomes import Outcome
 from engines import not_on_moto
 from faults import meanwhile
@@ -38,11 +38,3 @@ def test_two_late_opens_keep_their_distance_though_ttl_takes_the_lock_of_one_bet
     with meanwhile(account.table.client, "before", number, the_other):
         send_batch(account, [one], now)
     assert len(the_events(account)) == 1
-
-
-def test_ttl_takes_a_lock_after_the_end_of_its_window(account: Account) -> None:
-    user_id, now = a_user(account).id, a_moment()
-    send_batch(account, [an_entry({"emailopen": {}}, eventTime=now)], now)
-    lock = item_at(account.table, open_key(user_id))
-    assert lock
-    assert int(lock["expiresAt"]["N"]) == int((now + EMAIL_OPEN_WINDOW).timestamp()) + 1
