@@ -4,7 +4,7 @@
     @aws_engine_only
     def test_...(table): ...                 runs on DynamoDB Local: what moto lacks, or what concerns engine or SDK
     @every_engine
-    def test_...(table): ...                 runs on MiniStack too, which `make run` uses: expressions (test_expressions.py)
+    def test_...(table): ...                 runs on MiniStack too, the emulator of `make run`
 
 moto lacks: threads in transactions, tokens of transactions, the limits of nesting, numbers, names and expressions.
 """

@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from api.gateway import Answer, call, event_file, invoke, post_event, timeline, user
-from builders import ANA
+from builders import ANA, a_moment
 from domain.profile import Profile
+from domain.times import iso
 from handlers.runtime import client
 
 KIB = 1024
@@ -178,6 +179,19 @@ def test_an_idempotency_key_has_1_to_255_characters(key: str, ana: Profile) -> N
     assert (answer.status, answer.errors) == (400, [("Invalid Idempotency-Key", "Idempotency-Key")])
     for longest in ("x" * 255, "\ud800" * 255):
         assert post(BODY, headers={"Idempotency-Key": longest}).status == 200
+
+
+def test_a_key_whose_first_answer_was_that_of_a_duplicate_is_not_free_for_another_body(ana: Profile) -> None:
+    event = {
+        "eventId": "e-1",
+        "eventTime": iso(a_moment()),
+        "user": {"email": ANA},
+        "event": {"search": {"query": "x"}},
+    }
+    headers = {"Idempotency-Key": "key"}
+    assert post(event).status == 200
+    assert post(event, headers=headers).headers["Idempotent-Replayed"] == "true"
+    assert post(event | {"eventId": "e-2"}, headers=headers).status == 422
 
 
 def test_what_is_wrong_with_the_body_and_with_its_key_is_told_at_once(ana: Profile) -> None:

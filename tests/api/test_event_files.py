@@ -1,23 +1,23 @@
-"""Each file of events/ gets the answer that its name promises."""
+"""Each file of events/ gets the answer that its name, and its row of events/README.md, promise."""
 
 import base64
 import gzip
 import json
 import re
-from datetime import UTC, datetime
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
 
 import pytest
 
-from api.gateway import ENVELOPE, answer_to, event_file, function_of, invoke, replay
+from api.gateway import ENVELOPE, Answer, answer_to, event_file, function_of, invoke, replay
 from documents import text
-from domain.event_types import CATALOGUE
 from domain.profile import Profile
+from local.events import RECORDED_ON
 from local.stack import ROOT
 from stream import Bus
 from table import Account
 
-TODAY = datetime.now(UTC).date()
+YESTERDAY = str(datetime.now(UTC).date() - timedelta(days=1))
 CREATED = '{"results": {"message": "Event created", "email": "Event was created for the specified user"}}'
 MISSING_EVENT = (
     '{"errors": [{"message": "Missing event information", '
@@ -27,145 +27,55 @@ UNKNOWN_EMAIL = (
     '{"errors": [{"message": "User not found", "description": "This email does not exist in our database."}]}'
 )
 
-# What a file needs before it, its status, and its body or the message and field of its problems.
-CREATES = [*CATALOGUE, "confirmation-flat", "user-attributes", "idempotency-key", "gzip"]
-DISCARDS = {
-    "confirmation-duplicate": ("confirmation", "A confirmation with this orderId was already received"),
-    "emailopen-in-window": ("emailopen", "An email open was already received in the last 20 minutes"),
-    "bot": (None, "An event from a bot"),
+
+class Row(NamedTuple):
+    """Of the table in events/README.md."""
+
+    function: str
+    answer: str
+    before: str
+
+    @property
+    def status(self) -> int:
+        """0: not a request of the API."""
+        return int(self.answer[:3]) if self.answer[:3].isdigit() else 0
+
+
+ROWS = {
+    name: Row(*row)
+    for name, *row in re.findall(r"^\| `(\S+)` \| (\w+) \| (.+?) \| (.*) \|$", text("events/README.md"), re.MULTILINE)
 }
-WARNS = {
-    "confirmation-total-not-a-number": ["event.confirmation.total"],
-    "update-of-identity": ["event.update.numberOfPurchases", "event.update.email"],
-}
-REFUSES = {
-    "missing-event": (400, [("Missing event information", None)]),
-    "missing-user": (400, [("Missing user information", "user")]),
-    "missing-identifier": (400, [("Missing user identifier", "user")]),
-    "invalid-email": (400, [("Invalid email", "user.email")]),
-    "identifiers-disagree": (400, [("User identifiers disagree", "user")]),
-    "more-than-one-event": (400, [("More than one event", "event")]),
-    "unknown-event-type": (400, [("Unknown event type", "event.viewItem")]),
-    "missing-orderid": (400, [("Missing orderId", "event.confirmation.orderId")]),
-    "unstorable": (
-        400,
-        [
-            ("Invalid number", "event.update.number"),
-            ("Invalid text", "event.update.text"),
-            ("Invalid number", "event.update.list.0"),
-        ],
-    ),
-    "invalid-json": (400, [("Invalid JSON", None)]),
-    "unauthorized": (401, [("Unauthorized", None)]),
-    "forbidden": (403, [("Forbidden", None)]),
-    "unknown-user": (404, [("User not found", None)]),
-    "unknown-id": (404, [("User not found", None)]),
-    "erasure-receipt-unknown": (404, [("Erasure not found", "_id")]),
-    "unknown-path": (404, [("Not found", None)]),
-    "user-get-unknown": (404, [("User not found", None)]),
-    "user-post-taken": (409, [("User already exists", "email")]),
-    "user-post-invalid": (400, [("Invalid data format/type", "email"), ("Invalid data format/type", "tags")]),
-    "user-events-invalid-cursor": (400, [("Invalid cursor", "cursor")]),
-    "event-id-without-time": (400, [("Missing eventTime", "eventTime")]),
-    "event-time-ahead": (400, [("Invalid eventTime", "eventTime")]),
-    "unsupported-encoding": (415, [("Unsupported Content-Encoding", None)]),
-    "batch-without-events": (400, [("Missing events", "events")]),
-    "batch-with-idempotency-key": (400, [("Invalid Idempotency-Key", "Idempotency-Key")]),
-    "attribute-delete-of-the-system": (400, [("Attribute kept by the system", "name")]),
-    "attribute-delete-unknown-user": (404, [("User not found", None)]),
-    "refusals-invalid-limit": (400, [("Invalid limit", "limit")]),
-}
-ANSWERS = {
-    "user-get": None,
-    "user-post": "Successfully added new user.",
-    "user-post-anonymous": "Successfully added new user.",
-    "user-put": "Successfully updated user.",
-    "user-put-upsert": "Successfully added new user.",
-    "user-delete": "Successfully deleted user.",
-    "user-events": None,
-    "attribute-delete": "Successfully updated user.",
-    "refusals": None,
-}
-# The status of a batch, and of each of its events.
+REST = sorted(name for name, row in ROWS.items() if row.status)
+# The statuses of a batch's events.
 BATCHES = {
-    "batch": (200, ["created", "created"]),
-    "batch-gzip": (200, ["created", "created"]),
-    "batch-twice": (200, ["created", "duplicate"]),
-    "batch-some-refused": (207, ["created", "refused", "refused"]),
-    "batch-all-refused": (400, ["refused", "refused"]),
-    "batch-check": (200, ["created", "created"]),
-    "batch-check-some-refused": (207, ["created", "refused", "refused"]),
+    "batch": ["created", "created"],
+    "batch-gzip": ["created", "created"],
+    "batch-twice": ["created", "duplicate"],
+    "batch-some-refused": ["created", "refused", "refused"],
+    "batch-all-refused": ["refused", "refused"],
+    "batch-check": ["created", "created"],
+    "batch-check-some-refused": ["created", "refused", "refused"],
 }
-TESTED_BELOW = {
-    "event-id",
-    "event-id-of-another-payload",
-    "idempotency-key-reused",
-    "authorizer",
-    "key-create",
-    "key-list",
-    "key-invalid",
-    "erasure",
-    "feed",
-}
-FILES = {path.stem for path in (ROOT / "events").glob("*.json")}
-REST = FILES - {"authorizer", "key-create", "key-list", "key-invalid", "erasure", "feed"}
 
 
-def test_each_file_is_tested_here() -> None:
-    assert {*CREATES, *DISCARDS, *WARNS, *REFUSES, *ANSWERS, *BATCHES, *TESTED_BELOW} == FILES
+def test_the_table_has_a_row_for_each_file() -> None:
+    assert ROWS.keys() == {path.stem for path in (ROOT / "events").glob("*.json")}
 
 
-def test_the_table_of_the_files_names_each_and_its_function() -> None:
-    rows = re.findall(r"^\| `(\S+)` \| (\w+Function) \|", text("events/README.md"), re.MULTILINE)
-    assert {name for name, _ in rows} == FILES
-    assert {name: function for name, function in rows if name in REST} == {
-        name: function_of(event_file(name)) for name in REST
-    }
-
-
-@pytest.mark.parametrize("name", sorted(REST))
-def test_a_file_is_a_whole_event_of_a_rest_api_and_of_a_route_of_ours(name: str) -> None:
+@pytest.mark.parametrize("name", REST)
+def test_a_file_is_a_whole_event_of_a_rest_api_and_of_the_function_of_its_row(name: str) -> None:
     event = event_file(name)
     assert event.keys() == ENVELOPE.keys()
     assert event["requestContext"]["resourcePath"] == event["resource"]
     assert event["requestContext"]["httpMethod"] == event["httpMethod"]
     assert event["multiValueHeaders"] == {header: [value] for header, value in event["headers"].items()}
-    assert function_of(event)
+    assert function_of(event) == ROWS[name].function
 
 
-@pytest.mark.parametrize("name", CREATES)
-def test_an_event_is_created(name: str, ana: Profile) -> None:
-    answer = replay(name)
-    assert (answer.status, answer.text) == (200, CREATED)
-    assert answer.headers["X-Event-Status"] == "created"
-    assert answer.headers["X-User-Id"] == ana.id
-    assert answer.headers["Content-Type"] == "application/json"
-    [event] = replay("user-events").body["events"]
-    assert event["_id"] == answer.headers["X-Event-Id"]
-
-
-@pytest.mark.parametrize("name", DISCARDS)
-def test_an_event_is_discarded(name: str, ana: Profile) -> None:
-    before, reason = DISCARDS[name]
-    if before:
-        replay(before)
-    profile = replay("user-get").body
-    answer = replay(name)
-    assert (answer.status, answer.body["results"]) == (200, {"message": "Event discarded", "email": reason})
-    assert ("first" in answer.body) == (before is not None)
-    assert answer.headers["X-Event-Status"] == "discarded"
-    assert answer.headers["X-User-Id"] == ana.id
-    assert replay("user-get").body == profile
-    assert len(replay("user-events").body["events"]) == (before is not None)
-
-
-@pytest.mark.parametrize("name", WARNS)
-def test_an_event_is_created_with_warnings(name: str, ana: Profile) -> None:
-    answer = replay(name)
-    assert answer.status == 200
-    assert answer.body["results"]["message"] == "Event created"
-    assert [warning["field"] for warning in answer.body["warnings"]] == WARNS[name]
-    assert all(warning.keys() == {"field", "message"} for warning in answer.body["warnings"])
+def replayed_of_today(name: str) -> Answer:
+    """The answer to the file as if it had been sent today: what is 35 days back is refused."""
+    event = event_file(name)
+    return answer_to(event | {"body": event["body"] and event["body"].replace(RECORDED_ON, YESTERDAY)})
 
 
 def stored(demo: Account) -> list[dict[str, Any]]:
@@ -174,15 +84,24 @@ def stored(demo: Account) -> list[dict[str, Any]]:
     return [dict(item) for item in items if not item["pk"]["S"].endswith("#REFUSALS")]
 
 
-@pytest.mark.parametrize("name", REFUSES)
-def test_a_request_is_refused_and_nothing_is_stored(name: str, ana: Profile, demo: Account) -> None:
-    before = stored(demo)
-    answer = replay(name)
-    assert (answer.status, answer.errors) == REFUSES[name]
-    assert all(error.keys() <= {"message", "description", "code", "field"} for error in answer.body["errors"])
-    assert all(error["message"] and error["description"] for error in answer.body["errors"])
-    assert answer.headers["Content-Type"] == "application/json"
-    assert stored(demo) == before
+@pytest.mark.parametrize("name", REST)
+def test_a_file_is_answered_as_its_row_says(name: str, ana: Profile, demo: Account) -> None:
+    row = ROWS[name]
+    for each in re.findall(r"`(\S+)`", row.before):
+        replayed_of_today(each)
+    before, answer = stored(demo), replayed_of_today(name)
+    assert (answer.status, answer.headers["Content-Type"]) == (row.status, "application/json")
+    for error in answer.body.get("errors", []):
+        assert {"message", "description"} <= error.keys() <= {"message", "description", "code", "field"}
+        assert all(error.values())
+    if row.status >= 400 or "discarded" in row.answer:
+        assert stored(demo) == before
+    assert ("warnings" in answer.body) == ("with warnings" in row.answer)
+    assert ("first" in answer.body) == ("discarded" in row.answer and bool(row.before))
+    if event_file(name)["resource"] == "/event" and row.status == 200:
+        status = "discarded" if "discarded" in row.answer else "created"
+        assert (answer.headers["X-Event-Status"], answer.headers["X-User-Id"]) == (status, ana.id)
+        assert (answer.headers["X-Event-Id"] in replay("user-events").text) == (status == "created")
 
 
 @pytest.mark.parametrize(
@@ -197,20 +116,10 @@ def test_a_documented_body_is_returned_to_the_letter(name: str, text: str, ana: 
     assert replay(name).text == text
 
 
-@pytest.mark.parametrize("name", ANSWERS)
-def test_a_call_of_the_user_api_is_answered(name: str, ana: Profile) -> None:
-    answer = replay(name)
-    assert answer.status == 200
-    if ANSWERS[name]:
-        assert answer.body["results"][0]["message"] == ANSWERS[name]
-
-
 @pytest.mark.parametrize("name", BATCHES)
 def test_a_batch_tells_of_each_event_and_a_check_stores_none(name: str, ana: Profile) -> None:
     answer = replay(name)
-    status, statuses = BATCHES[name]
-    assert answer.status == status
-    assert [each["status"] for each in answer.body["results"]] == statuses
+    assert [each["status"] for each in answer.body["results"]] == BATCHES[name]
     assert [each["eventId"] for each in answer.body["results"]] == ids_of(name)
     is_check = name.startswith("batch-check")
     assert answer.body.get("stored") == (False if is_check else None)
@@ -244,9 +153,8 @@ def test_what_a_batch_says_of_a_wrong_event_has_its_place_and_its_code(ana: Prof
 
 
 def test_an_event_id_makes_a_repeat_harmless(ana: Profile) -> None:
-    first, again, other = (
-        answer_to(of_today(name)) for name in ("event-id", "event-id", "event-id-of-another-payload")
-    )
+    names = ("event-id", "event-id", "event-id-of-another-payload")
+    first, again, other = (replayed_of_today(name) for name in names)
     assert (first.text, again.text) == (CREATED, CREATED)
     assert "Idempotent-Replayed" not in first.headers
     for repeat in (again, other):
@@ -257,13 +165,6 @@ def test_an_event_id_makes_a_repeat_harmless(ana: Profile) -> None:
     [event] = replay("user-events").body["events"]
     assert (event["_id"], event["payload"]) == ("view-77", {"itemId": "SKU-1"})
     assert event.keys() == {"_id", "type", "payload", "createdOn", "receivedOn"}
-
-
-def of_today(name: str) -> dict[str, Any]:
-    """The file as if it had been sent today: what is 35 days back is refused. The same time for each."""
-    event = event_file(name)
-    event["body"] = json.dumps(json.loads(event["body"]) | {"eventTime": f"{TODAY}T00:00:00Z"})
-    return event
 
 
 def test_broken_json_is_told_its_line_and_column() -> None:

@@ -49,17 +49,6 @@ def test_an_event_that_is_taken_alone_is_not_too_large_for_a_batch(value: Any, a
     assert statuses(send(large, other)) == ["created", "created"]
 
 
-def test_an_event_of_a_batch_has_256_kib_at_most(ana: Profile) -> None:
-    def of_bytes(size: int) -> dict[str, Any]:
-        empty = json.dumps(an_event("e-1", event={"search": {"query": ""}}), separators=(",", ":"))
-        return an_event("e-1", event={"search": {"query": "x" * (size - len(empty))}})
-
-    answer = send(of_bytes(256 * KIB + 1), an_event("e-2"))
-    assert statuses(answer) == ["refused", "created"]
-    assert answer.body["results"][0]["errors"][0]["code"] == "body_too_large"
-    assert statuses(send(of_bytes(256 * KIB), an_event("e-3"))) == ["created", "created"]
-
-
 @pytest.mark.parametrize(("begin", "end"), [("[", "]"), ('{"a":', "}")])
 def test_no_depth_is_a_fault_of_ours_nor_harms_another_event_that_could_be_read(
     begin: str, end: str, ana: Profile
@@ -98,3 +87,11 @@ def test_a_number_counts_as_many_bytes_as_its_shortest_form(number: str, bytes_m
     answer = call("POST", "/events/check", f'{{"events": [{whole}, {json.dumps(an_event("e-2"))}]}}')
     codes = [error["code"] for error in answer.body["results"][0].get("errors", [])]
     assert ("body_too_large" in codes) == bool(bytes_more)
+
+
+def test_a_name_given_twice_in_one_event_harms_no_other(ana: Profile) -> None:
+    start = f'"eventTime": "{iso(a_moment())}", "user": {{"email": "{ANA}"}}, "event"'
+    wrong = f'{{"eventId": "e-1", {start}: {{"search": {{"query": "x", "query": "y"}}}}}}'
+    right = f'{{"eventId": "e-2", {start}: {{"search": {{"query": "x"}}}}}}'
+    answer = call("POST", "/events", f'{{"events": [{wrong}, {right}]}}')
+    assert [each["status"] for each in answer.body["results"]] == ["refused", "created"]

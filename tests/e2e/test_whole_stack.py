@@ -7,6 +7,7 @@ from local import stack
 
 ANA = "/user/ana@example.com"
 ORDER = {"confirmation": {"orderId": "A-1", "total": "19.90"}}
+OPEN: dict[str, object] = {"emailOpen": {}}
 SEARCH = {"search": {"query": "shoes"}}
 
 
@@ -15,7 +16,7 @@ def test_a_user_comes_buys_reads_and_is_erased(caller: Caller, deployed: stack.S
     login = caller.event({"_id": anonymous}, {"login": {"email": " Ana@Example.com", "tags": ["VIP"]}})
     assert (login.status, login.headers["X-Event-Status"], login.headers["X-User-Id"]) == (200, "created", anonymous)
     ana = {"email": "ana@example.com"}
-    statuses = [caller.event(ana, event).headers["X-Event-Status"] for event in (ORDER, ORDER, {"emailOpen": {}})]
+    statuses = [caller.event(ana, event).headers["X-Event-Status"] for event in (ORDER, ORDER, OPEN)]
     assert statuses == ["created", "discarded", "created"]
     entry = {"eventId": "e-1", "eventTime": caller.send("GET", ANA).body["createdOn"], "user": ana, "event": SEARCH}
     assert caller.send("POST", "/events/check", {"events": [entry]}).body["stored"] is False

@@ -1,4 +1,4 @@
-"""Ids, addresses, bots, accounts and idempotency keys."""
+"""Ids, names of accounts, API keys and idempotency keys."""
 
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -10,10 +10,8 @@ from hypothesis import strategies as st
 
 from builders import a_moment
 from domain.accounts import hash_of, is_account_name, is_expired, new_api_key, parse_date
-from domain.email import normal_email
 from domain.ids import is_id, new_id, time_of
 from domain.outcomes import IdempotencyKey
-from domain.restrictions import is_bot
 from domain.times import iso, milliseconds_of
 
 moments = st.datetimes(datetime(1970, 1, 2), datetime(2200, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
@@ -55,61 +53,6 @@ def test_only_the_canonical_form_is_an_id(text: str) -> None:
         text = text.replace(form, value)
     assert is_id(made)
     assert not is_id(text)
-
-
-# --- Addresses ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("sent", "normal"), [
-    (" Ana@Example.com ", "ana@example.com"), ("ana+tag@example.com", "ana+tag@example.com"),
-    ("ana@test", "ana@test"), ("José@example.com", "josé@example.com"), ("ana@BÜCHER.example", "ana@bücher.example"),
-])  # fmt: skip
-def test_an_address_identifies_trimmed_and_in_lower_case(sent: str, normal: str) -> None:
-    assert normal_email(sent) == normal
-
-
-@pytest.mark.parametrize("sent", [
-    None, 7, "", "ana", "ana@", "@example.com", "a@b@example.com", "ana@example..com", "ana@exa mple.com",
-    "x" * 300 + "@example.com", "ana\x00@example.com", "ana@example.com\nbob",
-    "Ana <ana@example.com>", "\ud800@example.com",
-])  # fmt: skip
-def test_what_is_no_address_is_none(sent: object) -> None:
-    assert normal_email(sent) is None
-
-
-@given(st.text())
-def test_any_text_is_an_address_or_none(text: str) -> None:
-    normal = normal_email(text)
-    assert normal is None or normal_email(normal) == normal
-
-
-# --- Bots -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("agent", [
-    "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
-    "Mozilla/5.0 (compatible; bingbot/2.0; +http://www.bing.com/bingbot.htm)",
-    "facebookexternalhit/1.1 (+http://www.facebook.com/externalhit_uatext.php)",
-])  # fmt: skip
-def test_a_crawler_that_says_so_is_a_bot(agent: str) -> None:
-    assert is_bot(agent)
-
-
-@pytest.mark.parametrize("agent", [
-    "",
-    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0 Safari/537.36",
-    "Mozilla/5.0 (Linux; Android 9; CUBOT_X19) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/94.0 Mobile Safari/537.36",
-    "Mozilla/5.0 (Linux; Android 7.0; CUBOT NOTE Plus) AppleWebKit/537.36 Chrome/64.0 Mobile Safari/537.36",
-    "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 Mobile/15E148 [FBAN/FBIOS;FBAV/470.0]",
-    "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 Mobile/15E148 Instagram 340.0.3.28.93",
-])  # fmt: skip
-def test_a_person_is_no_bot(agent: str) -> None:
-    assert not is_bot(agent)
-
-
-def test_an_endless_agent_is_judged_by_its_beginning() -> None:
-    assert is_bot("Googlebot/2.1 " + "x" * 250_000)
-    assert not is_bot("x" * 250_000 + " Googlebot/2.1")
 
 
 # --- Accounts -------------------------------------------------------------------------------------
