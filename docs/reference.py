@@ -37,7 +37,7 @@ def requests() -> str:
 
 
 def fields() -> str:
-    """The names that a request may have beside the event itself."""
+    """Return the table of names that a request can have outside of the event."""
     schemas = general_schemas()
     sent = {
         "a request": schemas["EventRequest"]["properties"],

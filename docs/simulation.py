@@ -1,8 +1,8 @@
-"""A day minute by minute against AWS's limits, for traffic that is not even: tables of docs/growth.md.
+"""Simulate an uneven day minute by minute against AWS's limits, for tables of docs/growth.md.
 
-growth.py works out what holds for even traffic. Here a day has a night and an evening, a few shops and users have most
-of the events (Zipf), the largest shop has a flash sale and another one imports old events. Whoever is turned away sends
-again in the next minute, as the contract asks for. Seeded: it comes out the same each time.
+growth.py calculates even traffic. Here a day has a night and an evening, and a few shops and users have most of the
+events (Zipf). The largest shop has a flash sale, and another one imports old events. A throttled caller sends again in
+the next minute, as the contract asks. The simulation is seeded, so it gives the same result each time.
 """
 
 import math
@@ -86,7 +86,7 @@ Batch = Counter[tuple[int, bool]]  # how many events of each user, those apart t
 
 
 def mixed_batches(inputs: Inputs) -> Iterator[Batch]:
-    """As a shop sends them, whoever the events are of."""
+    """Yield batches as a shop sends them, with users in any order."""
     chance = Random(16)
     for _ in range(SAMPLES):
         users = Zipf(USERS * SHOP.share(SHOP.rank(chance)), USER_SKEW)
@@ -101,7 +101,7 @@ def sorted_batches(inputs: Inputs) -> Iterator[Batch]:
 
 
 def some_changes(inputs: Inputs, chance: Random) -> Iterator[bool]:
-    """Of each event of a batch, whether it changes a profile."""
+    """Yield for each event of a batch whether it changes a profile."""
     kinds = chance.choices(list(inputs.mix), list(inputs.mix.values()), k=inputs.batch)
     return (kind in CHANGES_PROFILE for kind in kinds)
 
@@ -142,8 +142,8 @@ LIMITS = ("`ThrottleRate`", "API Gateway", "Lambda", NEW_TABLE, "table's writes"
 @dataclass
 class Outcome:
     turned_away: Counter[str] = field(default_factory=Counter)  # attempts, by the limit
-    waiting: float = 0  # events that were turned away and come again, in the end of the day
-    longest_minutes: float = 0  # that an event waited at most, if the oldest is let in first
+    waiting: float = 0  # throttled events that are sent again, at the end of the day
+    longest_minutes: float = 0  # the longest wait of an event, if the oldest is accepted first
     peak_wru: float = 0
 
 
@@ -168,7 +168,7 @@ def simulate(traffic: Traffic, lifted: Collection[str] = ()) -> Outcome:
 
 
 def first_size(inputs: Inputs, limit: str, *, even: bool = False) -> float:
-    """The events a day from which on this limit turns events away, if no other one does."""
+    """Return the events a day at which this limit begins to throttle, if no other limit does."""
     low, high, others = 1e5, 1e12, set(LIMITS) - {limit}
     while high / low > 1.001:
         middle = math.sqrt(low * high)
@@ -187,7 +187,7 @@ def both(inputs: Inputs) -> list[Inputs]:
 
 
 def peak_table(inputs: Inputs) -> str:
-    """What a day of 10^9 events asks for, if nothing turns it away."""
+    """Return the table of the demand of 10^9 events a day without throttling."""
     days = [Traffic(each, 1e9) for each in both(inputs)]
     peak = max(map(days[0].arriving, range(MINUTES)))
     asked = {

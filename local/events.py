@@ -16,8 +16,7 @@ OF_THE_GATEWAY = ("Host", "X-Forwarded-")
 
 
 def send(api_url: str, api_key: str) -> Iterator[tuple[str, int, str]]:
-    """Each file's name, the status of the answer, and what came of it. A batch comes after single events: it has an
-    order of theirs."""
+    """Yield each file's name, the status of its answer, and its outcome. Batches come after the single events."""
     files = {path.stem: json.loads(path.read_text()) for path in (ROOT / "events").glob("*.json")}
     requests = [(file["path"], name) for name, file in files.items() if file.get("path", "").startswith("/event")]
     for _, name in sorted(requests):
@@ -32,7 +31,7 @@ def _answer(api_url: str, api_key: str, event: dict[str, Any]) -> tuple[HTTPResp
     if event["isBase64Encoded"]:
         body = base64.b64decode(event["body"])
     else:
-        # What is more than 35 days ago is refused.
+        # The API refuses times more than 35 days ago.
         yesterday = datetime.now(UTC).date() - timedelta(days=1)
         body = event["body"].replace(RECORDED_ON, str(yesterday)).encode()
     url = urlsplit(api_url)

@@ -1,9 +1,9 @@
-"""`aws`, as far as the documents use it, made of botocore's models: the AWS CLI itself needs a botocore of its own.
+"""The parts of `aws` that the documents use, made from botocore's models: the AWS CLI needs another botocore version.
 
     python tests/aws_cli.py dynamodb describe-table --table-name T --query Table.TableStatus --output text
 
 It knows flags, numbers, lists, JSON, the shorthand `Name=a,Value=b` and waiters. It reads all pages, and prints as
-`--output text`. Of `aws s3` it knows `sync` from a bucket to a folder.
+`--output text`. It also knows `aws s3 sync` from a bucket to a folder.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Short ways to say who exists and what is sent. What a test does not name does not matter to it."""
+"""Short builders for users and events. A test names only the values that matter to it."""
 
 import json
 from collections.abc import Sequence
@@ -70,7 +70,7 @@ def an_entry(event: dict[str, Any], **more: Any) -> dict[str, Any]:
 def send_batch(
     account: Account, entries: Sequence[object], now: datetime | None = None, *, imported: bool = False
 ) -> list[Outcome | Refused]:
-    """What comes of a batch of events, made with an_entry."""
+    """Send a batch of events, made with an_entry; return their outcomes."""
     moment = now or a_moment()
     body = as_sent({"events": list(entries), "import": imported})
     return collect(parse_batch(body, moment, lambda _: None), account, moment)
@@ -91,7 +91,7 @@ def a_user(account: Account, email: str | None = ANA, **attributes: Any) -> Prof
 def send(
     account: Account, event: dict[str, Any], now: datetime | None = None, key: IdempotencyKey | None = None, **user: Any
 ) -> Outcome:
-    """What comes of the event. Without a user: ana's."""
+    """Send an event and return its outcome. Without a user it is ana's."""
     moment = now or a_moment()
     return collect_one(a_request(event, moment, **user), account, moment, key)
 

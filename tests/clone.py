@@ -1,4 +1,4 @@
-"""The repository as somebody else will have it: what is committed or will be, in a folder of its own."""
+"""A clone of the repository in a separate folder: what is committed, or will be."""
 
 import shutil
 import subprocess
@@ -68,7 +68,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 def make(*arguments: str) -> list[str]:
-    """The command of `make` in a clone, which takes the environment as it is, whatever `make test` was told."""
+    """Return the `make` command for a clone, which ignores the variables of the running `make test`."""
     return [
         "make",
         "--no-print-directory",

@@ -1,4 +1,4 @@
-"""What holds for every test: nothing of the user's own AWS set-up."""
+"""Fixtures for every test: the user's own AWS settings are never used."""
 
 import os
 import signal

@@ -19,7 +19,7 @@ from domain.restrictions import OnceForEachValue, OnceInWindow, Restriction
 
 
 def declare() -> tuple[type[EventType], ...]:
-    """A class is in the catalogue as soon as it is defined."""
+    """Declare the types: a class is in the catalogue when it is defined."""
 
     class Refund(EventType):
         """An order was refunded. Stored once for each `refundId`."""

@@ -1,4 +1,4 @@
-"""What the documents say, for the tests that do it."""
+"""Read the documents, for the tests that execute them."""
 
 import re
 import textwrap

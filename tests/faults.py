@@ -1,10 +1,10 @@
-"""Faults between the function and DynamoDB, put in below the SDK so that its retries are the real ones.
+"""Faults between the function and DynamoDB, injected below the SDK so that its retries are the real ones.
 
 with faults(client, "TransactWriteItems", lost_answer, throttled):
     ...     # the first attempt is done but its answer gets lost, the second one is throttled, further ones go well
 
 with crash(client, "after", 2), pytest.raises(Crash):
-    ...     # the process dies: its second call of DynamoDB is done, and nobody sees the answer
+    ...     # the process dies: its second call of DynamoDB is done, and its answer is lost
 
 with Proxy.running(endpoint) as proxy:
     proxy.faults["PutItem"] = itertools.repeat(silent)
@@ -43,7 +43,7 @@ Fault = Callable[[AWSPreparedRequest], Any]  # what botocore takes for the respo
 
 @contextlib.contextmanager
 def faults(client: "DynamoDBClient", operation: str, *attempts: Fault) -> Iterator[list[str]]:
-    """What happens to the next attempts of an operation. Yields the list of all attempts that were made."""
+    """Inject faults into the next attempts of an operation. Yields the list of all attempts that were made."""
     made: list[str] = []
 
     def send(request: AWSPreparedRequest, **_: Any) -> Any:
@@ -176,7 +176,7 @@ internal_error = error("InternalServerError", 500)
 
 
 class Proxy(ThreadingHTTPServer):
-    """Stands between the SDK and DynamoDB, hands requests on, and does to the answers what `faults` says."""
+    """Forward requests from the SDK to DynamoDB, and change the answers as `faults` says."""
 
     daemon_threads = False  # when it ends, what DynamoDB was asked for is done
 
@@ -265,7 +265,7 @@ def reset(request: Request) -> None:
 
 
 def disturbed(request: Request) -> None:
-    """Another transaction stood in the way; nothing was done."""
+    """Answer as if another transaction was in conflict; do nothing."""
     request.reply(400, json.dumps(CONFLICT).encode())
 
 

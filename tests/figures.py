@@ -24,7 +24,7 @@ def figures(record_property: Callable[[str, object], None]) -> Figures:
 
 @pytest.fixture
 def outcomes(figures: Figures, request: pytest.FixtureRequest) -> Iterator[Counter[str]]:
-    """Counts what came of the requests that a test makes up; VIOLATION for one that is not seen to be right."""
+    """Count the outcomes of generated requests; VIOLATION is one that cannot be shown to be right."""
     counted: Counter[str] = Counter()
     yield counted
     violations = counted.pop(VIOLATION, 0)
@@ -35,7 +35,7 @@ def outcomes(figures: Figures, request: pytest.FixtureRequest) -> Iterator[Count
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    # The last report of a test tells what its fixtures recorded, too.
+    # The last report of a test has the properties that its fixtures recorded, too.
     reports = [each for each in terminalreporter.stats.get("", []) if each.when == "teardown"]
     rows = [value for report in reports for name, value in report.user_properties if name == PROPERTY]
     if rows:

@@ -1,7 +1,7 @@
 """Runs the functions of one version of the code: python tests/release_process.py SRC. See releases.py.
 
 Each line of the input asks for one invocation: {"handler": module, "event": ..., "at": ISO date, "table": name}. Each
-line of the output is what the handler returned. What the functions log goes to the standard error.
+line of the output is what the handler returned. The functions log to the standard error.
 """
 
 import json
@@ -23,7 +23,7 @@ class Clock(datetime):
 
 
 class Context:
-    """What Lambda tells of an invocation."""
+    """The part of Lambda's context that the functions read."""
 
     aws_request_id = "lambda-request"
     function_name = "function"

@@ -1,10 +1,10 @@
-"""Versions of the code beside each other on one table: 1.0, as git keeps it, and the one that is here.
+"""Two versions of the code on one table: 1.0, from the history, and the present one.
 
     old, new = releases.of(table)
     old.send({"search": {"query": "shoes"}}, at=a_moment())
 
-Each runs in a process of its own with its own modules, and its handlers get what API Gateway hands over. The clock
-stands where the test puts it, so a recorded table is as old as it was.
+Each runs in its own process with its own modules, and its handlers get API Gateway's events. The test sets the clock,
+so a recorded table has the age that it had.
 """
 
 import io
@@ -32,11 +32,11 @@ ACCOUNT = "shop"
 
 
 class HistoryMissing(Exception):
-    """What to do, in one line."""
+    """Raised with one line that says what to do."""
 
 
 def archive(commit: str, folder: Path) -> Path:
-    """`src` as it was, unpacked into the folder. Raises HistoryMissing."""
+    """Unpack `src` of a commit into the folder. Raises HistoryMissing."""
     command = ["git", "archive", "--format=zip", commit, "src"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
     if done.returncode:
@@ -92,7 +92,7 @@ class Release:
         return Answer(response["statusCode"], response["headers"], response["body"].removesuffix("\n"))
 
     def send(self, event: dict[str, Any], at: datetime, *, key: str | None = None, **more: Any) -> Answer:
-        """POST /v1/event/. `more` stands beside `event`: user, eventId, eventTime. Without a user: ana."""
+        """POST /v1/event/. `more` are other fields of the body: user, eventId, eventTime. Without a user: ana."""
         headers = {"Idempotency-Key": key} if key else None
         body = {"user": {"email": "ana@example.com"}, "event": event, **more}
         return self.call("POST", "/event", body, at=at, headers=headers)

@@ -12,7 +12,7 @@ DUCKDB = Path(sys.prefix) / "bin" / "duckdb"
 
 
 class SqlError(Exception):
-    """What DuckDB complains of."""
+    """An error of DuckDB."""
 
 
 def ask(folder: Path, question: str) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""A table's stream pumped into the feed function as Lambda documents it, and a bus that can have a bad day.
+"""Pump a table's stream into the feed function as Lambda documents it, with a bus that can fail.
 
 DynamoDB Local has the stream; the emulator of `make run` pumps too, but leaves out all that happens after a failure:
 https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html
@@ -30,7 +30,7 @@ PATTERNS = [json.loads(each["Pattern"]) for each in MAPPING["FilterCriteria"]["F
 
 @dataclass
 class Bus:
-    """What the function put on the bus; `faults` say what becomes of the next calls of PutEvents."""
+    """The events that the function put on the bus; `faults` decide the next calls of PutEvents."""
 
     sent: list[dict[str, Any]] = field(default_factory=list)
     """The entries of every call, in order, with what came of them under "ErrorCode"."""
@@ -72,12 +72,12 @@ BusFault = Callable[[Sequence[dict[str, Any]]], Sequence[str | None] | str]
 
 
 def throttled(entries: Sequence[dict[str, Any]]) -> str:
-    """The call is turned away."""
+    """Throttle the call."""
     return "ThrottlingException"
 
 
 def denied(entries: Sequence[dict[str, Any]]) -> str:
-    """Somebody changed the function's role."""
+    """Deny the call, as if the function's role had changed."""
     return "AccessDeniedException"
 
 
@@ -133,7 +133,7 @@ def _images(dynamodb: dict[str, Any]) -> dict[str, Any]:
 
 
 def _whole(value: dict[str, Any]) -> dict[str, Any]:
-    """DynamoDB Local writes an empty map of an image as {}, which is no attribute value."""
+    """Repair an image: DynamoDB Local writes an empty map as {}, which is not an attribute value."""
     if not value:
         return {"M": {}}
     [(kind, content)] = value.items()
@@ -143,7 +143,7 @@ def _whole(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def passes(record: Any, pattern: Any, *, present: bool = True) -> bool:
-    """Whether a record matches a filter pattern; of AWS's operators those that the template uses."""
+    """Return whether a record matches a filter pattern, with those of AWS's operators that the template uses."""
     if isinstance(pattern, dict):
         inner = record if isinstance(record, dict) else {}
         return all(passes(inner.get(name), each, present=name in inner) for name, each in pattern.items())
@@ -181,7 +181,7 @@ class Pump:
         self.invocations.append(len(batch))
         try:
             answer = invoke_function({"Records": json.loads(json.dumps(batch))})
-        except BaseException:  # noqa: BLE001 whatever ends an invocation, Lambda calls it a failure
+        except BaseException:  # noqa: BLE001 for Lambda, any exception is a failed invocation
             if len(batch) > 1:
                 assert MAPPING["BisectBatchOnFunctionError"]
                 half = len(batch) // 2

@@ -64,7 +64,7 @@ KEYED: dict[str, dict[str, Any]] = {
 
 
 def record(old: Release) -> dict[str, Any]:
-    """What happens on the morning: one thing each second, the opens apart."""
+    """Record a morning: one action each second, the opens apart."""
     moments = (MORNING + timedelta(seconds=second) for second in range(600))
 
     def ok(answer: Answer) -> Answer:

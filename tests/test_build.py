@@ -1,4 +1,4 @@
-"""What `sam build` makes of src/, by src/Makefile: the package of every function."""
+"""The package of every function, which `sam build` makes from src/ with src/Makefile."""
 
 import os
 import shutil
@@ -27,7 +27,7 @@ def build(folder: Path, path: str) -> "subprocess.CompletedProcess[str]":
     package = folder / "package"
     package.mkdir()
     command = ["make", "build-EventFunction"]
-    # Without what the `make` of `make test` tells a make below it.
+    # Without the variables that `make test` passes to a make below it.
     kept = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     env = {**kept, "PATH": path, "ARTIFACTS_DIR": str(package)}
     done = subprocess.run(command, cwd=folder / "src", env=env, capture_output=True, text=True, check=False)

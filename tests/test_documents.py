@@ -25,7 +25,7 @@ def prose(page: str) -> str:
 
 
 def anchors(page: str) -> set[str]:
-    """What GitHub makes of the headings: lower case, no punctuation, a hyphen for each space."""
+    """Return GitHub's anchors of the headings: lower case, no punctuation, a hyphen for each space."""
     headings = re.findall(r"^#+ (.*)$", prose(page), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 

@@ -1,4 +1,4 @@
-"""What `make` alone says, and which variables the environment may set."""
+"""The help of `make`, and the variables that the environment may set."""
 
 import os
 import re
@@ -11,7 +11,7 @@ GROUPS = ["Run", "Send", "Look", "Deploy", "Develop"]
 
 
 def make(*arguments: str, **environment: str) -> str:
-    """What make prints. It starts afresh: `make test` has put its own variables into our environment."""
+    """Return what make prints, without the variables that `make test` has put into the environment."""
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME")}
     command = ["make", "--no-print-directory", "--old-file=.venv/running", "--old-file=.venv/installed", *arguments]
     return subprocess.run(command, cwd=ROOT, env=kept | environment, capture_output=True, text=True, check=True).stdout

@@ -55,7 +55,7 @@ def test_the_same_code_released_again_is_a_new_version_of_each_function_and_each
 
 
 def test_a_parameter_alone_makes_no_version_which_is_why_there_is_a_revision(tmp_path: Path) -> None:
-    """Should SAM mend this, the revision may go: https://github.com/aws/serverless-application-model/issues/3820"""
+    """If SAM fixes this, the revision can go: https://github.com/aws/serverless-application-model/issues/3820"""
     versions = [
         of_type(translated(tmp_path, "c0ffee", LogLevel=level), "AWS::Lambda::Version").keys()
         for level in ("INFO", "DEBUG")
@@ -126,7 +126,7 @@ class Clone:
         return commit(self.folder, told)
 
     def run(self, *arguments: str, region: str = aws.REGION) -> "subprocess.CompletedProcess[str]":
-        """The tool, where nobody is there to be asked."""
+        """Run the tool without a terminal."""
         env = aws.environment(self.endpoint) | {
             "PATH": f"{self.folder.parent}:{os.environ['PATH']}",
             "PYTHONPATH": str(stack.ROOT),
@@ -141,7 +141,7 @@ class Clone:
         return self.folder.parent / "notes"
 
     def asked(self, *arguments: str) -> dict[str, Any]:
-        """What `sam deploy` was asked by a run that worked; `sam build` was asked before, in the same folder."""
+        """Return the arguments of `sam deploy` in a run that worked, after `sam build` in the same folder."""
         done = self.run(*arguments)
         assert done.returncode == 0, done.stderr
         build, deploy = map(json.loads, self.notes.read_text().splitlines())
@@ -153,7 +153,7 @@ class Clone:
         return found
 
     def refused(self, *arguments: str, **settings: str) -> str:
-        """What a run says that did not come as far as `sam`."""
+        """Return the message of a run that stopped before `sam`."""
         done = self.run(*arguments, **settings)
         assert done.returncode == 1
         assert not self.notes.exists()

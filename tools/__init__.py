@@ -1,1 +1,1 @@
-"""What runs from a checkout against a deployed stack, or makes a file of the repository."""
+"""Commands that run from a checkout against a deployed stack, or make a file of the repository."""

@@ -1,13 +1,13 @@
-"""Deploys one commit to one stack: `make deploy`, `make rollback`, `make parameters`.
+"""Deploy one commit to one stack: `make deploy`, `make rollback`, `make parameters`.
 
     deploy      the commit that is checked out; its traffic moves as the parameter Release says
     rollback    an earlier commit, at once
     parameters  the commit that is deployed, at once, with other parameters
 
-The commit is built in a folder of its own, so nothing else gets into a release, and no build is older than its code.
-It and the time are written into its template as the revision. That makes each release a new version of each function,
-also of the same commit: Lambda refuses to publish a version that equals the one before, and SAM publishes none when
-only the value of a parameter changes.
+The commit is built in a separate folder, so nothing else is in a release, and no build is older than its code. The
+commit and the time are written into its template as the revision. So each release is a new version of each function,
+also of the same commit. Lambda does not publish a version that equals the one before. SAM publishes none if only the
+value of a parameter changes.
 """
 
 import argparse
@@ -112,7 +112,7 @@ def release_of(arguments: argparse.Namespace) -> Release:
 
 
 def settings_of(config: str) -> dict[str, Any]:
-    """What samconfig.toml says of a deployment. Raises DeployError."""
+    """Return the settings of a deployment in samconfig.toml. Raises DeployError."""
     configs = tomllib.loads(Path("samconfig.toml").read_text())
     try:
         return {**configs[config]["global"]["parameters"], **configs[config]["deploy"]["parameters"]}

@@ -1,9 +1,9 @@
-"""Erases again, in a table restored to an earlier moment, everybody who was erased since: `make erasures`.
+"""Erase again, in a table restored to an earlier moment, the users who were erased since: `make erasures`.
 
-The old table remembers whom it erased, by hashes only. Of each user in the restored table the hash is looked up
-there. Who was erased does not exist in the restored table from then on, and ErasureFunction removes what is left of
-them once the functions use that table. The hashes are copied as well, so that the _id of somebody who was created and
-erased after that moment does not come back either. It may be run at any time, and again.
+The old table has hashes of the erased users. For each user in the restored table, the hash is looked up in the old one.
+An erased user then ends in the restored table, and ErasureFunction deletes the rest when the functions use that table.
+The hashes are copied as well, so that the _id of a user who was created and erased after that moment does not come back
+either. The command can be run at any time, and again.
 """
 
 import argparse
@@ -71,7 +71,7 @@ def erase(table: Table, user: User) -> None:
 
 
 def marks_of(client: "DynamoDBClient", table: str) -> Iterator[Any]:
-    """What a table remembers of everybody whom it erased."""
+    """Yield the marks of all users that a table erased."""
     pages = client.get_paginator("scan").paginate(
         TableName=table,
         FilterExpression="sk = :erased",
@@ -94,7 +94,7 @@ def users_of(client: "DynamoDBClient", table: str) -> Iterator[list[User]]:
 
 
 def erased_of(client: "DynamoDBClient", old: str, page: list[User]) -> Iterator[User]:
-    """Those of the users whom the old table erased."""
+    """Yield those of the users that the old table erased."""
     by_key = {keys.erased(*user)["pk"]: user for user in page}
     wanted: list[Any] = [to_item(keys.erased(*user)) for user in page]
     while wanted:

@@ -58,7 +58,7 @@ def messages(sqs: "SQSClient", queue_url: str) -> Iterator[Any]:
 
 
 def replay(stretch: dict[str, Any], function_name: str) -> str | None:
-    """What stands in the way, or None: all of it is on the bus."""
+    """Publish a stretch again; return the reason of a failure, or None if all of it is on the bus."""
     functions: LambdaClient = boto3.client("lambda", config=LAMBDA_CONFIG)
     try:
         records = list(records_of(boto3.client("dynamodbstreams"), stretch))

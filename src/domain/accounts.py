@@ -23,7 +23,7 @@ ALL_SCOPES = tuple(SCOPES)
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """What is known of a key. Dates are ISO 8601 in UTC. `scopes` are in the order of SCOPES."""
+    """The stored data of a key. Dates are ISO 8601 in UTC. `scopes` are in the order of SCOPES."""
 
     id: str
     hash: str
@@ -34,7 +34,7 @@ class ApiKey:
 
 
 class FoundKey(NamedTuple):
-    """What the authorizer reads of a key."""
+    """The data of a key that the authorizer reads."""
 
     account: str
     id: str
@@ -49,7 +49,7 @@ def new_api_key(now: datetime, expires_on: str | None, scopes: tuple[str, ...] =
 
 
 def hash_of(secret: str) -> str:
-    """A look-up by this hash takes the same time whatever part of a guessed key is right."""
+    """Return the hash by which a key is looked up. The look-up takes the same time for any guessed key."""
     return sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -69,9 +69,9 @@ def is_expired(expires_on: str | None, now: datetime) -> bool:
 
 
 def parse_date(text: object) -> str | None:
-    """A date in ISO 8601, with an offset, in the form that is stored and compared. None when it is none."""
+    """Return a date in ISO 8601 with an offset in the form that is stored. None if the text is not one."""
     try:
         moment = datetime.fromisoformat(text) if isinstance(text, str) else None
         return iso(moment) if moment and moment.tzinfo else None
-    except (ValueError, OverflowError):  # beyond the year 9999 in UTC
+    except (ValueError, OverflowError):  # after the year 9999 in UTC
         return None

@@ -1,4 +1,4 @@
-"""What the live feed tells: of each new event, and of each user who was erased. Knows neither the table nor Lambda."""
+"""The messages of the live feed, for new events and erased users. Knows neither the table nor Lambda."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class EventCreated:
 
 @dataclass(frozen=True, slots=True)
 class UserErased:
-    """Nothing else is told: this is the last that anybody hears of the user."""
+    """A user was erased. This is the last message about the user, and it has nothing else."""
 
     account: str
     user_id: str
@@ -46,7 +46,7 @@ News = EventCreated | UserErased
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """The parts of an EventBridge event that are ours."""
+    """The parts of an EventBridge event that this service sets."""
 
     detail_type: str
     detail: str
@@ -54,12 +54,12 @@ class Message:
 
     @property
     def size(self) -> int:
-        """Bytes of the detail, which is nearly all of the message."""
+        """Return the bytes of the detail, which is nearly all of the message."""
         return len(self.detail.encode())
 
 
 def message_of(news: News) -> Message:
-    """What the bus is told. A payload that it cannot carry stays away, and `payloadAt` says where it is."""
+    """Return the message for the bus. `payloadAt` replaces a payload that the bus cannot carry."""
     if isinstance(news, UserErased):
         erased = {"account": news.account, "userId": news.user_id, "erasedOn": news.erased_on}
         return Message("UserErased", json_text(erased))
@@ -79,7 +79,7 @@ def message_of(news: News) -> Message:
 
 
 def _integers(value: object) -> Iterator[Decimal]:
-    """Every whole number in a JSON value."""
+    """Yield every whole number in a JSON value."""
     if isinstance(value, Decimal):
         if value == value.to_integral_value():
             yield value

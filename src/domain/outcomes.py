@@ -1,4 +1,4 @@
-"""What comes of an event: contract, sections 2, 4, 7 and 8."""
+"""The results of events: contract, sections 2, 4, 7 and 8."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,9 +14,9 @@ MAX_KEY_LENGTH = 255
 
 @dataclass(frozen=True, slots=True)
 class First:
-    """The stored event because of which another one was discarded. `same_payload` is None where 1.0 stored it.
+    """The stored event that caused another one to be discarded.
 
-    `uuid` is what stands for the event in its sort key.
+    `same_payload` is None if 1.0 stored it. `uuid` is the UUID in its sort key.
     """
 
     event_id: str
@@ -27,11 +27,11 @@ class First:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """An event that is settled.
+    """The result of an event that is settled.
 
     created     it is stored now, or was when its Idempotency-Key was first used (`replayed`)
-    duplicate   it was stored before: `created_on`, and whether it said the same (`same_payload`)
-    discarded   `restriction` kept it out, because of `first` where another event is the reason
+    duplicate   it was stored before, at `created_on`; `same_payload` says whether the payloads are equal
+    discarded   `restriction` discarded it; `first` is the event that caused this, if there is one
     """
 
     status: Literal["created", "duplicate", "discarded"]

@@ -1,6 +1,6 @@
-"""Contract, section 4: what keeps an event out. Such an event is discarded, which is an answer, not an error.
+"""Contract, section 4: the rules that discard an event. A discarded event is a result, not an error.
 
-A restriction is data. An event type names the one it has, and the table turns it into the condition of a write.
+A restriction is data. An event type names its restriction, and the table makes the condition of a write from it.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ MAX_USER_AGENT_LENGTH = 1024  # more is not searched: real ones are far shorter
 
 @dataclass(frozen=True, slots=True)
 class Restriction:
-    """`code` is the name for programs, logs and metrics; `text` is what callers read."""
+    """A rule that discards events. `code` is its name for programs, logs and metrics; callers read `text`."""
 
     code: str
     text: str
@@ -19,14 +19,14 @@ class Restriction:
 
 @dataclass(frozen=True, slots=True)
 class OnceForEachValue(Restriction):
-    """One event for each value of a field in an account, for ever."""
+    """One event for each value of a field in an account, without a time limit."""
 
     field: str
 
 
 @dataclass(frozen=True, slots=True)
 class OnceInWindow(Restriction):
-    """No two events of a user lie closer together than the window, by when they happened."""
+    """No two events of a user are closer than the window, by the times when they happened."""
 
     window: timedelta
 
@@ -35,7 +35,7 @@ BOT = Restriction("bot", "An event from a bot")
 
 
 def is_bot(user_agent: str) -> bool:
-    """Whether a visitor's user agent declares itself a crawler. A doubtful or empty one is a person."""
+    """Return whether a visitor's user agent declares itself a crawler. A doubtful or empty one is a person."""
     if not user_agent:
         return False
     from crawleruseragents import is_crawler  # hundreds of patterns: only for requests that ask

@@ -1,7 +1,7 @@
 """One module for each function. `runtime` sets up what all of them need.
 
-While they are imported nothing becomes garbage, and looking for it again and again takes a twentieth of the start.
-`runtime`, the last import that takes time, turns the collector on again.
+Importing creates no garbage, and searching for it takes a twentieth of the start. So this module turns the garbage
+collector off, and `runtime`, the last slow import, turns it on.
 """
 
 import gc

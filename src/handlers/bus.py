@@ -1,4 +1,4 @@
-"""Calls of EventBridge: messages are put on the bus as many at a time as fit, and again while that may help."""
+"""Call EventBridge: put messages on the bus, as many at a time as fit, with retries while they can help."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from mypy_boto3_events.type_defs import PutEventsRequestEntryTypeDef
 
 SOURCE = "event-api"
-MAX_ENTRIES = 10  # of a PutEvents; its size is limited as that of one entry is
-# One attempt a call: entries that came through must not come again with those that did not.
+MAX_ENTRIES = 10  # of a PutEvents; its size has the limit of one entry
+# One attempt per call: a retry of the whole call would repeat the entries that succeeded.
 CLIENT_CONFIG = Config(connect_timeout=1, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 1})
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 5.0  # at most
 
 NO_ANSWER = "NoAnswer"
 NO_TIME = "NoTime"
-# Codes that blame the entry, which fails again then. Any other may pass by:
+# Codes that blame the entry, which would fail again. Others are temporary:
 # https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEventsResultEntry.html
 FINAL = {"InvalidArgument", "MalformedDetail", "RedactionFailure", "ValidationException"}
 
@@ -34,9 +34,9 @@ def new_client() -> "EventBridgeClient":
 
 
 def publish(client: "EventBridgeClient", bus: str, messages: Sequence[Message], deadline: float) -> dict[int, str]:
-    """Puts messages on the bus. Returns the error code of each that is not seen to be there, by its index.
+    """Put messages on the bus. Return the error codes of those that did not arrive for certain, by index.
 
-    After `deadline` (time.monotonic) no further call starts.
+    No call starts after `deadline` (time.monotonic).
     """
     failed: dict[int, str] = dict.fromkeys(range(len(messages)), NO_TIME)
     for pause in backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS):
@@ -69,7 +69,7 @@ def _batches(pending: Sequence[int], messages: Sequence[Message]) -> Iterator[li
 
 
 def _put(client: "EventBridgeClient", bus: str, messages: Sequence[Message]) -> list[str | None]:
-    """The error code of each message; None: it is on the bus."""
+    """Return the error code of each message; None if it is on the bus."""
     entries: list[PutEventsRequestEntryTypeDef] = [
         {"EventBusName": bus, "Source": SOURCE, "DetailType": message.detail_type, "Detail": message.detail}
         for message in messages

@@ -1,7 +1,7 @@
-"""The table's stream → the bus: new events, and users who were erased.
+"""Publish the table's stream on the bus: new events, and erased users.
 
-Lambda hands over what the template's filter lets through, in batches, and again what this does not report as done.
-So a record may be published twice, and is not lost: what keeps failing is named in a message of FeedQueue.
+Lambda passes the records that match the template's filter, in batches, and repeats those that are not reported as done.
+So a record can be published twice and is not lost: FeedQueue names a record that always fails.
 """
 
 import os
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 
 BUS_NAME = os.environ["BUS_NAME"]
-RESERVE_SECONDS = 10  # for the call that is under way when the time is up
+RESERVE_SECONDS = 10  # for the call that runs when the time is up
 
 client = new_client()
 processor = BatchProcessor(EventType.DynamoDBStreams, raise_on_entire_batch_failure=False)
 
 
 class NotPublished(Exception):
-    """Its text is an error code: what Powertools and Lambda log of it holds nothing of a record."""
+    """A record was not published. Its text is an error code, so that the log contains nothing of the record."""
 
 
 @observed
@@ -44,15 +44,15 @@ def handler(event: dict[str, Any], context: Any) -> "PartialItemFailureResponse"
     metrics.record("FeedPublished", len(records) - len(failed))
     metrics.record("FeedFailed", len(failed))
     logger.info("answered", outcome="done", records=len(records), failed=Counter(failed.values()))
-    # Lambda says of a reported record only that it starts again from there, but halves a batch whose invocation
-    # fails. So one that always fails ends up alone, and goes to the queue alone.
+    # Lambda retries from a reported record, but halves a batch only if its invocation fails. So a record that always
+    # fails ends up alone and goes to the queue alone.
     if len(records) > 1 and _number(records[0]) in failed:
         raise NotPublished(f"{len(failed)} of {len(records)} records")
     return answer
 
 
 def _publish(records: Sequence[dict[str, Any]], deadline: float) -> dict[str, str]:
-    """The error code of each record that is not published, by its sequence number."""
+    """Return the error code of each record that is not published, by its sequence number."""
     messages: dict[str, Message] = {}
     failed: dict[str, str] = {}
     for each in records:
@@ -60,7 +60,7 @@ def _publish(records: Sequence[dict[str, Any]], deadline: float) -> dict[str, st
             news = news_of(each["dynamodb"].get("NewImage", {}))
             if news:
                 messages[_number(each)] = message_of(news)
-        except Exception as error:  # noqa: BLE001 one record may not harm another, whatever is wrong with it
+        except Exception as error:  # noqa: BLE001 an invalid record must not affect others
             failed[_number(each)] = type(error).__name__
             stack = traceback.format_tb(error.__traceback__)
             logger.error("unreadable", sequence_number=_number(each), error=type(error).__name__, stack=stack)

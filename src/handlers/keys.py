@@ -1,7 +1,7 @@
 """API keys, for operators: `sam remote invoke KeyFunction --event '{"action": "create", "account": "shop"}'`.
 
     {"action": "create", "account": NAME[, "expiresOn": DATE][, "scopes": SCOPES]}
-    {"action": "list",   "account": NAME}                                what is known of the account's keys
+    {"action": "list",   "account": NAME}                                the data of the account's keys
     {"action": "expire", "account": NAME, "keyId": ID, "expiresOn": DATE}
     {"action": "revoke", "account": NAME, "keyId": ID}
 

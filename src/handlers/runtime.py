@@ -1,4 +1,4 @@
-"""What every function sets up once, when its execution environment starts."""
+"""The set-up of every function, once per execution environment."""
 
 import gc
 import math
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-TABLE_NAME = os.environ["TABLE_NAME"]  # the template sets it; without it nothing works
+TABLE_NAME = os.environ["TABLE_NAME"]  # set by the template; required
 TRACING = os.environ.get("TRACING") == "Active"
 
 logger = Logger()
@@ -26,7 +26,7 @@ client = new_client()
 
 
 def table(seconds: float = REQUEST_SECONDS) -> Table:
-    """The table, for a request that may start calls for so many seconds from now."""
+    """Return the table for a request that can start calls for that many seconds."""
     return Table(client, TABLE_NAME, time.monotonic() + seconds)
 
 
@@ -36,12 +36,12 @@ def _impatient_client() -> "DynamoDBClient":
 
 
 def impatient_table() -> Table:
-    """The table, for a write that is not worth a wait. Its client is made when it is first needed."""
+    """Return the table for a write with a short time limit. Its client is created on first use."""
     return Table(_impatient_client(), TABLE_NAME, math.inf)
 
 
 def observed(handler: Callable[[dict[str, Any], Any], T]) -> Callable[[dict[str, Any], Any], T]:
-    """Puts Lambda's request id on what a handler logs, and prints what it recorded for CloudWatch."""
+    """Wrap a handler: add Lambda's request id to its log lines, and print its metrics."""
 
     @logger.inject_lambda_context(clear_state=True)
     @wraps(handler)
@@ -89,6 +89,6 @@ def _log_throttle(answer: dict[str, Any], code: str, *_: str) -> None:
 client.meta.events.register("before-call.dynamodb", _begin_call)
 client.meta.events.register("response-received.dynamodb", _record_answer)
 
-# What is there now stays: the collector need not look at it again.
+# All objects so far are permanent, so the collector can skip them.
 gc.freeze()
 gc.enable()

@@ -1,8 +1,8 @@
 """DynamoDB's calls in X-Ray's traces. Imported only where tracing is on.
 
-Lambda begins the trace; a call joins it as a subsegment, sent to the daemon that runs beside the function:
+Lambda begins the trace. A call is a subsegment, sent to the daemon that runs with the function:
 https://docs.aws.amazon.com/xray/latest/devguide/xray-api-sendingdata.html
-AWS's SDK does the same, but is at its end, and would bring all of botocore into the package.
+AWS's SDK does the same, but it is deprecated and would import all of botocore.
 """
 
 import json
@@ -13,7 +13,7 @@ from secrets import token_hex
 
 
 def send_call(operation: str, begun: float, ended: float, *, failed: bool, throttled: bool) -> None:
-    """Times are seconds since 1970. What is in the call stays out of the trace."""
+    """Send a call without its parameters. Times are seconds since 1970."""
     header = dict(part.partition("=")[::2] for part in os.environ.get("_X_AMZN_TRACE_ID", "").split(";"))
     host, _, port = os.environ.get("AWS_XRAY_DAEMON_ADDRESS", "").rpartition(":")
     if header.get("Sampled") != "1" or not host:
@@ -32,6 +32,6 @@ def send_call(operation: str, begun: float, ended: float, *, failed: bool, throt
         "aws": {"operation": operation},
     }
     document = '{"format": "json", "version": 1}\n' + json.dumps(subsegment)
-    # A trace is not worth a request.
+    # A failed trace must not fail a request.
     with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as daemon:
         daemon.sendto(document.encode(), (host, int(port)))

@@ -14,5 +14,5 @@ def demo(functions_table: Table) -> Account:
 
 @pytest.fixture
 def ana(demo: Account) -> Profile:
-    """The user whom the events in events/ name."""
+    """The user that the events in events/ name."""
     return a_user(demo, ANA)

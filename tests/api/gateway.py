@@ -29,7 +29,7 @@ ENVELOPE: dict[str, Any] = json.loads((ROOT / "events" / "user-get.json").read_t
 
 @dataclass
 class Context:
-    """What Lambda tells of an invocation."""
+    """The part of Lambda's context that the functions read."""
 
     aws_request_id: str = "lambda-request"
     function_name: str = "function"
@@ -75,7 +75,7 @@ def function_of(event: dict[str, Any]) -> str:
 
 
 def answer_to(event: dict[str, Any]) -> Answer:
-    """What the function of the event's route answers."""
+    """Call the function of the event's route and return its response."""
     response = invoke(function_of(event), event)
     assert response.keys() == {"statusCode", "headers", "body"}
     assert response["body"].endswith("}\n")
@@ -88,7 +88,7 @@ def replay(name: str) -> Answer:
 
 
 def proxy_event(method: str, resource: str, body: Any = None, account: str = "demo", **parts: Any) -> dict[str, Any]:
-    """What API Gateway hands over; a body that is no text becomes JSON."""
+    """Return the event of API Gateway; a body that is not text becomes JSON."""
     event = copy.deepcopy(ENVELOPE)
     event |= {"httpMethod": method, "resource": resource, "pathParameters": None, **parts}
     event["body"] = body if isinstance(body, str | None) else json.dumps(body)

@@ -34,7 +34,7 @@ UUID7 = "019b6d3a-6c1e-7a52-9d0c-0c6f8f6f4a10"  # in December 2025: an import
 
 
 def entry(event: Any, event_id: object = None, time: datetime | str | None = None, **user: Any) -> dict[str, Any]:
-    """An event of a batch; without an id and a time it has ones of its own."""
+    """Return an event of a batch. Without an id and a time it gets new ones."""
     moment = time or datetime.now(UTC)
     return {
         "eventId": next(IDS) if event_id is None else event_id,
@@ -66,7 +66,7 @@ def statuses(answer: Answer) -> list[str]:
 
 
 def stored_ids(identifier: str = ANA, **parts: Any) -> list[str]:
-    """Of all events of the user, newest first."""
+    """Return the ids of all events of the user, newest first."""
     found: list[str] = []
     query = {"limit": "100"}
     while True:
@@ -285,7 +285,7 @@ def test_all_that_is_wrong_with_an_event_is_told_at_once(ana: Profile) -> None:
 
 
 def test_the_answer_to_a_batch_of_the_worst_events_fits_into_lambdas(ana: Profile) -> None:
-    """Each problem is told with its place, which may be long: call() looks at the size."""
+    """Each problem names its place, which can be long; call() checks the size."""
     deep: Any = [SURROGATE] * 200
     for _ in range(28):
         deep = {"x" * 64: deep}
@@ -299,7 +299,7 @@ def test_the_answer_to_a_batch_of_the_worst_events_fits_into_lambdas(ana: Profil
 
 @pytest.mark.parametrize("length", [1, 200])
 def test_a_late_event_of_very_many_attributes_is_stored_and_answered(length: int, ana: Profile) -> None:
-    """What was left out is named in a warning, and warnings are stored with the event."""
+    """A warning names what was left out, and warnings are stored with the event."""
     attributes = {f"{'x' * length}{n}": n for n in range(60_000 // (length + 10))}
     assert send(entry({"update": attributes})).status == 200
     late = send(entry({"update": attributes}, time=a_moment() - timedelta(hours=1)))

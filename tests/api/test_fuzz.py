@@ -1,4 +1,4 @@
-"""What docs/openapi.json says is what the functions do, whatever is sent: schemathesis makes up the requests."""
+"""The functions do what docs/openapi.json says, for any request: schemathesis generates the requests."""
 
 import contextlib
 import os
@@ -41,7 +41,7 @@ CONFIG = schemathesis.Config.from_dict(
     }
 )
 IDENTIFIERS = ("idn-email", "uuid")
-# What no schema tells: what DynamoDB cannot hold, and who is who.
+# Rules that a schema cannot express: values that DynamoDB cannot hold, and identities.
 BEYOND_SCHEMAS = {
     "Invalid number",
     "Invalid text",
@@ -59,8 +59,9 @@ MINUTES = 10
 
 
 def document() -> dict[str, Any]:
-    """The document, in which more of what is made up is accepted: of any text, hardly one would be somebody in a path;
-    of any time, hardly one would be of these days. And its batches are small, so that not all time goes into them.
+    """Return the document, narrowed so that more generated requests are accepted.
+
+    Paths name real users, and times are recent. Batches are small, so that they do not take most of the time.
     """
     described = openapi.document()
     for path in described["paths"].values():
@@ -138,7 +139,7 @@ for path in openapi.document()["paths"].values():
 
 
 def named_by(case: Any) -> list[str]:
-    """Those whom a request is about, if they can be somebody."""
+    """Return the users that a request names, if its identifiers are valid."""
     body = case.body if isinstance(case.body, dict) else {}
     events = [body, *(body["events"] if isinstance(body.get("events"), list) else ())]
     users_named = [each.get("user") for each in events if isinstance(each, dict)]

@@ -1,4 +1,4 @@
-"""Contract section 2: whoever has an address is found again by it, however it is written, and as we show it."""
+"""Contract section 2: a user is found by any spelling of the address, and by the one that we return."""
 
 from urllib.parse import quote
 

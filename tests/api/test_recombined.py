@@ -1,8 +1,8 @@
-"""Very many requests: the parts of made-up ones, put together anew by chance.
+"""Send very many requests that are recombined from parts of generated ones.
 
-schemathesis makes up requests with care (test_fuzz.py), which takes longer than to answer them. Here some of its
-requests of all operations are taken apart, and their parts get into places where they do not belong. What the document
-says of a request, and of its answer, must agree with what the functions answer.
+schemathesis generates requests with care (test_fuzz.py), which takes longer than answering them. Here some of its
+requests are taken apart, and their parts are put where they do not belong. The functions' answers must agree with the
+document.
 """
 
 import copy
@@ -39,7 +39,7 @@ CORPUS = min(10 * STRESS, 100)  # requests that schemathesis makes up, of each o
 SEED = 20261124
 KNOWN = [f"person{number}@example.com" for number in range(40)]
 MISSING = object()
-# What is not seen from the body: its validator does not look at formats, and the path and the headers may be wrong.
+# Causes outside the body: its validator ignores formats, and the path and the headers can be wrong.
 NOT_SEEN = {"Invalid email", "Invalid eventTime", "Invalid eventId", "Invalid _id", "Invalid Idempotency-Key"}
 DOCUMENT = openapi.document()
 OPERATIONS = [
@@ -54,7 +54,7 @@ def validator(schema: dict[str, Any]) -> jsonschema_rs.Validator:
 
 
 def resolved(described: dict[str, Any]) -> dict[str, Any]:
-    """What a $ref of the document stands for."""
+    """Return the part of the document that a $ref names."""
     while "$ref" in described:
         found: Any = DOCUMENT
         for name in described["$ref"].removeprefix("#/").split("/"):
@@ -69,7 +69,7 @@ def content(described: dict[str, Any]) -> jsonschema_rs.Validator:
 
 @dataclass
 class Parts:
-    """What was made up for an operation, and values from the bodies of all operations."""
+    """The generated parts for one operation, and values from the bodies of all operations."""
 
     right: list["Case[Any]"]
     wrong: list["Case[Any]"]
@@ -126,7 +126,7 @@ def places(value: Any) -> Iterator[tuple[Any, Any, Any]]:
 
 @pytest.fixture(scope="module")
 def made_up() -> dict[tuple[str, str], list[list["Case[Any]"]]]:
-    """Of each operation: right requests, and wrong ones."""
+    """Return valid and invalid requests for each operation."""
     return {
         (path, method): [cases_of(path, method, mode) for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)]
         for path, item in DOCUMENT["paths"].items()
@@ -156,7 +156,7 @@ def cases_of(path: str, method: str, mode: GenerationMode) -> list["Case[Any]"]:
 
 @pytest.fixture
 def forget_logs(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> Callable[[], None]:
-    """Of so many requests they are a gigabyte."""
+    """Drop the logs: those of so many requests would fill a gigabyte."""
 
     def forget() -> None:
         capsys.readouterr()
@@ -207,8 +207,10 @@ def test_requests_of_any_parts_are_answered_as_documented(
 
 
 def agrees(allowed: jsonschema_rs.Validator, body: Any, answer: Answer, *, is_batch: bool) -> None:
-    """A request that the document does not allow is refused, and one that it allows is refused for nothing that the
-    document could tell. Of a batch, so is each event.
+    """Assert that a request is refused if the document does not allow it.
+
+    A request that the document allows may be refused only for a reason that a schema cannot express. In a batch this
+    holds for each event.
     """
     if is_batch and "results" in answer.body:
         for entry, result in zip(body["events"], answer.body["results"], strict=True):

@@ -70,7 +70,7 @@ def deployed() -> Iterator[stack.Stack]:
 
 @pytest.fixture
 def caller(deployed: stack.Stack) -> Caller:
-    """A caller with an account of its own, so that tests do not meet."""
+    """A caller with its own account, so that tests do not affect each other."""
     return Caller(deployed.api_url, deployed.create_key(f"test-{uuid4().hex[:12]}"))
 
 
@@ -82,7 +82,7 @@ def ana(caller: Caller) -> dict[str, str]:
 
 
 def shell(commands: str, endpoint: str, folder: Path, **variables: str) -> str:
-    """What commands of the documents print, in a folder and with the emulator in the place of AWS."""
+    """Run commands of the documents in a folder, with the emulator instead of AWS; return what they print."""
     if "curl " in commands and shutil.which("curl") is None:
         skip_lane("the documents' commands need curl")
     settings = {

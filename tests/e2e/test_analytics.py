@@ -1,4 +1,4 @@
-"""The commands of docs/analytics.md, run as they are printed: on the local stack, and on moto's server for AWS."""
+"""Run the commands of docs/analytics.md unchanged: on the local stack, and on moto's server for AWS."""
 
 import json
 import logging
@@ -27,7 +27,7 @@ BUCKET = "exports-on-aws"  # moto in this process has the same buckets as its se
 
 
 def in_the_clone(commands: str) -> str:
-    """`make` takes the environment as it is."""
+    """Replace `make` by a command that keeps the environment."""
     return commands.replace("make export", shlex.join(make("export")))
 
 

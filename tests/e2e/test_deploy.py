@@ -1,6 +1,6 @@
-"""Each deployment that README.md, samconfig.toml and docs/runbook.md name, over each other and beside each other.
+"""Deploy each configuration that README.md, samconfig.toml and docs/runbook.md name, over and next to each other.
 
-What the runbook's commands do with a stack is in test_runbook.py.
+test_runbook.py runs the runbook's commands on a stack.
 """
 
 import json
@@ -53,7 +53,7 @@ def of_samconfig(environment: str) -> Parameters:
 
 
 def of_document(document: str) -> list[Parameters]:
-    """What the document sets parameters to: as few sets as give each parameter one value."""
+    """Return the parameters that the document sets, in as few sets as give each parameter one value."""
     sets: list[Parameters] = []
     for name, value in re.findall(r"\b([A-Z]\w+)=(\w[\w.]*)", text(document)):
         if name in PARAMETERS.keys() - ELSEWHERE:
@@ -93,7 +93,7 @@ def the_block(document: str, words: str) -> str:
 
 
 def table(endpoint: str, name: str) -> tuple[Any, ...]:
-    """What tells a table from another one of its name, and what is in it."""
+    """Return the identity and the items of a table."""
     dynamodb: Any = aws.client("dynamodb", endpoint)
     described = dynamodb.describe_table(TableName=name)["Table"]
     return described["TableId"], described["CreationDateTime"], dynamodb.scan(TableName=name)["Items"]

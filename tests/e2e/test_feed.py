@@ -1,4 +1,4 @@
-"""From a request to the bus and from there to whoever listens, on the stack that `make run` deploys."""
+"""From a request to the bus and to a listener, on the stack that `make run` deploys."""
 
 import json
 import os
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def arriving(deployed: stack.Stack) -> Iterator[Iterator[dict[str, Any]]]:
-    """What arrives on the bus from now on."""
+    """Yield the events that arrive on the bus."""
     with listening(deployed.endpoint) as lines:
         yield map(json.loads, lines)
 
@@ -157,7 +157,7 @@ def test_the_runbooks_replay_publishes_what_the_queue_names_and_empties_it(
 
 @contextmanager
 def make_feed(clone: Path, endpoint: str) -> Iterator["subprocess.Popen[str]"]:
-    """`make feed` beside a running stack, when it listens."""
+    """Start `make feed` for a running stack, and yield it when it listens."""
     (clone / ".stack").mkdir(exist_ok=True)
     (clone / ".stack" / "endpoint").write_text(endpoint)
     command, pipe = make("feed"), subprocess.PIPE

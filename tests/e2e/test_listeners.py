@@ -1,4 +1,4 @@
-"""The listeners of docs/feed.md, deployed as written beside the stack that `make run` deploys."""
+"""Deploy the listeners of docs/feed.md unchanged, next to the stack that `make run` deploys."""
 
 import json
 import re
@@ -57,7 +57,7 @@ def caller(deployed: stack.Stack, account: str) -> Caller:
 
 
 def until(look: Callable[[], T], enough: Callable[[T], bool]) -> T:
-    """What is there when it is enough, or when patience is at its end."""
+    """Look until it is enough or the time is up; return the last result."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not enough(found := look()) and time.monotonic() < deadline:
         time.sleep(0.2)

@@ -94,7 +94,7 @@ def test_a_recipe_stores_its_event_once(language: str, caller: Caller, ana: dict
 
 
 def attempts(language: str, folder: Path, failure: Answer) -> list[Received]:
-    """What came, when the first answer is a failure and the second one is good."""
+    """Return the requests of a recipe whose first answer is a failure and whose second one is good."""
     with api_that_answers(failure, CREATED) as (api_url, requests):
         done = run(language, folder, api_url, "key")
     assert done.returncode == 0, done.stderr

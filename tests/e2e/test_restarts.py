@@ -1,7 +1,7 @@
 """The client that only obeys (contract, section 8) over HTTP, while connections are cut and the stack goes and comes.
 
-It is stopped as `make run` stops it, and killed: the gateway, the functions and whatever they are at die in the middle.
-What is stored is on DynamoDB Local, because it outlives a stack, as DynamoDB does. The emulator's own tables do not.
+The stack is stopped as `make run` stops it, and killed in the middle of its work. The data is on DynamoDB Local,
+because it outlives a stack, as DynamoDB does. The emulator's own tables do not.
 """
 
 import contextlib

@@ -31,7 +31,7 @@ NOT_RUN = ("list-deployment-groups", "flush-stage-authorizers-cache", "delete-st
 PASTED: set[str] = set()
 HANGS_SECONDS = 120  # longer than any block takes, for the one that never ends
 
-# What whoever pastes a block puts in first.
+# The values that a reader sets before pasting a block.
 PUT_IN = {
     "the-callers-key": "$KEY_OF_DEMO",
     "the-keyId-of-the-list": "$KEY_ID_OF_SHOP",
@@ -212,7 +212,7 @@ def test_a_person_is_erased_without_a_key_of_the_account(terminal: Terminal) -> 
 
 
 def versions(endpoint: str) -> set[str]:
-    """What names the version of each function that callers get."""
+    """Return the version of each function that callers get."""
     cloudformation: Any = aws.client("cloudformation", endpoint)
     pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=stack.STACK_NAME)
     found = [each for page in pages for each in page["StackResourceSummaries"]]
@@ -252,7 +252,7 @@ def test_a_rollback_deploys_a_commit_of_the_releases_that_are_listed(released: T
 
 @pytest.mark.usefixtures("python_of_lambda")
 def test_a_restored_table_takes_the_place_of_the_stacks_and_goes_back(released: Terminal) -> None:
-    """Who was erased meanwhile is erased in it, too."""
+    """Users who were erased meanwhile are erased in it, too."""
     terminal = released
     caller = terminal.caller
     caller.send("PUT", "/user/bob@example.com?upsert=true", {"city": "Vigo"})

@@ -39,7 +39,7 @@ def test_it_holds_on_the_local_stack(deployed: stack.Stack) -> None:
 
 
 class SaysYes(BaseHTTPRequestHandler):
-    """Answers everything with 200 and another user, with the header that tells AWS's gateway."""
+    """Answers everything with 200 and another user, with a header of AWS's gateway."""
 
     def answer(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length", 0)))

@@ -1,4 +1,4 @@
-"""Several accounts in one table never meet, whatever their callers make up. And their API keys."""
+"""Accounts in one table never see each other, for any names that callers choose; and their API keys."""
 
 from datetime import timedelta
 

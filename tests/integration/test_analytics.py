@@ -1,4 +1,4 @@
-"""docs/analytics.sql tells of an export what the API tells of the table: an export by moto of what our code stored."""
+"""docs/analytics.sql shows of an export what the API shows of the table: moto exports what our code stored."""
 
 import gzip
 import json
@@ -56,7 +56,7 @@ def table(moto_client: "DynamoDBClient") -> Iterator[Table]:
 
 @pytest.fixture
 def export(table: Table, bucket: Any, tmp_path: Path) -> Export:
-    """Makes a full export of the table as it is now: the folder that holds it."""
+    """Make a full export of the table; return its folder."""
 
     def make() -> Path:
         name = uuid4().hex
@@ -285,7 +285,7 @@ def later(hours: int) -> datetime:
 
 
 def a_day_in_the_shop(account: Account) -> None:
-    """Ana: a cart, an open, two orders; Ben: a cart; somebody anonymous: an order without a total that counts."""
+    """Ana: a cart, an open, two orders; Ben: a cart; an anonymous user: an order without a total that counts."""
     ana, ben = a_user(account).id, a_user(account, "ben@example.com").id
     nobody = a_user(account, None).id
     lines = [{"itemId": "SKU-1", "quantity": 2}, {"itemId": "SKU-2"}]
@@ -375,7 +375,7 @@ def write_increment(folder: Path, name: str, changes: list[dict[str, Any]]) -> N
 
 
 def changes_between(before: dict[str, Any], after: dict[str, Any], second: int) -> list[dict[str, Any]]:
-    """What an incremental export with NEW_IMAGE says: a deleted item has no image."""
+    """Return the lines of an incremental export with NEW_IMAGE: a deleted item has no image."""
     when = {"WriteTimestampMicros": {"N": str(int(MONDAY.timestamp() + second) * 1_000_000)}}
     changed = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
     return [

@@ -1,7 +1,7 @@
-"""Contract section 8: the check of a batch foretells what comes of it, event by event, and leaves every byte as it was.
+"""Contract section 8: the check of a batch predicts the result of each event and changes nothing.
 
-hypothesis makes up batches of everything that may happen to an event, on users and orders that 1.0 or an earlier batch
-has left. On AWS's own engine, which measures items and evaluates conditions as DynamoDB does.
+hypothesis generates batches of every kind of event, on users and orders of 1.0 or of an earlier batch. On AWS's own
+engine, which measures items and evaluates conditions as DynamoDB does.
 """
 
 from collections import Counter
@@ -66,7 +66,7 @@ sketches = st.tuples(people, events, minutes, numbers)
 batches = st.lists(sketches, min_size=1, max_size=7)
 
 
-# A profile that is nearly full, what it has no room for, and an event of nobody.
+# A profile that is nearly full, attributes that do not fit, and an event without a user.
 FULL: Any = ({"email": ANA}, {"update": {"colour": "x" * 200_000, "size": "x" * 190_000}}, 0, 1)
 MORE: Any = ({"email": ANA}, {"update": {"a.b": "x" * 50_000}}, 0, 2)
 SEARCH: Any = ({"email": ANA}, {"search": {"query": "x"}}, 0, 3)
@@ -74,7 +74,7 @@ MISPLACED: Any = ({"email": NEW}, {"search": {"query": "x"}}, 0, 4)
 
 
 def batch(sketched: Sequence[Any], now: datetime) -> list[Any]:
-    """The entries of a batch; one without an id is refused, and one that is no object."""
+    """Return the entries of a batch, some without an id or not objects, which are refused."""
     entries: list[Any] = []
     for user, event, offset, number in sketched:
         entry = an_entry(event, eventTime=now + timedelta(minutes=offset), eventId=f"e-{number}") | {"user": user}

@@ -2,7 +2,7 @@
 
 Each use case is run until it would die before its first call, after its first call, before its second, and so on.
 The table is then as if the request had never come or as if it had been answered, and a repeat finds it as such.
-In the same places somebody else changes or erases the user, who then gets a true answer or none of their data stays.
+In the same places another request changes or erases the user. Then the answer is true, or no data of the user stays.
 """
 
 import contextlib
@@ -42,7 +42,7 @@ EARLIER, LATER = NOW - timedelta(minutes=1), NOW + timedelta(seconds=1)
 KEY = IdempotencyKey.of("key", b"body")
 ANONYMOUS = "01900000-0000-7000-8000-000000000000"
 MANY = {f"a{n}": n for n in range(101)}  # more than one expression can set: the profile is read first
-# What two runs of a request do not share: secrets and hashes; ids; times in ISO 8601, in seconds and in milliseconds.
+# Values that differ between two runs of a request: secrets, hashes, ids, and times in three forms.
 RANDOM = r"[0-9a-f]{32,64}"
 VARIABLE = RANDOM + r"|[0-9a-f]{8}-[0-9a-f-]{27}|\d{4}-\d\d-\d\dT[\d:.]+Z|\b\d{10,13}\b"
 
@@ -212,7 +212,7 @@ def test_who_dies_at_any_call_leaves_all_or_nothing_and_can_ask_again(
 def interrupted(
     engine: "DynamoDBClient", use_case: UseCase, somebody: Callable[[Account], list[str]]
 ) -> Iterator[tuple[Account, list[str]]]:
-    """After the use case, with somebody doing something at one of its calls, at each in turn; what that returned."""
+    """Run the use case with another request at one of its calls, for each call; yield what that request returned."""
     for when in CRASH_POINTS:
         for number in itertools.count(1):
             done: list[list[str]] = []

@@ -19,7 +19,7 @@ BOB = "bob@example.com"
 
 
 def upsert(account: Account, identifier: str, **attributes: Any) -> str:
-    """The _id of whom the upsert made or changed."""
+    """Return the _id of the user that the upsert created or changed."""
     return users.change(identifier, as_sent(attributes), True, account, a_moment())[0].id
 
 

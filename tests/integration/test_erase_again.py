@@ -1,4 +1,4 @@
-"""A table restored to a moment before an erasure: whoever was erased since is erased again."""
+"""After a restore to a moment before an erasure, the user is erased again."""
 
 import contextlib
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ def old(engine: "DynamoDBClient") -> Iterator[Table]:
 
 
 def remember_erasure(old: Table, account: str, user_id: str, **known: Any) -> None:
-    """What stays of an erased user in the table that erased them."""
+    """Write the mark that stays of an erased user."""
     item = {**keys.erased(account, user_id), "erasedAt": "2026-11-24T10:00:00.000Z", **known}
     old.client.put_item(TableName=old.name, Item=to_item(item))
 

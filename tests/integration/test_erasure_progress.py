@@ -1,7 +1,6 @@
-"""Contract section 6, DELETE: however much there is to erase, and whatever stands in the way, each run gets further.
+"""Contract section 6, DELETE: each run gets further, for any amount to erase and any hindrance.
 
-The time of these tests is that of a clock which each call of DynamoDB moves on by a second, so that a run can be made
-as short as one likes.
+Each call of DynamoDB advances the clock of these tests by a second, so a run can be made as short as needed.
 """
 
 import itertools
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
 pytestmark = aws_engine_only
 
-LATER = timedelta(minutes=5)  # by then whatever was in flight has landed, and an erasure may end
+LATER = timedelta(minutes=5)  # by then no request is in flight, and an erasure may end
 MANY = 400
 
 
@@ -134,7 +133,7 @@ def test_the_oldest_erasure_gets_further_in_each_run_however_many_there_are(
     emails = [f"user{n}@example.com" for n in range(12)]
 
     def erased() -> Sequence[str]:
-        """Their tasks lie in the order of their ids, which is the order in which the users were made."""
+        """Return the erased users in the order of their ids, in which they were created."""
         by_key = [a_user(account, email).id for email in emails]
         for user_id in by_key:
             hashes = [f"{user_id.replace('-', '')}{n:032x}" for n in range(60)]
@@ -216,7 +215,7 @@ def _sent(request: AWSPreparedRequest) -> Any:
 
 @pytest.fixture
 def impatient(table: Table, monkeypatch: pytest.MonkeyPatch) -> "DynamoDBClient":
-    """A client that does not try again by itself, as if it had done so already."""
+    """A client without retries, as if it had made them already."""
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     client: DynamoDBClient = aws.client("dynamodb", table.client.meta.endpoint_url)
     return client

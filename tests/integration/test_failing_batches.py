@@ -37,7 +37,7 @@ def told(outcomes: list[Outcome | Refused]) -> list[str]:
 
 
 def throttled_order(order_id: str) -> Fault:
-    """Too much traffic for the mark of one order, in whatever transaction it is."""
+    """Throttle the mark of one order, in any transaction."""
 
     def answer(request: AWSPreparedRequest) -> Any:
         assert isinstance(request.body, bytes)
@@ -84,7 +84,7 @@ def test_a_repeat_under_a_key_gets_its_answer_although_the_profile_has_no_room_a
 
 @aws_engine_only
 def test_after_a_login_that_failed_no_change_of_whom_it_names_is_made(account: Account) -> None:
-    """Of its user, of the one who has the address, and of whom the address would name."""
+    """No change of its user, of the owner of the address, or of the user that the address would name."""
     a_user(account)
     anonymous = a_user(account, None).id
     of_ana = [an_entry({"login": {"email": ANA, "a": 0}}, _id=anonymous), an_entry({"update": {"a": 1}}, email=ANA)]
@@ -97,7 +97,7 @@ def test_after_a_login_that_failed_no_change_of_whom_it_names_is_made(account: A
 
 
 def throttled_with(entry: dict[str, Any]) -> Fault:
-    """Too much traffic, in whatever transaction this event is."""
+    """Throttle any transaction with this event."""
 
     def answer(request: AWSPreparedRequest) -> Any:
         assert isinstance(request.body, bytes)
@@ -128,7 +128,7 @@ def test_a_login_of_which_is_not_known_whom_it_names_keeps_its_place_before_thei
         an_entry({"update": {"size": 3}}, _id=ana),
         an_entry({"search": {"query": "x"}}, email=ANA),
     ]
-    # Who sends is found in one call of several keys; whose the address of the login is, in another of one key.
+    # One call of several keys finds the senders; another call of one key finds the owner of the login's address.
     with faults(account.table.client, "GetItem", *[throttled] * MANY):
         assert told(send_batch(account, batch)) == ["unavailable", "unavailable", "unavailable", "created"]
     assert told(send_batch(account, batch)) == ["created", "created", "created", "duplicate"]
@@ -189,7 +189,7 @@ def test_a_batch_that_takes_more_turns_than_there_is_time_for_gets_further_each_
 
 @aws_engine_only
 def test_no_later_change_overtakes_an_open_that_fails_on_a_second_look(account: Account, table: Table) -> None:
-    """Another open came in between, and what that means for this one cannot be read."""
+    """Another open was stored in between, and its effect on this one cannot be read."""
     a_user(account)
     earlier = a_moment() - 3 * EMAIL_OPEN_WINDOW
     batch = [
@@ -215,7 +215,7 @@ def test_no_later_change_overtakes_one_of_which_is_not_known_whether_it_is_a_rep
 ) -> None:
     user_id = a_user(account, a=MOST).id
     batch = [an_entry({"update": {"b": MOST}}, _id=user_id), an_entry({"update": {"c": 1}})]
-    # Who sends is found in one call of two keys; whether it is a repeat, in another of one key.
+    # One call of two keys finds the sender; another call of one key shows whether it is a repeat.
     with faults(account.table.client, "GetItem", *[throttled] * MANY):
         assert told(send_batch(account, batch)) == ["unavailable", "unavailable"]
     assert told(send_batch(account, batch)) == ["item_too_large", "created"]
@@ -223,7 +223,7 @@ def test_no_later_change_overtakes_one_of_which_is_not_known_whether_it_is_a_rep
 
 @aws_engine_only
 def test_a_login_that_another_user_replaces_is_looked_for_among_the_events_of_that_user_alone(account: Account) -> None:
-    """However many turns its batch takes: an id is unique within one user, and the one before may have used it."""
+    """An id is unique within one user, and the former user may have used it."""
     a_user(account)
     anonymous, now = a_user(account, None).id, a_moment()
     send_batch(account, [an_entry({"update": {"size": 1}}, eventId="e-1", eventTime=now, _id=anonymous)])

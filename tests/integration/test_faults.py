@@ -1,4 +1,4 @@
-"""Whatever happens between the function and DynamoDB, the answer is true and nothing is half-stored."""
+"""For any fault between the function and DynamoDB, the answer is true and nothing is half-stored."""
 
 import time
 from datetime import datetime

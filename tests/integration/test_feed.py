@@ -1,4 +1,4 @@
-"""The stream of a table in AWS's engine, pumped into the feed function: nothing is lost, whatever fails on the way."""
+"""The stream of a table in AWS's engine, pumped into the feed function: no fault loses an event."""
 
 import io
 import itertools
@@ -48,7 +48,7 @@ def bus(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bus]:
 
 
 def stream(table: Table) -> list[Record]:
-    """What happened to the table."""
+    """Read the table's stream."""
     streams: DynamoDBStreamsClient = aws.client("dynamodbstreams", table.client.meta.endpoint_url)
     return records_of(streams, table.client.describe_table(TableName=table.name)["Table"]["LatestStreamArn"])
 
@@ -223,7 +223,7 @@ def test_what_the_queue_names_is_published_by_invoking_the_function_with_it(tabl
 
 
 def test_records_that_are_no_news_are_done_without_being_published(table: Table, account: Account, bus: Bus) -> None:
-    """A replay hands over all that lies between two places in the stream."""
+    """A replay passes all records between two positions of the stream."""
     a_user(account)
     send(account, {"update": {"firstname": "Ana"}})
     table.delete_all([{"pk": "shop#EMAIL#ana@example.com", "sk": "EMAIL"}])

@@ -1,7 +1,7 @@
-"""Contract section 7: attributes fill a profile up to a limit, and what the system keeps has its room above it.
+"""Contract section 7: attributes fill a profile up to a limit; the system's attributes fit above it.
 
-How many bytes that limit is, no test here knows. A profile is filled until one more byte is refused, with values of
-every kind, because what an item takes in DynamoDB is not what its JSON takes. On AWS's own engine, which measures.
+No test here knows that limit in bytes. A profile is filled until one more byte is refused, with values of every kind,
+because the size of an item in DynamoDB differs from that of its JSON. On AWS's own engine, which measures.
 """
 
 import itertools
@@ -49,11 +49,11 @@ def put_attributes(account: Account, attributes: dict[str, Any], identifier: str
 
 
 def fits(account: Account, attributes: dict[str, Any], identifier: str = ANA) -> bool:
-    """Sets the attributes. False when the profile is full, which must be told with `user` to blame."""
+    """Set the attributes; return False if the profile is full, for which the error must name `user`."""
     try:
         put_attributes(account, attributes, identifier)
     except TooLarge as refused:
-        assert [problem.field for problem in refused.problems] == ["user"]  # noqa: PT017 it is no error of this test
+        assert [problem.field for problem in refused.problems] == ["user"]  # noqa: PT017 the test expects it
         return False
     return True
 
@@ -178,7 +178,7 @@ def _counted(table: Table, user_id: str) -> int:
 
 
 def _measured(table: Table, value: dict[str, Any]) -> int:
-    """The bytes of the value: what is missing of 400 KB when a text beside it may not be one letter longer."""
+    """Return the bytes of the value: 400 KB minus the longest text that fits next to it."""
     fitting, too_long = 0, ITEM_BYTES
     while too_long - fitting > 1:
         middle = (fitting + too_long) // 2
@@ -385,14 +385,14 @@ def a_full_profile_of_1_0(table: Table, room: int) -> str:
     attributes = {f"a{n}": "x" * 9_990 for n in range(40)}
     items = a_profile_of_1_0(user_id, ANA, a_moment(), attributes)
     attributes["rest"] = "x" * (ITEM_BYTES - room - 4 - _size(items[0]))
-    attributes["rest"] = attributes["rest"][: -(1 + 3)]  # the map's entry, and what a text in a map takes besides
+    attributes["rest"] = attributes["rest"][: -(1 + 3)]  # the map's entry, and the overhead of a text in a map
     items = a_profile_of_1_0(user_id, ANA, a_moment(), attributes)
     put(table, *items)
     return user_id
 
 
 def _size(item: dict[str, Any]) -> int:
-    """Of an item of texts and of maps of texts, as DynamoDB counts: docs of "item sizes and formats"."""
+    """Return the size of an item of texts and maps of texts, by DynamoDB's page "item sizes and formats"."""
     total = 0
     for name, value in item.items():
         [(kind, content)] = value.items()
@@ -432,7 +432,7 @@ def test_a_profile_over_the_limit_shrinks_attribute_by_attribute(account: Accoun
 
 
 def test_what_1_0_stored_counts_before_anything_was_changed(account: Account, table: Table) -> None:
-    """A profile well below the limit, whose bytes nobody has counted yet."""
+    """A profile well below the limit whose bytes were not counted yet."""
     attributes: dict[str, Any] = {f"a{n}": VALUES["text"](n) for n in range(5)}
     put(table, *a_profile_of_1_0(new_id(a_moment()), ANA, a_moment(), attributes))
     a_user(account, "new@example.com", **attributes)

@@ -52,7 +52,7 @@ def test_a_repeat_for_whoever_came_back_is_stored_for_the_new_user(
     answer = send(account, event, key=KEY)
     assert (answer.user_id, answer.replayed) == (ana.id, False)
     assert answer.event_id != first.event_id
-    if "confirmation" in event:  # the order counts once for ever
+    if "confirmation" in event:  # the order counts once
         assert answer.restriction
         assert the_events(account) == []
     else:
@@ -90,7 +90,7 @@ def test_a_key_of_a_login_that_replaced_the_user_names_no_erased_owner(account: 
 
 
 def test_that_an_event_was_discarded_is_told_in_the_new_users_name(table: Table, account: Account) -> None:
-    """What is remembered of a discarded event names nobody, so it may stay."""
+    """The stored answer to a discarded event names no user, so it may stay."""
     erased = a_user(account)
     send(account, {"emailopen": {}})
     assert send(account, {"emailopen": {}}, key=KEY).restriction

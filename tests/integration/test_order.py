@@ -98,7 +98,7 @@ def test_shuffled_opens_from_many_callers_are_a_window_apart_and_none_is_discard
 
 
 def test_updates_in_batches_from_many_callers_are_never_reordered(account: Account) -> None:
-    """Each caller has an attribute of its own, and all have one together, which is some batch's last word."""
+    """Each caller has its own attribute, and all share one, whose value is that of some batch's last event."""
     random = Random(SEED)
     user_id, now, size = a_user(account).id, a_moment(), 9
 
@@ -141,7 +141,7 @@ def test_a_batch_folded_into_one_write_leaves_what_its_events_leave_one_by_one(t
 def left_by(
     batches: Sequence[Sequence[dict[str, Any]]], account: Account, now: datetime
 ) -> tuple[list[str], list[str], dict[str, Any]]:
-    """What was answered, and what is stored: events, and the profile."""
+    """Return the answers, and the stored events and profile."""
     a_user(account)
     outcomes = [each for batch in batches for each in send_batch(account, batch, now)]
     profile = the_profile(account)

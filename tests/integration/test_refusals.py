@@ -74,7 +74,7 @@ def test_only_the_cursor_that_the_page_before_gave_to_this_account_goes_on(accou
 
 
 def made_up(hour: str, account: Account) -> str:
-    """How a cursor is made is no secret."""
+    """Make a cursor as a caller could."""
     text = f"{hour}#missing_event##"
     digest = sha256(f"{account.name}#{text}".encode()).hexdigest()[: refusals.DIGEST_LENGTH]
     return urlsafe_b64encode(f"{text}#{digest}".encode()).rstrip(b"=").decode()

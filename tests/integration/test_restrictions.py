@@ -51,7 +51,7 @@ def settled(outcomes: Sequence[Outcome | Refused]) -> list[Outcome]:
 def send_at(
     account: Account, event: dict[str, Any], moment: datetime, *, now: datetime | None = None, **more: Any
 ) -> Outcome:
-    """What comes of an event that, its sender says, happened at a moment."""
+    """Send an event with an eventTime; return its outcome."""
     received = now or max(moment, a_moment())
     [outcome] = settled(send_batch(account, [an_entry(event, eventTime=moment, **more)], received, imported=True))
     return outcome
@@ -213,7 +213,7 @@ def test_another_type_is_not_kept_out_by_a_window(account: Account, windowed: Wi
 def test_in_a_batch_the_first_of_a_window_is_stored_though_it_has_to_wait_for_another_event(
     account: Account, windowed: Windowed
 ) -> None:
-    """It has the eventId of an event before it, so they go one after the other. What follows may not overtake it."""
+    """It has the eventId of an earlier event, so it waits for that. Later events must not be stored before it."""
     a_user(account)
     now = a_moment()
     entries = [
@@ -283,7 +283,7 @@ def test_late_ones_that_come_at_once_in_any_order_lie_apart(account: Account, wi
         assert answer.status == "created" or any(abs(moment - each) < windowed.window for each in stored)
 
 
-# What happens to a user: milliseconds, as quarters of a window and a few beside them; and whether TTL comes before it.
+# The times of a user's events in milliseconds, near quarters of a window; and whether TTL runs before each.
 moments = st.tuples(st.integers(-12, 4), st.sampled_from([-1, 0, 1]), st.booleans())
 
 
@@ -313,7 +313,7 @@ def test_in_whatever_order_they_come_no_two_lie_closer_than_the_window(
 def judge(
     outcomes: Sequence[Outcome], entries: Sequence[Any], accepted: dict[str, datetime], windowed: Windowed
 ) -> None:
-    """Whether each outcome is what the accepted ones before it, and nothing else, make of it."""
+    """Assert that each outcome follows from the accepted ones before it, and from nothing else."""
     for outcome, entry in zip(outcomes, entries, strict=True):
         moment = datetime.fromisoformat(entry["eventTime"])
         close = {each: iso(at) for each, at in accepted.items() if abs(at - moment) < windowed.window}
@@ -326,7 +326,7 @@ def judge(
 
 
 def ttl_takes_locks(account: Account, now: datetime | None = None) -> None:
-    """TTL removes what has expired by `now`, as DynamoDB may at any time from then on; without `now`, all that can."""
+    """Delete the locks that have expired by `now`, as TTL may at any later time; without `now`, all of them."""
     for item in everything(account.table):
         if "expiresAt" in item and (now is None or int(item["expiresAt"]["N"]) < now.timestamp()):
             key: Any = {"pk": item["pk"], "sk": item["sk"]}
@@ -348,7 +348,7 @@ def assert_apart(account: Account, windowed: Windowed) -> None:
 
 @every_restriction
 def test_an_event_and_what_keeps_others_out_are_one_write(account: Account, kind: Once | Windowed) -> None:
-    """One call, so that whoever dies before or after it leaves all or nothing."""
+    """One call, so a process that dies before or after it leaves all or nothing."""
     a_user(account)
     calls: list[str] = []
 

@@ -1,6 +1,6 @@
 """Upgrade and back: a table that 1.0 wrote, under this version, and then under 1.0 again, on each engine.
 
-The table is recorded (tests/table_of_1_0.py); both versions run as processes beside it (tests/releases.py).
+The table is recorded (tests/table_of_1_0.py); both versions run as processes (tests/releases.py).
 """
 
 import json
@@ -140,7 +140,7 @@ def test_the_first_changes_of_a_profile_of_1_0_add_to_what_is_there(new: Release
 
 @pytest.mark.parametrize("changed", ["in the timeline of 1.0", "after a change by this version"])
 def test_a_late_event_leaves_what_a_profile_of_1_0_has(new: Release, changed: str) -> None:
-    """Of a profile that 1.0 changed is known only that no attribute is older than the user."""
+    """For a profile that 1.0 changed, the API knows only that no attribute is older than the user."""
     if changed == "after a change by this version":
         ok(new.send({"update": {"color": "red"}}, NOON))
     before = ok(new.user(ANA, NOON))
@@ -316,7 +316,7 @@ def test_1_0_ends_an_erasure_that_this_version_began(old: Release, new: Release,
 
 @pytest.mark.usefixtures("written_on")
 def test_an_id_that_1_0_gave_again_is_a_user_of_this_version_until_it_is_erased(old: Release, new: Release) -> None:
-    """What 1.0 cannot know: that an _id never comes back."""
+    """1.0 does not know that an _id never comes back."""
     user_id = ok(new.user(EVE, NOON))["_id"]
     ok(new.user(EVE, NOON, "DELETE"))
     assert old.erase_leftovers(AFTERNOON) == 0

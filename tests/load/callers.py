@@ -1,4 +1,4 @@
-"""Callers of the API: threads, each with a connection of its own that it keeps. What they are answered is recorded."""
+"""Callers of the API: threads with one connection each. Their answers are recorded."""
 
 import json
 import time
@@ -148,5 +148,5 @@ class Connection:
 
 
 def parsed(text: str | bytes) -> Any:
-    """JSON with every number as a Decimal, as exact as it was sent."""
+    """Parse JSON with every number as an exact Decimal."""
     return json.loads(text, parse_int=Decimal, parse_float=Decimal)

@@ -58,7 +58,7 @@ class Done:
 
 
 def begin(environment: dict[str, str]) -> None:
-    """Before the handlers are imported: they read their environment once. What they print goes nowhere."""
+    """Set the environment before the handlers are imported, which read it once. Discard what they print."""
     os.environ.update(environment)
     sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 as long as the process lives
 

@@ -1,9 +1,9 @@
 """The rules of the contract as a model: by what callers were answered, what must be stored, and nothing else.
 
-    Model(exchanges).violations(look)       in plain words, one for each thing that is not as it must be
+    Model(exchanges).violations(look)       one sentence for each violation
 
-It takes the system's word for what depends on who came first (which of many orders is created, whose an event is, who
-owns an address), and demands that this word is possible and that all that the API shows agrees with it.
+Some results depend on which request was first: which order is created, which user owns an event or an address. There
+the model accepts the system's answer, if it is possible, and demands that all other answers agree with it.
 """
 
 from collections import Counter, defaultdict
@@ -78,7 +78,7 @@ class Sent:
 
 @dataclass
 class Person:
-    """What must be stored of a user."""
+    """The data that must be stored for a user."""
 
     id: str
     email: str | None
@@ -124,7 +124,7 @@ class Model:
             self.people[each.answer.body["object"]["_id"]].attributes |= as_sent(each.request.body)
 
     def answered(self, method: str, path: str) -> Iterator[Exchange]:
-        """What was answered with 200, of the requests to the paths that begin so."""
+        """Yield the exchanges with a 200 whose paths begin with `path`."""
         for each in self.exchanges:
             if (each.request.method, each.answer.status) == (method, 200) and each.request.path.startswith(path):
                 yield each
@@ -148,7 +148,7 @@ class Model:
     # --- What the answers say ---------------------------------------------------------------------
 
     def wrong_statuses(self) -> Iterator[str]:
-        """Only a user whom somebody erased may be unknown; only the address of one may be free for a moment."""
+        """Only an erased user may be unknown, and only the address of one may be free for a moment."""
         mortal = {*self.erased, *(self.people[user_id].email for user_id in self.erased if user_id in self.people)}
         for each in self.exchanges:
             possible = {200}
@@ -207,7 +207,7 @@ class Model:
                 yield f"{user_id} was erased {times} times, and is answered with {statuses}"
 
     def wrong_addresses(self, look: Look) -> Iterator[str]:
-        """Each has one owner, unless whoever had it was erased."""
+        """Each address has one owner, unless that user was erased."""
         owners: dict[str, list[str]] = {person.email: [] for person in self.people.values() if person.email}
         for person in self.alive():
             if person.email:
@@ -233,7 +233,7 @@ def wrong_profile(person: Person, look: Look) -> Iterator[str]:
 
 
 def wrong_timeline(person: Person, look: Look) -> Iterator[str]:
-    """Each event once, as it was sent, newest first."""
+    """Each event is listed once, unchanged, newest first."""
     shown = list(timeline(person.id, look))
     expected = {event.id: (event.type, event.payload) for event in person.events.values()}
     times = Counter(event["_id"] for event in shown)
@@ -264,9 +264,9 @@ def a_person(exchange: Exchange) -> Person:
 
 
 def told(exchanges: Iterable[Exchange]) -> Iterator[Exchange]:
-    """What batches were answered, as the answers that their events would have had alone. `failed` is no answer.
+    """Yield the results of batches as if their events had been sent alone; a `failed` one has no answer.
 
-    An event may be stored though nobody was told that it was created: after a `failed` it may be a duplicate.
+    An event can be stored without a `created`: after a `failed` it can be a duplicate.
     """
     known, created = set[str](), set[str]()
     for exchange in exchanges:
@@ -295,7 +295,7 @@ def is_replay(exchange: Exchange) -> bool:
 
 
 def named(request: Request) -> set[str]:
-    """Whom a request names, by email or _id."""
+    """Return the identifiers that a request names, email or _id."""
     if request.path == "/event/":
         return set(request.body["user"].values())
     return {request.path.removeprefix("/user/") or request.body.get("email", "")}

@@ -1,9 +1,9 @@
-"""The process of a function, request after request: by how much its memory grows.
+"""Measure how much the memory of a function's process grows, request after request.
 
     python -m load.soak REQUESTS FILE       in the environment of a function; writes a Growth as JSON to the file
 
-The functions are the real ones, called as API Gateway does, also with requests that they refuse. What a caller sends
-is new each time wherever something might be kept by it: emails, orderIds, keys, names of attributes, user agents.
+The functions are the real ones, called as API Gateway does, also with requests that they refuse. Every value by which
+something could be cached is new each time: emails, orderIds, keys, names of attributes, user agents.
 """
 
 import gc

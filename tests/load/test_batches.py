@@ -1,6 +1,7 @@
-"""Many callers send the everyday mix in full batches, to functions on AWS's own engine. Afterwards every profile and
-event is compared with what the callers were answered, all other items are counted, and the memory of the functions is
-compared with what it was.
+"""Many callers send the everyday mix in full batches, to functions on AWS's own engine.
+
+Afterwards every profile and event is compared with the callers' answers. All other items are counted, and the memory of
+the functions is compared with the start.
 """
 
 from collections import Counter
@@ -27,7 +28,7 @@ EVENTS_OF_A_USER = 100  # so that no profile gets full
 ONE_IN_TWENTY = 0.05
 WARM = 0.2  # of a process's answers, until what is kept once is there
 READ = 100_000  # items; to read a million takes DynamoDB Local hours
-MAX_GROWTH = 16_000_000  # bytes afterwards, however many the answers were: freed memory that is not given back
+MAX_GROWTH = 16_000_000  # bytes afterwards, for any number of answers: freed memory that is not given back
 
 
 def test_batches_of_many_callers_leave_what_they_were_answered_and_nothing_else(

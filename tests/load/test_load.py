@@ -1,10 +1,10 @@
 """Many callers at once, over HTTP, against the deployed stack; afterwards all that is stored is compared with a model.
 
-How many requests can be under way at once is the emulator's limit, not the system's. It starts one process (70 MB, and
-half a second of a core) for each request under way and each function, and answers all DynamoDB calls on the one thread
-that also is its gateway. While many processes start, a call may take longer than the 2 x 2 s that the functions wait,
-and they answer with a true 503. On two cores, 120 requests at once went well on an idle machine, 40 on a busy one.
-So all callers together have AT_ONCE requests under way; AWS's limits are in template.yaml.
+The emulator limits how many requests can run at once. It starts one process (70 MB, and half a second of a core) for
+each running request and each function. It answers all DynamoDB calls on the one thread that is also its gateway. While
+many processes start, a call can take longer than the 2 x 2 s that the functions wait, and they answer with a true 503.
+On two cores, 120 requests at once went well on an idle machine, 40 on a busy one. So all callers together have AT_ONCE
+requests at a time; AWS's limits are in template.yaml.
 """
 
 from collections.abc import Iterator
@@ -35,13 +35,13 @@ def load_stack() -> Iterator[stack.Stack]:
 
 @pytest.fixture
 def api(load_stack: stack.Stack) -> Api:
-    """An account of its own."""
+    """An account for this test only."""
     return Api(load_stack.api_url, load_stack.create_key(f"load-{uuid4().hex[:12]}"))
 
 
 @pytest.fixture
 def connection(api: Api) -> Iterator[Connection]:
-    """Of a caller who looks, and who is alone."""
+    """The connection of a reader without other callers."""
     with Connection(api) as it:
         yield it
 

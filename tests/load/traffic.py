@@ -1,7 +1,7 @@
-"""What callers send: bursts of requests that get into each other's way, or the everyday mix.
+"""The requests of the callers: bursts that conflict with each other, or the everyday mix.
 
-Each attribute and each tag is sent once, so that none may get lost. Whom an event named by email belongs to,
-which of many orders with one orderId counts, and who gets an address is left to the system: its answers say.
+Each attribute and each tag is sent once, so that none may get lost. The system decides which user an email names, which
+of many orders with one orderId counts, and which user gets an address; its answers say so.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -139,7 +139,7 @@ class Traffic:
         yield from logins
 
     def an_erasure(self, _: list[Person]) -> Iterator[Request]:
-        """Of a user who is written to before, meanwhile and afterwards, and whose address a new user takes."""
+        """Erase a user that is written to before, during and after, and whose address a new user takes."""
         person = self.sign_up(self.new_email())
         before = [self.order(self.new()), self.open(), {"update": self.new_attributes()}, self.view()]
         afterwards = [self.view(), {"update": self.new_attributes()}, self.open(), self.order(self.new())]

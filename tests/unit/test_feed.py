@@ -1,4 +1,4 @@
-"""What the feed tells of an item, and what becomes of messages that the bus does not take at once."""
+"""The messages that the feed makes from an item, and the retries of messages that the bus does not accept."""
 
 import itertools
 import json

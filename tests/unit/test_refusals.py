@@ -1,4 +1,4 @@
-"""Contract section 10: of what was sent, refusals tell nothing but names that the contract knows."""
+"""Contract section 10: refusals contain names that the contract knows, and no value that was sent."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What the runbook's replay does when the way is not straight; tests/e2e/test_feed.py has the straight one."""
+"""The runbook's replay when something fails; tests/e2e/test_feed.py has the usual case."""
 
 import io
 import json
@@ -24,7 +24,7 @@ STRETCH = {
 
 
 class Clients:
-    """boto3's clients, which answer as they are told."""
+    """Clients like boto3's with prepared answers."""
 
     def __init__(self) -> None:
         self.made = {name: aws.client(name, "https://nowhere.example") for name in ("dynamodbstreams", "lambda")}

@@ -1,4 +1,4 @@
-"""What makes a function's start short, and what that must not change."""
+"""The measures that make a function's start short, and what they must not change."""
 
 import ssl
 import subprocess

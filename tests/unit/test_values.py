@@ -1,4 +1,4 @@
-"""What DynamoDB can hold comes back as it was; what it cannot hold is named."""
+"""Values that DynamoDB can hold come back unchanged; values that it cannot hold are named."""
 
 from decimal import Decimal
 from typing import Any

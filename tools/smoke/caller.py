@@ -15,7 +15,7 @@ SECONDS = 120  # the gateway gives up after 29; a laptop may take longer to star
 
 
 class DidNotHold(Exception):
-    """What was found, and what the contract says instead."""
+    """Raised with the observation, and what the contract says instead."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,9 @@ class Api:
     """The ids of those that were created here."""
 
     def send(self, method: str, path: str, body: Any = None, /, *, key: str | None = None, **headers: str) -> Answer:
-        """path: as it goes over the wire. body: bytes as they are, anything else as JSON. key="": without one.
+        """Send a request. `path` is not encoded further. `body` is bytes, or a value for JSON. `key=""` sends none.
 
-        headers: with _ in the place of -.
+        Names of `headers` have _ instead of -.
         """
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         key = self.key if key is None else key
@@ -85,7 +85,7 @@ class Api:
         )
         begun = time.perf_counter()
         try:
-            # Whoever refuses a large body need not read all of it.
+            # A server that refuses a large body need not read all of it.
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 connection.request(method, url.path + path, data, sent)
             response = connection.getresponse()

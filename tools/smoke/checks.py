@@ -1,4 +1,4 @@
-"""What `make smoke` tries, in the order in which it tells of it."""
+"""The checks of `make smoke`, in the order of its report."""
 
 import gzip
 import json
@@ -35,7 +35,7 @@ EVENTS: list[dict[str, Any]] = [
 ]
 ODD_PATHS = ("", "/", "/nothing", "/event/x", "/events/x", "/user/a/b/c", "/v1/event", "/Event", "/user/%2e%2e/%00")
 BODY_BYTES, BATCH_BYTES = 256 * 1024, 1024 * 1024
-ONCE = 20  # requests at once, more than a stack keeps warm that nobody uses
+ONCE = 20  # requests at once, more than an unused stack keeps warm
 
 _checks: list[Check] = []
 
@@ -58,7 +58,7 @@ def holds(promise: str, emulator: str = "") -> Callable[[Callable[[Api], str | N
 
 
 def _first(api: Api) -> str:
-    """Finds out besides whether this is AWS."""
+    """Make the first call, and detect whether this is AWS."""
     answer = api.send("GET", f"/user/nobody-{uuid4().hex}@example.com")
     api.on_aws = "x-amz-apigw-id" in answer.headers
     answer.must(404, "user_not_found")
@@ -295,7 +295,7 @@ def _(api: Api) -> str:
 
 def _rate_limit(burst: int) -> Check:
     def run(api: Api) -> str:
-        api.send("GET", "/user/nobody@example.com").must(404)  # from now on the gateway remembers the key
+        api.send("GET", "/user/nobody@example.com").must(404)  # after this the gateway caches the key
         with ThreadPoolExecutor(min(burst, 200)) as threads:
             answers = list(threads.map(lambda _: api.send("GET", "/user/nobody@example.com"), range(burst)))
         refused = [answer for answer in answers if answer.status != 404]
@@ -423,7 +423,7 @@ def _(api: Api) -> None:
 
 
 def _erase(api: Api) -> str:
-    """Whatever became of the other checks: nobody is left behind."""
+    """Erase all users, also if other checks failed."""
     for user in api.users:
         erased = api.send("DELETE", f"/user/{user}")
         if erased.status != 404:
