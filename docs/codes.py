@@ -85,6 +85,10 @@ MEANS: dict[str, About] = {
     "not_found": About("There is no such path or method.", "Check the URL: it begins with `/v1`."),
     "key_not_found": About("The account has no such key. Only operators see this.", "List the keys of the account."),
     "user_exists": About("Another user has this email.", "Change that user with PUT."),
+    "email_taken": About(
+        "The new email of a user belongs to another user.",
+        "Choose another email, or erase or change the other user first.",
+    ),
     "user_erased": About("This `_id` was erased, and never comes back.", "Create the user without an `_id`."),
     "key_revoked": About("The key was revoked before. Only operators see this.", "Create a new key."),
     "body_too_large": About("The body, or an event of a batch, is too large.", "Send less at once."),

@@ -30,6 +30,7 @@ from domain.problems import (
     KEY_NOT_FOR_BATCHES,
     KEY_REUSED,
     MISSING_EVENTS,
+    OTHERS_EMAIL,
     STORE_UNAVAILABLE,
     SYSTEM_ATTRIBUTE,
     TOO_MANY_EVENTS,
@@ -42,6 +43,7 @@ from domain.problems import (
     forbidden,
     internal_error,
     invalid_attribute,
+    invalid_email,
     invalid_json,
     invalid_parameter,
     too_large,
@@ -225,6 +227,19 @@ def paths() -> Json:
                 UNKNOWN_USER,
                 parameters=[identifier],
             ),
+        },
+        "/user/{id}/email": {
+            "put": operation(
+                "changeEmail",
+                "Change the email of a user",
+                "Gives the user another email, or an anonymous user a first one, in one write. The `_id` and the "
+                "events stay. The old email is free at once. If you repeat the request after a lost response, name the "
+                "user by `_id`: the old email leads to no user any more.",
+                answer("UserResult", {"results": [done("updated")], "object": CREATED_USER}, to_the_user()),
+                [*OF_BODIES, invalid_email("email"), *UNKNOWN_USER, OTHERS_EMAIL],
+                parameters=[identifier],
+                body=content(ref("NewEmail"), {"email": {"email": EMAIL}}),
+            )
         },
         "/user/{id}/attributes/{name}": {
             "delete": operation(
@@ -687,6 +702,7 @@ def general_schemas() -> Json:
         "UserAttributes": an_object(
             {"email": or_null(email), "tags": TAGS_SCHEMA}, [], **ANYTHING_ELSE, description="Attributes, by name."
         ),
+        "NewEmail": an_object({"email": email}, ["email"]),
         "UserResult": an_object(
             {"results": a_list("Result"), "object": ref("User"), "warnings": warnings}, ["results", "object"]
         ),

@@ -32,6 +32,7 @@ NEW_PERSON = [
     "pm.collectionVariables.set('event_time', new Date().toISOString());",
 ]
 IDS = "[pm.response.headers.get('X-Event-Id'), pm.response.headers.get('X-User-Id')]"
+SETS_NEW_EMAIL = "pm.collectionVariables.set('email', pm.response.json().object.email);"
 NAMES_BOTH: Test = (
     "it says which event and whose",
     f"for (const id of {IDS}) pm.expect(id).to.match(/^[0-9a-f-]{{36}}$/);",
@@ -147,6 +148,9 @@ def errors() -> Iterator[Json]:
 
 
 def erasure() -> Iterator[Json]:
+    changed = body_has({"results": [{"message": "Successfully updated user.", "email": f"new-{EMAIL}"}]})
+    tests = [status(200), ("it names the new email", changed), ("it is set", SETS_NEW_EMAIL)]
+    yield request("Change the email", "PUT", f"user/{EMAIL}/email", {"email": f"new-{EMAIL}"}, tests=tests)
     keep = ("it names the erasure", "pm.collectionVariables.set('erased_id', pm.response.json().erasure._id);")
     yield request("Erase the user", "DELETE", f"user/{EMAIL}", tests=[*done("Successfully deleted user."), keep])
     ours = ("it is the receipt of this erasure", body_has({"_id": "{{erased_id}}"}))

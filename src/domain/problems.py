@@ -141,6 +141,7 @@ CODES: dict[str, type[Refused]] = {
     "not_found": NotFound,
     "key_not_found": NotFound,
     "user_exists": Conflict,
+    "email_taken": Conflict,
     "user_erased": Conflict,
     "key_revoked": Conflict,
     "body_too_large": TooLarge,
@@ -207,6 +208,7 @@ INVALID_ID = Problem("invalid_id", "Invalid _id", "An _id is a UUID in lower cas
 EMAIL_TAKEN = Problem(
     "user_exists", "User already exists", "Another user has this email. Change that user with PUT.", "email"
 )
+OTHERS_EMAIL = Problem("email_taken", "Email taken", "Another user has this email. Nothing was changed.", "email")
 ERASED = Problem(
     "user_erased", "User was erased", "An _id that was erased never comes back. Create a user without it.", "_id"
 )

@@ -28,6 +28,11 @@ def _put(event: rest.Event, account: Account) -> rest.Response:
     return _result(message, changed.profile, changed)
 
 
+def _put_email(event: rest.Event, account: Account) -> rest.Response:
+    profile = users.change_email(_identifier(event), rest.json_object(rest.body_of(event)), account)
+    return _result("Successfully updated user.", profile)
+
+
 def _delete_attribute(event: rest.Event, account: Account) -> rest.Response:
     name = rest.path_parameter(event, "name")
     profile = users.remove_attribute(_identifier(event), name, account)
@@ -92,6 +97,7 @@ ROUTES: Mapping[str, rest.Route] = {
     "POST /user": rest.Route("write", _post),
     "GET /user/{id}": rest.Route("read", _get),
     "PUT /user/{id}": rest.Route("write", _put),
+    "PUT /user/{id}/email": rest.Route("write", _put_email),
     "DELETE /user/{id}": rest.Route("erase", _delete),
     "DELETE /user/{id}/attributes/{name}": rest.Route("write", _delete_attribute),
     "GET /user/{id}/events": rest.Route("read", _get_events),

@@ -36,10 +36,12 @@ from table import Account, keys
 from table.expressions import (
     IS_NEW,
     Absent,
+    Action,
     Changes,
     Check,
     Compare,
     Condition,
+    Delete,
     Exists,
     Item,
     Path,
@@ -155,6 +157,23 @@ def change(account: Account, user_id: str, change: Change, seen: Profile) -> Pro
         if found is None:
             return None
         seen = found
+
+
+def change_email(account: Account, profile: Profile, email: str) -> str | None:
+    """Give the user another address, or a first one, and free the one before.
+
+    None: done. Otherwise the id of the user who has the address; "" if the user is not what `profile` says any more.
+    """
+    sets: dict[Path, Any] = {("email",): email}
+    same_email = Compare("email", "=", profile.email) if profile.email else Absent("email")
+    actions: list[Action] = [
+        Update(keys.profile(account.name, profile.id), Changes(sets=sets), EXISTS & same_email),
+        claim(account, email, profile.id),
+    ]
+    if profile.email:
+        actions.append(Delete(keys.email(account.name, profile.email)))
+    failed = account.table.write(actions)
+    return None if failed is None else str(failed.get(1, {}).get("userId", ""))
 
 
 def remove_attribute(account: Account, user_id: str, name: str) -> bool:

@@ -19,6 +19,7 @@ from domain.problems import (
     ERASED,
     ERASURE_NOT_FOUND,
     INVALID_ID,
+    OTHERS_EMAIL,
     SYSTEM_ATTRIBUTE,
     UNKNOWN_EMAIL,
     UNKNOWN_ID,
@@ -28,6 +29,7 @@ from domain.problems import (
     Notice,
     Problem,
     invalid_attribute,
+    invalid_email,
     invalid_parameter,
     unavailable,
 )
@@ -99,6 +101,26 @@ def change(identifier: str, sent: Mapping[str, Any], upsert: bool, account: Acco
         changed = profiles.change(account, profile.id, wanted, profile)
         if changed:
             return Changed(changed, wanted.warnings)
+    raise unavailable("UserChanged")
+
+
+def change_email(identifier: str, sent: Mapping[str, Any], account: Account) -> Profile:
+    """Give a user another address, or an anonymous user a first one. Return the user as it is then.
+
+    Raises Invalid, NotFound, and Conflict if another user has the address.
+    """
+    email = normal_email(sent.get("email"))
+    if email is None:
+        raise Invalid([invalid_email("email")])
+    for _ in range(ATTEMPTS):
+        profile = read(identifier, account)
+        if profile.email == email:
+            return profile
+        owner = profiles.change_email(account, profile, email)
+        if owner in (None, profile.id):  # the user's own by now: an earlier attempt was done, its answer lost
+            return read(profile.id, account)
+        if owner:
+            raise Conflict([OTHERS_EMAIL])
     raise unavailable("UserChanged")
 
 

@@ -84,7 +84,7 @@ ASKED: dict[str, Callable[[], Any]] = {
     "invalid_user": lambda: post(SEARCH, user="ana"),
     "missing_identifier": lambda: post(SEARCH, user={"firstname": "Ana"}),
     "identifiers_disagree": lambda: post(SEARCH, user={"email": ANA, "_id": upsert("b@example.com")["object"]["_id"]}),
-    "invalid_email": lambda: post(SEARCH, user={"email": "ana"}),
+    "invalid_email": lambda: replay("user-email-invalid").body,
     "invalid_id": lambda: upsert("ana"),
     "invalid_attribute": lambda: body("POST", "/user", {"email": "ana"}),
     "system_attribute": lambda: body(
@@ -106,6 +106,9 @@ ASKED: dict[str, Callable[[], Any]] = {
     "not_found": lambda: json.loads(invoke("EventFunction", proxy_event("GET", "/event"))["body"]),
     "key_not_found": lambda: invoke("KeyFunction", {"action": "revoke", "account": "demo", "keyId": "x"}),
     "user_exists": lambda: body("POST", "/user", {"email": ANA}),
+    "email_taken": lambda: call(
+        "PUT", "/user/{id}/email", {"email": ANA}, pathParameters={"id": upsert("b@example.com")["object"]["_id"]}
+    ).body,
     "user_erased": erased,
     "key_revoked": revoked,
     "body_too_large": lambda: post({"search": {"query": "x" * 256 * 1024}}),

@@ -1,7 +1,7 @@
 """What holds however many requests come at once. Not on moto: its transactions know no threads."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -9,10 +9,11 @@ import pytest
 
 from builders import ANA, a_moment, a_user, send, the_events, the_profile
 from declared import RESTRICTED, with_declared_types
-from domain.outcomes import KEY_LIFETIME, IdempotencyKey
-from domain.problems import Conflict
+from domain.outcomes import KEY_LIFETIME, IdempotencyKey, Outcome
+from domain.problems import Conflict, NotFound, Refused
+from domain.profile import Profile
 from engines import not_on_moto
-from table import Account
+from table import Account, profiles
 from table.calls import Table
 from use_cases import users
 
@@ -103,3 +104,86 @@ def test_of_many_requests_under_a_key_whose_24_hours_are_over_one_stores(account
     answers = at_once(20, lambda _: send(account, {"search": {"query": "x"}}, now=now + KEY_LIFETIME, key=key))
     assert Counter(answer.replayed for answer in answers) == {False: 1, True: 19}
     assert len(the_events(account)) == 2
+
+
+# --- The email of a user --------------------------------------------------------------------------
+
+
+def answered(what: Callable[[], Result]) -> Result | Refused:
+    try:
+        return what()
+    except Refused as refused:
+        return refused
+
+
+def owners(account: Account, emails: Sequence[str]) -> dict[str, str]:
+    """The id of the user whom each address names. Each such user has this address and no other."""
+    found = {email: profiles.user_id_of(account, email) for email in emails}
+    taken = {email: user_id for email, user_id in found.items() if user_id}
+    assert {email: the_profile(account, user_id)["email"] for email, user_id in taken.items()} == {
+        email: email for email in taken
+    }
+    return taken
+
+
+def test_of_many_users_who_change_to_one_address_one_gets_it(account: Account) -> None:
+    emails = [f"u{n}@example.com" for n in range(20)]
+    ids = [a_user(account, email).id for email in emails]
+    answers = at_once(20, lambda n: answered(lambda: users.change_email(ids[n], {"email": ANA}, account)))
+    [winner] = [answer.id for answer in answers if isinstance(answer, Profile)]
+    assert all(isinstance(answer, Conflict) for answer in answers if not isinstance(answer, Profile))
+    kept = {email: user_id for email, user_id in zip(emails, ids, strict=True) if user_id != winner}
+    assert owners(account, [*emails, ANA]) == kept | {ANA: winner}
+
+
+def test_of_many_changes_of_one_user_the_last_address_is_the_only_one(account: Account) -> None:
+    ana, emails = a_user(account), [f"u{n}@example.com" for n in range(20)]
+    answers = at_once(20, lambda n: answered(lambda: users.change_email(ana.id, {"email": emails[n]}, account)))
+    assert any(isinstance(answer, Profile) for answer in answers)
+    assert list(owners(account, [*emails, ANA]).values()) == [ana.id]
+
+
+def race(*works: Callable[[], Any]) -> list[Any]:
+    return at_once(len(works), lambda n: answered(works[n]))
+
+
+@pytest.mark.parametrize("attempt", range(8))
+def test_a_change_and_a_login_that_claim_one_address_give_it_to_one_user(account: Account, attempt: int) -> None:
+    ana, anonymous, new = a_user(account), a_user(account, None), "new@example.com"
+    changed, logged_in = race(
+        lambda: users.change_email(ana.id, {"email": new}, account),
+        lambda: send(account, {"login": {"email": new}}, _id=anonymous.id),
+    )
+    has_changed = isinstance(changed, Profile)
+    assert has_changed or isinstance(changed, Conflict)
+    owner = ana.id if has_changed else anonymous.id
+    assert logged_in.user_id == owner
+    assert owners(account, [ANA, new]) == ({} if has_changed else {ANA: ana.id}) | {new: owner}
+
+
+@pytest.mark.parametrize("attempt", range(8))
+def test_a_change_beside_an_erasure_leaves_no_address_behind(account: Account, attempt: int) -> None:
+    ana, new = a_user(account), "new@example.com"
+    changed, erased = race(
+        lambda: users.change_email(ana.id, {"email": new}, account),
+        lambda: users.erase(ana.id, account, a_moment()),
+    )
+    assert isinstance(changed, Profile | NotFound)
+    assert not isinstance(erased, Refused)
+    assert owners(account, [ANA, new]) == {}
+
+
+def test_events_by_the_old_address_are_stored_or_404_and_none_is_lost_while_it_changes(account: Account) -> None:
+    ana = a_user(account)
+
+    def do(n: int) -> object:
+        if n == 10:
+            return users.change_email(ANA, {"email": "new@example.com"}, account)
+        return answered(lambda: send(account, {"update": {f"a{n}": n}} if n % 2 else {"search": {"query": "x"}}))
+
+    answers = at_once(20, do)
+    created = [answer for answer in answers if isinstance(answer, Outcome)]
+    assert all(isinstance(answer, Outcome | NotFound | Profile) for answer in answers)
+    assert {answer.user_id for answer in created} <= {ana.id}
+    assert sorted(the_events(account, ana.id)) == sorted(answer.event_id for answer in created)
+    assert the_profile(account, ana.id)["email"] == "new@example.com"

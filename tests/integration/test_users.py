@@ -12,7 +12,7 @@ import pytest
 from builders import ANA, a_moment, a_user, an_entry, as_sent, parsed, send, send_batch, the_events, the_profile
 from domain.ids import is_id, new_id
 from domain.outcomes import Outcome
-from domain.problems import Conflict, Invalid, NotFound
+from domain.problems import Conflict, Invalid, NotFound, Refused
 from domain.times import iso
 from engines import aws_engine_only
 from handlers.rest import json_object
@@ -130,6 +130,7 @@ def test_invalid_values_are_told_in_the_documented_words(account: Account, sent:
         assert problem.field == (field or "user")
 
 
+from domain.problems import Conflict, Invalid, NotFound, Refused
 # --- Timeline -------------------------------------------------------------------------------------
 
 
