@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from functools import partial
 from typing import Any
 
 import simplejson
+
+from domain.ids import derived_id
 
 # PutEvents takes less than 1 MB, counted by the entry, and so do a queue and a function behind a rule, counted by the
 # event that EventBridge makes of it. The difference is for its envelope.
@@ -14,6 +17,7 @@ MAX_DETAIL_BYTES = 950_000
 # Of an integer: https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html
 LEAST, GREATEST = -(2**63), 2**63 - 1
 
+VERSION = 1  # of the details: another one where a field means something else
 json_text = partial(simplejson.dumps, use_decimal=True, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -61,9 +65,15 @@ class Message:
 def message_of(news: News) -> Message:
     """Return the message for the bus. `payloadAt` replaces a payload that the bus cannot carry."""
     if isinstance(news, UserErased):
-        erased = {"account": news.account, "userId": news.user_id, "erasedOn": news.erased_on}
+        erased = {
+            **_head(news.account, news.user_id, news.erased_on, "UserErased"),
+            "account": news.account,
+            "userId": news.user_id,
+            "erasedOn": news.erased_on,
+        }
         return Message("UserErased", json_text(erased))
     detail = {
+        **_head(news.account, news.user_id, news.created_on, news.event_id),
         "account": news.account,
         "userId": news.user_id,
         "eventId": news.event_id,
@@ -76,6 +86,11 @@ def message_of(news: News) -> Message:
     if whole.size <= MAX_DETAIL_BYTES and all(LEAST <= number <= GREATEST for number in _integers(news.payload)):
         return whole
     return Message("EventCreated", json_text(detail | {"payloadAt": f"/v1/user/{news.user_id}/events"}))
+
+
+def _head(account: str, user_id: str, moment: str, name: str) -> dict[str, Any]:
+    """Return the version of the detail, and one id: the same for the same news, however often it is published."""
+    return {"version": VERSION, "id": derived_id(datetime.fromisoformat(moment), account, user_id, name)}
 
 
 def _integers(value: object) -> Iterator[Decimal]:

@@ -107,8 +107,7 @@ def test_a_function_stores_each_event_once_and_erases_who_is_erased(
     [item] = until(lambda: of(user_id), bool)
     assert item["query"] == {"S": "59.9"}
     account, _, _ = item["user"]["S"].partition("/")
-    created_on, event_id = item["event"]["S"].split(" ")
-    again = {"account": account, "userId": user_id, "eventId": event_id, "createdOn": created_on, "type": "search"}
+    again = {"account": account, "userId": user_id, "id": item["event"]["S"], "type": "search"}
 
     def tell_again() -> None:
         bus, detail = stack.STACK_NAME, json.dumps(again)

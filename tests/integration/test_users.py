@@ -130,7 +130,51 @@ def test_invalid_values_are_told_in_the_documented_words(account: Account, sent:
         assert problem.field == (field or "user")
 
 
-from domain.problems import Conflict, Invalid, NotFound, Refused
+# --- The email ------------------------------------------------------------------------------------
+
+
+def set_email(account: Account, identifier: str, email: object) -> dict[str, Any]:
+    return users.change_email(identifier, {"email": email, "city": "ignored"}, account).flat()
+
+
+def test_a_changed_email_names_the_same_user_and_the_old_one_is_free_at_once(account: Account) -> None:
+    ana = a_user(account, city="Vigo")
+    [sent] = search(account, 1)
+    assert set_email(account, ANA, " Bob@Example.com ") == ana.flat() | {"email": BOB}
+    assert the_profile(account, BOB) == the_profile(account, ana.id) == ana.flat() | {"email": BOB}
+    assert the_events(account, BOB) == [sent]
+    for nobody in (lambda: users.read(ANA, account), lambda: search(account, 1)):
+        with pytest.raises(NotFound):
+            nobody()
+    assert a_user(account).id != ana.id
+    users.erase(ana.id, account, a_moment())
+    assert a_user(account, BOB).id != ana.id
+
+
+def test_an_anonymous_user_gets_an_email_and_ones_own_changes_nothing(account: Account) -> None:
+    anonymous = a_user(account, None)
+    for _ in range(2):
+        assert set_email(account, anonymous.id, ANA) == anonymous.flat() | {"email": ANA}
+    assert set_email(account, ANA, ANA.upper()) == the_profile(account)
+
+
+def test_an_email_of_another_user_an_invalid_one_and_an_unknown_user_change_nothing(account: Account) -> None:
+    for each in (ANA, BOB):
+        a_user(account, each)
+    before = account.table.client.scan(TableName=account.table.name)["Items"]
+    refusals: list[tuple[str, str | None, type[Refused], str]] = [
+        (ANA, BOB, Conflict, "email_taken"),
+        (ANA, None, Invalid, "invalid_email"),
+        (ANA, "ana", Invalid, "invalid_email"),
+        ("nobody@example.com", "new@example.com", NotFound, "user_not_found"),
+    ]
+    for identifier, email, kind, code in refusals:
+        with pytest.raises(kind) as refused:
+            set_email(account, identifier, email)
+        assert refused.value.problems[0].code == code
+    assert account.table.client.scan(TableName=account.table.name)["Items"] == before
+
+
 # --- Timeline -------------------------------------------------------------------------------------
 
 

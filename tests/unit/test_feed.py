@@ -4,6 +4,7 @@ import itertools
 import json
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from builders import as_sent
 from domain.feed import MAX_DETAIL_BYTES, Message, message_of
+from domain.ids import derived_id
 from handlers import bus as eventbridge
 from handlers.feed import client
 from stream import Bus, denied, malformed, no_answer, throttled, throttled_but
@@ -48,6 +50,8 @@ def told(**attributes: Any) -> dict[str, Any]:
 
 def test_an_event_is_told_with_who_what_and_when() -> None:
     assert told() == {
+        "version": 1,
+        "id": derived_id(datetime.fromisoformat(HAPPENED), "shop", USER, EVENT),
         "account": "shop",
         "userId": USER,
         "eventId": EVENT,
@@ -73,7 +77,23 @@ def test_an_erased_user_is_told_with_nothing_but_who_and_when() -> None:
     tombstone = {"pk": f"shop#USER#{USER}", "sk": "PROFILE", "erasedAt": HAPPENED, "erasureId": "0f"}
     made = message(tombstone)
     assert made.detail_type == "UserErased"
-    assert json.loads(made.detail) == {"account": "shop", "userId": USER, "erasedOn": HAPPENED}
+    detail = json.loads(made.detail)
+    assert detail == {"version": 1, "id": detail["id"], "account": "shop", "userId": USER, "erasedOn": HAPPENED}
+
+
+def test_the_id_is_another_one_for_each_news_and_the_same_for_a_copy() -> None:
+    """Two users may have events of one id and time, an event may have other ids in two accounts, and so on."""
+    items = [
+        A_SEARCH,
+        A_SEARCH | {"id": "a-1"},
+        A_SEARCH | {"pk": f"other#USER#{USER}"},
+        A_SEARCH | {"pk": f"shop#USER#{EVENT}"},
+        A_SEARCH | {"sk": f"EVENT#{USER}"},
+        {"pk": f"shop#USER#{USER}", "sk": "PROFILE", "erasedAt": HAPPENED},
+    ]
+    ids = [json.loads(message(item).detail)["id"] for item in items]
+    assert len(set(ids)) == len(items)
+    assert ids == [json.loads(message(item).detail)["id"] for item in items]
 
 
 @pytest.mark.parametrize(
