@@ -66,7 +66,7 @@ parameters: $(VENV)/installed ## Change parameters, not the code (PARAMETERS="Na
 rollback: $(VENV)/installed ## Go back to an earlier commit (CONFIG=prod TO=commit)
 	@$(DEPLOY) rollback --to "$(TO)" $(DEPLOYMENT)
 
-erasures: $(VENV)/installed ## Erase again who came back by a restore (OLD= RESTORED=)
+erasures: $(VENV)/installed ## Carry erasures and keys to a restored table (OLD= RESTORED=)
 	@PYTHONPATH=src $(PY) -m tools.erase_again "$(OLD)" "$(RESTORED)"
 
 CONFIG = default

@@ -48,7 +48,7 @@ def _answer(event: dict[str, Any], now: datetime) -> dict[str, Any]:
             return {"keys": [_shown(key) for key in api_keys.of_account(account)]}
         case "expire":
             key = _find(account, event["keyId"])
-            changed = api_keys.expire(account, key, str(expires_on))
+            changed = api_keys.expire(account, key, str(expires_on), now)
         case _:
             key = _find(account, event["keyId"])
             changed = api_keys.revoke(account, key, now)

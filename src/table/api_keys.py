@@ -43,9 +43,12 @@ def of_account(account: Account) -> list[ApiKey]:
     return sorted(map(_api_key, items), key=lambda key: key.created_on)
 
 
-def expire(account: Account, key: ApiKey, expires_on: str) -> bool:
-    """False when the key is revoked."""
-    sets: dict[Path, Any] = {("expiresOn",): expires_on}
+def expire(account: Account, key: ApiKey, expires_on: str, now: datetime) -> bool:
+    """Set when the key expires. Return False if the key is revoked.
+
+    `changedOn` tells a restored table which of two states is the later one.
+    """
+    sets: dict[Path, Any] = {("expiresOn",): expires_on, ("changedOn",): iso(now)}
     is_good = Exists("pk") & Absent("revokedOn")
     both = (keys.api_key(key.hash), keys.key_of_account(account.name, key.id))
     return account.table.write([Update(each, Changes(sets=sets), is_good) for each in both]) is None

@@ -133,15 +133,16 @@ def test_a_revoked_key_stays_revoked(account: Account) -> None:
     now = a_moment()
     assert api_keys.revoke(account, key, now)
     assert not api_keys.revoke(account, key, now + timedelta(seconds=1))
-    assert not api_keys.expire(account, key, iso(now + timedelta(days=1)))
+    assert not api_keys.expire(account, key, iso(now + timedelta(days=1)), now)
     assert api_keys.find(account.table, hash_of(secret)) is None
     assert api_keys.of_account(account)[0].revoked_on == iso(now)
 
 
 def test_a_key_can_be_given_another_expiry(account: Account) -> None:
     secret, key = a_key(account)
-    later = iso(a_moment() + timedelta(days=1))
-    assert api_keys.expire(account, key, later)
+    now = a_moment()
+    later = iso(now + timedelta(days=1))
+    assert api_keys.expire(account, key, later, now)
     assert api_keys.find(account.table, hash_of(secret)) == FoundKey("shop", key.id, later)
     assert api_keys.of_account(account)[0].expires_on == later
 

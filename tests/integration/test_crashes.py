@@ -97,7 +97,7 @@ def create_key(account: Account, now: datetime) -> None:
 
 def expire_key(account: Account, now: datetime) -> bool:
     [key] = api_keys.of_account(account)
-    return api_keys.expire(account, key, iso(NOW + timedelta(days=1)))
+    return api_keys.expire(account, key, iso(NOW + timedelta(days=1)), NOW)
 
 
 def revoke_key(account: Account, now: datetime) -> bool:

@@ -1,22 +1,27 @@
-"""After a restore to a moment before an erasure, the user is erased again."""
+"""A table restored to an earlier moment: who was erased since is erased again, and keys are as they were made since."""
 
 import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
 
 from builders import ANA, a_moment, a_user, send
+from domain.accounts import ApiKey, new_api_key
 from domain.ids import new_id
 from domain.problems import Conflict, NotFound
+from domain.times import iso
 from engines import new_table
-from table import Account, keys
+from faults import Crash, faults
+from table import Account, api_keys, keys
 from table.calls import Table
 from table.erasures import Receipt
 from table.values import to_item
-from tools.erase_again import erase_again
+from tools.erase_again import Run, erase_again
 from use_cases import users
 from use_cases.erasure import IN_FLIGHT, erase_leftovers
 
@@ -42,8 +47,15 @@ def exists(account: Account, identifier: str) -> bool:
     return False
 
 
+@pytest.fixture(autouse=True)
+def one_thread_for_moto(engine: "DynamoDBClient", monkeypatch: pytest.MonkeyPatch) -> None:
+    if "amazonaws" in engine.meta.endpoint_url:
+        monkeypatch.setattr("tools.erase_again.SEGMENTS", 1)
+
+
 def again(old: Table, restored: Table) -> int:
-    return erase_again(restored.client, old.name, restored.name)
+    erased, _ = erase_again(restored.client, Run(old.name, restored.name))
+    return erased
 
 
 def test_who_was_erased_since_is_erased_again_and_nobody_else(old: Table, table: Table) -> None:
@@ -104,3 +116,79 @@ def test_a_table_of_several_pages_is_read_to_its_end(old: Table, table: Table) -
         remember_erasure(old, "shop", user.id)
     assert again(old, table) == 65
     assert [exists(shop, user.id) for user in everybody[:4]] == [False, True, False, True]
+
+
+# --- Keys -------------------------------------------------------------------------------------------
+
+
+def a_key(*tables: Table, expires_on: str | None = None) -> ApiKey:
+    """A key of the account shop that was made before the moment of the restore, so both tables have it."""
+    _, key = new_api_key(a_moment(), expires_on)
+    for each in tables:
+        api_keys.add(Account(each, "shop"), key)
+    return key
+
+
+def state(key: ApiKey, table: Table) -> tuple[str | None, str | None, bool]:
+    """When a key expires, when it was revoked, and whether it opens anything."""
+    [found] = [each for each in api_keys.of_account(Account(table, "shop")) if each.id == key.id]
+    return found.expires_on, found.revoked_on, api_keys.find(table, key.hash) is not None
+
+
+def expired(key: ApiKey, table: Table, days: int, now: datetime) -> None:
+    assert api_keys.expire(Account(table, "shop"), key, iso(now + timedelta(days=days)), now)
+
+
+def forget_when(key: ApiKey, table: Table) -> None:
+    """As 1.1 changes a key: it does not note when."""
+    table.client.update_item(
+        TableName=table.name, Key=to_item(keys.key_of_account("shop", key.id)), UpdateExpression="REMOVE changedOn"
+    )
+
+
+def test_keys_are_in_the_restored_table_as_they_were_made_changed_and_revoked_since(old: Table, table: Table) -> None:
+    now = a_moment()
+    later = now + timedelta(minutes=1)
+    made, revoked, changed, changed_by_1_1 = a_key(old), a_key(old, table), a_key(old, table), a_key(old, table)
+    assert api_keys.revoke(Account(old, "shop"), revoked, now)
+    for key in (changed, changed_by_1_1):
+        expired(key, old, 30, now)
+    forget_when(changed_by_1_1, old)
+    untouched = a_key(old, table)
+    _, carried = erase_again(table.client, Run(old.name, table.name))
+    assert carried == 4
+    for key in (made, revoked, changed, changed_by_1_1, untouched):
+        assert state(key, table) == state(key, old)
+    assert state(revoked, table)[2] is False
+    # The functions use the restored table now: what happens there is later than what the old one knows.
+    assert api_keys.revoke(Account(table, "shop"), made, later)
+    expired(changed, table, 60, later)
+    new = a_key(table)
+    before = [state(key, table) for key in (made, revoked, changed, new)]
+    assert erase_again(table.client, Run(old.name, table.name))[1] == 0
+    assert [state(key, table) for key in (made, revoked, changed, new)] == before
+
+
+# --- A large table ----------------------------------------------------------------------------------
+
+
+def die(_: object) -> None:
+    raise Crash
+
+
+def test_a_run_that_stops_goes_on_where_it_stopped(old: Table, table: Table, tmp_path: Path) -> None:
+    """Also with what it found in the old table, which it does not read again."""
+    shop, file = Account(table, "shop"), tmp_path / "run.json"
+    everybody = [a_user(shop, f"u{n}@example.com", note="x" * 9_000) for n in range(130)]
+    for user in everybody[::2]:
+        remember_erasure(old, "shop", user.id)
+    stopped = Run.resumed(old.name, table.name, file)
+    with faults(table.client, "TransactWriteItems", *[lambda _: None] * 20, die), pytest.raises(Crash):
+        erase_again(table.client, stopped)
+    assert file.stat().st_mode & 0o077 == 0
+    resumed = Run.resumed(old.name, table.name, file)
+    assert resumed.began_before
+    assert erase_again(table.client, resumed)[0] >= 1
+    assert [exists(shop, user.id) for user in everybody] == [False, True] * 65
+    assert not file.exists()
+    assert not Run.resumed(old.name, table.name, file).began_before
