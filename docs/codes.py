@@ -1,4 +1,4 @@
-"""Makes docs/codes.md of the closed lists of codes: `make openapi`. What a code means is written here, once."""
+"""Make docs/codes.md from the closed lists of codes: `make openapi`. The meaning of each code is written here."""
 
 import json
 from datetime import timedelta
@@ -106,7 +106,7 @@ MEANS: dict[str, About] = {
 
 
 def about(restriction: Restriction) -> About:
-    """What a restriction says of an event that it keeps out: an event type has one by declaring it."""
+    """Return the description of a restriction's code. An event type declares its restriction."""
     means = "The user agent of the visitor says that it is a crawler."
     if isinstance(restriction, OnceForEachValue):
         means = f"An event with this `{restriction.field}` was received before; `first` names it."

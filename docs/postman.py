@@ -1,7 +1,7 @@
-"""Makes docs/postman.json, a collection for Postman and Newman, of the examples in the catalogue: `make openapi`.
+"""Make docs/postman.json, a collection for Postman and Newman, from the examples in the catalogue: `make openapi`.
 
-A run creates a user of its own, sends every event type, looks at what came of it, provokes the main errors and erases
-the user: it may be repeated, and leaves nothing but the ids of its orders.
+A run creates a new user, sends every event type, checks the results, provokes the main errors and erases the user. It
+can be repeated, and leaves only the ids of its orders.
 """
 
 import json
@@ -103,7 +103,7 @@ def events() -> Iterator[Json]:
 
 
 def batches() -> Iterator[Json]:
-    """Of two events, and one that nobody can store. `check` first, because it stores nothing."""
+    """Yield batches of two valid events and an invalid one. `check` is first, because it stores nothing."""
     view = of_a_batch({"viewitem": {"itemId": "SKU-1"}}, eventId="{{event_id}}")
     order = of_a_batch({"confirmation": {"orderId": "{{order_id}}"}}, eventId="{{event_id}}-order")
     nobody = of_a_batch({"emailopen": {}}, eventId="{{event_id}}-nobody", user={"email": f"nobody-{EMAIL}"})

@@ -33,7 +33,7 @@ DEMO_EVENT = {"user": DEMO_USER, "event": {"update": {"firstname": "Ana"}}}
 
 def main() -> int:
     arguments = parse_arguments()
-    stopping.by_signals()  # whatever ends us, the emulator is stopped as by Ctrl-C
+    stopping.by_signals()  # any signal stops the emulator as Ctrl-C does
     try:
         arguments.command(arguments)
     except StackError as error:
@@ -116,7 +116,7 @@ def show_requests(it: Stack, quiet: bool) -> None:
 
 
 def ports(wanted: str) -> tuple[int, int]:
-    """Of the emulator and of the pages, which take the next one. PORT=0 takes free ones, and says so."""
+    """Return the ports of the emulator and of the pages, which use the next one. PORT=0 uses free ones."""
     if not re.fullmatch("[0-9]{1,5}", wanted) or int(wanted) > MAX_PORT:
         raise StackError(f"PORT={wanted} is no port: it is a number from 1 to {MAX_PORT}, or 0 for a free one")
     if int(wanted) == 0:

@@ -1,4 +1,4 @@
-"""What arrives on the bus of the running stack: `make feed`."""
+"""Print the events that arrive on the bus of the running stack: `make feed`."""
 
 import contextlib
 import json

@@ -45,7 +45,7 @@ BUCKET = "event-api-code"
 
 
 class StackError(Exception):
-    """What went wrong, in one line for the user."""
+    """Raised with one line for the user."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def emulator(port: int, work: Path, persist: bool) -> Iterator[subprocess.Popen[
             stdout=output,
             stderr=output,
             bufsize=0,
-            # A process group of its own: Ctrl-C reaches only us, and we then stop the whole group.
+            # A separate process group: Ctrl-C reaches only this process, which then stops the whole group.
             start_new_session=True,
         )
     try:
@@ -252,7 +252,7 @@ def free_port() -> int:
 
 def check_free(port: int) -> None:
     with socket.socket() as probe:
-        # As the emulator does: connections of an earlier run that are still closing are no obstacle.
+        # As the emulator does: closing connections of an earlier run do not block the port.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((aws.HOST, port))

@@ -19,14 +19,14 @@ BACK, REMEMBERED = timedelta(days=35), timedelta(days=30)
 KEY_LIFETIME = timedelta(hours=24)
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 THE_YEAR_2000 = datetime(2000, 1, 1, tzinfo=UTC)
-# Of the types that ship, and of those of declared.py.
+# The types that ship, and those of declared.py.
 ONCE = {"confirmation": "orderId", "refund": "refundId"}
 WINDOWS = {"emailopen": timedelta(minutes=20), "emailclick": timedelta(minutes=10)}
 
 
 @dataclass(frozen=True)
 class Reason:
-    """Why an event is refused, as GET /v1/refusals tells it."""
+    """The reason of a refusal, as GET /v1/refusals lists it."""
 
     code: str
     type: str = ""
@@ -35,7 +35,7 @@ class Reason:
 
 @dataclass(frozen=True)
 class Wrong:
-    """A way in which an event can be wrong, whoever it is about. `changes` are made to what would be sent."""
+    """A way in which an event can be wrong, for any user. `changes` are applied to the valid event."""
 
     reason: Reason
     changes: dict[str, Any] | None
@@ -82,8 +82,9 @@ class Stored:
 
 @dataclass(frozen=True)
 class Expected:
-    """What the answer to an event says. `first` are the ids of which one is named; that of an erased user has none.
-    `warnings` are the fields of which it warns.
+    """The expected answer to an event.
+
+    `first` are the ids of which one is named; that of an erased user has none. `warnings` are the fields of warnings.
     """
 
     status: Literal["created", "duplicate", "discarded", "refused"]
@@ -117,8 +118,9 @@ class Person:
     events: list[Stored] = field(default_factory=list)
 
     def set(self, attributes: dict[str, Any], tags: Sequence[str], at: datetime) -> set[str]:
-        """What an event that happened then sets. A late one sets what is lacking, adds tags and removes none. Tells
-        what it leaves out.
+        """Set attributes and tags as an event of that time does; return the names that are left out.
+
+        A late event sets only missing attributes, adds tags and removes none.
         """
         if not attributes and not tags:
             return set()
@@ -146,7 +148,7 @@ class Person:
 
 
 class Contract:
-    """An account: its users, what is there once for ever, what was refused, and what the feed has to tell."""
+    """An account: its users, the values that are stored once, the refusals, and the messages of the feed."""
 
     def __init__(self) -> None:
         self.people: list[Person] = []
@@ -165,7 +167,7 @@ class Contract:
         return next((person for person in self.people if who in (person.email, person.id)), None)
 
     def receives(self, sent: Sent, now: datetime, *, imported: bool = False) -> Expected:
-        """What comes of an event that may be wrong."""
+        """Return the result of an event that can be wrong."""
         reason = self._wrong(sent, now, imported)
         return Expected("refused", reason=reason) if reason else self.takes(sent, now, imported=imported)
 
@@ -188,7 +190,7 @@ class Contract:
         return expected
 
     def takes(self, sent: Sent, now: datetime = LONG_AGO, *, imported: bool = False) -> Expected:
-        """What comes of an event, which is stored if it is created."""
+        """Return the result of a valid event, and store it if it is created."""
         person, nobody = self.named(sent.who), self._nobody(sent)
         if person is None or nobody:
             return Expected("refused", reason=nobody)
@@ -241,7 +243,7 @@ class Contract:
             counted.requests.append((now, request_id))
 
     def _first(self, sent: Sent, person: Person) -> list[Stored]:
-        """The stored events because of which this one is kept out."""
+        """Return the stored events that cause this one to be discarded."""
         if sent.type in ONCE:
             known = self.once[sent.type].get(str(sent.payload[ONCE[sent.type]]))
             return [known] if known else []
@@ -275,15 +277,17 @@ class Contract:
 
 @dataclass
 class Refused:
-    """How often something was refused in an hour, and in which requests."""
+    """The count of a refusal in an hour, and the requests that it occurred in."""
 
     number: int = 0
     requests: list[tuple[datetime, str]] = field(default_factory=list)
 
     @property
     def last_ids(self) -> set[str]:
-        """The requests that may be told as the last: the last one to come and, as functions' clocks differ, those of
-        its moment or a later one."""
+        """Return the requests that can be listed as the last one.
+
+        These are the last one to arrive and, because functions' clocks differ, those of its moment or a later one.
+        """
         came, _ = self.requests[-1]
         return {request_id for at, request_id in self.requests if at >= came}
 

@@ -36,7 +36,7 @@ def tree(path: Path) -> ast.Module:
 
 
 def imports(path: Path) -> set[str]:
-    """Every module that a file imports, wherever in it."""
+    """Return every module that a file imports, at any place."""
     found = set()
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
@@ -168,7 +168,7 @@ def calls_recorded(of: str, used: dict[str, set[str]]) -> Iterator[None]:
         client.meta.events.unregister("before-parameter-build.dynamodb", record)
 
 
-# What Lambda does in the name of the feed's function: it reads the stream, and tells of what it gave up.
+# Actions of Lambda with the role of the feed's function: it reads the stream, and reports what it gave up.
 OF_THE_EVENT_SOURCE_MAPPING = {
     *(f"dynamodb:{action}" for action in ("DescribeStream", "GetRecords", "GetShardIterator", "ListStreams")),
     "sqs:SendMessage",

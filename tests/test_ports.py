@@ -1,4 +1,4 @@
-"""What `make run PORT=…` makes of its port, and of another one that is about to run."""
+"""`make run PORT=…` uses its port, and notices another stack that is starting."""
 
 import socket
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A command that runs until Ctrl-C ends by the first one, wherever it meets it."""
+"""The first Ctrl-C ends a command, at any point of its run."""
 
 import subprocess
 import sys

@@ -1,8 +1,8 @@
 """Two pages in a browser: the API's description, to try every request, and its users.
 
-`make run` serves them for the local stack, `make console` for any deployed one. The server passes the pages' requests
-on to the API and adds the API key, so that no browser ever has it. Whoever may talk to the server therefore may do what
-the key may do: it listens on this machine only, and refuses what another web site sends through the user's browser.
+`make run` serves them for the local stack, `make console` for any deployed one. The server forwards
+the pages' requests to the API and adds the API key, so that no browser ever has it. A client of the server can do all
+that the key can do. So the server listens on this machine only, and refuses requests of other web sites.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ PAGES = Path(__file__).parent / "pages"
 OPENAPI = Path(__file__).parents[2] / "docs" / "openapi.json"
 # Nothing from anywhere else. Swagger UI styles its elements one by one, and has pictures in its style sheet.
 POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
-# Of the API's headers; the rest belongs to one connection or the other.
+# The headers of the API that are forwarded; others belong to one connection.
 PASSED_ON = ("authorization", "content-type", "idempotency-key", "retry-after")
 TIMEOUT_SECONDS = 60
 
@@ -75,7 +75,7 @@ def listening(port: int) -> socket.socket:
 
 
 def application(api_url: str, api_key: str) -> Flask:
-    """The pages, and below /v1 the API at api_url, asked with api_key where a request brings no key of its own."""
+    """Return the server of the pages, and below /v1 of the API at api_url, with api_key for requests without a key."""
     app = Flask(__name__, static_folder=PAGES, static_url_path="/pages", template_folder=PAGES)
     app.config["TRUSTED_HOSTS"] = list(HERE)  # no page elsewhere whose name leads here may read what we answer
 
@@ -133,13 +133,13 @@ def is_below_v1(uri: str) -> bool:
 
 
 def from_our_page(headers: Headers) -> bool:
-    """Whether no other site sent it. Browsers say who did; curl says nothing, but no site can make it ask us."""
+    """Return whether no other site sent the request. Browsers name the site; curl does not, and no site can use it."""
     origin, site = headers.get("Origin"), headers.get("Sec-Fetch-Site")
     return origin in (None, f"http://{headers.get('Host')}") and site in (None, "same-origin", "none")
 
 
 def ask(api_url: str, api_key: str) -> Response:
-    """What the API answers to the request that Flask is at."""
+    """Forward Flask's current request to the API and return the answer."""
     url = api_url + request.environ["REQUEST_URI"].removeprefix("/v1")
 
     def authorized(prepared: requests.PreparedRequest) -> requests.PreparedRequest:

@@ -15,7 +15,7 @@ NOBODY = "nobody"  # no user's _id
 
 
 class Unusable(Exception):
-    """What is wrong with API_URL or API_KEY, and what to do about it."""
+    """Raised with the problem of API_URL or API_KEY, and what to do."""
 
 
 def main() -> int:
@@ -57,7 +57,7 @@ def settings(api_url: str, api_key: str) -> tuple[str, str]:
 
 
 def check(api_url: str, api_key: str) -> None:
-    """Asks for a user whom nobody has, so that a wrong address or key is said now. Raises Unusable."""
+    """Ask for a user that does not exist, to detect a wrong URL or key. Raises Unusable."""
     app = console.application(api_url, api_key)
     answer = app.test_client().get(f"/v1/user/{NOBODY}", base_url=f"http://{console.HOST}")
     if answer.status_code == requests.codes.unauthorized:

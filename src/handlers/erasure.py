@@ -7,7 +7,7 @@ from handlers.metrics import record
 from handlers.runtime import logger, observed, table
 from use_cases.erasure import erase_leftovers
 
-RESERVE_SECONDS = 15  # for the call that is under way when the time is up
+RESERVE_SECONDS = 15  # for the call that runs when the time is up
 # `sam remote invoke` waits 60 s for an answer, and then invokes the function again.
 OPERATOR_SECONDS = 40
 

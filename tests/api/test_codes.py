@@ -35,7 +35,7 @@ def batch(*events: Any, **more: Any) -> Any:
 
 
 def twice(event: Any) -> Any:
-    """What comes of it in a batch, when it came before."""
+    """Send the event alone and then in a batch; return its result there."""
     post(event)
     return batch({"eventId": new_id(a_moment()), "user": {"email": ANA}, "event": event})
 

@@ -1,4 +1,4 @@
-"""Contract section 8: whatever a caller makes up inside a batch is the trouble of one event."""
+"""Contract section 8: an invalid value inside a batch affects one event only."""
 
 import json
 from bisect import bisect_left
@@ -29,7 +29,7 @@ def statuses(answer: Answer) -> list[str]:
 
 
 def test_a_uuid_of_a_year_that_no_date_has_is_an_id_like_any_other(ana: Profile) -> None:
-    """It brings no time of its own."""
+    """Such an id contains no usable time."""
     answer = send(an_event(BEYOND_ALL_YEARS, eventTime=None), an_event("e-1"), an_event(BEYOND_ALL_YEARS))
     assert statuses(answer) == ["refused", "created", "created"]
     assert answer.body["results"][0]["errors"][0]["code"] == "missing_event_time"
@@ -78,7 +78,7 @@ def test_an_answer_is_no_longer_than_lambda_returns_whatever_names_are_made_up(l
 @pytest.mark.parametrize("number", ["1e37", "15e19", "12e-100", "0.5", "0.05", "-7", "100", "0.0", "-1e-9"])
 @pytest.mark.parametrize("bytes_more", [0, 1])
 def test_a_number_counts_as_many_bytes_as_its_shortest_form(number: str, bytes_more: int, ana: Profile) -> None:
-    """So an event of a batch is no larger than one that is sent alone, and no smaller."""
+    """So an event has the same size in a batch and alone."""
     whole = json.dumps(an_event("e-1", event={"search": {"query": "", "n": ["N"]}}), separators=(",", ":"))
     count = (200 * KIB) // len(f"{number},")
     whole = whole.replace('"N"', ",".join([number] * count))

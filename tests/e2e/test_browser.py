@@ -80,7 +80,7 @@ def page(browser: Chrome, pages: str) -> str:
 
 
 def log(browser: Chrome, name: str) -> list[dict[str, Any]]:
-    """What is new in it."""
+    """Return the new entries of the log."""
     entries: list[dict[str, Any]] = browser.get_log(name)  # type: ignore[no-untyped-call]
     return entries
 
@@ -99,7 +99,7 @@ def click(browser: Chrome, selector: str) -> None:
 
 
 def send_example(browser: Chrome, event_type: str) -> None:
-    """As it stands in the page."""
+    """Send the example of the page unchanged."""
     if not browser.find_elements(By.CSS_SELECTOR, f"{SEND_EVENT}.is-open"):
         click(browser, f"{SEND_EVENT} .opblock-summary-control")
     Select(find(browser, f"{SEND_EVENT} .opblock-section-request-body .examples-select-element")).select_by_value(
@@ -201,7 +201,7 @@ def test_a_newcomer_creates_the_user_of_the_examples_sends_an_event_and_sees_it(
 
 
 def until(browser: Chrome, holds: Callable[[], object]) -> None:
-    """Waits, because the page shows things by itself, and only when they are there."""
+    """Wait until it holds: the page updates itself when data arrives."""
     WebDriverWait(browser, SECONDS, poll_frequency=0.1).until(lambda _: holds())
 
 
@@ -210,7 +210,7 @@ def text_of(browser: Chrome, selector: str) -> str:
 
 
 def types(browser: Chrome) -> list[str]:
-    """Of the timeline on show. In one call: the page may change between two."""
+    """Return the types of the shown timeline, in one call, because the page can change between two."""
     script = "return [...document.querySelectorAll('#user:not([hidden]) #timeline b')].map((each) => each.textContent)"
     shown: list[str] = browser.execute_script(script)
     return shown
@@ -265,7 +265,7 @@ def test_what_happens_is_shown_without_a_touch(
 
 
 def test_it_looks_often_enough_to_show_an_event_within_two_seconds(browser: Chrome, pages: str) -> None:
-    """What the page decides of it, whatever the machine does: its pause between two looks."""
+    """The page decides only its pause between two requests, so the test checks that."""
     open_users(browser, pages)
     assert browser.execute_script("return PAUSE") <= 1000
 

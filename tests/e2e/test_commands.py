@@ -1,4 +1,4 @@
-"""The commands of README.md, run as they are printed; those of docs/runbook.md are in test_runbook.py."""
+"""Run the commands of README.md unchanged; those of docs/runbook.md are in test_runbook.py."""
 
 import os
 import re
@@ -82,7 +82,7 @@ def test_make_run_serves_the_readmes_requests_makes_keys_and_finds_its_data_agai
 
 
 def invoke_locally(function: str, event: str, endpoint: str) -> str:
-    """What `sam local invoke` does, without its container."""
+    """Invoke a function as `sam local invoke` does, without its container."""
     program = f"from api.gateway import event_file, invoke; print(invoke({function!r}, event_file({event!r})))"
     settings = {"TABLE_NAME": dynamodb.TABLE_NAME, "AWS_ENDPOINT_URL": endpoint, "PYTHONPATH": "src:tests:."}
     command = [sys.executable, "-c", program]

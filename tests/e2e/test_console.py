@@ -1,4 +1,4 @@
-"""The server of the two pages: what it passes on, whom it answers, and what `make console` says."""
+"""The server of the pages: the requests that it forwards or refuses, and the messages of `make console`."""
 
 import json
 import os
@@ -105,7 +105,7 @@ def test_an_api_that_does_not_answer_is_said_in_the_page_and_nowhere_else(caplog
 
 
 def test_no_path_leads_the_key_to_another_host_or_above_the_apis_address() -> None:
-    """An API may have a domain of its own, and no path; and a link that is opened from a letter is of no other site."""
+    """An API may have its own domain without a path. A link that is opened from a mail comes from no other site."""
     with (
         socket.create_server((aws.HOST, 0)) as elsewhere,
         console.running(f"http://{aws.HOST}:{stack.free_port()}", "key") as url,
@@ -200,7 +200,7 @@ def test_a_taken_port_is_no_obstacle_and_is_said(caller: Caller, capsys: pytest.
 
 
 def complaint(**environment: str) -> str:
-    """What `make console` says when it does not start."""
+    """Return the message of a `make console` that does not start."""
     kept = {name: value for name, value in os.environ.items() if name not in ("API_URL", "API_KEY")}
     command = [sys.executable, "-m", "local.console"]
     done = subprocess.run(

@@ -61,7 +61,7 @@ def test_over_the_rate_limit_is_429_in_the_one_shape() -> None:
 
 
 def manage(it: stack.Stack, **request: str) -> dict[str, Any]:
-    """What operators do with `sam remote invoke KeyFunction`."""
+    """Invoke KeyFunction as operators do with `sam remote invoke`."""
     functions: LambdaClient = aws.client("lambda", it.endpoint)
     name = stack.outputs(it.endpoint)["KeyFunctionName"]
     return dict(json.load(functions.invoke(FunctionName=name, Payload=json.dumps(request))["Payload"]))

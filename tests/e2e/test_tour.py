@@ -1,4 +1,4 @@
-"""README.md, "See what came in": its commands in their order, as they are printed, beside `make run`."""
+"""Run the tour of the README: its commands in their order, unchanged, with `make run` in another process."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def in_the_clone(commands: str) -> str:
 
 @contextmanager
 def feed(clone: Path) -> Iterator[Iterator[dict[str, Any]]]:
-    """What `make feed` prints until Ctrl-C."""
+    """Yield what `make feed` prints until Ctrl-C."""
     command, pipe = shlex.split(in_the_clone(FEED)), subprocess.PIPE
     with subprocess.Popen(command, cwd=clone, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as process:
         try:

@@ -1,4 +1,4 @@
-"""What holds however many requests come at once. Not on moto: its transactions know no threads."""
+"""Promises for any number of concurrent requests. Not on moto, whose transactions are not safe in threads."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence

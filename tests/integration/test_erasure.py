@@ -1,4 +1,4 @@
-"""Contract section 6, DELETE: nothing is left of the person, whatever happens meanwhile."""
+"""Contract section 6, DELETE: nothing of the person is left, with any other request meanwhile."""
 
 import json
 from datetime import datetime, timedelta
@@ -127,7 +127,7 @@ def test_a_key_that_two_events_of_a_user_had_one_after_the_other_holds_up_no_era
 
 
 def test_nothing_that_is_left_tells_what_an_order_said(account: Account) -> None:
-    """Of a short payload a digest tells as much: whoever has the order's number can try all telephone numbers."""
+    """A digest of a short payload reveals it: with the order's number one can try all telephone numbers."""
     a_user(account)
     order = {"orderId": "A-1", "phone": "+34 600 000 000"}
     send(account, {"confirmation": order})

@@ -1,8 +1,8 @@
-"""Contract section 6, DELETE: an erased _id never comes back, whatever happens between any two calls of its erasure.
+"""Contract section 6, DELETE: an erased _id never comes back, with any request between two calls of its erasure.
 
-Erasures run each minute and may take five, so two runs of them overlap as a matter of course. Here somebody does
-something before the first call of a run, after it, before the second, and so on; and while the code of 1.0 and of 1.1
-work side by side during a deployment, 1.0 still gives an erased _id again.
+Erasures run each minute and can take five, so two runs often overlap. Here another request comes before the first call
+of a run, after it, before the second, and so on. During a deployment 1.0 and 1.1 work at the same time, and 1.0 still
+gives an erased _id again.
 """
 
 import itertools
@@ -40,7 +40,7 @@ from table.calls import Table
 from use_cases import users
 from use_cases.erasure import erase_leftovers
 
-LATER = timedelta(minutes=5)  # by then whatever was in flight has landed, and an erasure may end
+LATER = timedelta(minutes=5)  # by then no request is in flight, and an erasure may end
 SEARCH: dict[str, Any] = {"search": {"query": "x"}}
 OPEN: dict[str, Any] = {"emailopen": {}}
 ERASED = ["User was erased"]
@@ -67,7 +67,7 @@ def a_person(account: Account, name: object = "") -> Person:
 
 
 def upsert(person: Person, account: Account, **attributes: Any) -> list[str]:
-    """Asks for the person's _id again. What stands in the way: nothing, or the messages of a Conflict."""
+    """Upsert the person's _id; return the messages of the Conflict, or an empty list."""
     try:
         users.change(person.id, as_sent(attributes), True, account, a_moment())
     except Conflict as conflict:
@@ -93,7 +93,7 @@ def interrupted(
     run: Callable[[Person], RunResult],
     somebody: Callable[[Person], Result],
 ) -> Iterator[tuple[Person, Result, RunResult]]:
-    """After a run with somebody doing something at one of its calls, at each in turn; what that gave, and the run."""
+    """Run with another request at one of its calls, for each call; yield the request's result and the run."""
     for when in CRASH_POINTS:
         for number in itertools.count(1):
             person = prepare(f"-{when}-{number}")
@@ -196,7 +196,7 @@ def test_an_upsert_at_any_call_of_the_delete_changes_who_is_there_or_is_refused(
 
 @dataclass(frozen=True)
 class Anew:
-    """What a person who came back was told: of an open, and of an event under the key of their former self."""
+    """The answers to a new user with an erased address: to an open, and to an event with the old key."""
 
     email: str
     key: IdempotencyKey

@@ -1,4 +1,4 @@
-"""Contract sections 4 and 5: what an event stores, and what keeps it out."""
+"""Contract sections 4 and 5: what an event stores, and what discards it."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -267,7 +267,7 @@ def test_an_identified_user_is_not_the_other_who_has_an_event_of_that_id_and_tim
 def test_an_event_of_which_all_is_left_out_says_so(
     account: Account, event: dict[str, Any], own_id: dict[str, str]
 ) -> None:
-    """It changes nothing of the profile, so it is stored by itself."""
+    """It changes nothing in the profile, so only the event is stored."""
     a_user(account)
     [name] = next(iter(event.values()))
     request = parsed({"user": {"email": ANA}, "event": as_sent(event), **own_id})

@@ -1,9 +1,9 @@
 """Contract 1.1 as a model in memory (tests/contract.py); the system are the real functions on AWS's own engine.
 
-hypothesis makes up batches and single events in any order, right and wrong ones, with ids that come again and times
-late, early and equal, imports, checks between them and before them, changes of users and erasures. Every answer, every
-profile and timeline, what GET /v1/refusals counts and what the feed publishes is compared with what the model says of
-the events, one after the other. `make stress` runs many more of them, `--hypothesis-seed` others.
+hypothesis generates batches and single events in any order, right and wrong ones, with repeated ids, late and equal
+times, imports, checks, changes of users and erasures. The model takes the events one after the other. Every answer,
+profile and timeline, the counts of GET /v1/refusals and the messages of the feed are compared with it. `make stress`
+runs many more of them, `--hypothesis-seed` others.
 """
 
 import contextlib
@@ -132,7 +132,7 @@ whoever = st.integers(0, 9)
 
 
 class Sketch(NamedTuple):
-    """What is sent, but for who is there and what time it is then."""
+    """An event to send, without its user and time."""
 
     who: int
     by_id: bool
@@ -342,7 +342,7 @@ class Shop(RuleBasedStateMachine):
 
     @invariant()
     def the_feed_and_all_readers_tell_what_the_model_says(self) -> None:
-        """What has not changed, by the table's stream, is not read again, but compared again."""
+        """Compare everything; read again only what has changed by the table's stream."""
         Shop.tried["steps"] += 1
         records = self.stream.read()
         changed = {record["dynamodb"]["Keys"]["pk"]["S"] for record in records}
@@ -411,7 +411,7 @@ class Shop(RuleBasedStateMachine):
         named = person.id if sketch.by_id or person.email is None else person.email
         also = person.id if sketch.who == 8 else None
         if sketch.who >= 8:
-            named = ADDRESSES[self.fresh % 3]  # perhaps somebody's, perhaps one that a login claims
+            named = ADDRESSES[self.fresh % 3]  # perhaps a user's, perhaps one that a login claims
         self.fresh += 1
         at = self.now + timedelta(minutes=sketch.moment[0], milliseconds=sketch.moment[1])
         if sketch.wrong:
@@ -436,7 +436,7 @@ class Shop(RuleBasedStateMachine):
         return self.call("POST", path, body)
 
     def check(self, sent: Sequence[Sent], *, imported: bool) -> Answer:
-        """What the check answers. It leaves every item as it is."""
+        """Return the answer of the check, which must leave every item unchanged."""
         before = self.stored()
         answer = self.batch("/events/check", sent, imported=imported)
         assert self.stored() == before
@@ -445,7 +445,7 @@ class Shop(RuleBasedStateMachine):
         return answer
 
     def compare_all(self, sent: Sequence[Sent], answer: Answer, model: Contract, *, imported: bool) -> list[Reason]:
-        """Compares each result and tells why events were refused."""
+        """Compare each result; return why events were refused."""
         reasons = []
         for each, result in zip(sent, answer.body["results"], strict=True):
             expected = model.receives(each, self.now, imported=imported)
@@ -508,7 +508,7 @@ def timeline(account: Account, user_id: str) -> list[StoredEvent]:
 
 
 def is_as_told(person: Person, profile: dict[str, Any], events: Sequence[StoredEvent]) -> None:
-    """Whether the readers tell of a person what the model says."""
+    """Assert that the readers show a person as the model does."""
     assert {name: value for name, value in profile.items() if name != "createdOn"} == shown(person)
     assert [each.happened_at for each in events] == sorted((each.happened_at for each in events), reverse=True)
     told = [(each.happened_at, each.id, each.type, each.payload, each.received_on, each.imported) for each in events]
@@ -523,7 +523,7 @@ def is_as_told(person: Person, profile: dict[str, Any], events: Sequence[StoredE
 
 
 def as_result(answer: Answer) -> dict[str, Any]:
-    """What came of a single event, as a batch would tell it."""
+    """Return the answer to a single event as the result of a batch."""
     if answer.status != 200:
         return {"status": "refused", "errors": [{"code": answer.headers["X-Error-Code"]}]}
     warnings = [{"field": f"events.0.{each['field']}"} for each in answer.body.get("warnings", [])]
@@ -535,7 +535,7 @@ def as_result(answer: Answer) -> dict[str, Any]:
 
 
 def foretells(checked: dict[str, Any], result: dict[str, Any]) -> None:
-    """Whether the check of a batch of one told what the single call then did."""
+    """Assert that the check of a batch of one predicted the single call."""
     for name in ("status", "eventId", "userId", "samePayload", "first"):
         if name in result:
             assert checked.get(name) == result[name], (checked, result)

@@ -1,4 +1,4 @@
-"""Contract section 9: no two stored opens lie less than 20 minutes apart, whatever TTL takes away, and when."""
+"""Contract section 9: two stored opens are at least 20 minutes apart, whenever TTL deletes a lock."""
 
 from datetime import datetime, timedelta
 
@@ -16,7 +16,7 @@ CALLS = 6  # of a late open: user, lock, timeline, profile, write; and one that 
 
 
 def delete_expired(account: Account, user_id: str, now: datetime) -> None:
-    """What TTL does at its quickest."""
+    """Delete expired items at once, which is the fastest that TTL can be."""
     lock = item_at(account.table, open_key(user_id))
     if lock and int(lock["expiresAt"]["N"]) < now.timestamp():
         account.table.client.delete_item(TableName=account.table.name, Key=open_key(user_id))

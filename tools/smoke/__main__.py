@@ -1,8 +1,8 @@
-"""Tries a deployed API from outside, the way a caller meets it: `make smoke API_URL=... API_KEY=...`.
+"""Test a deployed API from outside, as a caller uses it: `make smoke API_URL=... API_KEY=...`.
 
-It sends the documented requests, and whatever only a real gateway can show, with users of its own that it erases at the
-end. It prints what held, and exits with 1 when something did not. API_URL is the output ApiUrl of the stack, API_KEY a
-key of an account for such tests. BURST, a number of requests, tries the rate limit as well. It needs only Python.
+It sends the documented requests, and those that only a real gateway answers fully, with new users that it erases at
+the end. It prints each check, and exits with 1 if one failed. API_URL is the output ApiUrl of the stack. API_KEY is a
+key of an account for such tests. BURST, a number of requests, tests the rate limit as well. It needs only Python.
 """
 
 import http.client
@@ -32,7 +32,7 @@ def main() -> int:
 
 
 def outcomes(api: Api, checks: list[Check]) -> Iterator[tuple[str, Check, str]]:
-    """Of each check: held, differs (as the emulator is known to) or FAILED, the check, and what to add."""
+    """Yield for each check: held, differs (a known difference of the emulator) or FAILED, the check, and details."""
     for check in checks:
         try:
             note = check.run(api)
