@@ -24,6 +24,7 @@ from domain.problems import (
     ERASED,
     ERASURE_NOT_FOUND,
     IDENTIFIERS_DISAGREE,
+    INTERNAL_ERROR,
     INVALID_EVENTS,
     INVALID_ID,
     INVALID_IMPORT,
@@ -38,21 +39,24 @@ from domain.problems import (
     UNKNOWN_EMAIL,
     UNKNOWN_ID,
     UNSUPPORTED_ENCODING,
+    WARNINGS,
     Invalid,
     Problem,
     forbidden,
-    internal_error,
     invalid_attribute,
     invalid_email,
     invalid_json,
     invalid_parameter,
+    of_a_batch,
     too_large,
 )
 from domain.request import MAX_EVENT_ID_LENGTH, MAX_EVENTS, USER_ATTRIBUTES, parse_request
 from domain.values import MAX_LEVELS
 from handlers import event_api, user_api
-from handlers.rest import RETRY_AFTER, STATUS, errors_of, json_object
-from use_cases.users import DEFAULT_LIMIT, MAX_LIMIT
+from handlers.bodies import json_object
+from handlers.rest import RETRY_AFTER, errors_of
+from use_cases import refusals
+from use_cases.users import CURSOR, DEFAULT_LIMIT, LIMIT, MAX_LIMIT, TYPES
 
 Json = dict[str, Any]
 
@@ -61,7 +65,7 @@ SCHEMAS = "#/components/schemas/"
 EMAIL = "ana@example.com"
 USER_ID = "01a20788-5653-7117-8650-7680cb8c2cb9"
 EVENT_ID = "01a20788-5a84-78c8-9a0e-41facae8e785"
-REQUEST_ID, GATEWAY_ID = "7e8f1c1e-4b8e-4a3e-9a53-5d8a4c3b2a10", "JKJaXmPLvHcESHA="
+GATEWAY_ID = "JKJaXmPLvHcESHA="
 TIME = "2026-11-23T08:31:45.234Z"
 LATER = "2026-11-23T08:33:00.120Z"
 CREATED_USER = {"_id": USER_ID, "email": EMAIL, "createdOn": TIME, "firstname": "Ana"}
@@ -104,17 +108,19 @@ OF_A_BATCH = {
     503: "Nothing was stored, and some events failed. Send the batch again after `Retry-After` seconds.",
 }
 TOO_MANY_REQUESTS = Problem(
-    "too_many_requests", "Too many requests", "The rate limit is reached. Send the request again later."
+    "too_many_requests",
+    "Too many requests",
+    "The rate limit is reached. Wait Retry-After seconds and send the same request again.",
 )
 GATEWAYS = {TOO_MANY_REQUESTS.code: 429}  # what API Gateway answers by itself, and no function does
-OF_STATUS = {code: STATUS[kind] for code, kind in CODES.items()} | GATEWAYS
+OF_STATUS = {code: kind.status for code, kind in CODES.items()} | GATEWAYS
 
-EVERYWHERE = [UNAUTHORIZED, TOO_MANY_REQUESTS, internal_error(REQUEST_ID), STORE_UNAVAILABLE]
-BROKEN_JSON = invalid_json("Expecting ',' delimiter at line 1, column 39.")
+EVERYWHERE = [UNAUTHORIZED, TOO_MANY_REQUESTS, INTERNAL_ERROR, STORE_UNAVAILABLE]
+BROKEN_JSON = invalid_json("A comma or a closing bracket is missing at line 1, column 39.")
 OF_BODIES = [BROKEN_JSON, BODY_TOO_LARGE, UNSUPPORTED_ENCODING]
 UNKNOWN_USER = [UNKNOWN_EMAIL, UNKNOWN_ID]
-OF_LIMITS = invalid_parameter("limit", f"limit is a whole number from 1 to {MAX_LIMIT}.")
-OF_CURSORS = invalid_parameter("cursor", "cursor is the one that the page before gave.")
+OF_LIMITS = invalid_parameter("limit", LIMIT)
+OF_CURSORS = invalid_parameter("cursor", CURSOR)
 
 
 def document() -> Json:
@@ -136,7 +142,7 @@ def document() -> Json:
                     "type": "apiKey",
                     "in": "header",
                     "name": "Authorization",
-                    "description": "The API key. The scopes of a key: "
+                    "description": "The API key, alone or after `Bearer `. The scopes of a key: "
                     + "; ".join(f"`{scope}`, to {allows}" for scope, allows in SCOPES.items())
                     + ".",
                 }
@@ -172,7 +178,12 @@ def ref(name: str) -> Json:
 
 def paths() -> Json:
     identifier = parameter("path", "id", {"type": "string"}, "The user's email or `_id`.", EMAIL)
-    of_attributes = [*OF_BODIES, invalid_attribute("email"), too_large("user"), EMAIL_TAKEN]
+    of_attributes = [
+        *OF_BODIES,
+        invalid_attribute("email", invalid_email("email").description),
+        too_large("user"),
+        EMAIL_TAKEN,
+    ]
     return {
         "/event/": {"post": send_event()},
         "/events/": {"post": send_events()},
@@ -268,14 +279,14 @@ def send_event() -> Json:
         code: {"results": {"message": "Event discarded", "email": restriction.text}} | first_of(restriction.code)
         for code, restriction in restrictions().items()
     }
-    status = {"type": "string", "enum": ["created", "discarded"]}
+    status = {"type": "string", "examples": ["created", "discarded"]}
     headers = {
         "X-Event-Id": header({"type": "string", "examples": [EVENT_ID]}, "The event's id: the caller's, or ours."),
         "X-Event-Status": header(status, "Discarded: do not send it again."),
         "X-User-Id": header({"type": "string", "format": "uuid", "examples": [USER_ID]}, "Whose event it is."),
     }
     replayed = header(
-        {"type": "string", "const": "true"},
+        {"type": "string", "examples": ["true"]},
         "There when this is the answer to the first request, of which this is a repeat.",
     )
     key = {"type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGTH, "pattern": "\\S"}
@@ -288,7 +299,7 @@ def send_event() -> Json:
         "`eventId`.",
         {
             "description": "Created, or discarded by a rule: `X-Event-Status` says which.",
-            "headers": {**headers, "Idempotent-Replayed": {**replayed, "required": False}},
+            "headers": {**REQUEST_ID, **headers, "Idempotent-Replayed": {**replayed, "required": False}},
             **content(ref("EventResult"), answers),
             "links": links("$response.header.X-User-Id", "listEvents", "readUser"),
         },
@@ -327,7 +338,11 @@ def batch_operation(name: str, summary: str, description: str, result: str, besi
         name,
         summary,
         description,
-        {"description": OF_A_BATCH[200], **content(ref(result), {"settled": {**beside, "results": settled}})},
+        {
+            "description": OF_A_BATCH[200],
+            "headers": REQUEST_ID,
+            **content(ref(result), {"settled": {**beside, "results": settled}}),
+        },
         [*OF_BODIES[:1], *invalid_batches(), BATCH_TOO_LARGE, UNSUPPORTED_ENCODING],
         body=content(ref("BatchRequest"), {"batch": example_of_a_batch()}),
     )
@@ -335,7 +350,11 @@ def batch_operation(name: str, summary: str, description: str, result: str, besi
     some = {"some_refused": [settled[0], refused], "some_failed": [settled[0], refused, failed]}
     responses["207"] = {
         "description": OF_A_BATCH[207],
-        "headers": {"X-Error-Code": error_code(STORE_UNAVAILABLE), "Retry-After": {**retry_after(), "required": False}},
+        "headers": {
+            **REQUEST_ID,
+            "X-Error-Code": error_code(STORE_UNAVAILABLE),
+            "Retry-After": {**retry_after(), "required": False},
+        },
         **content(ref(result), {each: {**beside, "results": results} for each, results in some.items()}),
     }
     for status, entry in ((400, refused), (503, failed)):
@@ -371,7 +390,7 @@ def refused_event() -> Json:
 
 
 def failed_event() -> Json:
-    return {"status": "failed", "eventId": "view-79", **errors_of([STORE_UNAVAILABLE])}
+    return {"status": "failed", "eventId": "view-79", **errors_of([of_a_batch(STORE_UNAVAILABLE)], GATEWAY_ID)}
 
 
 def first_of(code: str) -> Json:
@@ -380,7 +399,7 @@ def first_of(code: str) -> Json:
 
 def list_events(identifier: Json) -> Json:
     listed = {"_id": EVENT_ID, "type": "search", "payload": example_of(CATALOGUE["search"]), "createdOn": TIME}
-    of_types = invalid_parameter("type", "type is the name of an event type.")
+    of_types = invalid_parameter("type", TYPES)
     types = {"type": "string", "enum": list(CATALOGUE)}
     return operation(
         "listEvents",
@@ -420,7 +439,7 @@ def list_refusals() -> Json:
         "Counts the account's refused requests and events of the last 30 days, by hour, code, type and field. No value "
         "that was sent is in it.",
         answer("RefusalList", {"refusals": [listed]}),
-        [OF_LIMITS, OF_CURSORS],
+        [OF_LIMITS, invalid_parameter("cursor", refusals.CURSOR)],
         parameters=[limit("How many entries a page has at most."), cursor({})],
     )
 
@@ -460,7 +479,7 @@ def cursor(more: Json) -> Json:
 
 
 def answer(schema: str, example: Json, more: Json | None = None) -> Json:
-    return {"description": "Done.", **content(ref(schema), {"done": example}), **(more or {})}
+    return {"description": "Done.", "headers": REQUEST_ID, **content(ref(schema), {"done": example}), **(more or {})}
 
 
 def done(what: str) -> Json:
@@ -490,6 +509,13 @@ def header(schema: Json, description: str) -> Json:
     return {"description": description, "required": True, "schema": schema}
 
 
+REQUEST_ID = {
+    "X-Request-Id": header(
+        {"type": "string", "examples": [GATEWAY_ID]}, "The id of the request, for questions about it."
+    )
+}
+
+
 # --- Errors ---------------------------------------------------------------------------------------
 
 
@@ -502,11 +528,13 @@ def error_responses(problems: Iterable[Problem]) -> Json:
 
 
 def error_response(status: int, problems: list[Problem]) -> Json:
-    headers = {"X-Error-Code": error_code(problems[0])}
+    headers = {**REQUEST_ID, "X-Error-Code": error_code(problems[0])}
+    if status == 401:
+        headers["WWW-Authenticate"] = header({"type": "string", "examples": ["Bearer"]}, "How a key may be sent.")
     if status in (429, 503):
         headers["Retry-After"] = retry_after()
     if status == 415:
-        headers["Accept-Encoding"] = header({"type": "string", "const": "gzip"}, "How a body may be compressed.")
+        headers["Accept-Encoding"] = header({"type": "string", "examples": ["gzip"]}, "How a body may be compressed.")
     return {
         "description": MEANINGS[status],
         "headers": headers,
@@ -528,7 +556,8 @@ def error_examples(problems: Iterable[Problem]) -> Iterator[tuple[str, Json]]:
     for problem in problems:
         seen[problem.code] += 1
         number = seen[problem.code]
-        yield problem.code if number == 1 else f"{problem.code}_{number}", errors_of([problem])
+        request_id = GATEWAY_ID if OF_STATUS[problem.code] >= 500 else ""
+        yield problem.code if number == 1 else f"{problem.code}_{number}", errors_of([problem], request_id)
 
 
 def invalid_events() -> Iterator[Problem]:
@@ -598,6 +627,11 @@ def general_schemas() -> Json:
         minItems=1,
         description="What was left out or changed. Absent when there is nothing of the kind.",
     )
+    warning_code = {
+        **text,
+        "description": "Its name for programs. There may be new codes. Warnings that 1.1 stored have none.",
+        "examples": list(WARNINGS),
+    }
     event_id = {
         "type": "string",
         "minLength": 1,
@@ -623,22 +657,25 @@ def general_schemas() -> Json:
         "lastEmailOpenDate": date,
         "tags": {"type": "array", "items": text},
     }
+    # Lists are open in responses: a later version may add to them.
+    event_type = {**text, "description": "There may be new types.", "examples": list(CATALOGUE)}
     listed = {
         "_id": {**text, "description": "The caller's `eventId`, or a UUID of ours."},
-        "type": {"type": "string", "enum": list(CATALOGUE)},
+        "type": event_type,
         "payload": {"type": "object", "additionalProperties": True, "description": "What was sent, value for value."},
         "createdOn": {**date, "description": "When it happened."},
     }
     received = {
-        "receivedOn": {**date, "description": "When it came. There if `createdOn` is the caller's `eventTime`."}
+        "receivedOn": {**date, "description": "When it came. There if `createdOn` is the caller's `eventTime`."},
+        "warnings": {**warnings, "description": "The warnings that the event got. Absent if there were none."},
     }
     refusal = {
         "hour": {**date, "description": "When the hour began."},
         "code": text,
-        "type": {"type": "string", "enum": list(CATALOGUE)},
+        "type": event_type,
         "field": text,
         "count": {"type": "integer", "minimum": 1},
-        "lastRequestId": {**text, "description": "Of the last of them: the `x-amz-apigw-id` of its answer."},
+        "lastRequestId": {**text, "description": "The `X-Request-Id` of the last of them."},
     }
     erasure = {
         "_id": uuid,
@@ -661,10 +698,11 @@ def general_schemas() -> Json:
                 "message": text,
                 "description": text,
                 "field": {**text, "description": "The dotted path to it."},
+                "hint": {**text, "description": "What to do, if the description says too little."},
             },
             ["message", "description"],
         ),
-        "FieldWarning": an_object({"field": text, "message": text}, ["field", "message"]),
+        "FieldWarning": an_object({"field": text, "message": text, "code": warning_code}, ["field", "message"]),
         "EventRequest": an_object({**event, "eventId": or_null(event_id), "eventTime": event_time}, ["user", "event"]),
         "BatchRequest": an_object(
             {
@@ -691,7 +729,7 @@ def general_schemas() -> Json:
             ["eventId", "createdOn"],
             description="The stored event because of which this one was discarded.",
         ),
-        **batch_schemas(text, uuid, date),
+        **batch_schemas(text, uuid, date, warnings),
         "Result": an_object({"message": text, "email": text}, ["message"]),
         "User": an_object(
             user,
@@ -724,36 +762,32 @@ def general_schemas() -> Json:
 CODE = "Its name for programs. Absent in two bodies of 1.0: their code is in `X-Error-Code`. There may be new codes."
 
 
-def batch_schemas(text: Json, uuid: Json, date: Json) -> Json:
-    """What became of a batch. The `status` of each event tells what else is known of it."""
-    ids = {"eventId": text, "userId": uuid}
-    outcomes = {
-        "created": ({**ids, "warnings": a_list("FieldWarning")}, [*ids]),
-        "duplicate": (
-            {**ids, "createdOn": date, "samePayload": {"type": "boolean"}},
-            [*ids, "createdOn", "samePayload"],
-        ),
-        "discarded": ({**ids, "code": text, "message": text, "first": ref("First")}, [*ids, "code", "message"]),
-        "refused": ({"eventId": or_null(text), "errors": a_list("Problem", minItems=1)}, ["eventId", "errors"]),
-        "failed": ({"eventId": text, "errors": a_list("Problem", minItems=1)}, ["eventId", "errors"]),
+def batch_schemas(text: Json, uuid: Json, date: Json, warnings: Json) -> Json:
+    """Return the schemas of a batch's response. An event's result is one object: `status` says which fields it has, and
+    a client that knows no new status can still read the response.
+    """
+    statuses = ["created", "duplicate", "discarded", "refused", "failed"]
+    outcome = {
+        "status": {**text, "description": "There may be new statuses.", "examples": statuses},
+        "eventId": or_null(text),
+        "userId": {**uuid, "description": "If the event is settled."},
+        "warnings": a_list("FieldWarning", description="Of a created event."),
+        "createdOn": {**date, "description": "Of a duplicate: when the stored event happened."},
+        "samePayload": {"type": "boolean", "description": "Of a duplicate: whether the stored event is the same."},
+        "code": {**text, "description": "Of a discarded event: which rule discarded it."},
+        "message": {**text, "description": "Of a discarded event."},
+        "first": ref("First"),
+        "errors": a_list("Problem", description="Of a refused or failed event."),
     }
-    names = {status: status.capitalize() for status in outcomes}
-    results = {"results": a_list("EventOutcome", minItems=1)}
+    results = {"results": a_list("EventOutcome", minItems=1), "warnings": warnings}
     return {
-        "BatchResult": an_object(results, ["results"], description="What became of each event, in their order."),
+        "BatchResult": an_object(results, ["results"], description="The result of each event, in their order."),
         "CheckResult": an_object(
             {"stored": {"type": "boolean", "description": "Always false."}, **results},
             ["stored", "results"],
-            description="What would become of each event, in their order.",
+            description="The result that each event would get, in their order.",
         ),
-        "EventOutcome": {
-            "oneOf": [ref(name) for name in names.values()],
-            "discriminator": {"propertyName": "status", "mapping": {each: SCHEMAS + names[each] for each in names}},
-        },
-        **{
-            names[status]: an_object({"status": {"type": "string", "const": status}, **fields}, ["status", *required])
-            for status, (fields, required) in outcomes.items()
-        },
+        "EventOutcome": an_object(outcome, ["status", "eventId"]),
     }
 
 

@@ -5,6 +5,7 @@ the template's parameters. It ignores two of AWS's extensions: the gateway's own
 verb. This module reads them from the deployed stack and adds them with the equivalent API Gateway calls.
 """
 
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,9 @@ def complete(endpoint: str, stack_name: str, api_id: str) -> None:
     document = deployed_document(endpoint, stack_name)
     [authorizer] = gateway.get_authorizers(restApiId=api_id)["items"]
     set_authorizer_cache(gateway, api_id, authorizer["id"], parameters(endpoint, stack_name)["AuthorizerCacheSeconds"])
-    for response_type, response in document[GATEWAY_RESPONSES].items():
+    # The emulator knows only one of the gateway's two request ids.
+    responses = json.dumps(document[GATEWAY_RESPONSES]).replace("context.extendedRequestId", "context.requestId")
+    for response_type, response in json.loads(responses).items():
         gateway.put_gateway_response(restApiId=api_id, responseType=response_type, **response)
     for path, operations in document["paths"].items():
         if ANY_METHOD in operations:

@@ -17,9 +17,9 @@ from builders import ANA, a_moment, a_user, an_example, as_sent, send, the_profi
 from docs import openapi, reference
 from documents import text
 from domain.event_types import restrictions
+from domain.problems import CODES
 from domain.profile import SYSTEM_ATTRIBUTES
 from domain.request import USER_FIELDS, parse_batch, parse_request
-from handlers.rest import STATUS
 from local.stack import ROOT
 from table import Account
 from table.calls import Table
@@ -116,7 +116,7 @@ def test_each_field_that_is_read_may_be_told_of_in_the_refusals() -> None:
 
 
 def test_each_status_is_in_every_list() -> None:
-    answered = {200, 207, GATEWAYS_STATUS, *STATUS.values()}
+    answered = {200, 207, GATEWAYS_STATUS, *(kind.status for kind in CODES.values())}
     documented = {int(status) for each in operations() for status in each["responses"]}
     [table] = re.findall(r"^\| status \| when \|\n.*?\n\n", text("docs/contract.md"), re.MULTILINE | re.DOTALL)[:1]
     promised = {

@@ -95,6 +95,11 @@ def test_a_gateways_error_has_the_shape_of_every_other_and_names_its_code(name: 
     assert error.keys() == {"message", "description", "code"}
     headers = response["ResponseParameters"]["Headers"]
     assert headers["X-Error-Code"] == f"'{error['code']}'"
+    assert headers["X-Request-Id"] == "context.extendedRequestId"
+    assert (headers.get("WWW-Authenticate") == "'Bearer'") == (response.get("StatusCode") == "401")
+    assert ("Request id: $context.extendedRequestId" in error["description"]) == (
+        error["code"] in ("internal_error", "unavailable")
+    )
     assert ("Retry-After" in headers) == (response.get("StatusCode") in ("429", "503"))
     assert ("Accept-Encoding" in headers) == (response.get("StatusCode") == "415")
 

@@ -14,11 +14,19 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, WithJsonSchema, model_validator
 
 from domain.email import normal_email
-from domain.problems import Problem, invalid_field, invalid_payload, missing_field, unknown_event_type
+from domain.problems import (
+    Notice,
+    Problem,
+    invalid_field,
+    invalid_payload,
+    missing_field,
+    similar_name,
+    unknown_event_type,
+)
 from domain.profile import NO_CHANGE, Change, change_attributes, change_by_email_open, change_by_purchase
 from domain.restrictions import BOT, OnceForEachValue, OnceInWindow, Restriction
 from domain.times import milliseconds_of
-from domain.values import MAX_NAME_SHOWN, as_number, as_text, unstorable
+from domain.values import MAX_NAME_SHOWN, as_number, as_text, similar_names, unstorable
 
 # --- Field types ----------------------------------------------------------------------------------
 
@@ -28,13 +36,13 @@ GIVEN_TWICE = object()  # stands for a field that is given flat and under `gener
 
 def _identifier(value: object) -> object:
     if not as_text(value):
-        raise ValueError("is a string that is not empty, or a number")
+        raise ValueError("must be a string that is not empty, or a number")
     return value
 
 
 def _text(value: object) -> object:
     if not isinstance(value, str | Decimal):
-        raise ValueError("is a string")
+        raise ValueError("must be a string")
     return value
 
 
@@ -46,33 +54,34 @@ def _not_twice(value: object) -> object:
 
 def _order_id(value: object) -> object:
     if not 1 <= len(as_text(_not_twice(value))) <= 256:
-        raise ValueError("is a string of 1 to 256 characters, or a number")
+        raise ValueError("must be a string of 1 to 256 characters, or a number")
     return value
 
 
 def _event_name(value: object) -> object:
     name = _not_twice(value)
     if not isinstance(name, str) or not name.strip() or len(name) > 255:
-        raise ValueError("is a string of 1 to 255 characters")
+        raise ValueError("must be a string of 1 to 255 characters")
     return value
 
 
 def _items(value: object) -> object:
     if value is not None and not (isinstance(value, list) and all(isinstance(item, dict) for item in value)):
-        raise ValueError("is a list of objects")
+        raise ValueError("must be a list of objects")
     return value
 
 
-def is_tags(value: object) -> bool:
+def fault_of_tags(value: object) -> str | None:
+    """Return what is wrong with tags, if anything."""
     tags = value.split(";") if isinstance(value, str) else value
-    return isinstance(tags, list) and all(isinstance(tag, str) and len(tag) <= MAX_TAG_LENGTH for tag in tags)
+    if isinstance(tags, list) and all(isinstance(tag, str) and len(tag) <= MAX_TAG_LENGTH for tag in tags):
+        return None
+    return f"must be a list of strings, or one string with ; between tags, of {MAX_TAG_LENGTH} characters at most each"
 
 
 def _tags(value: object) -> object:
-    if not is_tags(value):
-        raise ValueError(
-            f"is a list of strings, or one with ; between the tags, of {MAX_TAG_LENGTH} characters at most"
-        )
+    if fault := fault_of_tags(value):
+        raise ValueError(fault)
     return value
 
 
@@ -126,6 +135,8 @@ class EventType(BaseModel):
     may_be_empty: ClassVar[bool] = True
     under_generic: ClassVar[tuple[str, ...]] = ()
     """The fields that servers nest under `generic` and browsers send flat: both are read."""
+    counted: ClassVar[tuple[str, ...]] = ()
+    """The optional fields that something follows from: a name that only looks like one of them causes a warning."""
     restriction: ClassVar[Restriction | None] = None
     """What keeps an event of this type out: OnceForEachValue or OnceInWindow."""
 
@@ -179,6 +190,8 @@ class Update(EventType):
 class Login(EventType):
     """A login. Sets attributes of the user's profile; `email` identifies an anonymous user."""
 
+    counted: ClassVar = ("email",)
+
     email: Email = Field(None, description="The address the user logged in with.", examples=["ana@example.com"])
     tags: Tags = Field([], description="Tags to add; -tag removes one.", examples=[["vip", "-trial"]])
 
@@ -194,6 +207,7 @@ class Confirmation(EventType):
     """A placed order. Stored once for each `orderId`. All but `items` may stand under `generic` as well."""
 
     under_generic: ClassVar = ("orderId", "total", "status", "currency", "coupons", "total_shipping", "phone")
+    counted: ClassVar = ("total",)
     restriction: ClassVar = OnceForEachValue(
         "order_id_seen", "A confirmation with this orderId was already received", field="orderId"
     )
@@ -217,7 +231,7 @@ class EmailOpen(EventType):
     aliases: ClassVar = ("emailOpen", "email_open")
     restriction: ClassVar = OnceInWindow(
         "email_open_in_window",
-        "An email open was already received in the last 20 minutes",
+        "This user already has an email open within 20 minutes of this one",
         window=timedelta(minutes=20),
     )
 
@@ -242,7 +256,7 @@ class Event(EventType):
 class ViewItem(EventType):
     """A product was viewed."""
 
-    itemId: Identifier = Field(description="The product.", examples=["SKU-1"])
+    itemId: Identifier = Field(description="The product's id.", examples=["SKU-1"])
 
 
 class ViewCategory(EventType):
@@ -260,7 +274,7 @@ class Search(EventType):
 class AddToCart(EventType):
     """A product was put into the cart."""
 
-    itemId: Identifier = Field(description="The product.", examples=["SKU-1"])
+    itemId: Identifier = Field(description="The product's id.", examples=["SKU-1"])
     cartId: Any = Field(None, description="The cart.", examples=["C-7"])
     quantity: Any = Field(None, description="How many.", examples=[2])
 
@@ -268,7 +282,7 @@ class AddToCart(EventType):
 class AddToWishlist(EventType):
     """A product was put on the wishlist."""
 
-    prodId: Identifier = Field(description="The product.", examples=["SKU-1"])
+    prodId: Identifier = Field(description="The product's id.", examples=["SKU-1"])
 
 
 class Checkout(EventType):
@@ -295,6 +309,7 @@ class ParsedEvent:
     type: str
     payload: dict[str, Any]
     model: EventType
+    warnings: tuple[Notice, ...] = ()
 
     @property
     def once_value(self) -> str | None:
@@ -322,18 +337,31 @@ def parse_event(wire_name: str, payload: object) -> ParsedEvent | tuple[Problem,
     try:
         model = cls.model_validate(payload)
     except ValidationError as error:
-        problems += _problems(error, wire_name, cls)
-    return tuple(problems) or ParsedEvent(cls.type_name(), payload, model)
+        problems += _problems(error, wire_name, cls, payload)
+    if problems:
+        return tuple(problems)
+    unread = {name: _similar(payload, cls, name) for name in cls.counted if name not in model.model_fields_set}
+    warnings = [similar_name(f"{field}.{sent}", f"{field}.{name}") for name, sent in unread.items() if sent]
+    return ParsedEvent(cls.type_name(), payload, model, tuple(warnings))
 
 
-def _problems(error: ValidationError, wire_name: str, cls: type[EventType]) -> Iterator[Problem]:
+def _similar(payload: Mapping[str, Any], cls: type[EventType], name: str) -> str | None:
+    """Return a name of the payload, or of its `generic`, that differs from `name` only in case or punctuation."""
+    nested = payload.get("generic") if name in cls.under_generic else None
+    places = {"": payload} | ({"generic.": nested} if isinstance(nested, dict) else {})
+    return next((place + sent for place, names in places.items() for sent in similar_names(names, [name])), None)
+
+
+def _problems(
+    error: ValidationError, wire_name: str, cls: type[EventType], payload: dict[str, Any]
+) -> Iterator[Problem]:
     for detail in error.errors(include_url=False, include_input=False):
         if not detail["loc"]:  # a name that is no Unicode, of which `unstorable` tells
             continue
         name = str(detail["loc"][0])
         if detail["type"] == "missing":
-            about = cls.model_fields[name].description
-            yield missing_field(name, f"{wire_name} needs {name}. {about}", f"event.{wire_name}.{name}")
+            about = str(cls.model_fields[name].description)
+            yield missing_field(name, f"event.{wire_name}", about, _similar(payload, cls, name))
         else:
             yield invalid_field(name, f"{name} {detail['ctx']['error']}.", f"event.{wire_name}.{name}")
 
@@ -344,7 +372,7 @@ def _unknown_type(wire_name: str) -> Problem:
     def likeness(name: str) -> float:
         return SequenceMatcher(None, name, wire_name[:MAX_NAME_SHOWN].lower()).ratio()
 
-    names = ", ".join(sorted(CATALOGUE, key=likeness, reverse=True))
+    names = sorted(CATALOGUE, key=likeness, reverse=True)
     return unknown_event_type(names, f"event.{wire_name[:MAX_NAME_SHOWN]}")
 
 

@@ -1,7 +1,7 @@
-"""Everything that can be wrong with a request, closed: contract, sections 1, 2, 6, 7, 9 and 11.
+"""Everything that can be wrong with a request, and every warning, closed: contract, sections 1, 2, 6, 7, 9 and 11.
 
     Refused                  nothing was stored; `problems` lists all that is wrong
-    ├── Invalid              the request is wrong; mend it
+    ├── Invalid              the request is wrong; correct it
     ├── Unauthorized         no account: the key is missing, unknown, expired or revoked
     ├── Forbidden            the key does not have the scope that the request needs
     ├── NotFound             the user, the path or the method does not exist
@@ -12,11 +12,11 @@
     ├── Unavailable          the store throttles or does not answer; send it again later
     └── Failed               an error of ours; the cause is in the log
 
-A `Problem` is one entry of the `errors` list that callers see. It never carries a value that was sent.
-Nothing outside this module makes one from scratch.
+A `Problem` is one entry of the `errors` list that callers see, a `Notice` one of `warnings`. They never contain a value
+that was sent. Nothing outside this module makes one from scratch.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 
@@ -24,29 +24,32 @@ from dataclasses import dataclass, replace
 class Problem:
     """What is wrong (`message`), what to do (`description`), where (`field`, a dotted path), for programs (`code`).
 
-    `in_batch` is the field where it is told only of an event of a batch. `as_documented`: outside of a batch the body
-    has no `code`, because it is shown so in the public documentation that callers know.
+    `hint` says what to do where the description is a documented text that says too little. `in_batch` is the field
+    that is named only for an event of a batch. `as_documented`: outside of a batch the body has no `code`, because the
+    public documentation shows it so.
     """
 
     code: str
     message: str
     description: str
     field: str | None = None
+    hint: str | None = None
     in_batch: str | None = None
     as_documented: bool = False
 
     def under(self, place: str) -> "Problem":
-        """The same problem of an event of a batch; `place` is where the event stands."""
+        """Return the same problem of an event of a batch; `place` is where the event is."""
         field = self.field or self.in_batch
         return replace(self, field=f"{place}.{field}" if field else place, as_documented=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something of an accepted request that was kept out or changed: an entry of `warnings`."""
+    """A part of an accepted request that was dropped or changed: an entry of `warnings`. 1.1 stored it without code."""
 
     field: str
     message: str
+    code: str = ""
 
 
 class Refused(Exception):
@@ -54,39 +57,55 @@ class Refused(Exception):
     any.
     """
 
+    status = 500  # of HTTP
     event_type: str | None = None
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("; ".join(problem.message for problem in self.problems))
 
-
-class Invalid(Refused): ...
-
-
-class Unauthorized(Refused): ...
-
-
-class Forbidden(Refused): ...
+    @property
+    def is_ours(self) -> bool:
+        """Whether the fault is ours, so that the same request may be sent again."""
+        return self.status >= 500
 
 
-class NotFound(Refused): ...
+class Invalid(Refused):
+    status = 400
 
 
-class Conflict(Refused): ...
+class Unauthorized(Refused):
+    status = 401
 
 
-class TooLarge(Refused): ...
+class Forbidden(Refused):
+    status = 403
 
 
-class UnsupportedEncoding(Refused): ...
+class NotFound(Refused):
+    status = 404
 
 
-class KeyReused(Refused): ...
+class Conflict(Refused):
+    status = 409
+
+
+class TooLarge(Refused):
+    status = 413
+
+
+class UnsupportedEncoding(Refused):
+    status = 415
+
+
+class KeyReused(Refused):
+    status = 422
 
 
 class Unavailable(Refused):
     """`reason` is DynamoDB's code, or NoAnswer, or OutOfTime: for the log, never for callers."""
+
+    status = 503
 
     def __init__(self, problems: Iterable[Problem], reason: str) -> None:
         super().__init__(problems)
@@ -95,6 +114,8 @@ class Unavailable(Refused):
 
 class Failed(Refused):
     """An event met an error of ours: `__cause__` has it. The other events of its batch go on."""
+
+    status = 500
 
     @classmethod
     def by(cls, error: Exception) -> "Failed":
@@ -152,6 +173,21 @@ CODES: dict[str, type[Refused]] = {
     "internal_error": Failed,
 }
 
+# What each code of a warning means, whatever its message says. All places where a part of a request is dropped or
+# changed are here; tests/unit/test_warnings.py closes the list.
+WARNINGS = (
+    "system_attribute_ignored",
+    "email_ignored",
+    "older_than_profile",
+    "profile_full",
+    "tag_ignored",
+    "comma_in_tags",
+    "total_not_counted",
+    "similar_name",
+    "user_without_email",
+    "event_id_reused",
+)
+
 # The two documented bodies.
 MISSING_EVENT = Problem(
     "missing_event",
@@ -176,18 +212,26 @@ ERASURE_NOT_FOUND = Problem(
 )
 UNKNOWN_PATH = Problem("not_found", "Not found", "There is no such path or method.")
 UNAUTHORIZED = Problem(
-    "unauthorized", "Unauthorized", "Send a valid API key in the Authorization header, as it is: no Bearer, no Basic."
+    "unauthorized", "Unauthorized", "Send a valid API key in the Authorization header, alone or after Bearer."
 )
 INVALID_EVENT = Problem(
-    "invalid_event", "Invalid event", "event is an object with the event's type as its key.", "event"
+    "invalid_event",
+    "Invalid event",
+    'Send event as an object with one key, the event type: {"viewitem": {"itemId": "SKU-1"}}.',
+    "event",
 )
 MORE_THAN_ONE_EVENT = Problem(
-    "more_than_one_event", "More than one event", "Send one event in each request. Nothing was stored.", "event"
+    "more_than_one_event",
+    "More than one event",
+    'event has several keys. It must have exactly one key, the event type: {"viewitem": {"itemId": ...}}. '
+    "To send several events, use POST /v1/events/.",
+    "event",
 )
 MISSING_USER = Problem(
     "missing_user", "Missing user information", "Please send user information along with event", "user"
 )
-INVALID_USER = Problem("invalid_user", "Invalid user", "user is an object with email or _id.", "user")
+LIST_OF_EVENTS = "A list events goes to POST /v1/events/."
+INVALID_USER = Problem("invalid_user", "Invalid user", "Send user as an object with email or _id.", "user")
 MISSING_IDENTIFIER = Problem(
     "missing_identifier", "Missing user identifier", "Please send the user's email or _id", "user"
 )
@@ -203,8 +247,15 @@ ID_OF_NOBODY = Problem(
     "The email belongs to a user, but no user has this _id. Send one of them.",
     "user",
 )
-INVALID_USER_ID = Problem("invalid_id", "Invalid _id", "_id is a string. Send it as an answer gave it.", "user._id")
-INVALID_ID = Problem("invalid_id", "Invalid _id", "An _id is a UUID in lower case.", "_id")
+INVALID_USER_ID = Problem(
+    "invalid_id", "Invalid _id", "Send _id as a string, exactly as a response contained it.", "user._id"
+)
+INVALID_ID = Problem(
+    "invalid_id",
+    "Invalid _id",
+    "The path must contain an email address or a user _id. An _id is a UUID in lower case.",
+    "_id",
+)
 EMAIL_TAKEN = Problem(
     "user_exists", "User already exists", "Another user has this email. Change that user with PUT.", "email"
 )
@@ -218,29 +269,49 @@ SYSTEM_ATTRIBUTE = Problem(
     "The system maintains this attribute, so it cannot be removed.",
     "name",
 )
+EMAIL_STAYS = replace(
+    SYSTEM_ATTRIBUTE,
+    description="The email identifies the user and cannot be removed. To change it, use PUT /v1/user/{id}/email.",
+)
 MISSING_EVENT_ID = Problem(
     "missing_event_id",
     "Missing eventId",
-    "Each event of a batch has an eventId, so that it can be sent again.",
+    "Add an eventId to every event of the batch. Keep it and send the same one when you retry.",
     "eventId",
 )
 INVALID_EVENT_ID = Problem(
-    "invalid_event_id", "Invalid eventId", "An eventId has 1 to 128 visible ASCII characters.", "eventId"
+    "invalid_event_id",
+    "Invalid eventId",
+    "Use 1 to 128 ASCII letters, digits or punctuation, without spaces. A UUID works.",
+    "eventId",
 )
 MISSING_EVENT_TIME = Problem(
-    "missing_event_time", "Missing eventTime", "An eventId that is no UUIDv7 needs an eventTime beside it.", "eventTime"
+    "missing_event_time",
+    "Missing eventTime",
+    "Add eventTime: this eventId contains no time. (Only a UUIDv7 does.)",
+    "eventTime",
 )
-EVENT_TIME_FORM = "eventTime is a time in RFC 3339 with an offset, such as 2026-11-24T08:00:00.120Z."
-EVENT_TIME_AHEAD = "eventTime is more than 5 minutes ahead of our clock. Check your own."
-EVENT_TIME_BACK = 'eventTime is more than 35 days back. A batch with "import": true may go back to the year 2000.'
+EVENT_TIME_FORM = (
+    "Write eventTime like 2026-11-24T08:00:00Z: a T before the time, and Z or an offset such as +02:00 at the end."
+)
+EVENT_TIME_AHEAD = "eventTime is more than 5 minutes in the future. Check your server's clock."
+EVENT_TIME_BACK = (
+    'eventTime is more than 35 days old. Send old events with POST /v1/events/ and "import": true next to events. '
+    "POST /v1/event/ ignores import."
+)
 EVENT_TIME_BEFORE_2000 = "eventTime is before the year 2000. Send the time at which the event happened."
-MISSING_EVENTS = Problem("missing_events", "Missing events", "events is a list of 1 to 100 events.", "events")
-INVALID_EVENTS = Problem("invalid_events", "Invalid events", "events is a list of 1 to 100 events.", "events")
+MISSING_EVENTS = Problem(
+    "missing_events",
+    "Missing events",
+    "Send events, a list of 1 to 100 events; a single event goes to POST /v1/event/.",
+    "events",
+)
+INVALID_EVENTS = replace(MISSING_EVENTS, code="invalid_events", message="Invalid events")
 TOO_MANY_EVENTS = Problem(
     "too_many_events", "Too many events", "A batch has at most 100 events. Send several batches.", "events"
 )
-INVALID_ENTRY = Problem("invalid_events", "Invalid event", "Each entry of events is an object.")
-INVALID_IMPORT = Problem("invalid_import", "Invalid import", "import is true or false.", "import")
+INVALID_ENTRY = Problem("invalid_events", "Invalid event", "Send each entry of events as an object.")
+INVALID_IMPORT = Problem("invalid_import", "Invalid import", "import must be true or false.", "import")
 KEY_REUSED = Problem(
     "idempotency_key_reused",
     "Idempotency-Key reused",
@@ -253,10 +324,30 @@ BODY_TOO_LARGE = Problem("body_too_large", "Request too large", "A body may have
 BATCH_TOO_LARGE = Problem("body_too_large", "Request too large", "The body of a batch may have 1 MiB at most.")
 EVENT_TOO_LARGE = Problem("body_too_large", "Event too large", "An event may have 256 KiB at most.")
 UNSUPPORTED_ENCODING = Problem(
-    "unsupported_encoding", "Unsupported Content-Encoding", "A body is sent as it is, or compressed with gzip."
+    "unsupported_encoding", "Unsupported Content-Encoding", "Send the body uncompressed, or compressed with gzip."
 )
-INTERNAL_ERROR = Problem("internal_error", "Internal server error", "The event failed on our side. Send it again.")
-STORE_UNAVAILABLE = Problem("unavailable", "Service unavailable", "The store is busy. Send the request again later.")
+INTERNAL_ERROR = Problem(
+    "internal_error",
+    "Internal server error",
+    "The request failed on our side. Send it again with the same Idempotency-Key or eventId. "
+    "If it fails again, report the request id.",
+)
+STORE_UNAVAILABLE = Problem(
+    "unavailable",
+    "Service unavailable",
+    "The service is busy. Wait Retry-After seconds and send the same request again, with the same Idempotency-Key or "
+    "eventId.",
+)
+SEND_THE_BATCH_AGAIN = {
+    INTERNAL_ERROR: "This event failed on our side. Send the batch again: events that are stored are not stored twice.",
+    STORE_UNAVAILABLE: "The service is busy. Wait Retry-After seconds and send the batch again: events that are stored "
+    "are not stored twice.",
+}
+
+
+def of_a_batch(problem: Problem) -> Problem:
+    """Return a fault of ours as an event of a batch shows it."""
+    return replace(problem, description=SEND_THE_BATCH_AGAIN.get(problem, problem.description))
 
 
 def unavailable(reason: str) -> Unavailable:
@@ -268,25 +359,17 @@ def forbidden(scope: str) -> Problem:
     return Problem("forbidden", "Forbidden", description)
 
 
-def internal_error(request_id: str) -> Problem:
-    return replace(INTERNAL_ERROR, description=f"The request failed on our side. Request id: {request_id}")
-
-
 def invalid_json(description: str) -> Problem:
     return Problem("invalid_json", "Invalid JSON", description)
 
 
 def invalid_email(field: str) -> Problem:
-    return Problem(
-        "invalid_email",
-        "Invalid email",
-        "This is not an email address. Send the address alone, such as ana@example.com.",
-        field,
-    )
+    description = "This is not an email address. Send the address alone, such as ana@example.com."
+    return Problem("invalid_email", "Invalid email", description, field)
 
 
-def invalid_attribute(field: str) -> Problem:
-    return Problem("invalid_attribute", "Invalid data format/type", "Error validating user attributes", field)
+def invalid_attribute(field: str | None, hint: str) -> Problem:
+    return Problem("invalid_attribute", "Invalid data format/type", "Error validating user attributes", field, hint)
 
 
 def invalid_parameter(name: str, description: str) -> Problem:
@@ -298,17 +381,25 @@ def invalid_event_time(description: str) -> Problem:
     return Problem("invalid_event_time", "Invalid eventTime", description, "eventTime")
 
 
-def unknown_event_type(names: str, field: str) -> Problem:
-    description = f"The event types are {names}. For an event of your own use generic with an event_name."
+def unknown_event_type(names: Sequence[str], field: str) -> Problem:
+    """`names` are all types, the most similar one first."""
+    description = (
+        f"Type names are case-sensitive. Closest: {names[0]}. All types: {', '.join(names)}. "
+        "For your own events use generic."
+    )
     return Problem("unknown_event_type", "Unknown event type", description, field)
 
 
 def invalid_payload(wire_name: str, needs: str, field: str) -> Problem:
-    return Problem("invalid_payload", f"Invalid {wire_name}", f"The payload of {wire_name} is {needs}.", field)
+    return Problem("invalid_payload", f"Invalid {wire_name}", f"Send the payload of {wire_name} as {needs}.", field)
 
 
-def missing_field(name: str, description: str, field: str) -> Problem:
-    return Problem("missing_field", f"Missing {name}", description, field)
+def missing_field(name: str, place: str, about: str, similar: str | None) -> Problem:
+    """`about` says what the field is; `similar` is a name in its place that differs in case or punctuation only."""
+    description = f"Add {name} to {place}: {about[:1].lower()}{about[1:]}"
+    if similar:
+        description += f" It has {similar}; did you mean {name}? Names are case-sensitive."
+    return Problem("missing_field", f"Missing {name}", description, f"{place}.{name}")
 
 
 def invalid_field(name: str, description: str, field: str) -> Problem:
@@ -316,7 +407,8 @@ def invalid_field(name: str, description: str, field: str) -> Problem:
 
 
 def invalid_text(field: str) -> Problem:
-    return Problem("invalid_text", "Invalid text", "A lone surrogate is not a character. Send valid Unicode.", field)
+    description = "The text contains half of a character, for example half an emoji. Cut text by whole characters."
+    return Problem("invalid_text", "Invalid text", description, field)
 
 
 def invalid_number(field: str) -> Problem:
@@ -325,7 +417,7 @@ def invalid_number(field: str) -> Problem:
 
 
 def invalid_name(field: str) -> Problem:
-    description = "A name is not empty, valid Unicode, 50,000 bytes at most."
+    description = "A name in it is empty, not valid Unicode, or longer than 50,000 bytes. Rename it."
     return Problem("invalid_name", "Invalid name", description, field)
 
 
@@ -334,10 +426,81 @@ def too_many_levels(levels: int, field: str) -> Problem:
     return Problem("too_many_levels", "Too many levels", description, field)
 
 
+TOO_LARGE = {
+    "event": "The event would exceed 400 KB. Send less.",
+    "user": "The user's profile is full. Delete attributes with DELETE /v1/user/{id}/attributes/{name}, then send this "
+    "again.",
+}
+
+
 def too_large(field: str) -> Problem:
-    return Problem(
-        "item_too_large",
-        "Item too large",
-        "With this the event or the profile would exceed 400 KB. Send less, or remove attributes.",
-        field,
+    """`field` is event or user."""
+    return Problem("item_too_large", "Item too large", TOO_LARGE.get(field, TOO_LARGE["event"]), field)
+
+
+# --- Warnings -------------------------------------------------------------------------------------
+
+MAX_NOTICES, MAX_PLACE = 100, 100  # of one kind for one event: entries, and characters of each field
+
+OTHER_EMAIL = "email was ignored: this request cannot change the user's email. Use PUT /v1/user/{id}/email."
+OTHER_EVENT = Notice(
+    "eventId",
+    "This eventId was already used for another event of this time. Nothing was stored.",
+    "event_id_reused",
+)
+
+
+def notices(code: str, message: str, fields: Sequence[str]) -> list[Notice]:
+    """One warning for each field; if there are very many, one for all the others."""
+    told = [Notice(field[:MAX_PLACE], message, code) for field in fields[:MAX_NOTICES]]
+    if left := len(fields) - len(told):
+        around = fields[0].rpartition(".")[0][:MAX_PLACE]
+        told.append(Notice(around, f"The same is true of {left} more.", code))
+    return told
+
+
+def system_attributes_ignored(fields: Sequence[str]) -> list[Notice]:
+    message = "The system maintains this attribute. What was sent was ignored."
+    return notices("system_attribute_ignored", message, fields)
+
+
+def email_ignored(field: str) -> Notice:
+    return Notice(field, OTHER_EMAIL, "email_ignored")
+
+
+def older_than_profile(fields: Sequence[str]) -> list[Notice]:
+    message = "This was ignored: the event is older than the newest change of the profile."
+    return notices("older_than_profile", message, fields)
+
+
+def profile_full(fields: Sequence[str]) -> list[Notice]:
+    message = "This was not set, because the profile is full. The event itself is stored."
+    return notices("profile_full", message, fields)
+
+
+def tags_ignored(fields: Sequence[str]) -> list[Notice]:
+    message = "This tag was ignored: it contains no letter and no digit."
+    return notices("tag_ignored", message, fields)
+
+
+def comma_in_tags(field: str) -> Notice:
+    message = "A comma does not separate tags, so this became one tag. Use ; between tags, or send a list."
+    return Notice(field, message, "comma_in_tags")
+
+
+def total_not_counted(field: str) -> Notice:
+    message = (
+        "total is not a number below 10^15, so the event is stored but not added to the customer's totals. "
+        "Use a dot and no currency sign: 59.90."
     )
+    return Notice(field, message, "total_not_counted")
+
+
+def similar_name(field: str, known: str) -> Notice:
+    """`known` is a name of the contract that differs in case or punctuation only."""
+    return Notice(field, f"This name was not read; did you mean {known}? Names are case-sensitive.", "similar_name")
+
+
+def user_without_email(field: str) -> Notice:
+    message = "The user has no email: it was not found in this field. Send email at the top of the body."
+    return Notice(field, message, "user_without_email")

@@ -3,11 +3,20 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
 from domain.email import normal_email
-from domain.problems import Notice
+from domain.problems import (
+    Notice,
+    comma_in_tags,
+    email_ignored,
+    older_than_profile,
+    profile_full,
+    system_attributes_ignored,
+    tags_ignored,
+    total_not_counted,
+)
 from domain.times import iso, milliseconds_of
 from domain.values import as_number
 
@@ -26,7 +35,6 @@ SYSTEM_ATTRIBUTES: Mapping[str, str] = {
 # 10^14 orders below this size, with parts as small as this, add up exactly in DynamoDB's 38 digits.
 MAX_TOTAL = Decimal("1E15")
 SMALLEST_PART = Decimal("1E-9")
-MAX_TOLD, MAX_PLACE = 100, 100  # of what an event left as it was: entries, and characters of each place
 # An event that is older than the profile's newest change by more than this is late: section 9.
 TOLERANCE_MS = timedelta(minutes=5) // timedelta(milliseconds=1)
 
@@ -117,13 +125,9 @@ def merge(changes: Iterable[Change]) -> Change:
 
 def change_attributes(sent: Mapping[str, Any], email: str | None, prefix: str, at: int) -> Change:
     """What setting the attributes `sent` changes of the user with `email`; `prefix` names their place."""
-    warnings = [
-        Notice(prefix + name, f"{name} is maintained by the system and was left out.")
-        for name in SYSTEM_ATTRIBUTES
-        if name in sent
-    ]
+    warnings = system_attributes_ignored([prefix + name for name in SYSTEM_ATTRIBUTES if name in sent])
     if "email" in sent and (normal_email(sent["email"]) or sent["email"]) != email:
-        warnings.append(Notice(f"{prefix}email", "This is not the user's email. The identity stays as it is."))
+        warnings.append(email_ignored(f"{prefix}email"))
     attributes = {name: value for name, value in sent.items() if is_attribute(name)}
     added, removed = change_tags(sent.get("tags", []))
     return Change(
@@ -132,7 +136,7 @@ def change_attributes(sent: Mapping[str, Any], email: str | None, prefix: str, a
         places={name: prefix + name for name in sent},
         add_tags=added,
         remove_tags=removed,
-        warnings=tuple(warnings),
+        warnings=(*warnings, *_tag_warnings(sent.get("tags", []), f"{prefix}tags")),
     )
 
 
@@ -142,40 +146,52 @@ def is_attribute(name: str) -> bool:
 
 
 def change_tags(sent: str | list[str]) -> tuple[frozenset[str], frozenset[str]]:
-    """The tags to add and the tags to remove. The last word on a tag counts."""
-    parts = sent.split(";") if isinstance(sent, str) else sent
-    wanted: dict[str, bool] = {}
-    for part in parts:
-        tag = "".join(letter for letter in part.lower() if letter.isalnum() or letter == "_")
-        if tag:
-            wanted[tag] = not part.strip().startswith("-")
+    """Return the tags to add and the tags to remove. Of a tag that is sent twice the last one counts."""
+    wanted = {tag: not part.strip().startswith("-") for part in _parts(sent) if (tag := _tag(part))}
     added = frozenset(tag for tag, stays in wanted.items() if stays)
     return added, frozenset(wanted) - added
 
 
-def change_by_purchase(total: object, happened_at: datetime, *, was_sent: bool = True) -> Change:
-    """What an accepted confirmation changes. A total that cannot be counted never loses the purchase.
+def _parts(sent: str | list[str]) -> list[str]:
+    return sent.split(";") if isinstance(sent, str) else sent
 
-    An order without a total (`was_sent` is False) is nothing to warn of.
+
+def _tag(part: str) -> str:
+    return "".join(letter for letter in part.lower() if letter.isalnum() or letter == "_")
+
+
+def _tag_warnings(sent: str | list[str], place: str) -> list[Notice]:
+    """Warn of tags of which nothing is left, and of commas between the tags of a string."""
+    places = [place if isinstance(sent, str) else f"{place}.{index}" for index in range(len(_parts(sent)))]
+    empty = [each for each, part in zip(places, _parts(sent), strict=True) if part.strip() and not _tag(part)]
+    commas = [comma_in_tags(place)] if isinstance(sent, str) and "," in sent else []
+    return [*tags_ignored(empty), *commas]
+
+
+def change_by_purchase(total: object, happened_at: datetime, *, was_sent: bool = True) -> Change:
+    """Return the change that an accepted confirmation makes. A total that cannot be counted never loses the purchase.
+
+    An order without a total (`was_sent` is False) causes no warning.
     """
-    value = as_number(total)
-    counts = value is not None and _can_be_counted(value)
-    totals = {"numberOfPurchases": Decimal(1)} | (
-        {"totalPurchasesValue": value} if value is not None and counts else {}
-    )
-    warning = Notice(
-        "event.confirmation.total",
-        "This is not a number that can be counted. It was kept as sent, and left out of the totals.",
-    )
+    value = countable(total)
+    totals = {"numberOfPurchases": Decimal(1)} | ({"totalPurchasesValue": value} if value is not None else {})
     return Change(
         at=milliseconds_of(happened_at),
         system={"isCustomer": True},
-        latest={
-            "lastPurchaseDate": Latest(date=iso(happened_at), others={"lastPurchaseValue": value if counts else None})
-        },
+        latest={"lastPurchaseDate": Latest(date=iso(happened_at), others={"lastPurchaseValue": value})},
         totals=totals,
-        warnings=() if counts or not was_sent else (warning,),
+        warnings=() if value is not None or not was_sent else (total_not_counted("event.confirmation.total"),),
     )
+
+
+def countable(total: object) -> Decimal | None:
+    """Return the value that totals count: rounded to 9 decimals, half to even. None if it cannot be counted."""
+    value = as_number(total)
+    # abs() would round, and fail for numbers beyond what Python calculates with.
+    if value is None or value.copy_abs() >= MAX_TOTAL:
+        return None
+    rounded = value.quantize(SMALLEST_PART, ROUND_HALF_EVEN)
+    return value if value == rounded else rounded
 
 
 def change_by_email_open(happened_at: datetime) -> Change:
@@ -187,28 +203,24 @@ def as_late(change: Change, attributes: Mapping[str, Any]) -> Change:
     left_out = [name for name in change.attributes if name in attributes]
     fields = [change.places.get(name, name) for name in left_out]
     fields += [change.places.get("tags", "tags")] if change.remove_tags else []
-    older = "The profile has a newer change, so this older event left it as it is."
-    told = [Notice(field[:MAX_PLACE], older) for field in fields[:MAX_TOLD]]
-    if len(fields) > MAX_TOLD:
-        told.append(Notice(fields[0].rpartition(".")[0], f"{len(fields) - MAX_TOLD} more were left as they are."))
     return replace(
         change,
         attributes={name: value for name, value in change.attributes.items() if name not in attributes},
         remove_tags=frozenset(),
-        warnings=(*change.warnings, *told),
+        warnings=(*change.warnings, *older_than_profile(fields)),
     )
 
 
 def without_attributes(change: Change) -> Change:
     """What is left of a change whose attributes do not fit into the profile."""
-    full = "The profile is full, so this was left out."
-    told = [Notice(change.places.get(name, name)[:MAX_PLACE], full) for name in list(change.attributes)[:MAX_TOLD]]
+    names = [*change.attributes, *(["tags"] if change.add_tags or change.remove_tags else [])]
+    fields = [change.places.get(name, name) for name in names]
     return replace(
         change,
         attributes={},
         add_tags=frozenset(),
         remove_tags=frozenset(),
-        warnings=(*change.warnings, *told),
+        warnings=(*change.warnings, *profile_full(fields)),
     )
 
 
@@ -228,8 +240,3 @@ def are_in_order(changes: Sequence[Change]) -> bool:
 
 def _is_later(latest: Latest, other: Latest | None) -> bool:
     return other is None or latest.date >= other.date
-
-
-def _can_be_counted(value: Decimal) -> bool:
-    # abs() would round, and fail for numbers beyond what Python calculates with.
-    return value.copy_abs() < MAX_TOTAL and value == value.quantize(SMALLEST_PART)

@@ -3,7 +3,7 @@ once.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,6 +22,7 @@ from domain.problems import (
     INVALID_IMPORT,
     INVALID_USER,
     INVALID_USER_ID,
+    LIST_OF_EVENTS,
     MISSING_EVENT,
     MISSING_EVENT_ID,
     MISSING_EVENT_TIME,
@@ -32,16 +33,20 @@ from domain.problems import (
     TOO_MANY_EVENTS,
     Failed,
     Invalid,
+    Notice,
     Problem,
     Refused,
     invalid_attribute,
     invalid_email,
     invalid_event_time,
+    similar_name,
 )
-from domain.times import parse_rfc_3339
-from domain.values import unstorable
+from domain.times import fault_of_rfc_3339, parse_rfc_3339
+from domain.values import similar_names, unstorable
 
 USER_ATTRIBUTES = ("tel", "firstname", "lastname", "country", "city")
+BATCH_FIELDS = ("events", "import")
+EVENT_FIELDS = ("user", "event", "eventId", "eventTime")
 USER_FIELDS = ("email", "_id", *USER_ATTRIBUTES, "userAgent")
 MAX_EVENTS = 100
 MAX_EVENT_ID_LENGTH = 128
@@ -61,7 +66,9 @@ class UserReference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventRequest:
-    """One event. `own_id`: the caller gave it its id. `own_time`: the caller said when it happened."""
+    """One event. `own_id`: the caller gave it its id. `own_time`: the caller said when it happened. `warnings` name
+    what was not read.
+    """
 
     user: UserReference
     event: ParsedEvent
@@ -70,6 +77,7 @@ class EventRequest:
     own_id: bool = False
     own_time: bool = False
     imported: bool = False
+    warnings: tuple[Notice, ...] = ()
 
 
 def parse_request(
@@ -80,11 +88,19 @@ def parse_request(
     """
     event, problems = _parse_event(body.get("event"))
     user, user_problems = _parse_user(body.get("user"))
+    if MISSING_USER in user_problems and "events" in body:
+        user_problems = (replace(MISSING_USER, hint=LIST_OF_EVENTS),)
     identity, identity_problems = _parse_identity(body, received_at, imported)
     problems = (*problems, *user_problems, *identity_problems, *other_problems)
-    if event is None or problems:
+    if event is None or identity is None or problems:
         raise Invalid(problems)
-    return EventRequest(user=user, event=event, imported=imported, **identity)
+    warnings = (*unread(body, EVENT_FIELDS, ""), *unread(body["user"], USER_FIELDS, "user."), *event.warnings)
+    return EventRequest(user=user, event=event, imported=imported, warnings=warnings, **identity)
+
+
+def unread(sent: Mapping[str, Any], known: Iterable[str], prefix: str) -> list[Notice]:
+    """Warn of the fields that differ from a known one only in case or punctuation, so that they were not read."""
+    return [similar_name(prefix + name, f"{prefix}{meant}") for name, meant in similar_names(sent, known).items()]
 
 
 def parse_batch(
@@ -119,22 +135,22 @@ def _parse_entry(entry: object, received_at: datetime, *, imported: bool) -> Eve
 
 def _parse_identity(
     body: Mapping[str, Any], received_at: datetime, imported: bool
-) -> tuple[dict[str, Any], list[Problem]]:
-    """When the event happened, and its id: the caller's, or ours."""
+) -> tuple[dict[str, Any] | None, list[Problem]]:
+    """Return when the event happened and its id, the caller's or ours; or None and what is wrong with them."""
     event_id, event_time = body.get("eventId"), body.get("eventTime")
-    problems = []
-    if event_id is not None and not _is_event_id(event_id):
-        problems.append(INVALID_EVENT_ID)
-        event_id = None
+    problems = [] if event_id is None or _is_event_id(event_id) else [INVALID_EVENT_ID]
     happened_at = parse_rfc_3339(event_time)
     if event_time is not None and happened_at is None:
-        problems.append(invalid_event_time(EVENT_TIME_FORM))
-    elif event_time is None and event_id is not None:
-        if not is_uuid7(event_id):
-            return {}, [*problems, MISSING_EVENT_TIME]
-        happened_at = time_of(event_id)
+        problems.append(invalid_event_time(f"{EVENT_TIME_FORM}{fault_of_rfc_3339(event_time)}"))
+    elif event_time is None and event_id is not None and not problems:
+        if is_uuid7(event_id.lower()):
+            happened_at = time_of(event_id)
+        else:
+            problems.append(MISSING_EVENT_TIME)
     if happened_at is not None:
         problems += _time_problems(happened_at, received_at, imported)
+    if problems:  # no id is made of a time that is out of range
+        return None, problems
     moment = happened_at or received_at
     identity = {
         "event_id": event_id or new_id(moment),
@@ -200,7 +216,7 @@ def _attribute_problems(user: Mapping[str, Any]) -> list[Problem]:
     problems = []
     for name in (name for name in (*USER_ATTRIBUTES, "userAgent") if name in user):
         if not isinstance(user[name], str):
-            problems.append(invalid_attribute(f"user.{name}"))
+            problems.append(invalid_attribute(f"user.{name}", f"{name} must be a string."))
         elif name in USER_ATTRIBUTES:
             problems += unstorable(user[name], f"user.{name}")
     return problems

@@ -5,10 +5,11 @@ A moment is a datetime with an offset, exact to the millisecond wherever it is s
 
 import re
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# RFC 3339, section 5.6. A leap second is no moment that Python knows, so it is none here.
-RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+# RFC 3339, section 5.6. Python knows no leap second, so one is not accepted.
+RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)", re.ASCII)
 
 
 def iso(moment: datetime) -> str:
@@ -31,11 +32,30 @@ def to_the_millisecond(moment: datetime) -> datetime:
     return moment_of(milliseconds_of(moment))
 
 
+# What people write instead, and what is wrong with it.
+FAULTS = {
+    r"-?\d+(\.\d+)?": " This is a Unix time.",
+    r"\d{4}-\d\d-\d\d": " The time of day is missing.",
+    r"\d{4}-\d\d-\d\d\s.*": " There is no T between date and time.",
+    r"\d{4}-\d\d-\d\dT\d\d:\d\d([Zz]|[+-].*)?": " The seconds are missing.",
+    r"\d{4}-\d\d-\d\dT[\d:.]+": " The offset is missing.",
+    r".*[+-]\d{4}": " The offset lacks its colon.",
+    r".*[+-]\d\d:\d\d": " There is no such date, time or offset.",
+    r"\d{4}-\d\d-\d\dT[\d:.]+[Zz]": " There is no such date or time.",
+}
+
+
 def parse_rfc_3339(text: object) -> datetime | None:
-    """The moment that a text in RFC 3339 names, to the millisecond and in UTC. None when it names none."""
+    """Return the moment that a text in RFC 3339 names, to the millisecond and in UTC. None if it names none."""
     if not isinstance(text, str) or not RFC_3339.fullmatch(text):
         return None
     try:
         return to_the_millisecond(datetime.fromisoformat(text.upper()).astimezone(UTC))
     except (ValueError, OverflowError):  # the 30th of February; beyond the year 9999 in UTC
         return None
+
+
+def fault_of_rfc_3339(value: object) -> str:
+    """Return a sentence that says what is wrong with a time that cannot be parsed; "" if that is not known."""
+    text = value if isinstance(value, str) else "0" if isinstance(value, Decimal) else ""
+    return next((fault for form, fault in FAULTS.items() if re.fullmatch(form, text[:64], re.ASCII)), "")

@@ -4,7 +4,7 @@ A JSON value is here str, bool, None, Decimal, list or dict: every number is a D
 Limits: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow, Subnormal
 from itertools import islice
 
@@ -26,6 +26,17 @@ def as_text(value: object) -> str:
     return value.strip() if isinstance(value, str) else ""
 
 
+def similar_names(names: Iterable[str], known: Iterable[str]) -> dict[str, str]:
+    """Return the names that differ from a known one only in case or punctuation, each with that known name."""
+    plain = {letters_of(name): name for name in known}
+    return {name: plain[letters_of(name)] for name in names if letters_of(name) in plain and name not in plain.values()}
+
+
+def letters_of(name: str) -> str:
+    """Return a name without case and punctuation."""
+    return "".join(each for each in name[:MAX_NAME_SHOWN] if each.isalnum()).lower()
+
+
 def as_number(value: object) -> Decimal | None:
     """A number, or a numeric string in JSON's notation; None for anything else."""
     if isinstance(value, str):
@@ -37,7 +48,7 @@ def as_number(value: object) -> Decimal | None:
 
 
 def unstorable(value: object, field: str) -> Iterator[Problem]:
-    """What of a JSON value DynamoDB cannot hold, each part named by its dotted path below `field`.
+    """Yield what DynamoDB cannot hold of a JSON value, each part named by its dotted path below `field` ("": no field).
 
     MAX_PROBLEMS of it at most: Lambda returns no answer of more than 6 MB.
     """
@@ -58,7 +69,7 @@ def _unstorable(value: object, field: str, level: int = 1) -> Iterator[Problem]:
         for name, item in value.items() if isinstance(value, dict) else enumerate(value):
             if isinstance(name, str) and not (name and _is_name(name)):
                 yield invalid_name(field)
-            yield from _unstorable(item, f"{field}.{str(name)[:MAX_NAME_SHOWN]}", level + 1)
+            yield from _unstorable(item, f"{field}.{str(name)[:MAX_NAME_SHOWN]}".removeprefix("."), level + 1)
 
 
 def _is_unicode(text: str) -> bool:

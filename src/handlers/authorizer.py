@@ -1,4 +1,4 @@
-"""The API's Lambda authorizer: raw API key → account and scopes, or a Deny that the gateway answers with 401."""
+"""The API's Lambda authorizer: API key → account and scopes, or a Deny that the gateway answers with 401."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +13,7 @@ from table import api_keys
 @observed
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     try:
-        found = api_keys.find(table(), hash_of(event["authorizationToken"]))
+        found = api_keys.find(table(), hash_of(_key(event["authorizationToken"])))
     except Unavailable as refused:
         record("RequestsRefused", kind=Unavailable.__name__)
         # API Gateway makes a 503 of an error.
@@ -30,6 +30,12 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         "principalId": found.account,
         "context": {"account": found.account, "keyId": found.id, "scopes": " ".join(found.scopes)},
     }
+
+
+def _key(header: str) -> str:
+    """Return the key of an Authorization header, which may name the scheme Bearer (RFC 9110: in any case)."""
+    scheme, _, key = header.partition(" ")
+    return key.lstrip(" ") if scheme.lower() == "bearer" else header
 
 
 def _policy(effect: str, method_arn: str) -> dict[str, Any]:

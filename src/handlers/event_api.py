@@ -3,28 +3,24 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
-from functools import partial
 from itertools import accumulate
 from typing import Any
 
 from domain.outcomes import First, Outcome
 from domain.problems import (
     BATCH_TOO_LARGE,
-    EVENT_TOO_LARGE,
     KEY_NOT_FOR_BATCHES,
     Failed,
     Invalid,
     NotFound,
+    Notice,
     Problem,
     Refused,
-    TooLarge,
-    Unavailable,
-    invalid_json,
     invalid_parameter,
+    of_a_batch,
 )
-from domain.request import MAX_EVENT_ID_LENGTH, EventRequest, parse_batch, parse_request
-from handlers import refusals, rest
+from domain.request import BATCH_FIELDS, MAX_EVENT_ID_LENGTH, EventRequest, parse_batch, parse_request, unread
+from handlers import bodies, refusals, rest
 from handlers.metrics import record
 from handlers.runtime import logger
 from table import Account
@@ -39,9 +35,9 @@ CREATED = {"message": "Event created", "email": "Event was created for the speci
 
 
 def _post_event(event: rest.Event, account: Account) -> rest.Response:
-    body = rest.body_of(event)
+    body = bodies.body_of(event)
     key, key_problems = rest.idempotency_key(event, body)
-    sent = rest.json_object(body)
+    sent = bodies.json_object(body)
     now = rest.now()
     try:
         request = parse_request(sent, now, key_problems)
@@ -54,6 +50,7 @@ def _post_event(event: rest.Event, account: Account) -> rest.Response:
         _count(error, kind)
         raise
     _count(outcome, request.event.type)
+    rest.count_warnings([_new_warnings(outcome)])
     return _answer(outcome, logged_id=not request.own_id)
 
 
@@ -75,7 +72,9 @@ def _answer(outcome: Outcome, *, logged_id: bool) -> rest.Response:
     headers = {"X-Event-Id": outcome.event_id, "X-Event-Status": status, "X-User-Id": outcome.user_id}
     if is_replay:
         headers["Idempotent-Replayed"] = "true"
-    return rest.ok({**body, **rest.warnings_of(outcome.warnings)}, headers)
+    if outcome.warnings:
+        body["warnings"] = rest.warnings_of(outcome.warnings)
+    return rest.ok(body, headers)
 
 
 # --- Many events ----------------------------------------------------------------------------------
@@ -93,21 +92,17 @@ def _check_events(event: rest.Event, account: Account) -> rest.Response:
 
 
 def _batch(event: rest.Event, account: Account, *, stored: bool = True) -> rest.Response:
-    body = rest.body_of(event, MAX_BATCH_BYTES, BATCH_TOO_LARGE)
+    body = bodies.body_of(event, MAX_BATCH_BYTES, BATCH_TOO_LARGE)
     if rest.header(event, "Idempotency-Key") is not None:
         raise Invalid([invalid_parameter("Idempotency-Key", KEY_NOT_FOR_BATCHES)])
-    marked: list[rest.Twice] = []
-    sent = rest.json_object(body, marked)
-    around = sent if isinstance(sent, rest.Twice) else rest.find_twice({**sent, "events": []}) if marked else None
-    if around:
-        raise rest.twice(around)
+    sent, refuse = bodies.json_batch(body)
     now = rest.now()
-    requests = parse_batch(sent, now, partial(_refuse, is_long=len(body) > rest.MAX_BODY_BYTES, marked=bool(marked)))
+    requests = parse_batch(sent, now, refuse)
     outcomes = collect(requests, account, now)
     for entry, outcome in zip(sent["events"], outcomes, strict=True):
         if isinstance(outcome, Refused):
             outcome.event_type = _type_of(entry)
-    refused = [outcome for outcome in outcomes if isinstance(outcome, Refused) and not _is_ours(outcome)]
+    refused = [outcome for outcome in outcomes if isinstance(outcome, Refused) and not outcome.is_ours]
     if stored:
         if refused:
             refusals.count(account.name, refused, rest.gateway_id(event), now)
@@ -115,24 +110,27 @@ def _batch(event: rest.Event, account: Account, *, stored: bool = True) -> rest.
             _count(outcome, request.event.type if isinstance(request, EventRequest) else None)
             if isinstance(outcome, Refused):
                 record("RequestsRefused", kind=type(outcome).__name__)
-    return _results(sent["events"], outcomes, stored=stored)
+        rest.count_warnings(_new_warnings(outcome) for outcome in outcomes if isinstance(outcome, Outcome))
+    pairs = enumerate(zip(sent["events"], outcomes, strict=True))
+    results = [_result(place, *pair, rest.gateway_id(event)) for place, pair in pairs]
+    unknown = unread(sent, BATCH_FIELDS, "")
+    around = ({} if stored else {"stored": False}) | ({"warnings": rest.warnings_of(unknown)} if unknown else {})
+    return _results(outcomes, {**around, "results": results})
 
 
-def _results(entries: Sequence[Any], outcomes: Sequence[Outcome | Refused], *, stored: bool) -> rest.Response:
-    results = [_result(place, *each) for place, each in enumerate(zip(entries, outcomes, strict=True))]
+def _results(outcomes: Sequence[Outcome | Refused], body: dict[str, Any]) -> rest.Response:
     refused = [outcome for outcome in outcomes if isinstance(outcome, Refused)]
     codes = Counter(outcome.problems[0].code for outcome in refused)
     logger.append_keys(
-        events=Counter(result["status"] for result in results),
+        events=Counter(result["status"] for result in body["results"]),
         codes=codes,
         types=Counter(outcome.event_type or "unknown" for outcome in refused) or None,
     )
-    failures = [outcome for outcome in refused if _is_ours(outcome)]
+    failures = [outcome for outcome in refused if outcome.is_ours]
     for failed in failures:
         rest.log_failure(failed.__cause__ if isinstance(failed, Failed) and failed.__cause__ else failed)
     headers = {"X-Error-Code": refused[0].problems[0].code} if refused else {}
     headers |= rest.RETRY_AFTER if failures else {}
-    body = ({} if stored else {"stored": False}) | {"results": results}
     return rest.response(_status(outcomes, refused, failures), json.dumps(body), headers)
 
 
@@ -144,14 +142,14 @@ def _status(outcomes: Sequence[object], refused: Sequence[object], failures: Seq
     return 503 if failures else 400
 
 
-def _result(place: int, entry: object, outcome: Outcome | Refused) -> dict[str, Any]:
+def _result(place: int, entry: object, outcome: Outcome | Refused, request_id: str) -> dict[str, Any]:
     """What came of one event, as `results` tells it."""
     if isinstance(outcome, Refused):
         event_id = entry.get("eventId") if isinstance(entry, dict) else None
         return {
-            "status": "failed" if _is_ours(outcome) else "refused",
+            "status": "failed" if outcome.is_ours else "refused",
             "eventId": event_id[:MAX_EVENT_ID_LENGTH] if isinstance(event_id, str) else None,
-            **rest.errors_of(_told(outcome, place)),
+            **rest.errors_of(_told(outcome, place), request_id if outcome.is_ours else ""),
         }
     result: dict[str, Any] = {"status": outcome.status, "eventId": outcome.event_id, "userId": outcome.user_id}
     if outcome.restriction:
@@ -159,14 +157,13 @@ def _result(place: int, entry: object, outcome: Outcome | Refused) -> dict[str, 
         return result | ({"first": _first(outcome.first)} if outcome.first else {})
     if outcome.status == "duplicate":
         return result | {"createdOn": outcome.created_on, "samePayload": outcome.same_payload}
-    warnings = [{"field": f"events.{place}.{each.field}", "message": each.message} for each in outcome.warnings]
-    return result | {"warnings": warnings}
+    return result | {"warnings": rest.warnings_of(outcome.warnings, f"events.{place}.")}
 
 
 def _told(refused: Refused, place: int) -> list[Problem]:
     """Of what is wrong with one event, as much as fits: Lambda returns 6 MB at most. The first is always told."""
-    if _is_ours(refused):
-        return list(refused.problems)
+    if refused.is_ours:
+        return [of_a_batch(problem) for problem in refused.problems]
     problems = [problem.under(f"events.{place}") for problem in refused.problems]
     sizes = accumulate(len(json.dumps(problem.field)) for problem in problems)
     return problems[: max(1, sum(size <= MAX_FIELDS for size in sizes))]
@@ -180,56 +177,24 @@ def _first(first: First) -> dict[str, Any]:
     return {"eventId": first.event_id, "createdOn": first.created_on, **same}
 
 
-def _is_ours(error: Exception) -> bool:
-    """Return whether the fault is ours, so that the event may be sent again unchanged."""
-    return isinstance(error, Unavailable | Failed) or not isinstance(error, Refused)
-
-
-def _refuse(entry: object, *, is_long: bool, marked: bool) -> Refused | None:
-    """What is wrong with how an event of a batch was sent. It is looked for only in a body that may have it."""
-    try:
-        if is_long and _is_too_large(entry):
-            return TooLarge([EVENT_TOO_LARGE])
-    except RecursionError:  # as deep as the body could just be read
-        return Invalid([invalid_json(rest.TOO_DEEP)])
-    wrong = rest.find_twice(entry) if marked else None
-    return rest.twice(wrong) if wrong else None
-
-
-def _is_too_large(entry: object) -> bool:
-    """Measured without spaces and escapes, so that no event is refused in a batch that is taken alone."""
-    numbers = 0
-
-    def number(value: Decimal) -> str:
-        nonlocal numbers
-        numbers += _shortest(value) - len('""')
-        return ""
-
-    text = json.dumps(entry, default=number, ensure_ascii=False, separators=(",", ":"))
-    return len(text.encode("utf-8", "surrogatepass")) + numbers > rest.MAX_BODY_BYTES
-
-
-def _shortest(value: Decimal) -> int:
-    """Bytes of the shortest form in which a number may have been sent, with an exponent or without."""
-    sign, digits, exponent = value.as_tuple()
-    if not isinstance(exponent, int) or exponent == 0:
-        return sign + len(digits)
-    with_exponent = len(digits) + len(f"e{exponent}")
-    with_point = max(len(digits), 1 - exponent) + len(".")
-    return sign + (with_exponent if exponent > 0 else min(with_exponent, with_point))
-
-
 def _type_of(entry: object) -> str | None:
     from use_cases.refusals import known_type  # only for requests that fail
 
     return known_type(entry)
 
 
+def _new_warnings(outcome: Outcome) -> Sequence[Notice]:
+    """Return the warnings of this request, without those of a first one of which it is a repeat."""
+    if outcome.status == "created" and not outcome.replayed:
+        return outcome.warnings
+    return () if outcome.same_payload else outcome.warnings[-1:]
+
+
 def _count(outcome: Outcome | Exception, event_type: str | None) -> None:
     """Record the metrics of one event, alone or in a batch."""
     kind = event_type or "unknown"
     if isinstance(outcome, Exception):
-        if _is_ours(outcome):
+        if not isinstance(outcome, Refused) or outcome.is_ours:
             record("EventsFailed", kind=kind)
         elif isinstance(outcome, NotFound):
             record("UnknownUsers", 1)

@@ -18,6 +18,7 @@ METRICS: Mapping[str, tuple[str, str | None]] = {
     "EventsDiscarded": ("Count", "reason"),  # the code of a Restriction, in upper case
     "EventsFailed": ("Count", "type"),  # on our side, alone or in a batch; "unknown" if the type is not one of ours
     "RequestsRefused": ("Count", "reason"),  # the name of a subclass of Refused; also for each event of a batch
+    "Warnings": ("Count", "code"),  # one for each code that an event or a request is warned of
     "UnknownUsers": ("Count", None),  # 0 or 1 for each event: the average is their share
     "StoreLatency": ("Milliseconds", None),
     "StoreThrottles": ("Count", None),

@@ -5,7 +5,7 @@ from typing import Any
 
 from domain.profile import Profile
 from domain.times import iso
-from handlers import rest
+from handlers import bodies, rest
 from table import Account
 from table.events import StoredEvent
 from use_cases import users
@@ -16,14 +16,13 @@ def _get(event: rest.Event, account: Account) -> rest.Response:
 
 
 def _post(event: rest.Event, account: Account) -> rest.Response:
-    changed = users.create(rest.json_object(rest.body_of(event)), account, rest.now())
+    changed = users.create(bodies.json_object(bodies.body_of(event)), account, rest.now())
     return _result("Successfully added new user.", changed.profile, changed)
 
 
 def _put(event: rest.Event, account: Account) -> rest.Response:
-    sent = rest.json_object(rest.body_of(event))
-    upsert = rest.query(event).get("upsert", "").lower() == "true"
-    changed = users.change(_identifier(event), sent, upsert, account, rest.now())
+    sent = bodies.json_object(bodies.body_of(event))
+    changed = users.change(_identifier(event), sent, rest.flag(event, "upsert"), account, rest.now())
     message = "Successfully added new user." if changed.is_new else "Successfully updated user."
     return _result(message, changed.profile, changed)
 
@@ -76,13 +75,17 @@ def _get_refusals(event: rest.Event, account: Account) -> rest.Response:
 
 def _shown(event: StoredEvent) -> dict[str, Any]:
     received = {"receivedOn": event.received_on} if event.received_on else {}
+    warnings = {"warnings": rest.warnings_of(event.warnings)} if event.warnings else {}
     shown = {"_id": event.id, "type": event.type, "payload": event.payload, "createdOn": iso(event.happened_at)}
-    return shown | received
+    return shown | received | warnings
 
 
 def _result(message: str, profile: Profile, changed: users.Changed | None = None) -> rest.Response:
-    results = {"results": [_message(message, profile)], "object": profile.flat()}
-    return rest.ok({**results, **rest.warnings_of(changed.warnings if changed else ())}, dumps=users.json_text)
+    body: dict[str, Any] = {"results": [_message(message, profile)], "object": profile.flat()}
+    if changed and changed.warnings:
+        body["warnings"] = rest.warnings_of(changed.warnings)
+        rest.count_warnings([changed.warnings])
+    return rest.ok(body, dumps=users.json_text)
 
 
 def _message(message: str, profile: Profile) -> dict[str, Any]:

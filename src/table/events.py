@@ -1,22 +1,20 @@
 """Events as they are stored, and reading them."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from secrets import token_hex
 from typing import Any
 
 from domain.ids import time_of
 from domain.outcomes import First, IdempotencyKey, Outcome
-from domain.problems import Notice, Unavailable
+from domain.problems import OTHER_EVENT, Notice, Unavailable
 from domain.profile import NO_CHANGE, Change
 from domain.restrictions import Restriction
 from domain.times import iso
 from table import Account, keys
 from table.expressions import Item
 from table.values import digest_of
-
-OTHER_EVENT = "This eventId was already used for another event of this time. Nothing was stored."
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +28,7 @@ class StoredEvent:
     happened_at: datetime
     received_on: str | None
     imported: bool
+    warnings: tuple[Notice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +83,8 @@ def item_of(account: Account, entry: Entry, warnings: Sequence[Notice]) -> Item:
         item["imported"] = True
     if entry.own_id:
         item["nonce"] = entry.nonce
-        if warnings:
-            item["warnings"] = [asdict(warning) for warning in warnings]
+    if warnings:
+        item |= kept(warnings)
     if uuid != entry.event_id:
         item["id"] = entry.event_id
     if entry.once_value is not None:  # so that an erasure finds the mark
@@ -105,7 +104,23 @@ def stored_event(item: Item) -> StoredEvent:
         happened_at=time_of(uuid),
         received_on=item.get("receivedOn"),
         imported=item.get("imported", False),
+        warnings=warnings_in(item),
     )
+
+
+def kept(warnings: Iterable[Notice]) -> Item:
+    """Return the attributes that keep warnings. 1.1 reads `warnings`, whose entries it takes for all that there is of
+    one, so their codes are a list of their own. 1.1 stored none, and only with events whose ids were the caller's.
+    """
+    listed = list(warnings)
+    texts = [{"field": warning.field, "message": warning.message} for warning in listed]
+    return {"warnings": texts} | ({"warningCodes": [warning.code for warning in listed]} if listed else {})
+
+
+def warnings_in(item: Item) -> tuple[Notice, ...]:
+    texts = item.get("warnings", ())
+    codes = item.get("warningCodes") or [""] * len(texts)
+    return tuple(Notice(**text, code=code) for text, code in zip(texts, codes, strict=True))
 
 
 def created(entry: Entry, warnings: Iterable[Notice] = ()) -> Outcome:
@@ -121,12 +136,11 @@ def duplicate(entry: Entry, item: Item) -> Outcome:
     """The answer to an event whose time and id are those of a stored one."""
     event = stored_event(item)
     same = digest_of(event.type, event.payload) == digest_of(entry.type, entry.payload)
-    warnings = [Notice(**warning) for warning in item.get("warnings", ())]
     return Outcome(
         status="duplicate",
         event_id=entry.event_id,
         user_id=entry.user_id,
-        warnings=tuple(warnings) if same else (*warnings, Notice("eventId", OTHER_EVENT)),
+        warnings=event.warnings if same else (*event.warnings, OTHER_EVENT),
         created_on=iso(event.happened_at),
         same_payload=same,
     )

@@ -14,11 +14,17 @@ from typing import Any
 from domain.event_types import restrictions
 from domain.ids import is_uuid7
 from domain.outcomes import KEY_LIFETIME, First, IdempotencyKey, Outcome
-from domain.problems import KEY_REUSED, KeyReused, Notice
+from domain.problems import KEY_REUSED, KeyReused
 from domain.restrictions import Restriction
 from table import Account, keys, profiles
-from table.events import Entry, duplicate, find, stored_event
+from table.events import Entry, duplicate, find, kept, stored_event, warnings_in
 from table.expressions import IS_NEW, Compare, Condition, Delete, Item, Put
+
+CODES_OF_1_0 = {
+    "A confirmation with this orderId was already received": "order_id_seen",
+    "An email open was already received in the last 20 minutes": "email_open_in_window",
+    "An event from a bot": "bot",
+}
 
 
 def discard(account: Account, entry: Entry, restriction: Restriction, first: First | None = None) -> Outcome:
@@ -74,7 +80,7 @@ def remember(account: Account, entry: Entry, key: IdempotencyKey, outcome: Outco
         **keys.idempotency(account.name, key.key_hash),
         "bodyHash": key.body_hash,
         "discarded": outcome.restriction.code if outcome.restriction else None,
-        "warnings": [asdict(warning) for warning in outcome.warnings],
+        **kept(outcome.warnings),
         "expiresAt": seconds + KEY_LIFETIME // timedelta(seconds=1),
     }
     if outcome.status == "created":
@@ -109,7 +115,7 @@ def replayed(account: Account, entry: Entry, key: IdempotencyKey, item: Item) ->
         status="discarded" if restriction else "created",
         event_id=item["eventId"] if is_kept else entry.event_id,
         user_id=user_id,
-        warnings=tuple(Notice(**warning) for warning in item["warnings"]),
+        warnings=warnings_in(item),
         restriction=restriction,
         first=_first(account, entry, item["first"]) if "first" in item else None,
         replayed=True,
@@ -126,11 +132,8 @@ def _is_about(user_id: str, event_id: str) -> Condition:
 
 
 def _restriction(discarded: str | None) -> Restriction | None:
-    """By its code; 1.0 kept its text."""
-    if discarded is None:
-        return None
-    known = restrictions()
-    return known.get(discarded) or next(each for each in known.values() if each.text == discarded)
+    """Return the restriction of a code. 1.0 kept its text instead."""
+    return restrictions()[CODES_OF_1_0.get(discarded, discarded)] if discarded else None
 
 
 def _first(account: Account, entry: Entry, kept: dict[str, Any]) -> First:

@@ -22,9 +22,9 @@ from domain.problems import (
     Failed,
     Invalid,
     NotFound,
-    Notice,
     Refused,
     Unavailable,
+    email_ignored,
     unavailable,
 )
 from domain.profile import TOLERANCE_MS, Change, Profile, change_attributes, merge
@@ -39,7 +39,6 @@ from table.write import LookAgain, Settled, store
 
 ATTEMPTS = 5  # each further one means that somebody else changed the user or the address in between
 T = TypeVar("T")
-OTHER_EMAIL = Notice("event.login.email", "The user has another email. The identity stays as it is.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,8 +323,10 @@ def _change(request: EventRequest, user: User) -> Change:
     changes = [model.changes(request.event.payload, user.email, request.happened_at)]
     if sent:
         changes.insert(0, change_attributes(sent, user.email, "user.", milliseconds_of(request.happened_at)))
-    if user.email and model.claims() not in (None, user.email):
-        changes.insert(0, Change(warnings=(OTHER_EMAIL,)))
+    is_other = user.email and model.claims() not in (None, user.email)
+    warnings = (*request.warnings, *([email_ignored("event.login.email")] if is_other else []))
+    if warnings:
+        changes.insert(0, Change(warnings=warnings))
     return merge(changes) if len(changes) > 1 else changes[0]
 
 

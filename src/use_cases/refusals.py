@@ -17,6 +17,7 @@ from table.refusals import Reason, Refusal
 from use_cases.users import parse_limit
 
 DIGEST_LENGTH = 16
+CURSOR = "Send the cursor of the previous page, unchanged. To start again, leave it out."
 PLACE = re.compile(r"^events\.[0-9]+\.?")  # in a batch
 # Names that a field may begin with.
 FIXED_NAMES = {
@@ -75,7 +76,7 @@ def read(query: Mapping[str, str], account: Account, now: datetime) -> tuple[lis
     limit, problems = parse_limit(query.get("limit"))
     after = _position(query["cursor"], account) if "cursor" in query else None
     if "cursor" in query and after is None:
-        problems = [*problems, invalid_parameter("cursor", "cursor is the one that the page before gave.")]
+        problems = [*problems, invalid_parameter("cursor", CURSOR)]
     if problems:
         raise Invalid(problems)
     page, is_more = stored.page(account, limit, after, now)

@@ -12,9 +12,10 @@ from uuid import UUID
 import simplejson
 
 from domain.email import normal_email
-from domain.event_types import WIRE_NAMES, is_tags
+from domain.event_types import CATALOGUE, WIRE_NAMES, fault_of_tags
 from domain.ids import is_id, new_id
 from domain.problems import (
+    EMAIL_STAYS,
     EMAIL_TAKEN,
     ERASED,
     ERASURE_NOT_FOUND,
@@ -32,10 +33,11 @@ from domain.problems import (
     invalid_email,
     invalid_parameter,
     unavailable,
+    user_without_email,
 )
 from domain.profile import Profile, change_attributes, is_attribute
 from domain.times import milliseconds_of
-from domain.values import unstorable
+from domain.values import letters_of, unstorable
 from table import Account, erasures, events, profiles
 from table.erasures import Receipt
 from table.events import StoredEvent
@@ -45,6 +47,11 @@ DEFAULT_LIMIT, MAX_LIMIT = 50, 100
 # Of JSON, which is a text in Lambda's answer of 6 MB at most, each quote and backslash twice.
 MAX_PAGE_CHARACTERS = 2_500_000
 MAC_BYTES = 16
+EMAIL_NAMES = {"email", "emailaddress", "mail"}  # without case and punctuation
+
+LIMIT = f"limit must be a whole number from 1 to {MAX_LIMIT}."
+TYPES = f"type must be one of {', '.join(CATALOGUE)}, spelled exactly so."
+CURSOR = "Send the cursor of the previous page for the same user, unchanged. To start again, leave it out."
 
 json_text = partial(simplejson.dumps, use_decimal=True)  # numbers as exact as they were sent
 
@@ -127,7 +134,7 @@ def change_email(identifier: str, sent: Mapping[str, Any], account: Account) -> 
 def remove_attribute(identifier: str, name: str, account: Account) -> Profile:
     """Removes an attribute, if it is there. Raises NotFound, and Invalid for one that the system keeps."""
     if name != "tags" and not is_attribute(name):
-        raise Invalid([SYSTEM_ATTRIBUTE])
+        raise Invalid([EMAIL_STAYS if name == "email" else SYSTEM_ATTRIBUTE])
     for _ in range(ATTEMPTS):
         profile = read(identifier, account)
         if name not in profile.attributes and not (name == "tags" and profile.tags):
@@ -180,7 +187,7 @@ def parse_limit(text: str | None) -> tuple[int, list[Problem]]:
         return DEFAULT_LIMIT, []
     if text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= MAX_LIMIT:
         return int(text), []
-    return 0, [invalid_parameter("limit", f"limit is a whole number from 1 to {MAX_LIMIT}.")]
+    return 0, [invalid_parameter("limit", LIMIT)]
 
 
 def _create_as(identifier: str, sent: Mapping[str, Any], account: Account, now: datetime) -> Changed | None:
@@ -189,7 +196,7 @@ def _create_as(identifier: str, sent: Mapping[str, Any], account: Account, now: 
     if email:
         return _create(new_id(now), email, sent, account, now)
     if "@" in identifier:
-        raise Invalid([invalid_attribute("email")])
+        raise Invalid([invalid_attribute("email", invalid_email("email").description)])
     if not is_id(identifier):
         raise Invalid([INVALID_ID])
     email = normal_email(sent.get("email"))
@@ -213,18 +220,28 @@ def _create(
 ) -> Changed | None:
     wanted = change_attributes(sent, email, "", milliseconds_of(now))
     profile = profiles.create(account, user_id, email, wanted, now, chosen_id=chosen_id)
-    return Changed(profile, wanted.warnings, is_new=True) if profile else None
+    misplaced = _misplaced_email(sent) if email is None else None
+    warnings = (*wanted.warnings, *([user_without_email(misplaced)] if misplaced else []))
+    return Changed(profile, warnings, is_new=True) if profile else None
+
+
+def _misplaced_email(sent: Mapping[str, Any]) -> str | None:
+    """Return the field that looks like the email of a user who gets none: `Email`, or `email` in another object."""
+    named = {name: value for name, value in sent.items() if name != "email"}
+    inner = {f"{name}.{each}": each for name, value in named.items() if isinstance(value, dict) for each in value}
+    names = {name: name for name in named} | inner
+    return next((place for place, name in names.items() if letters_of(name) in EMAIL_NAMES), None)
 
 
 def _check(sent: Mapping[str, Any]) -> None:
-    """Raises Invalid with all that is wrong with the attributes that a caller sends."""
-    fields = [str(problem.field).removeprefix("user.") for problem in unstorable(dict(sent), "user")]
+    """Raise Invalid with all that is wrong with the attributes that a caller sends."""
+    wrong = {problem.field: problem.description for problem in unstorable(dict(sent), "")}
     if sent.get("email") is not None and normal_email(sent["email"]) is None:
-        fields.append("email")
-    if "tags" in sent and not is_tags(sent["tags"]):
-        fields.append("tags")
-    if fields:
-        raise Invalid(invalid_attribute(field) for field in dict.fromkeys(fields))
+        wrong["email"] = invalid_email("email").description
+    if "tags" in sent and (fault := fault_of_tags(sent["tags"])):
+        wrong["tags"] = f"tags {fault}."
+    if wrong:
+        raise Invalid(invalid_attribute(field or None, hint) for field, hint in wrong.items())
 
 
 def _type(wire_name: str | None) -> tuple[str | None, list[Problem]]:
@@ -233,7 +250,7 @@ def _type(wire_name: str | None) -> tuple[str | None, list[Problem]]:
     event_type = WIRE_NAMES.get(wire_name)
     if event_type:
         return event_type.type_name(), []
-    return None, [invalid_parameter("type", "type is the name of an event type.")]
+    return None, [invalid_parameter("type", TYPES)]
 
 
 def _cursor(uuid: str, profile: Profile) -> str:
@@ -251,7 +268,7 @@ def _before(cursor: str | None, profile: Profile) -> tuple[str | None, list[Prob
         signed = b""
     position, mac = signed[:16], signed[16:]
     if not hmac.compare_digest(mac, _mac(position, profile)) or _encode(signed) != cursor:
-        return None, [invalid_parameter("cursor", "cursor is the one that the page before gave for this user.")]
+        return None, [invalid_parameter("cursor", CURSOR)]
     return str(UUID(bytes=position)), []
 
 

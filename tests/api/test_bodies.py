@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from api.gateway import Answer, call, event_file, invoke, post_event, timeline, user
 from builders import ANA, a_moment
+from domain.problems import INTERNAL_ERROR
 from domain.profile import Profile
 from domain.times import iso
 from handlers.runtime import client
@@ -255,7 +256,7 @@ def test_nothing_that_was_sent_is_in_a_header_of_an_answer(ana: Profile) -> None
     answers.append(user("PUT", injected, {}, headers=sent, queryStringParameters={"upsert": "true"}))
     assert [answer.status for answer in answers] == [200, 200, 404, 400]
     shown = [value for answer in answers for value in answer.headers.values()]
-    assert all(re.fullmatch(r"[a-z0-9/_-]+", value) for value in shown), shown
+    assert all(re.fullmatch(r"[A-Za-z0-9/_=-]+", value) for value in shown), shown
 
 
 # --- Our fault ------------------------------------------------------------------------------------
@@ -270,11 +271,12 @@ def test_a_failure_of_ours_tells_the_request_id_and_nothing_internal(ana: Profil
         answer = post(BODY)
     finally:
         client.meta.events.unregister("before-parameter-build.dynamodb", another_table)
-    request_id = event_file("user-get")["requestContext"]["requestId"]
+    request_id = event_file("user-get")["requestContext"]["extendedRequestId"]
     assert answer.status == 500
-    description = f"The request failed on our side. Request id: {request_id}"
+    description = f"{INTERNAL_ERROR.description} Request id: {request_id}"
     error = {"message": "Internal server error", "description": description, "code": "internal_error"}
     assert answer.body == {"errors": [error]}
+    assert answer.headers["X-Request-Id"] == request_id
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def test_a_file_is_answered_as_its_row_says(name: str, ana: Profile, demo: Accou
     before, answer = stored(demo), replayed_of_today(name)
     assert (answer.status, answer.headers["Content-Type"]) == (row.status, "application/json")
     for error in answer.body.get("errors", []):
-        assert {"message", "description"} <= error.keys() <= {"message", "description", "code", "field"}
+        assert {"message", "description"} <= error.keys() <= {"message", "description", "code", "field", "hint"}
         assert all(error.values())
     if row.status >= 400 or "discarded" in row.answer:
         assert stored(demo) == before
@@ -169,7 +169,7 @@ def test_an_event_id_makes_a_repeat_harmless(ana: Profile) -> None:
 
 def test_broken_json_is_told_its_line_and_column() -> None:
     [error] = replay("invalid-json").body["errors"]
-    description = "Expecting ',' delimiter at line 3, column 3."
+    description = "A comma or a closing bracket is missing at line 3, column 3."
     assert error == {"message": "Invalid JSON", "description": description, "code": "invalid_json"}
 
 

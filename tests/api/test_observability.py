@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import json
+import re
 import socket
 import sys
 from collections import Counter
@@ -15,11 +16,11 @@ from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from api.gateway import Answer, Context, answer_to, event_file, invoke
+from api.gateway import RESOURCES, Answer, Context, answer_to, event_file, invoke
 from builders import ANA, a_user, an_entry
 from declared import Once, Windowed, every_restriction, restriction_of, with_declared_types
 from docs import growth
-from domain.problems import Unavailable
+from domain.problems import WARNINGS, Unavailable
 from handlers import authorizer, erasure, event_api, keys, user_api
 from handlers.metrics import METRICS, NAMESPACE
 from handlers.runtime import client, logger
@@ -463,10 +464,11 @@ def test_each_metric_is_counted_and_by_nothing_that_a_caller_can_choose(ana: str
         response = post_event({"search": {"query": "shoes"}})
     with Bus.running():
         invoke("FeedFunction", event_file("feed"))
+    post_event({"confirmation": {"orderId": 1, "total": "59,90"}})
     _, lines = printed.read()
 
     assert response["statusCode"] == 503
-    assert len(lines) == 6, "one line for each request"
+    assert len(lines) == 7, "one line for each request"
     found = set()
     for line in lines:
         for directive in line["_aws"]["CloudWatchMetrics"]:
@@ -480,6 +482,27 @@ def test_each_metric_is_counted_and_by_nothing_that_a_caller_can_choose(ana: str
     assert lines[0]["UnknownUsers"] == [0]
     assert lines[2]["UnknownUsers"] == [1]
     assert lines[4]["StoreThrottles"] == [1, 1], "the call and botocore's second attempt"
+
+
+def test_warnings_are_logged_by_code_once_for_each_event(ana: str, printed: Printed) -> None:
+    wrong = {"confirmation": {"orderId": 1, "total": "59,90"}}
+    post_event(wrong, Tel="1", City="x")
+    [single], _ = printed.read()
+    entries = [
+        an_entry({"update": {"_id": 1, "createdOn": 2}}),
+        an_entry({"confirmation": {"orderId": 2, "total": ""}}),
+    ]
+    for path in ("/events", "/events/check"):
+        event_api.handler(gateway_event("POST", path, {"events": entries}), Context())
+    [batch, check], _ = printed.read()
+    assert single["warnings"] == {"total_not_counted": 1, "similar_name": 1}
+    assert batch["warnings"] == {"total_not_counted": 1, "system_attribute_ignored": 1}
+    assert "warnings" not in check
+
+
+def test_a_saved_query_counts_each_code_of_a_warning() -> None:
+    query = RESOURCES["WarningsQuery"]["Properties"]["QueryString"]
+    assert tuple(re.findall(r"sum\(warnings\.(\w+)\) as \1", query)) == WARNINGS
 
 
 def test_a_traced_call_reaches_the_daemon_of_x_ray(ana: str, traces: Callable[[], str]) -> None:

@@ -84,12 +84,20 @@ def test_a_put_answers_like_a_post(ana: Profile) -> None:
 
 
 @pytest.mark.parametrize(("query", "status"), [
-    (None, 404), ({}, 404), ({"upsert": "false"}, 404), ({"upsert": ""}, 404), ({"upsert": "true"}, 200),
+    (None, 404), ({}, 404), ({"upsert": "false"}, 404), ({"upsert": "FALSE"}, 404), ({"upsert": "true"}, 200),
+    ({"upsert": "True"}, 200),
     ({"upsert": "true", "unknown": "x"}, 200),
 ])  # fmt: skip
 def test_only_upsert_true_creates(demo: Account, query: dict[str, str] | None, status: int) -> None:
     assert user("PUT", BOB, {"city": "Vigo"}, queryStringParameters=query).status == status
     assert user("GET", BOB).status == status
+
+
+@pytest.mark.parametrize("value", ["", "1", "yes", " true", "x"])
+def test_another_value_of_upsert_is_400(ana: Profile, value: str) -> None:
+    answer = user("PUT", ANA, {"city": "Vigo"}, queryStringParameters={"upsert": value})
+    assert (answer.status, answer.errors) == (400, [("Invalid upsert", "upsert")])
+    assert "city" not in user("GET", ANA).body
 
 
 def test_an_upsert_of_what_can_be_no_user_is_400(demo: Account) -> None:
@@ -232,11 +240,32 @@ def test_a_key_opens_nothing_from_its_expiry_on(demo: Account) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", ["", " ", "x", "Bearer {key}", "Basic {key}", "{key} ", "{key}x", "\ud800", "KEY", "x" * 9000]
+    "wrong",
+    [
+        "",
+        " ",
+        "x",
+        "Bearer",
+        "Bearer ",
+        "Bearer Bearer {key}",
+        "Basic {key}",
+        "{key} ",
+        "{key}x",
+        "\ud800",
+        "KEY",
+        "x" * 9000,
+    ],
 )
-def test_only_the_raw_key_is_the_key(demo: Account, wrong: str) -> None:
+def test_nothing_but_the_key_is_the_key(demo: Account, wrong: str) -> None:
     key = keys("create")["apiKey"]
     assert effect(wrong.replace("{key}", key)) == ("Deny", None)
+
+
+@pytest.mark.parametrize("scheme", ["Bearer ", "bearer ", "BEARER  "])
+def test_a_key_may_come_after_bearer(demo: Account, scheme: str) -> None:
+    key = keys("create")
+    assert effect(scheme + key["apiKey"]) == effect(key["apiKey"])
+    assert effect(scheme + key["apiKey"])[0] == "Allow"
 
 
 def test_a_key_is_listed_without_anything_that_opens_the_account(demo: Account) -> None:

@@ -63,7 +63,7 @@ export const noId: components["schemas"]["BatchEvent"] = { user: ana, event: { e
 export function reason(result: components["schemas"]["EventOutcome"]): string {
   // @ts-expect-error
   if (result.status === "created") return result.errors[0].message;
-  return result.status === "discarded" ? result.message : "";
+  return result.status === "discarded" ? (result.message ?? "") : "";
 }
 """
 # Whatever the document shows of a request is what the client's classes hold, and send.

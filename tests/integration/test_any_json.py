@@ -17,7 +17,7 @@ from domain.profile import SYSTEM_ATTRIBUTES
 from domain.values import MAX_NAME_BYTES
 from engines import aws_engine_only
 from figures import STRESS, VIOLATION
-from handlers.rest import json_object
+from handlers.bodies import json_object
 from table import Account
 from use_cases import users
 from use_cases.collect import collect_one

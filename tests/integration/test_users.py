@@ -15,7 +15,7 @@ from domain.outcomes import Outcome
 from domain.problems import Conflict, Invalid, NotFound, Refused
 from domain.times import iso
 from engines import aws_engine_only
-from handlers.rest import json_object
+from handlers.bodies import json_object
 from table import Account
 from use_cases import users
 from use_cases.collect import collect_one

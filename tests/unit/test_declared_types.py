@@ -66,7 +66,7 @@ def test_a_field_that_it_needs_is_demanded_in_the_words_of_the_class() -> None:
     assert not isinstance(problems, ParsedEvent)
     [problem] = problems
     assert (problem.message, problem.field) == ("Missing refundId", "event.refund.refundId")
-    assert problem.description == "refund needs refundId. The shop's number of the refund."
+    assert problem.description == "Add refundId to event.refund: the shop's number of the refund."
 
 
 @with_declared_types
@@ -74,7 +74,7 @@ def test_it_is_known_by_its_other_names_and_told_to_who_asks_for_an_unknown_one(
     assert an_event("emailClick", {}).type == "emailclick"
     problems = parse_event("refunds", {})
     assert not isinstance(problems, ParsedEvent)
-    assert problems[0].description.startswith("The event types are refund, ")
+    assert "Closest: refund. All types: refund, " in problems[0].description
 
 
 @with_declared_types

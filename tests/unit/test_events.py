@@ -16,7 +16,7 @@ from domain.event_types import (
     Confirmation,
     EventType,
     ParsedEvent,
-    is_tags,
+    fault_of_tags,
     parse_event,
 )
 from domain.problems import Problem
@@ -108,9 +108,9 @@ def test_a_name_is_the_name_and_nothing_like_it(wire_name: str) -> None:
 )
 def test_an_unknown_type_is_told_the_types_the_nearest_first(wire_name: str, nearest: str) -> None:
     [problem] = [each for each in parse_event(wire_name, {}) if isinstance(each, Problem)]  # type: ignore[union-attr]
-    assert problem.description.startswith(f"The event types are {nearest}, ")
+    assert f"Closest: {nearest}. All types: {nearest}, " in problem.description
     assert all(name in problem.description for name in CONTRACT)
-    assert problem.description.endswith("use generic with an event_name.")
+    assert problem.description.endswith("use generic.")
 
 
 # --- Payloads -------------------------------------------------------------------------------------
@@ -180,7 +180,7 @@ def test_items_are_a_list_of_objects(wire_name: str, items: object) -> None:
 @pytest.mark.parametrize("wire_name", ["update", "login"])
 @pytest.mark.parametrize("tags", [None, 1, {}, [1], ["a", None], True, ["a", "x" * 256], "x" * 256, "a;" + "-" * 256])
 def test_tags_are_a_string_or_a_list_of_strings_of_255_characters_at_most(wire_name: str, tags: object) -> None:
-    assert not is_tags(as_sent(tags))
+    assert fault_of_tags(as_sent(tags))
     assert problems(wire_name, {"tags": tags}) == [("Invalid tags", f"event.{wire_name}.tags")]
 
 

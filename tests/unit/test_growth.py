@@ -11,7 +11,7 @@ from docs import growth
 from docs.growth import Inputs
 from docs.units import BATCHES, BILLS, LATE
 from domain.event_types import CATALOGUE, restrictions
-from domain.problems import Refused
+from domain.problems import WARNINGS, Refused
 from handlers.metrics import METRICS
 
 TEMPLATE: dict[str, Any] = yaml_parse((growth.PAGE.parents[1] / "template.yaml").read_text())
@@ -43,6 +43,7 @@ def test_the_script_knows_about_how_many_metrics_there_are() -> None:
         "EventsCreated": len(CATALOGUE),
         "EventsDiscarded": len(restrictions()),
         "EventsFailed": 0,  # as long as nothing fails
+        "Warnings": len(WARNINGS),
         "RequestsRefused": len(Refused.__subclasses__()),
     }
     assert kinds.keys() == {name for name, (_, dimension) in METRICS.items() if dimension}

@@ -13,7 +13,8 @@ from domain.email import MAX_LENGTH, normal_email
 from domain.problems import Refused
 from domain.profile import Profile, change_attributes, change_by_purchase
 from domain.restrictions import is_bot
-from handlers.rest import errors_of, json_object
+from handlers.bodies import json_object
+from handlers.rest import errors_of
 from table import Account, profiles
 from table.calls import Table, new_client
 from table.values import serialize

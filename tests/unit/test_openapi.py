@@ -17,7 +17,6 @@ from domain.event_types import CATALOGUE, restrictions
 from domain.problems import CODES, Invalid
 from domain.request import EventRequest, parse_batch, parse_request
 from domain.times import iso
-from handlers.rest import STATUS
 
 DOCUMENT: dict[str, Any] = json.loads(openapi.FILE.read_text())
 SCHEMAS: dict[str, Any] = DOCUMENT["components"]["schemas"]
@@ -109,7 +108,7 @@ def test_each_event_of_a_batch_needs_its_id() -> None:
 
 def test_each_status_is_documented() -> None:
     documented = {int(status) for each in OPERATIONS.values() for status in each["responses"]}
-    assert documented == {200, 207, 429, 500, *STATUS.values()}
+    assert documented == {200, 207, 429, 500, *(kind.status for kind in CODES.values())}
     assert documented == {200, 207, *openapi.MEANINGS}
 
 
@@ -204,7 +203,7 @@ def test_no_names_differ_only_in_their_case() -> None:
 
 def test_what_is_one_of_some_values_says_their_type() -> None:
     chosen = [node for node in described(DOCUMENT) if "enum" in node or "const" in node]
-    assert len(chosen) >= 3
+    assert chosen
     assert all(node["type"] == "string" for node in chosen)
 
 

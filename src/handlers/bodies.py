@@ -1,0 +1,254 @@
+"""Reads the body of a request: base64, gzip, UTF-8, JSON, sizes, and names that are given twice."""
+
+import base64
+import json
+import re
+import zlib
+from collections import Counter
+from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
+from functools import partial
+from typing import Any
+
+from domain.problems import (
+    BODY_TOO_LARGE,
+    EVENT_TOO_LARGE,
+    UNSUPPORTED_ENCODING,
+    Invalid,
+    Problem,
+    Refused,
+    TooLarge,
+    UnsupportedEncoding,
+    invalid_json,
+)
+from handlers.rest import Event, header
+
+MAX_BODY_BYTES = 256 * 1024
+GZIP = b"\x1f\x8b"
+GZIP_FORMAT = 16 + zlib.MAX_WBITS
+MAX_MEMBERS = 100
+
+NOT_UTF_8 = "The body is not text in UTF-8. It may be compressed with gzip, once."
+TOO_DEEP = "Lists and objects are nested too deeply."
+BROKEN_GZIP = "The body begins like gzip, but it is cut off or broken."
+EMPTY = "The body is empty. Send a JSON object, which starts with { at line 1, column 1."
+FORM_FIELDS = "The body is not JSON; it looks like form fields. Send JSON, which starts with { at line 1, column 1."
+NOT_AN_OBJECT = (
+    "The body must be one JSON object, which starts with { at line 1, column 1. "
+    'To send several events, use POST /v1/events/ with {"events": [...]}.'
+)
+# By how the parser's message begins. Its own texts differ between versions of Python.
+FAULTS = {
+    "Unterminated string": "The text that starts {at} has no closing quote.",
+    "Invalid control character": r"The text contains a raw line break or tab {at}. Write it as \n or \t.",
+    "Invalid \\": r"The text contains a backslash that starts no escape {at}. Write a backslash as \\.",
+    "Expecting property name": "A name in double quotes is missing {at}.",
+    "Expecting ':'": "A colon is missing after a name {at}.",
+    "Expecting ','": "A comma or a closing bracket is missing {at}.",
+    "Expecting value": "A value is missing or misspelt {at}. Text needs double quotes.",
+    "Extra data": "The body goes on after the end of its JSON object {at}.",
+}
+BROKEN = "The JSON is broken {at}."
+TRAILING_COMMA = "There is a comma too many {at}."
+FORM = re.compile(r"\s*(--|[\w.~%+*\[\]-]+=)")
+
+
+class Twice(dict[str, Any]):
+    """An object in which a name is given twice. Only the caller knows which of the two values counts."""
+
+    name: str
+
+
+Refuse = Callable[[object], Refused | None]
+
+
+def body_of(event: Event, limit: int = MAX_BODY_BYTES, too_large: Problem = BODY_TOO_LARGE) -> bytes:
+    """Return the body as the caller made it, unpacked if it is gzip.
+
+    Raise TooLarge, Invalid and UnsupportedEncoding.
+    """
+    body = event.get("body") or ""
+    try:
+        raw = base64.b64decode(body, validate=True) if event.get("isBase64Encoded") else body.encode()
+    except ValueError as error:
+        raise Invalid([invalid_json(NOT_UTF_8)]) from error
+    # By its first bytes: the gateway may have unpacked it, and left the header.
+    if raw.startswith(GZIP):
+        raw = _unpacked(raw, limit)
+    elif _is_packed(raw, header(event, "Content-Encoding")):
+        raise UnsupportedEncoding([UNSUPPORTED_ENCODING])
+    if len(raw) > limit:
+        raise TooLarge([too_large])
+    return raw
+
+
+def json_object(body: bytes) -> dict[str, Any]:
+    """Return the JSON object in a body, with its numbers as Decimal. Raise Invalid."""
+    marked: list[Twice] = []
+    sent = _parsed(body, marked)
+    if marked:
+        raise _twice(marked[0])
+    return sent
+
+
+def json_batch(body: bytes) -> tuple[dict[str, Any], Refuse]:
+    """Return the JSON object of a batch, and a function that says what is wrong with how one of its events was sent.
+
+    Raise Invalid for what is wrong outside the events.
+    """
+    marked: list[Twice] = []
+    sent = _parsed(body, marked)
+    around = sent if isinstance(sent, Twice) else _find_twice({**sent, "events": []}) if marked else None
+    if around:
+        raise _twice(around)
+    return sent, partial(_refuse, is_long=len(body) > MAX_BODY_BYTES, marked=bool(marked))
+
+
+# --- Compression ----------------------------------------------------------------------------------
+
+
+def _unpacked(raw: bytes, limit: int) -> bytes:
+    """Return the content of a gzip body: at most one byte more than would be accepted."""
+    unpacked = b""
+    for _ in range(MAX_MEMBERS):  # RFC 1952: a file may be several members, one after the other
+        member = zlib.decompressobj(GZIP_FORMAT)
+        try:
+            unpacked += member.decompress(raw, limit + 1 - len(unpacked))
+        except zlib.error as error:
+            raise Invalid([invalid_json(BROKEN_GZIP)]) from error
+        if len(unpacked) > limit:
+            return unpacked
+        if not member.eof:
+            raise Invalid([invalid_json(BROKEN_GZIP)])
+        raw = member.unused_data
+        if not raw:
+            return unpacked
+    raise Invalid([invalid_json(BROKEN_GZIP)])
+
+
+def _is_packed(raw: bytes, encoding: str | None) -> bool:
+    """Whether a body whose header says that it is compressed still is. Then it does not look like JSON."""
+    if not encoding or encoding.strip().lower() in ("identity", "gzip", "x-gzip"):
+        return False
+    try:
+        text = raw.decode("utf-8-sig").lstrip()
+    except UnicodeDecodeError:
+        return True
+    return bool(text) and text[0] not in "{["
+
+
+# --- JSON -----------------------------------------------------------------------------------------
+
+
+def _parsed(body: bytes, marked: list[Twice]) -> dict[str, Any]:
+    """Return the JSON object in a body. Add its objects in which a name is given twice to `marked`."""
+    try:
+        text = body.decode("utf-8-sig")  # some editors write a byte order mark
+        value = json.loads(
+            text,
+            parse_int=_number,
+            parse_float=_number,
+            parse_constant=_number,
+            object_pairs_hook=partial(_object, marked),
+        )
+    except json.JSONDecodeError as error:
+        raise Invalid([invalid_json(_fault(text, error))]) from error
+    except UnicodeDecodeError as error:
+        raise Invalid([invalid_json(NOT_UTF_8)]) from error
+    except RecursionError as error:
+        raise Invalid([invalid_json(TOO_DEEP)]) from error
+    if not isinstance(value, dict):
+        raise Invalid([invalid_json(NOT_AN_OBJECT)])
+    return value
+
+
+def _fault(text: str, error: json.JSONDecodeError) -> str:
+    """Say in our own words what is wrong with a text that is not JSON, and where."""
+    if not text.strip():
+        return EMPTY
+    if FORM.match(text):
+        return FORM_FIELDS
+    rest = text[error.pos :].lstrip(", \t\r\n")
+    comma = text.rfind(",", 0, error.pos + 1)
+    if rest[:1] in ("}", "]") and comma >= 0 and not text[comma + 1 : error.pos].strip():
+        return TRAILING_COMMA.format(at=_place(text, comma))
+    said = next((said for begins, said in FAULTS.items() if error.msg.startswith(begins)), BROKEN)
+    at = _place(text, error.pos)
+    if error.msg.startswith("Expecting") and not rest:
+        return said.format(at=f"{at}, where the body ends") + " Was it cut off?"
+    return said.format(at=at)
+
+
+def _place(text: str, position: int) -> str:
+    line_start = text.rfind("\n", 0, position) + 1
+    return f"at line {text.count(chr(10), 0, position) + 1}, column {position - line_start + 1}"
+
+
+def _number(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:  # an exponent beyond Python's: not a number that can be stored
+        return Decimal("NaN")
+
+
+def _object(marked: list[Twice], pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) == len(pairs):
+        return value
+    times = Counter(name for name, _ in pairs)
+    found = Twice(value)
+    found.name = next(name for name in times if times[name] > 1)
+    marked.append(found)
+    return found
+
+
+def _twice(value: Twice) -> Invalid:
+    return Invalid([invalid_json(f"The name {json.dumps(value.name[:64])} is given twice in one object.")])
+
+
+def _find_twice(value: object) -> Twice | None:
+    """Return an object in a JSON value in which a name is given twice."""
+    waiting = [value]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, Twice):
+            return part
+        waiting += part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+    return None
+
+
+# --- Events of a batch ----------------------------------------------------------------------------
+
+
+def _refuse(entry: object, *, is_long: bool, marked: bool) -> Refused | None:
+    """Say what is wrong with how an event of a batch was sent. Look for it only in a body that may have it."""
+    try:
+        if is_long and _is_too_large(entry):
+            return TooLarge([EVENT_TOO_LARGE])
+    except RecursionError:  # as deep as the body could just be read
+        return Invalid([invalid_json(TOO_DEEP)])
+    wrong = _find_twice(entry) if marked else None
+    return _twice(wrong) if wrong else None
+
+
+def _is_too_large(entry: object) -> bool:
+    """Measured without spaces and escapes, so that a batch refuses no event that is accepted alone."""
+    numbers = 0
+
+    def number(value: Decimal) -> str:
+        nonlocal numbers
+        numbers += _shortest(value) - len('""')
+        return ""
+
+    text = json.dumps(entry, default=number, ensure_ascii=False, separators=(",", ":"))
+    return len(text.encode("utf-8", "surrogatepass")) + numbers > MAX_BODY_BYTES
+
+
+def _shortest(value: Decimal) -> int:
+    """Return the bytes of the shortest form in which a number may have been sent, with an exponent or without."""
+    sign, digits, exponent = value.as_tuple()
+    if not isinstance(exponent, int) or exponent == 0:
+        return sign + len(digits)
+    with_exponent = len(digits) + len(f"e{exponent}")
+    with_point = max(len(digits), 1 - exponent) + len(".")
+    return sign + (with_exponent if exponent > 0 else min(with_exponent, with_point))
