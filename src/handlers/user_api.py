@@ -28,7 +28,7 @@ def _put(event: rest.Event, account: Account) -> rest.Response:
 
 
 def _put_email(event: rest.Event, account: Account) -> rest.Response:
-    profile = users.change_email(_identifier(event), rest.json_object(rest.body_of(event)), account)
+    profile = users.change_email(_identifier(event), bodies.json_object(bodies.body_of(event)), account)
     return _result("Successfully updated user.", profile)
 
 

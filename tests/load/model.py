@@ -26,7 +26,7 @@ Look = Callable[[str], Outcome]
 WINDOW_MILLISECONDS = timedelta(minutes=20) // timedelta(milliseconds=1)
 REASONS = {
     "confirmation": "A confirmation with this orderId was already received",
-    "emailopen": "An email open was already received in the last 20 minutes",
+    "emailopen": "This user already has an email open within 20 minutes of this one",
 }
 PAGE = 100
 
