@@ -222,6 +222,31 @@ def test_changes_that_are_not_committed_are_deployed_only_when_told_and_are_call
     assert clone.git("status", "--porcelain") == "M told"
 
 
+@pytest.mark.parametrize("name", ["src/handlers/new.py", "src/amazon.pem"])
+def test_a_file_that_git_does_not_know_is_not_left_out_of_a_release(name: str, clone: Clone) -> None:
+    clone.commit("first")
+    (clone.folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (clone.folder / name).write_text("")
+    told = clone.refused("deploy", "--config", "dev", "--dirty", "yes")
+    assert told == f"git does not know {name}, so it would not be deployed: `git add` it."
+    clone.git("add", name)
+    assert "src" in clone.asked("deploy", "--config", "dev", "--dirty", "yes")["files"]
+
+
+def test_a_stack_is_protected_against_deletion_once_it_is_deployed(clone: Clone) -> None:
+    clone.commit("first")
+    assert "not protected against deletion" in clone.run("deploy", "--config", "dev").stderr  # there is no stack
+    clone.notes.unlink()
+    deployed(clone.endpoint, "event-api-dev", "none")
+    clone.asked("deploy", "--config", "dev")
+    cloudformation: Any = aws.client("cloudformation", clone.endpoint)
+    [stack] = cloudformation.describe_stacks(StackName="event-api-dev")["Stacks"]
+    assert stack["EnableTerminationProtection"] is True
+    cloudformation.update_termination_protection(EnableTerminationProtection=False, StackName="event-api-dev")
+    cloudformation.delete_stack(StackName="event-api-dev")
+    cloudformation.get_waiter("stack_delete_complete").wait(StackName="event-api-dev", WaiterConfig={"Delay": 1})
+
+
 def test_a_rollback_deploys_an_earlier_commit_at_once_and_leaves_the_parameters_alone(clone: Clone) -> None:
     good = clone.commit("good")
     clone.commit("bad")

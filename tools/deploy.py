@@ -30,6 +30,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
 
+DEPLOYED = ("src", "template.yaml", "samconfig.toml")
 NO_REVISION = "&revision none"  # stands once in template.yaml
 GRADUAL, AT_ONCE = "Gradual", "AtOnce"  # values of the parameter Traffic
 
@@ -63,6 +64,7 @@ def main() -> int:
     except (BotoCoreError, ClientError) as error:
         print(f"AWS did not answer as expected: {error}", file=sys.stderr)
         return 1
+    protect(settings_of(arguments.config)["stack_name"], arguments.region)
     print(f"Revision {release.revision}")
     return 0
 
@@ -138,6 +140,10 @@ def commit_to_deploy(*, allow_dirty: bool) -> tuple[str, str]:
         return head, head
     if not allow_dirty:
         raise DeployError("There are changes that are not committed. Commit them, or deploy them too: DIRTY=yes.")
+    # A stash has no new files: a function that imports one of them would not start.
+    new = git("ls-files", "--others", "--exclude-standard", *DEPLOYED).splitlines()
+    if new:
+        raise DeployError(f"git does not know {', '.join(new[:5])}, so it would not be deployed: `git add` it.")
     return git("stash", "create") or head, f"{head}-dirty"
 
 
@@ -196,6 +202,15 @@ def deploy_options(arguments: argparse.Namespace, release: Release) -> list[str]
     if arguments.confirm == "no":
         options.append("--no-confirm-changeset")
     return [*options, "--parameter-overrides", *(f'{name}="{value}"' for name, value in release.parameters.items())]
+
+
+def protect(stack_name: str, region: str) -> None:
+    """Protect the stack against deletion: its API's URL would be lost. Print it if that is not allowed."""
+    cloudformation: CloudFormationClient = boto3.client("cloudformation", region_name=region)
+    try:
+        cloudformation.update_termination_protection(EnableTerminationProtection=True, StackName=stack_name)
+    except ClientError as error:
+        print(f"The stack is deployed, but not protected against deletion: {error}", file=sys.stderr)
 
 
 def sam(folder: Path, *arguments: str) -> None:
