@@ -5,6 +5,7 @@ pages, and pages that quote them, had them on 2026-11-23. Compare them with the 
 """
 
 import argparse
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -68,12 +69,14 @@ NEW_TABLE_WRU, NEW_TABLE_RRU = 4_000, 12_000
 TABLE_WRU, TABLE_RRU = 40_000, 40_000
 GATEWAY_RATE = 10_000
 CONCURRENCY, RATE_OF_ONE_ENVIRONMENT = 1_000, 10
+IDLE_SECONDS, LIFE_SECONDS = 600, 2 * 3600  # of an environment, until Lambda ends it: seen, not promised
 
 
 @dataclass(frozen=True)
 class Inputs:
     events_a_day: Sequence[int] = tuple(10**exponent for exponent in range(3, 10))
     duration_ms: float = 12  # warm: about 5 ms of CPU at 1024 MB, the rest is waiting for DynamoDB
+    init_ms: float = 600  # of a start, billed like the rest of the time since August 2025
     memory_mb: int = MEMORY_MB
     batch: int = 1  # events in one request
     keys: int = 10  # API keys in use
@@ -149,16 +152,26 @@ def look_ups(inputs: Inputs, events_a_day: float) -> float:
     return min(events_a_day / inputs.batch, inputs.keys * DAY / KEY_REMEMBERED_SECONDS)
 
 
+def starts(inputs: Inputs, invocations_a_day: float) -> float:
+    """Return how many environments of a function start in a day: after a pause, at the peak, at the end of a life."""
+    rate = invocations_a_day / DAY
+    environments = max(1, rate * inputs.event_seconds * inputs.batch / inputs.use)
+    after_pauses = invocations_a_day * math.exp(-rate * IDLE_SECONDS)
+    return min(invocations_a_day, after_pauses + environments * (inputs.peak + DAY / LIFE_SECONDS))
+
+
 def month(inputs: Inputs, events_a_day: float) -> dict[str, float]:
     """What a month costs, by share, and without what was stored before."""
     events, asked = 30 * events_a_day, 30 * look_ups(inputs, events_a_day)
     requests = events / inputs.batch
     invocations = requests + asked
+    started = 30 * sum(starts(inputs, each) for each in (events_a_day / inputs.batch, asked / 30))
     log_gb = invocations * (OUR_LOG_BYTES + LAMBDA_LOG_BYTES) / GB
     return {
         "API Gateway, REST": tiered(requests, REST_API),
         "Lambda, requests": invocations * INVOCATION,
         "Lambda, GB-seconds": (events + asked) * inputs.gb_seconds * GB_SECOND,
+        "Lambda, starts": started * inputs.init_ms / 1000 * inputs.memory_mb / 1024 * GB_SECOND,
         "DynamoDB, writes": events * inputs.wru * WRU,
         "DynamoDB, reads": (events * inputs.rru + asked * AUTHORIZER.rru) * RRU,
         "logs, written and kept for 30 days": tiered(log_gb, LAMBDA_LOGS_GB) + log_gb * KEPT_LOGS_GB_MONTH,
@@ -384,6 +397,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="writes them there, with the default inputs")
     parser.add_argument("--events-a-day", type=int, nargs="+", help="rows of the table of growth")
     parser.add_argument("--duration-ms", type=float, help="of a warm invocation")
+    parser.add_argument("--init-ms", type=float, help="of a start of a function")
     parser.add_argument("--memory-mb", type=int)
     parser.add_argument("--batch", type=int, help="events in one request")
     parser.add_argument("--keys", type=int, help="API keys in use")

@@ -85,6 +85,16 @@ def test_a_million_plain_events_cost_their_units_their_requests_and_their_time()
     assert shares["Lambda, GB-seconds"] == pytest.approx(5_000 * 0.0000166667)
 
 
+def test_a_start_is_paid_for_and_is_rare_only_where_events_are_many() -> None:
+    inputs = Inputs(init_ms=600, memory_mb=1024)
+    assert growth.starts(inputs, 10) == pytest.approx(10, rel=0.1)
+    shares = [growth.starts(inputs, events) / events for events in (1e2, 1e3, 1e4, 1e6)]
+    assert shares == sorted(shares, reverse=True)
+    assert shares[-1] < 0.001
+    asleep = growth.month(Inputs(keys=0), 10)
+    assert asleep["Lambda, starts"] == pytest.approx(30 * growth.starts(inputs, 10) * 0.6 * growth.GB_SECOND)
+
+
 def test_the_gateway_asks_for_each_key_once_in_its_cache_time_but_never_more_often_than_events_come() -> None:
     assert growth.look_ups(Inputs(keys=2), 1e6) == 2 * 24 * 60
     assert growth.look_ups(Inputs(keys=2), 100) == 100
