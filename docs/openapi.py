@@ -56,7 +56,7 @@ from handlers import event_api, user_api
 from handlers.bodies import json_object
 from handlers.rest import RETRY_AFTER, errors_of
 from use_cases import refusals
-from use_cases.users import CURSOR, DEFAULT_LIMIT, LIMIT, MAX_LIMIT, TYPES
+from use_cases.users import CURSOR, DEFAULT_LIMIT, LIMIT, MAX_LIMIT, TIME_FORM, TYPES
 
 Json = dict[str, Any]
 
@@ -401,17 +401,20 @@ def list_events(identifier: Json) -> Json:
     listed = {"_id": EVENT_ID, "type": "search", "payload": example_of(CATALOGUE["search"]), "createdOn": TIME}
     of_types = invalid_parameter("type", TYPES)
     types = {"type": "string", "enum": list(CATALOGUE)}
+    moment = {"type": "string", "format": "date-time"}
     return operation(
         "listEvents",
         "List a user's events, newest first",
         "Answers a page of the user's events by the time at which they happened, and the `cursor` of the next page "
-        "unless this one is the last. Send it with the same `type`.",
+        "unless this one is the last. Send it with the same `type`, `from` and `to`.",
         answer("EventList", {"events": [listed]}),
-        [OF_LIMITS, of_types, OF_CURSORS, *UNKNOWN_USER],
+        [OF_LIMITS, of_types, invalid_parameter("from", f"Write from {TIME_FORM}"), OF_CURSORS, *UNKNOWN_USER],
         parameters=[
             identifier,
             limit("How many events a page has at most."),
             parameter("query", "type", types, "Only events of this type."),
+            parameter("query", "from", moment, "Only events that happened at this time or later."),
+            parameter("query", "to", moment, "Only events that happened before this time."),
             cursor({"pattern": "^[A-Za-z0-9_-]{43}$"}),
         ],
     )

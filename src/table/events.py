@@ -14,7 +14,7 @@ from domain.restrictions import Restriction
 from domain.times import iso
 from table import Account, keys
 from table.expressions import Item
-from table.values import digest_of
+from table.values import digest_of, to_item
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,15 +164,24 @@ def find_all(account: Account, wanted: Sequence[tuple[str, str]]) -> list[Item |
 
 
 def timeline(
-    account: Account, user_id: str, limit: int, before: str | None = None, event_type: str | None = None
+    account: Account,
+    user_id: str,
+    limit: int,
+    before: str | None = None,
+    event_type: str | None = None,
+    within: tuple[datetime | None, datetime | None] = (None, None),
 ) -> tuple[list[StoredEvent], str | None]:
-    """Events older than `before`, newest first, at most `limit` of them, and the UUID to pass as `before` for the
-    next page (None after the last). A page may be short, because DynamoDB reads 1 MB at a time, but only the last one
-    has no next.
+    """Return events older than `before`, newest first, at most `limit` of them, and the UUID to pass as `before` for
+    the next page (None after the last). `within` are the first moment and the end, which is not included. A page may
+    be short, because DynamoDB reads 1 MB at a time, but only the last one has no next.
     """
+    first, last = keys.events_within(*within)
+    start = keys.event(account.name, user_id, before) if before else None
+    if start and start["sk"] < first:
+        return [], None
     parameters: dict[str, Any] = {
-        "KeyConditionExpression": "pk = :pk AND begins_with(sk, :event)",
-        "ExpressionAttributeValues": {":pk": {"S": keys.user(account.name, user_id)}, ":event": {"S": keys.EVENT}},
+        "KeyConditionExpression": "pk = :pk AND sk BETWEEN :first AND :last",
+        "ExpressionAttributeValues": to_item({":pk": keys.user(account.name, user_id), ":first": first, ":last": last}),
         "ScanIndexForward": False,
         "ConsistentRead": True,
     }
@@ -182,11 +191,10 @@ def timeline(
         parameters["ExpressionAttributeValues"][":type"] = {"S": event_type}
     else:
         parameters["Limit"] = limit + 1
-    if before:
-        start = keys.event(account.name, user_id, before)
-        parameters["ExclusiveStartKey"] = {name: {"S": value} for name, value in start.items()}
-    items, last = account.table.query(**parameters)
+    if start and start["sk"] < last:  # DynamoDB refuses to start outside of the range
+        parameters["ExclusiveStartKey"] = to_item(start)
+    items, after = account.table.query(**parameters)
     events = [stored_event(item) for item in items]
     if len(events) > limit:
         return events[:limit], events[limit - 1].uuid
-    return events, keys.uuid_of(last) if last else None
+    return events, keys.uuid_of(after) if after else None

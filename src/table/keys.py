@@ -35,6 +35,7 @@ Key = dict[str, str]
 
 PROFILE = "PROFILE"
 EVENT = "EVENT#"
+BEHIND_EVENTS = "EVENT$"  # the next character
 ERASURES = "ERASURES"
 ERASED = "ERASED"
 TIME_IN_UUID = len("01234567-89ab")  # of its text
@@ -70,9 +71,19 @@ def event(account: str, user_id: str, uuid: str) -> Key:
 
 
 def events_between(first: datetime, last: datetime) -> tuple[str, str]:
-    """Sort keys around all events that happened from the first moment to the last, both included."""
-    next_one = last + timedelta(milliseconds=1)
-    return f"{EVENT}{derived_id(first)[:TIME_IN_UUID]}", f"{EVENT}{derived_id(next_one)[:TIME_IN_UUID]}"
+    """Return sort keys around all events that happened from the first moment to the last, both included."""
+    return events_within(first, last + timedelta(milliseconds=1))
+
+
+def events_within(first: datetime | None, end: datetime | None) -> tuple[str, str]:
+    """Return sort keys around all events that happened from the first moment on and before the end.
+
+    The time alone, without the rest of a UUID, sorts behind all earlier events and before all others.
+    """
+    return (
+        f"{EVENT}{derived_id(first)[:TIME_IN_UUID]}" if first else EVENT,
+        f"{EVENT}{derived_id(end)[:TIME_IN_UUID]}" if end else BEHIND_EVENTS,
+    )
 
 
 def uuid_of(item: Mapping[str, Any]) -> str:

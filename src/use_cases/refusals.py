@@ -31,6 +31,8 @@ FIXED_NAMES = {
     "limit",
     "type",
     "cursor",
+    "from",
+    "to",
     "Idempotency-Key",
     *USER_FIELDS,
 }

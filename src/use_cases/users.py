@@ -36,7 +36,7 @@ from domain.problems import (
     user_without_email,
 )
 from domain.profile import Profile, change_attributes, is_attribute
-from domain.times import milliseconds_of
+from domain.times import EPOCH, milliseconds_of, parse_rfc_3339
 from domain.values import letters_of, unstorable
 from table import Account, erasures, events, profiles
 from table.erasures import Receipt
@@ -52,6 +52,7 @@ EMAIL_NAMES = {"email", "emailaddress", "mail"}  # without case and punctuation
 LIMIT = f"limit must be a whole number from 1 to {MAX_LIMIT}."
 TYPES = f"type must be one of {', '.join(CATALOGUE)}, spelled exactly so."
 CURSOR = "Send the cursor of the previous page for the same user, unchanged. To start again, leave it out."
+TIME_FORM = "like 2026-11-24T08:00:00Z. In a URL the + of an offset is written %2B."
 
 json_text = partial(simplejson.dumps, use_decimal=True)  # numbers as exact as they were sent
 
@@ -171,9 +172,10 @@ def timeline(identifier: str, query: Mapping[str, str], account: Account) -> tup
     limit, limit_problems = parse_limit(query.get("limit"))
     event_type, type_problems = _type(query.get("type"))
     before, cursor_problems = _before(query.get("cursor"), profile)
-    if problems := limit_problems + type_problems + cursor_problems:
+    within, range_problems = _range(query.get("from"), query.get("to"))
+    if problems := limit_problems + type_problems + cursor_problems + range_problems:
         raise Invalid(problems)
-    page, last = events.timeline(account, profile.id, limit, before, event_type)
+    page, last = events.timeline(account, profile.id, limit, before, event_type, within)
     sizes = accumulate(len(json_text(event.payload)) + len(event.id) for event in page)
     fits = max(1, sum(size <= MAX_PAGE_CHARACTERS for size in sizes))  # no event is as long as an answer may be
     if fits < len(page):
@@ -251,6 +253,18 @@ def _type(wire_name: str | None) -> tuple[str | None, list[Problem]]:
     if event_type:
         return event_type.type_name(), []
     return None, [invalid_parameter("type", TYPES)]
+
+
+def _range(first: str | None, end: str | None) -> tuple[tuple[datetime | None, datetime | None], list[Problem]]:
+    """Return the moments of `from` and `to`, and what is wrong with them."""
+    given = {"from": first, "to": end}
+    moments = {name: parse_rfc_3339(text) for name, text in given.items()}
+    wrong = [name for name, text in given.items() if text is not None and moments[name] is None]
+    problems = [invalid_parameter(name, f"Write {name} {TIME_FORM}") for name in wrong]
+    since, until = (moment and max(moment, EPOCH) for moment in moments.values())  # no event is older
+    if since and until and since > until:
+        problems.append(invalid_parameter("to", "to must not be earlier than from."))
+    return (since, until), problems
 
 
 def _cursor(uuid: str, profile: Profile) -> str:

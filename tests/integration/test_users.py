@@ -1,5 +1,6 @@
 """Contract section 6: users and their timeline."""
 
+import itertools
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
@@ -127,7 +128,7 @@ def test_invalid_values_are_told_in_the_documented_words(account: Account, sent:
         [problem] = refused.value.problems
         assert problem.message == "Invalid data format/type"
         assert problem.description == "Error validating user attributes"
-        assert problem.field == (field or "user")
+        assert problem.field == (field or None)
 
 
 # --- The email ------------------------------------------------------------------------------------
@@ -216,6 +217,44 @@ def test_paging_neither_skips_nor_repeats_while_events_arrive(account: Account) 
     assert read == sent
 
 
+@pytest.mark.parametrize("limit", ["1", "2", "100"])
+def test_from_and_to_bound_the_timeline_to_the_millisecond_and_cursors_stay_within(
+    account: Account, limit: str
+) -> None:
+    a_user(account)
+    begin = a_moment()
+    moments = [begin + timedelta(milliseconds=n) for n in (0, 1, 1, 2, 5)]
+    sent = [(now, send(account, {"search": {"query": "x"}}, now=now).event_id) for now in moments]
+    bounds = [None, begin - timedelta(days=9000), *(begin + timedelta(milliseconds=n) for n in (0, 1, 2, 3, 9))]
+    _, outside = users.timeline(ANA, {"limit": "1"}, account)
+    for first, end in itertools.combinations_with_replacement([None, *bounds, None], 2):
+        given = {"from": first, "to": end}
+        query = {"limit": limit} | {name: iso(moment) for name, moment in given.items() if moment}
+        wanted = {each for now, each in sent if (not first or first <= now) and (not end or now < end)}
+        read: list[str] = []
+        while True:
+            page, cursor = users.timeline(ANA, query, account)
+            read += [event.id for event in page]
+            if cursor is None:
+                break
+            query["cursor"] = cursor
+        assert (len(read), set(read)) == (len(wanted), wanted)
+        # A cursor of a page with other bounds.
+        page, _ = users.timeline(ANA, query | {"cursor": str(outside), "limit": "100"}, account)
+        assert {event.id for event in page} == wanted - {sent[-1][1]}
+
+
+def test_from_before_all_times_is_the_beginning(account: Account) -> None:
+    a_user(account)
+    [sent] = search(account, 1)
+    for first in ("0001-01-01T00:00:00Z", "1969-12-31T23:59:59Z"):
+        page, _ = users.timeline(ANA, {"from": first, "to": "9999-12-31T23:59:59Z"}, account)
+        assert [event.id for event in page] == [sent]
+        assert users.timeline(ANA, {"from": first, "to": first}, account) == ([], None)
+    with pytest.raises(Invalid):
+        users.timeline(ANA, {"from": "2026-11-24T08:00:00.001Z", "to": "2026-11-24T08:00:00Z"}, account)
+
+
 def test_no_other_item_of_the_user_is_in_the_timeline(account: Account) -> None:
     a_user(account)
     assert users.timeline(ANA, {}, account) == ([], None)
@@ -287,9 +326,9 @@ def test_an_event_whose_json_is_longer_than_a_page_has_a_page_of_its_own(account
     {"limit": "0"}, {"limit": "101"}, {"limit": "-1"}, {"limit": "1.0"}, {"limit": ""}, {"limit": "x"}, {"limit": "٣"},
     {"limit": "1e1"}, {"limit": "9" * 5000}, {"type": "x"}, {"type": ""}, {"type": "Search"}, {"cursor": ""},
     {"cursor": "x"}, {"cursor": "ñ"}, {"cursor": "A" * 43}, {"cursor": "/../"}, {"cursor": "A" * 9000},
-    {"cursor": "\ud800"},
+    {"cursor": "\ud800"}, {"from": ""}, {"from": "2026-11-24"}, {"to": "now"}, {"to": "2026-11-24T08:00:00 02:00"},
 ])  # fmt: skip
-def test_a_wrong_limit_type_or_cursor_is_invalid(account: Account, query: dict[str, str]) -> None:
+def test_a_wrong_parameter_of_the_timeline_is_invalid(account: Account, query: dict[str, str]) -> None:
     a_user(account)
     search(account, 1)
     with pytest.raises(Invalid) as refused:
