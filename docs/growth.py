@@ -1,7 +1,7 @@
-"""Makes the tables of docs/growth.md: `make growth`. Other inputs: `make growth GROWTH="--duration-ms 20"`.
+"""Make the tables of docs/growth.md: `make growth`. Other inputs: `make growth GROWTH="--duration-ms 20"`.
 
-The prices are inputs as well: US$, list prices of us-east-1 without free tiers and discounts, as copies of AWS's price
-pages, and pages that quote them, had them on 2026-11-23. Compare them with the pages named before you rely on them.
+The prices are inputs too: US$, list prices of us-east-1 without free tiers and discounts. They were read on 2026-11-23
+in copies of AWS's price pages and pages that quote them. Compare them with the pages named before you rely on them.
 """
 
 import argparse
@@ -60,7 +60,7 @@ REQUEST_BYTES = 1_500  # the same
 BATCH = 100  # events in one request at most
 BATCH_TIME = 0.5  # of what its events take one by one, an assumption like the duration
 RESULT_BYTES = 150  # what a batch answers of each event
-PROVISIONED_USE = 0.7  # of provisioned capacity: what auto scaling aims at unless told otherwise
+PROVISIONED_USE = 0.7  # of provisioned capacity: the default target of auto scaling
 
 # --- AWS's limits: defaults that can be raised, but for a partition's and an environment's ---------
 
@@ -110,7 +110,7 @@ class Inputs:
 
     @property
     def stored_gb(self) -> float:
-        """Of one event, stored or not."""
+        """Return the GB of one event, stored or not."""
         return self.stored * ITEM_BYTES / GB
 
     @property
@@ -120,12 +120,12 @@ class Inputs:
 
     @property
     def gb_seconds(self) -> float:
-        """Of one event."""
+        """Return the GB-seconds of one event."""
         return self.memory_mb / 1024 * self.event_seconds
 
     @property
     def answer_bytes(self) -> float:
-        """Of one event, with its share of the headers."""
+        """Return the bytes of the answer to one event, with its share of the headers."""
         return ANSWER_BYTES if self.batch == 1 else ANSWER_BYTES / self.batch + RESULT_BYTES
 
     @property
@@ -138,7 +138,7 @@ class Inputs:
 
 
 def tiered(amount: float, tiers: Tiers) -> float:
-    """What the amount costs in a month."""
+    """Return the price of an amount in a month."""
     *limited, (_, last_price) = tiers
     cost = 0.0
     for size, price in limited:
@@ -148,7 +148,7 @@ def tiered(amount: float, tiers: Tiers) -> float:
 
 
 def look_ups(inputs: Inputs, events_a_day: float) -> float:
-    """How often a day the gateway asks the authorizer, if it remembers each key's answer in one place."""
+    """Return the gateway's questions to the authorizer in a day, if it caches each key's answer in one place."""
     return min(events_a_day / inputs.batch, inputs.keys * DAY / KEY_REMEMBERED_SECONDS)
 
 
@@ -161,7 +161,7 @@ def starts(inputs: Inputs, invocations_a_day: float) -> float:
 
 
 def month(inputs: Inputs, events_a_day: float) -> dict[str, float]:
-    """What a month costs, by share, and without what was stored before."""
+    """Return the costs of a month by share, without earlier events."""
     events, asked = 30 * events_a_day, 30 * look_ups(inputs, events_a_day)
     requests = events / inputs.batch
     invocations = requests + asked
@@ -180,12 +180,12 @@ def month(inputs: Inputs, events_a_day: float) -> dict[str, float]:
 
 
 def storage_month(inputs: Inputs, events: float) -> float:
-    """What having stored so many events costs each month, with point-in-time recovery."""
+    """Return the monthly price of that many stored events, with point-in-time recovery."""
     return events * inputs.stored_gb * (STORED_GB_MONTH + PITR_GB_MONTH)
 
 
 def feed(inputs: Inputs, events: float, batch: int) -> float:
-    """What publishing the stored ones of so many events costs, `batch` in an invocation. Reading a stream is free."""
+    """Return the price of publishing the stored ones of that many events, `batch` in an invocation."""
     log_gb = (OUR_LOG_BYTES + LAMBDA_LOG_BYTES) / GB
     logs = log_gb * (LAMBDA_LOGS_GB[0][1] + KEPT_LOGS_GB_MONTH)
     return events * inputs.stored * (BUS_EVENT + (INVOCATION + inputs.gb_seconds * GB_SECOND + logs) / batch)
@@ -245,7 +245,7 @@ def mix_table(inputs: Inputs) -> str:
 
 
 def million(inputs: Inputs) -> dict[str, float]:
-    """What a million events cost, by share, at a million events a day."""
+    """Return the costs of a million events by share, at a million events a day."""
     shares = {name: cost / 30 for name, cost in month(inputs, MILLION).items()}
     return shares | {"what they leave in the table, each month": storage_month(inputs, MILLION)}
 
@@ -314,7 +314,7 @@ def heat_table() -> str:
 
 
 def choice_table(inputs: Inputs) -> str:
-    """What another choice makes of the price of a million events, while the first tier lasts."""
+    """Return the table of other choices and their price for a million events, in the first tier."""
     gateway, seconds = tiered(MILLION / inputs.batch, REST_API), MILLION * inputs.gb_seconds
     now = sum(million(inputs).values())
     carried = MILLION * (REQUEST_BYTES + ANSWER_BYTES) / GB / LCU_GB * LCU_HOUR

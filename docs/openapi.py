@@ -87,7 +87,7 @@ TAGS = {
     "Refusals": "What was refused, for those who look after the callers.",
 }
 
-# What a status means, whichever problem it tells of.
+# The meaning of each status, for any problem.
 MEANINGS = {
     400: "The request is wrong. Each error says what to mend. Nothing was stored.",
     401: "The API key is missing, unknown, expired or revoked.",
@@ -112,7 +112,7 @@ TOO_MANY_REQUESTS = Problem(
     "Too many requests",
     "The rate limit is reached. Wait Retry-After seconds and send the same request again.",
 )
-GATEWAYS = {TOO_MANY_REQUESTS.code: 429}  # what API Gateway answers by itself, and no function does
+GATEWAYS = {TOO_MANY_REQUESTS.code: 429}  # statuses of API Gateway that no function returns
 OF_STATUS = {code: kind.status for code, kind in CODES.items()} | GATEWAYS
 
 EVERYWHERE = [UNAUTHORIZED, TOO_MANY_REQUESTS, INTERNAL_ERROR, STORE_UNAVAILABLE]
@@ -332,7 +332,7 @@ def check_events() -> Json:
 
 
 def batch_operation(name: str, summary: str, description: str, result: str, beside: Json) -> Json:
-    """200 and 207 tell of each event. So may 400 and 503, which otherwise tell what is wrong with the request."""
+    """Describe a batch operation. 200 and 207 have results; 400 and 503 have results or errors."""
     settled, refused, failed = settled_events(), refused_event(), failed_event()
     described = operation(
         name,
@@ -494,7 +494,7 @@ def to_the_user() -> Json:
 
 
 def links(user_id: str, *operations: str) -> Json:
-    """What may be called next, about the user of this answer."""
+    """Return the links to calls about the user of this answer."""
     return {name: {"operationId": name, "parameters": {"id": user_id}} for name in operations}
 
 
@@ -523,7 +523,7 @@ REQUEST_ID = {
 
 
 def error_responses(problems: Iterable[Problem]) -> Json:
-    """What is refused, by status."""
+    """Return the error responses by status."""
     told: dict[int, list[Problem]] = {}
     for problem in problems:
         told.setdefault(OF_STATUS[problem.code], []).append(problem)
@@ -564,7 +564,7 @@ def error_examples(problems: Iterable[Problem]) -> Iterator[tuple[str, Json]]:
 
 
 def invalid_events() -> Iterator[Problem]:
-    """Everything that may be wrong with a request to send an event, as the code tells it of one that is."""
+    """Yield all problems of a request to send an event, as the code reports them."""
     yield BROKEN_JSON
     two = {"search": {"query": "red shoes"}, "login": {}}
     events: tuple[object, ...] = ({}, [], two, {"viewItem": {}}, {"viewitem": {}}, {"viewitem": {"itemId": ""}})
@@ -592,7 +592,7 @@ def problems_of(**wrong: object) -> Iterable[Problem]:
 
 
 def invalid_batches() -> list[Problem]:
-    """What may be wrong with a batch itself; what may be wrong with its events is what may be with one."""
+    """Return the problems of a batch itself. Its events have the problems of a single event."""
     return [
         MISSING_EVENTS,
         TOO_MANY_EVENTS,
@@ -610,7 +610,7 @@ def nested(levels: int) -> object:
 
 
 def an_object(properties: Json, required: Iterable[str], **more: Any) -> Json:
-    """Of which other fields may be sent as well, unless `more` says no."""
+    """Return the schema of an object, which may have other fields unless `more` forbids it."""
     return {"type": "object", "properties": properties, "required": list(required), **more}
 
 
@@ -794,7 +794,7 @@ def batch_schemas(text: Json, uuid: Json, date: Json, warnings: Json) -> Json:
     }
 
 
-# What DynamoDB cannot hold, no schema tells: numbers beyond 38 digits, more than 32 levels, an empty name within.
+# A schema cannot express what DynamoDB cannot hold: more than 38 digits or 32 levels, an empty name inside.
 ANYTHING_ELSE = {"propertyNames": {"minLength": 1}, "additionalProperties": True}
 
 
@@ -815,7 +815,7 @@ def event_schemas() -> Json:
 
 
 def payload_schemas(model: type[EventType], flat: Json) -> Json:
-    """The payload by its name, and where fields may stand under `generic` as well, both of its forms by theirs."""
+    """Return the schema of the payload by its name, and of both forms if fields can be under `generic`."""
     name = model.__name__
     if not model.under_generic:
         return {name: flat}
@@ -842,7 +842,7 @@ def field_schema(field: Json) -> Json:
 
 
 def with_integers(types: Any) -> Any:
-    """Clients read a long number as a float unless they are told that it may be an integer."""
+    """Allow integers for numbers, because clients otherwise read a long number as a float."""
     if isinstance(types, str):
         return types
     integer = "integer" if "number" in types else {"type": "integer"}

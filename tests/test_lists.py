@@ -1,6 +1,6 @@
-"""Each list of the API is one list: what the code answers from, what AWS is told, and what the documents say.
+"""Each list of the API is the same in the code, in the template and in the documents.
 
-A route, field, status, restriction or attribute that stands in one of these places and not in another fails here.
+A route, field, status, restriction or attribute that is missing in one of these places fails here.
 Codes: tests/unit/test_codes.py. Metrics: tests/test_template.py. Event types: tests/unit/test_events.py.
 """
 

@@ -1,8 +1,8 @@
 """Contract, section 3: the event types. One class is one type and declares all about it: fields, restriction, changes.
 
-The class name in lower case is the type's name on the wire, the docstring its documentation, and each field's type
-says what a 400 says. Fields that a class does not name are kept as sent. Nothing outside this module asks which type
-an event is.
+The class name in lower case is the type's name on the wire, and the docstring is its documentation. Each field's type
+has the text of its 400. Fields that a class does not name are stored unchanged. No code outside this module asks which
+type an event has.
 """
 
 from collections.abc import Iterator, Mapping
@@ -31,7 +31,7 @@ from domain.values import MAX_NAME_SHOWN, as_number, as_text, similar_names, uns
 # --- Field types ----------------------------------------------------------------------------------
 
 MAX_TAG_LENGTH = 255
-GIVEN_TWICE = object()  # stands for a field that is given flat and under `generic`, and differs
+GIVEN_TWICE = object()  # replaces a field whose flat value and whose value under `generic` differ
 
 
 def _identifier(value: object) -> object:
@@ -123,9 +123,9 @@ NotTwice = Annotated[Any, PlainValidator(_not_twice), WithJsonSchema({})]
 
 
 class EventType(BaseModel):
-    """What every event type shares: an object whose other fields are kept as sent.
+    """The base of every event type: an object whose other fields are stored unchanged.
 
-    A subclass is in the catalogue as soon as it is defined.
+    Defining a subclass adds it to the catalogue.
     """
 
     # A validator is compiled when the first event of its type comes: most starts see one type.
@@ -138,7 +138,7 @@ class EventType(BaseModel):
     counted: ClassVar[tuple[str, ...]] = ()
     """The optional fields that something follows from: a name that only looks like one of them causes a warning."""
     restriction: ClassVar[Restriction | None] = None
-    """What keeps an event of this type out: OnceForEachValue or OnceInWindow."""
+    """The rule that discards an event of this type: OnceForEachValue or OnceInWindow."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
@@ -162,11 +162,11 @@ class EventType(BaseModel):
         return flat
 
     def changes(self, sent: Mapping[str, Any], email: str | None, happened_at: datetime) -> Change:  # noqa: ARG002
-        """What this event changes of the profile of the user with `email`; `sent` is its payload."""
+        """Return the change that this event makes to the profile of the user with `email`. `sent` is its payload."""
         return NO_CHANGE
 
     def claims(self) -> str | None:
-        """The address that identifies an anonymous user by this event, in its normal form."""
+        """Return the address, in its normal form, by which this event identifies an anonymous user."""
         return None
 
 
@@ -204,7 +204,7 @@ class Login(EventType):
 
 
 class Confirmation(EventType):
-    """A placed order. Stored once for each `orderId`. All but `items` may stand under `generic` as well."""
+    """A placed order. Stored once for each `orderId`. Fields other than `items` can be under `generic`."""
 
     under_generic: ClassVar = ("orderId", "total", "status", "currency", "coupons", "total_shipping", "phone")
     counted: ClassVar = ("total",)
@@ -294,7 +294,7 @@ class Checkout(EventType):
 
 
 def restrictions() -> dict[str, Restriction]:
-    """All that can keep an event out, by code."""
+    """Return all restrictions by code."""
     declared = (cls.restriction for cls in CATALOGUE.values() if cls.restriction)
     return {restriction.code: restriction for restriction in (*declared, BOT)}
 
@@ -304,7 +304,7 @@ def restrictions() -> dict[str, Restriction]:
 
 @dataclass(frozen=True, slots=True)
 class ParsedEvent:
-    """An event that may be stored. `payload` is what was sent, `model` what its type reads of it."""
+    """A valid event. `payload` is the object that was sent, `model` is its type's view of it."""
 
     type: str
     payload: dict[str, Any]
@@ -313,19 +313,19 @@ class ParsedEvent:
 
     @property
     def once_value(self) -> str | None:
-        """The value for which there is one event of this type for ever; None where the type has no such field."""
+        """Return the value that only one event of this type may have. None if the type has no such field."""
         restriction = self.model.restriction
         return as_text(getattr(self.model, restriction.field)) if isinstance(restriction, OnceForEachValue) else None
 
     @property
     def window(self) -> timedelta | None:
-        """How far two events of this type must lie apart for one user."""
+        """Return the minimum interval between two events of this type of one user. None if the type has none."""
         restriction = self.model.restriction
         return restriction.window if isinstance(restriction, OnceInWindow) else None
 
 
 def parse_event(wire_name: str, payload: object) -> ParsedEvent | tuple[Problem, ...]:
-    """The event of the type that callers call `wire_name`, or all that is wrong with it."""
+    """Return the event of the type with this name on the wire, or all problems of it."""
     cls = WIRE_NAMES.get(wire_name)
     if cls is None:
         return (_unknown_type(wire_name),)
@@ -356,7 +356,7 @@ def _problems(
     error: ValidationError, wire_name: str, cls: type[EventType], payload: dict[str, Any]
 ) -> Iterator[Problem]:
     for detail in error.errors(include_url=False, include_input=False):
-        if not detail["loc"]:  # a name that is no Unicode, of which `unstorable` tells
+        if not detail["loc"]:  # a name that is not valid Unicode, which `unstorable` reports
             continue
         name = str(detail["loc"][0])
         if detail["type"] == "missing":
@@ -377,11 +377,11 @@ def _unknown_type(wire_name: str) -> Problem:
 
 
 def _same(name: str, flat: object, nested: object) -> object:
-    """`flat` when both places say the same, else GIVEN_TWICE."""
+    """Return `flat` if both places have the same value, else GIVEN_TWICE."""
     return flat if _meaning(name, flat) == _meaning(name, nested) else GIVEN_TWICE
 
 
 def _meaning(name: str, value: object) -> object:
-    """59.9 and "59.90" are one amount, 123 and "123" are one order, but "0049" and "49" are two numbers to call."""
+    """Return a value to compare: 59.9 and "59.90" are one amount, but "0049" and "49" are two phone numbers."""
     amount = as_number(value) if name in ("total", "total_shipping") else None
     return amount if amount is not None else as_text(value) or value

@@ -10,10 +10,10 @@
     ├── UnsupportedEncoding  a body compressed in another way than gzip
     ├── KeyReused            an Idempotency-Key that was already used with a different body
     ├── Unavailable          the store throttles or does not answer; send it again later
-    └── Failed               an error of ours; the cause is in the log
+    └── Failed               an error on our side; the log has the cause
 
 A `Problem` is one entry of the `errors` list that callers see, a `Notice` one of `warnings`. They never contain a value
-that was sent. Nothing outside this module makes one from scratch.
+that was sent. No code outside this module creates one.
 """
 
 from collections.abc import Iterable, Sequence
@@ -53,8 +53,9 @@ class Notice:
 
 
 class Refused(Exception):
-    """Nothing was stored. Only its subclasses are raised. `event_type` is the known type of the event in question, if
-    any.
+    """Nothing was stored. Only subclasses are raised.
+
+    `event_type` is the type of the event, if it is known.
     """
 
     status = 500  # of HTTP
@@ -103,7 +104,10 @@ class KeyReused(Refused):
 
 
 class Unavailable(Refused):
-    """`reason` is DynamoDB's code, or NoAnswer, or OutOfTime: for the log, never for callers."""
+    """The store throttles or does not answer.
+
+    `reason` is DynamoDB's code, NoAnswer or OutOfTime. It is logged and never returned to callers.
+    """
 
     status = 503
 
@@ -113,7 +117,7 @@ class Unavailable(Refused):
 
 
 class Failed(Refused):
-    """An event met an error of ours: `__cause__` has it. The other events of its batch go on."""
+    """An error on our side, which is in `__cause__`. The other events of its batch are processed."""
 
     status = 500
 
@@ -124,7 +128,7 @@ class Failed(Refused):
         return failed
 
 
-# What each code means, whatever its message says: the source of docs/codes.md. Codes never change their meaning.
+# The meaning of each code, from which docs/codes.md is made. A code never changes its meaning.
 CODES: dict[str, type[Refused]] = {
     "invalid_json": Invalid,
     "missing_event": Invalid,
@@ -373,7 +377,7 @@ def invalid_attribute(field: str | None, hint: str) -> Problem:
 
 
 def invalid_parameter(name: str, description: str) -> Problem:
-    """A header or a query parameter with a wrong value."""
+    """Return the problem of a header or a query parameter with a wrong value."""
     return Problem("invalid_parameter", f"Invalid {name}", description, name)
 
 

@@ -1,6 +1,6 @@
-"""Moments and how they are written: contract sections 6 and 9.
+"""Moments and their texts: contract sections 6 and 9.
 
-A moment is a datetime with an offset, exact to the millisecond wherever it is stored or compared.
+A moment is a datetime with an offset. It is exact to the millisecond when it is stored or compared.
 """
 
 import re
@@ -13,22 +13,22 @@ RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]([01]
 
 
 def iso(moment: datetime) -> str:
-    """ISO 8601 in UTC, to the millisecond: 2026-11-23T07:25:00.000Z."""
+    """Return ISO 8601 in UTC, to the millisecond: 2026-11-23T07:25:00.000Z."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def milliseconds_of(moment: datetime) -> int:
-    """Whole milliseconds since 1970."""
+    """Return the whole milliseconds since 1970."""
     return (moment - EPOCH) // timedelta(milliseconds=1)
 
 
 def moment_of(milliseconds: int) -> datetime:
-    """The moment so many milliseconds after 1970, in UTC."""
+    """Return the moment that many milliseconds after 1970, in UTC."""
     return EPOCH + timedelta(milliseconds=milliseconds)
 
 
 def to_the_millisecond(moment: datetime) -> datetime:
-    """The moment without what is finer than a millisecond."""
+    """Return the moment, cut off to the millisecond."""
     return moment_of(milliseconds_of(moment))
 
 
@@ -51,7 +51,7 @@ def parse_rfc_3339(text: object) -> datetime | None:
         return None
     try:
         return to_the_millisecond(datetime.fromisoformat(text.upper()).astimezone(UTC))
-    except (ValueError, OverflowError):  # the 30th of February; beyond the year 9999 in UTC
+    except (ValueError, OverflowError):  # February 30; after the year 9999 in UTC
         return None
 
 

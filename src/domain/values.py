@@ -1,6 +1,6 @@
 """JSON values: identifiers and numbers in them, and which of them DynamoDB cannot hold.
 
-A JSON value is here str, bool, None, Decimal, list or dict: every number is a Decimal, so none drifts.
+Here a JSON value is str, bool, None, Decimal, list or dict. Every number is a Decimal, so it stays exact.
 Limits: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
 """
 
@@ -14,12 +14,12 @@ MAX_LEVELS = 32  # the innermost holds no list or object, not even an empty one
 MAX_NAME_BYTES = 50_000  # DynamoDB takes 64 KB, DynamoDB Local cannot read such a name back
 MAX_PROBLEMS = 100
 MAX_NAME_SHOWN = 64
-# 38 digits between 1E-130 and 9.99...E+125. Trailing zeros are no digits, so Rounded is not trapped.
+# 38 digits between 1E-130 and 9.99...E+125. Trailing zeros do not count, so Rounded is not trapped.
 NUMBERS = Context(prec=38, Emin=-130, Emax=125, traps=[Inexact, InvalidOperation, Overflow, Subnormal])
 
 
 def as_text(value: object) -> str:
-    """An identifier as text: trimmed; 123, 123.0 and "123" are the same. Empty for what is none."""
+    """Return an identifier as trimmed text: 123, 123.0 and "123" are the same. Empty if it is not an identifier."""
     if isinstance(value, Decimal) and value.is_finite() and abs(value.adjusted()) <= 256:
         plain = f"{value or 0:f}"
         return plain.rstrip("0").rstrip(".") if "." in plain else plain
@@ -38,7 +38,7 @@ def letters_of(name: str) -> str:
 
 
 def as_number(value: object) -> Decimal | None:
-    """A number, or a numeric string in JSON's notation; None for anything else."""
+    """Return the number of a number or of a numeric string in JSON's notation; None for anything else."""
     if isinstance(value, str):
         try:
             value = Decimal(value.strip()) if value.isascii() and "_" not in value else None

@@ -16,7 +16,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         found = api_keys.find(table(), hash_of(_key(event["authorizationToken"])))
     except Unavailable as refused:
         record("RequestsRefused", kind=Unavailable.__name__)
-        # API Gateway makes a 503 of an error.
+        # API Gateway turns an error into a 503.
         logger.error("answered", outcome="failed", refused=Unavailable.__name__, cause=refused.reason, status=503)
         raise
     if found:
@@ -39,7 +39,7 @@ def _key(header: str) -> str:
 
 
 def _policy(effect: str, method_arn: str) -> dict[str, Any]:
-    """For the whole stage: the gateway remembers the answer for the key, not for the method."""
+    """Return a policy for the whole stage, because the gateway caches it by key and not by method."""
     stage = "/".join(method_arn.split("/")[:2])
     statement = {"Effect": effect, "Action": "execute-api:Invoke", "Resource": f"{stage}/*"}
     return {

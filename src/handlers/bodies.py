@@ -72,7 +72,7 @@ def body_of(event: Event, limit: int = MAX_BODY_BYTES, too_large: Problem = BODY
         raw = base64.b64decode(body, validate=True) if event.get("isBase64Encoded") else body.encode()
     except ValueError as error:
         raise Invalid([invalid_json(NOT_UTF_8)]) from error
-    # By its first bytes: the gateway may have unpacked it, and left the header.
+    # By its first bytes: the gateway may have decompressed it and kept the header.
     if raw.startswith(GZIP):
         raw = _unpacked(raw, limit)
     elif _is_packed(raw, header(event, "Content-Encoding")):
@@ -225,7 +225,7 @@ def _refuse(entry: object, *, is_long: bool, marked: bool) -> Refused | None:
     try:
         if is_long and _is_too_large(entry):
             return TooLarge([EVENT_TOO_LARGE])
-    except RecursionError:  # as deep as the body could just be read
+    except RecursionError:  # as deep as the parser allows
         return Invalid([invalid_json(TOO_DEEP)])
     wrong = _find_twice(entry) if marked else None
     return _twice(wrong) if wrong else None

@@ -1,4 +1,4 @@
-"""POST /v1/event/, /v1/events/ and /v1/events/check: reads as the story of a request."""
+"""POST /v1/event/, /v1/events/ and /v1/events/check, in the order in which a request is processed."""
 
 import json
 from collections import Counter
@@ -27,7 +27,7 @@ from table import Account
 from use_cases.collect import collect, collect_one
 
 MAX_BATCH_BYTES = 1024 * 1024
-MAX_FIELDS = 10_000  # characters of the fields that are told of one event of a batch
+MAX_FIELDS = 10_000  # characters of the fields in the errors of one event of a batch
 CREATED = {"message": "Event created", "email": "Event was created for the specified user"}
 
 
@@ -55,11 +55,11 @@ def _post_event(event: rest.Event, account: Account) -> rest.Response:
 
 
 def _answer(outcome: Outcome, *, logged_id: bool) -> rest.Response:
-    """A duplicate answers as the first did."""
+    """Return the response of an event. A duplicate gets the response of the first."""
     is_replay = outcome.replayed or outcome.status == "duplicate"
     status = "discarded" if outcome.restriction else "created"
     logger.append_keys(
-        event_id=outcome.event_id if logged_id else None,  # a caller's id may name a person
+        event_id=outcome.event_id if logged_id else None,  # a caller's id can contain personal data
         outcome=outcome.status,
         discarded=outcome.restriction and outcome.restriction.code,
         replayed=is_replay,
@@ -85,7 +85,7 @@ def _post_events(event: rest.Event, account: Account) -> rest.Response:
 
 
 def _check_events(event: rest.Event, account: Account) -> rest.Response:
-    """The same on a table that is only read."""
+    """Process a batch on a table that is only read."""
     from table.overlay import Overlay
 
     return _batch(event, Account(Overlay.over(account.table), account.name), stored=False)
@@ -143,7 +143,7 @@ def _status(outcomes: Sequence[object], refused: Sequence[object], failures: Seq
 
 
 def _result(place: int, entry: object, outcome: Outcome | Refused, request_id: str) -> dict[str, Any]:
-    """What came of one event, as `results` tells it."""
+    """Return the entry of `results` for one event."""
     if isinstance(outcome, Refused):
         event_id = entry.get("eventId") if isinstance(entry, dict) else None
         return {
@@ -161,7 +161,7 @@ def _result(place: int, entry: object, outcome: Outcome | Refused, request_id: s
 
 
 def _told(refused: Refused, place: int) -> list[Problem]:
-    """Of what is wrong with one event, as much as fits: Lambda returns 6 MB at most. The first is always told."""
+    """Return as many problems of one event as fit, the first one always: Lambda returns 6 MB at most."""
     if refused.is_ours:
         return [of_a_batch(problem) for problem in refused.problems]
     problems = [problem.under(f"events.{place}") for problem in refused.problems]

@@ -1,6 +1,6 @@
-"""What CloudWatch counts: lines in embedded metric format, one for each request that is no batch.
+"""Metrics for CloudWatch in embedded metric format, one line for each request that is not a batch.
 
-Dimensions are lists that this code closes (event types, reasons), never what a caller sends.
+Dimensions are closed lists of this code (event types, reasons), never values of a caller.
 """
 
 import json
@@ -12,7 +12,7 @@ from aws_lambda_powertools import Metrics
 
 NAMESPACE = "EventApi"
 
-# Unit, and the dimension by which it is counted besides the total.
+# Unit, and the dimension by which it is counted in addition to the total.
 METRICS: Mapping[str, tuple[str, str | None]] = {
     "EventsCreated": ("Count", "type"),
     "EventsDiscarded": ("Count", "reason"),  # the code of a Restriction, in upper case
@@ -22,19 +22,19 @@ METRICS: Mapping[str, tuple[str, str | None]] = {
     "UnknownUsers": ("Count", None),  # 0 or 1 for each event: the average is their share
     "StoreLatency": ("Milliseconds", None),
     "StoreThrottles": ("Count", None),
-    "OldestErasure": ("Seconds", None),  # the age of the oldest that is not done, 0 when all are
+    "OldestErasure": ("Seconds", None),  # the age of the oldest unfinished one, 0 if there is none
     "FeedPublished": ("Count", None),  # records of the stream that are on the bus
-    "FeedFailed": ("Count", None),  # and those that are not, which Lambda hands over again
+    "FeedFailed": ("Count", None),  # records that are not, which Lambda repeats
 }
 
-MAX_VALUES = 99  # of a metric in a line; with the next one Powertools would print by itself
+MAX_VALUES = 99  # of a metric in a line; with one more Powertools would print on its own
 
 _metrics = Metrics(namespace=NAMESPACE)
 _recorded: list[tuple[str, float, str]] = []
 
 
 class _Line:
-    """What goes into one line: values of metrics, and one kind for each dimension."""
+    """One line: values of metrics, and one kind for each dimension."""
 
     def __init__(self) -> None:
         self.values: Counter[str] = Counter()
@@ -53,12 +53,12 @@ class _Line:
 
 
 def record(name: str, value: float = 1, kind: str = "") -> None:
-    """Adds a value to one of METRICS; `kind` is the value of its dimension. Safe in threads."""
+    """Add a value to one of METRICS. `kind` is the value of its dimension. Safe in threads."""
     _recorded.append((name, value, kind))
 
 
 def publish() -> None:
-    """Prints what was recorded: one line, or more where a batch has events of several kinds."""
+    """Print the recorded values: one line, or more if a batch has events of several kinds."""
     lines: list[_Line] = []
     for name, value, kind in _recorded:
         line = next((line for line in lines if line.takes(name, kind)), None)
@@ -71,7 +71,7 @@ def publish() -> None:
 
 
 def _print(line: _Line) -> None:
-    """Once by service and, where there is a dimension, once by service and that.
+    """Print a line by service and, if there is a dimension, by service and dimension.
 
     Powertools applies each set of dimensions to all metrics of a line. The format itself has a list of metrics for
     each set, so that latency does not become one more metric for each type and reason.

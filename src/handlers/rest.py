@@ -1,4 +1,4 @@
-"""Between API Gateway's proxy events and the domain. Nothing else makes a response or an error body."""
+"""Translate API Gateway's proxy events. No other module makes a response or an error body."""
 
 import json
 import traceback
@@ -39,7 +39,7 @@ Response = dict[str, Any]
 
 
 class Route(NamedTuple):
-    """One route: the scope that a key needs for it, and what answers it or raises Refused.
+    """One route: the scope that a key needs, and the function that answers or raises Refused.
 
     A `read_only` route does not count its refusals, because it changes nothing at all. Only an unknown path needs no
     scope.
@@ -54,10 +54,10 @@ RETRY_AFTER = {"Retry-After": "1"}  # seconds
 
 
 def endpoint(routes: Mapping[str, Route]) -> Callable[[Event, Any], Response]:
-    """The Lambda handler that answers the requests of some routes, by their names: "POST /event".
+    """Return the Lambda handler for some routes, by their names: "POST /event".
 
-    It logs one line, with no more of the request than is named here and by the routes: what callers send (paths, field
-    names and values) tells who somebody is.
+    It logs one line with the fields that this module and the routes name. It logs nothing else of a request, because
+    paths, field names and values can identify a person.
     """
 
     @observed
@@ -84,7 +84,7 @@ def endpoint(routes: Mapping[str, Route]) -> Callable[[Event, Any], Response]:
 
 
 def _answer(route: Route, event: Event) -> Response:
-    """What the route answers or is refused with. Raises what only the last resort can answer."""
+    """Return the response of the route, or of its refusal. Other exceptions pass through."""
     try:
         account = Account(table(), _account_name(event))
         _check_scope(route.scope, event)
@@ -97,12 +97,12 @@ def _answer(route: Route, event: Event) -> Response:
 
 
 def now() -> datetime:
-    """When a request is received, to the millisecond."""
+    """Return the time of receipt, to the millisecond."""
     return to_the_millisecond(datetime.now(UTC))
 
 
 def idempotency_key(event: Event, body: bytes) -> tuple[IdempotencyKey | None, list[Problem]]:
-    """The key of the Idempotency-Key header, and what is wrong with it."""
+    """Return the key of the Idempotency-Key header, and its problems."""
     key = header(event, "Idempotency-Key")
     if key is None:
         return None, []
@@ -112,7 +112,7 @@ def idempotency_key(event: Event, body: bytes) -> tuple[IdempotencyKey | None, l
 
 
 def header(event: Event, name: str) -> str | None:
-    """The value of a header, whatever case its name comes in."""
+    """Return the value of a header. Its name is not case-sensitive."""
     for given, value in (event.get("headers") or {}).items():
         if given.lower() == name.lower() and value is not None:
             return str(value)
@@ -132,7 +132,7 @@ def flag(event: Event, name: str) -> bool:
 
 
 def path_parameter(event: Event, name: str) -> str:
-    """API Gateway hands path parameters over as they were sent: still encoded."""
+    """Return a decoded path parameter; API Gateway passes them encoded."""
     return unquote((event.get("pathParameters") or {}).get(name) or "")
 
 
@@ -141,7 +141,7 @@ def request_id(event: Event) -> str:
 
 
 def gateway_id(event: Event) -> str:
-    """The one of the gateway's two ids of a request that a caller cannot choose."""
+    """Return the gateway's id of a request that a caller cannot choose."""
     return str((event.get("requestContext") or {}).get("extendedRequestId") or request_id(event))
 
 
@@ -152,7 +152,7 @@ def ok(
 
 
 def response(status: int, body: str, headers: Mapping[str, str]) -> Response:
-    """A body ends with a line feed, so that a terminal's prompt does not stick to it."""
+    """Return a response. Its body ends with a line feed, so that a terminal's prompt is on a new line."""
     return {"statusCode": status, "headers": {"Content-Type": "application/json", **headers}, "body": f"{body}\n"}
 
 
@@ -190,8 +190,9 @@ def count_warnings(warned: Iterable[Iterable[Notice]]) -> None:
 
 
 def log_failure(error: BaseException) -> None:
-    """Log a failure of ours: DynamoDB's code as `cause`, an error of the code by type and place only, because its
-    message may hold what the caller sent.
+    """Log a failure on our side: DynamoDB's code as `cause`, or an exception by type and place.
+
+    The message of an exception is not logged, because it can contain values of the caller.
     """
     logger.append_keys(outcome="failed")
     if isinstance(error, Unavailable):
@@ -204,7 +205,7 @@ def log_failure(error: BaseException) -> None:
 def _check_scope(scope: str, event: Event) -> None:
     """Raise Forbidden if the key does not have the scope.
 
-    The gateway keeps an answer of the authorizer for a while, so right after the update from 1.1 it may name none.
+    The gateway caches the authorizer's answer, so right after the update from 1.1 it can have no scopes.
     """
     scopes = _authorizer(event).get("scopes")
     if scope and scope not in (ALL_SCOPES if scopes is None else str(scopes).split(" ")):
@@ -238,7 +239,7 @@ def _refusal(refused: Refused, event: Event) -> Response:
 
 
 def _count(refused: Refused, event: Event) -> None:
-    """For GET /v1/refusals, if it is the caller's fault and the caller is known."""
+    """Count a refusal for GET /v1/refusals, if it is the caller's fault and the caller is known."""
     if not refused.is_ours and not isinstance(refused, Unauthorized):
         refusals.count(_account_name(event), [refused], gateway_id(event), now())
 
@@ -250,7 +251,7 @@ def _failure(error: Exception, event: Event) -> Response:
 
 
 def _account_name(event: Event) -> str:
-    """The account that the authorizer found for the API key. Raises Unauthorized."""
+    """Return the account that the authorizer found for the API key. Raises Unauthorized."""
     account = _authorizer(event).get("account")
     if not isinstance(account, str) or not account:
         raise Unauthorized([UNAUTHORIZED])

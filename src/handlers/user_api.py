@@ -60,7 +60,7 @@ def _get_events(event: rest.Event, account: Account) -> rest.Response:
 
 
 def _get_refusals(event: rest.Event, account: Account) -> rest.Response:
-    from use_cases import refusals  # nobody waits for this one
+    from use_cases import refusals  # no caller waits for this one
 
     page, cursor = refusals.read(rest.query(event), account, rest.now())
     listed = [

@@ -1,8 +1,8 @@
 """Conditions and updates as data.
 
-`calls` writes them down for DynamoDB, and `overlay` applies them to an item in memory, which is how the check of a
-batch foretells what a write would say. tests/integration/test_expressions.py compares the two on all engines. A path
-is the attribute's name and the names inside it; any name works, reserved words, dots and # included.
+`calls` writes them for DynamoDB. `overlay` applies them to an item in memory, so that the check of a batch predicts the
+result of a write. tests/integration/test_expressions.py compares the two on all engines. A path is the attribute's name
+and the names inside it. Any name works, also reserved words, dots and #.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ ORDERS: Mapping[str, Callable[[Any, Any], bool]] = {"<=": le, ">": gt}
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What must be true of the item that is there; {} where there is none."""
+    """A condition on the item that exists; {} if there is none."""
 
     def __and__(self, other: "Condition") -> "Condition":
         return Both("AND", self, other)
@@ -60,7 +60,7 @@ class Absent(Condition):
 
 @dataclass(frozen=True, slots=True)
 class Compare(Condition):
-    """False where the attribute is absent or of another type, as in DynamoDB: True is not 1, and no text is below 2."""
+    """Compares an attribute. False if it is absent or has another type, as in DynamoDB: True is not 1."""
 
     name: str
     operator: str
@@ -97,7 +97,7 @@ IS_NEW = Absent("pk")  # no item has the key
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
-    """What changes in an item. `adds` are numbers; what is absent counts as 0."""
+    """The changes of an item. `adds` are numbers; an absent attribute counts as 0."""
 
     sets: Mapping[Path, Any] = field(default_factory=dict)
     removes: tuple[Path, ...] = ()
@@ -175,7 +175,7 @@ class Delete:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Changes nothing, and fails where its condition does not hold."""
+    """An action that changes nothing, and fails if its condition does not hold."""
 
     key: dict[str, str]
     condition: Condition
@@ -194,7 +194,7 @@ VERBS: Mapping[type[Action], str] = {Put: "Put", Update: "Update", Delete: "Dele
 
 
 class Placeholders:
-    """Stand in an expression for the names, any of which may be reserved, and for the values."""
+    """Placeholders of an expression for names, which can be reserved words, and for values."""
 
     def __init__(self) -> None:
         self._names: dict[str, str] = {}
@@ -225,5 +225,5 @@ def _inner(item: Item, path: Path) -> Item:
 
 
 def _copied(item: Item) -> Item:
-    """A copy as deep as paths reach: a map in an attribute."""
+    """Return a copy of an item and of the maps in its attributes."""
     return {name: dict(value) if isinstance(value, dict) else value for name, value in item.items()}

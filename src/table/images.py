@@ -1,4 +1,4 @@
-"""What an image in the table's stream says: a new event, or the tombstone of a user."""
+"""Read the images of the table's stream: a new event, or the tombstone of a user."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ from table.values import AttributeValue, from_item
 
 
 def news_of(image: Mapping[str, AttributeValue]) -> News | None:
-    """None: the item is something else, or gone. Raises KeyError or ValueError when it is not what it seems to be."""
+    """Return the message of an image; None for other items. Raises KeyError or ValueError if it is invalid."""
     if not image:
         return None
     item = from_item(image)

@@ -1,6 +1,6 @@
-"""The keys of the table, all of them.
+"""All keys of the table.
 
-    item              pk                                     sk                    goes
+    item              pk                                     sk                    deleted
     profile           <account>#USER#<user id>               PROFILE               by erasure
     event             <account>#USER#<user id>               EVENT#<UUID>          by erasure
     email open        <account>#USER#<user id>               EMAILOPEN             by TTL, by erasure
@@ -11,17 +11,17 @@
     idempotency key   <account>#IDEMPOTENCY#<SHA-256>        IDEMPOTENCY           by TTL
     refusals          <account>#REFUSALS                     <hour>#<what>         by TTL
     erased id         <account>#ERASED#<SHA-256>             ERASED                never
-    erasure           ERASURES                               <account>#<user id>   when it is done
+    erasure           ERASURES                               <account>#<user id>   when it is finished
     API key           KEY#<SHA-256>                          KEY                   when it is revoked
     key of account    ACCOUNT#<account>                      KEY#<key id>          never
 
-The UUID of an event begins with the millisecond at which it happened: a partition lists a user's events by time,
-whoever made their ids. It is the event's id where that is a UUIDv7 of that time, as all of 1.0 are. Any other id is
-kept in the item, and the UUID is a UUIDv8 made of the time and a digest of user and id. So the pair of time and id is
-the key, and a repeated event meets its first copy.
+The UUID of an event begins with the millisecond at which it happened, so a partition lists a user's events by time. If
+the event's id is a UUIDv7 of that time, as all of 1.0 are, it is the UUID. Otherwise the item has the id, and the UUID
+is a UUIDv8 made from the time and a digest of user and id. So the pair of time and id is the key, and a repeated event
+finds its first copy.
 
-Account names are lower case (accounts.py), so the keys of one account never meet those of another, or the keys in
-upper case. TTL deletes days late: whether an item has expired is decided by its time, never by its presence.
+Account names are lower case (accounts.py), so the keys of different accounts, and those in upper case, are distinct.
+TTL deletes days late. So the stored time decides whether an item has expired, and never its presence.
 """
 
 from collections.abc import Mapping
@@ -39,18 +39,18 @@ BEHIND_EVENTS = "EVENT$"  # the next character
 ERASURES = "ERASURES"
 ERASED = "ERASED"
 TIME_IN_UUID = len("01234567-89ab")  # of its text
-# The two restrictions that 1.0 had keep the keys that it gave them.
+# The two restrictions of 1.0 keep their keys.
 WINDOWS_OF_1_0 = {"emailopen": "EMAILOPEN"}
 ONCES_OF_1_0 = {"confirmation": "ORDER"}
 
 
 def user(account: str, user_id: str) -> str:
-    """The partition of a user."""
+    """Return the partition of a user."""
     return f"{account}#USER#{user_id}"
 
 
 def account_and_user_of(item: Mapping[str, Any]) -> tuple[str, str]:
-    """Whose partition an item lies in. Raises where it has none."""
+    """Return account and user of an item in a user's partition. Raises for other items."""
     account, _, user_id = item["pk"].partition("#USER#")
     return account, user_id
 
@@ -60,7 +60,7 @@ def profile(account: str, user_id: str) -> Key:
 
 
 def event_uuid(user_id: str, event_id: str, happened_at: datetime) -> str:
-    """What stands for an event in its sort key."""
+    """Return the UUID in the sort key of an event."""
     if is_uuid7(event_id) and time_of(event_id) == happened_at:
         return event_id
     return derived_id(happened_at, user_id, event_id)
@@ -87,7 +87,7 @@ def events_within(first: datetime | None, end: datetime | None) -> tuple[str, st
 
 
 def uuid_of(item: Mapping[str, Any]) -> str:
-    """The UUID in an event's sort key."""
+    """Return the UUID in an event's sort key."""
     return str(item["sk"]).removeprefix(EVENT)
 
 
@@ -111,12 +111,12 @@ def idempotency(account: str, key_hash: str) -> Key:
 
 
 def refusals(account: str) -> str:
-    """The partition of an account's refusals; their sort keys begin with the hour."""
+    """Return the partition of an account's refusals, whose sort keys begin with the hour."""
     return f"{account}#REFUSALS"
 
 
 def erased(account: str, user_id: str) -> Key:
-    """A digest, because an id names a person."""
+    """Return the key of the mark of an erased id: a digest, because an id names a person."""
     return {"pk": f"{account}#ERASED#{sha256(f'{account}#{user_id}'.encode()).hexdigest()}", "sk": ERASED}
 
 
@@ -129,7 +129,7 @@ def api_key(key_hash: str) -> Key:
 
 
 def keys_of_account(account: str) -> str:
-    """The partition of an account's API keys."""
+    """Return the partition of an account's API keys."""
     return f"ACCOUNT#{account}"
 
 
@@ -138,5 +138,5 @@ def key_of_account(account: str, key_id: str) -> Key:
 
 
 def key_id_of(item: Mapping[str, Any]) -> str:
-    """The id in the sort key of a key of an account."""
+    """Return the key id in the sort key of a key of an account."""
     return str(item["sk"]).removeprefix("KEY#")

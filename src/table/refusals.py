@@ -1,11 +1,11 @@
-"""Counts of what was refused, for the account's own people: contract, section 10.
+"""Counts of refusals, for the people of the account: contract, section 10.
 
-An item for each hour, code, event type and field. A batch that is refused for several reasons is one write as well: the
-item of this combination counts each of them under a name of its own. So no item gets larger than a write unit.
+There is an item for each hour, code, event type and field. A batch that is refused for several reasons is one write as
+well: the item of this combination counts each of them under its own name. So no item is larger than a write unit.
 
-A caller can make up any number of combinations, and a page reads whole hours. So an hour has a fixed number of places,
-and a combination has one of them, by its digest. If another combination took the place first, which the condition of
-the write finds, only the most frequent reason of the batch is counted, in the item of that reason.
+A caller can cause any number of combinations, and a page reads whole hours. So an hour has a fixed number of slots, and
+the digest of a combination decides its slot. If another combination has the slot, which the condition of the write
+finds, only the most frequent reason of the batch is counted, in the item of that reason.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,16 +22,16 @@ from table.expressions import IS_NEW, Changes, Compare, Condition, Item, Path, U
 from table.values import to_item
 
 LIFETIME = timedelta(days=30)
-COMBINATIONS = 4000  # places for combinations of reasons in an hour
+COMBINATIONS = 4000  # slots for combinations of reasons in an hour
 MAX_REASONS = 8  # of one batch, the most frequent ones, so that its item stays below a write unit
 SEPARATOR = "#"
-LAST = "~"  # sorts behind all that follows an hour
+LAST = "~"  # sorts after all keys of an hour
 HOUR = "%Y-%m-%dT%H:00:00.000Z"
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Reason:
-    """Why something was refused. `type` is a known event type, `field` is made of names that the contract knows."""
+    """The reason of a refusal. `type` is a known event type, `field` consists of names of the contract."""
 
     code: str
     type: str = ""
@@ -40,7 +40,7 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """How often something was refused in an hour. `hour` is its beginning."""
+    """The count of a refusal in an hour, which is named by its beginning."""
 
     hour: str
     reason: Reason
@@ -49,7 +49,7 @@ class Refusal:
 
 
 def count(account: Account, reasons: Mapping[Reason, int], request_id: str, now: datetime) -> None:
-    """Count what a request was refused for, in one write; in two if the place of its combination is taken."""
+    """Count the reasons of a refused request in one write; in two if the slot of its combination is taken."""
     listed = sorted(reasons.items(), key=lambda each: (-each[1], each[0]))[:MAX_REASONS]
     if len(listed) > 1:
         digest = sha256("\n".join(sorted(_name(reason) for reason, _ in listed)).encode()).hexdigest()
@@ -81,9 +81,7 @@ def _adding(
 
 
 def page(account: Account, limit: int, after: Refusal | None, now: datetime) -> tuple[list[Refusal], bool]:
-    """The refusals of the last 30 days behind `after`, newest hour first, at most `limit` of them; and whether there
-    are more.
-    """
+    """Return at most `limit` refusals of 30 days after `after`, newest hour first, and whether there are more."""
     found: list[Refusal] = []
     for refusal in _newest_first(account, after, now):
         if after and (refusal.hour, after.reason) == (after.hour, max(after.reason, refusal.reason)):
@@ -107,7 +105,7 @@ def _newest_first(account: Account, after: Refusal | None, now: datetime) -> Ite
 
 def _items(account: Account, after: Refusal | None, now: datetime) -> Iterator[Item]:
     newest, oldest = (after.hour if after else now.strftime(HOUR)) + LAST, (now - LIFETIME).strftime(HOUR)
-    if newest < oldest:  # the page before was read long ago; DynamoDB refuses such a range
+    if newest < oldest:  # the previous page is old; DynamoDB refuses such a range
         return
     values = {":pk": keys.refusals(account.name), ":oldest": oldest, ":newest": newest}
     parameters: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Contract sections 1 and 2: whatever a body or a header holds, the answer is one of the table's, never a 500."""
+"""Contract sections 1 and 2: for any body and header the answer is one of the table's, never a 500."""
 
 import base64
 import json

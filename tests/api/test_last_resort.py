@@ -1,4 +1,4 @@
-"""Whatever a route raises, its caller gets an answer in the one shape: contract, section 1."""
+"""For any exception of a route the caller gets an error in the usual shape: contract, section 1."""
 
 import json
 from typing import Any
@@ -16,7 +16,7 @@ PROBLEM = INVALID_EVENT
 
 
 class Gone(NotFound):
-    """A kind of refusal that somebody will add."""
+    """A kind of refusal that a later version could add."""
 
 
 class Mute(Exception):

@@ -1,4 +1,4 @@
-"""What operators see of a request: one line of log, one of metrics, and neither says who somebody is."""
+"""Operators see one line of log and one of metrics for a request, and neither identifies a person."""
 
 import contextlib
 import itertools
@@ -37,7 +37,7 @@ SECRETS = (ANA, "ana%40", "Lovelace", "198.51.100.7")
 
 @dataclass
 class Printed:
-    """What a function printed since it was asked last."""
+    """Collects what a function printed since the last call."""
 
     capsys: pytest.CaptureFixture[str]
 
@@ -72,7 +72,7 @@ def ana(functions_table: Table, printed: Printed) -> str:
 
 @pytest.fixture
 def traces(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], str]]:
-    """What X-Ray's daemon was told of a sampled request since it was asked last."""
+    """Yield a function that returns what X-Ray's daemon received since the last call."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as daemon:
         daemon.bind(("127.0.0.1", 0))
         daemon.setblocking(False)
@@ -180,7 +180,7 @@ def test_what_operators_search_for_finds_batches_too(page: str, names: list[str]
 
 
 def metrics_in(lines: list[dict[str, Any]]) -> Counter[tuple[str, str, float]]:
-    """What was counted, with its dimension, beside the store's latency."""
+    """Return the counted metrics with their dimensions, without the store's latency."""
     found: Counter[tuple[str, str, float]] = Counter()
     for line in lines:
         for name in ("EventsCreated", "EventsDiscarded", "RequestsRefused", "UnknownUsers"):
@@ -236,7 +236,7 @@ REQUESTS = [path.stem for path in sorted((ROOT / "events").glob("*.json")) if "h
 
 
 def errors_in(answer: Answer) -> str:
-    """What an answer says is wrong. A batch also names each event by its id, so that its sender knows it."""
+    """Return the errors of an answer. A batch also names each event by its id, so that its sender can find it."""
     if answer.status == 200:
         return ""
     return json.dumps(answer.body.get("errors") or [result.get("errors") for result in answer.body["results"]])
@@ -246,7 +246,7 @@ def errors_in(answer: Answer) -> str:
 def test_neither_logs_metrics_traces_nor_error_bodies_hold_a_value_that_was_sent(
     name: str, functions_table: Table, printed: Printed, traces: Callable[[], str]
 ) -> None:
-    """Each file of events/, with DEBUG on; then with a table that is gone, which is a failure of ours."""
+    """Send each file of events/ with DEBUG on; then without a table, which is a failure on our side."""
     a_user(Account(functions_table, "demo"), ANA)
     before = logger.log_level
     logger.setLevel("DEBUG")
@@ -319,7 +319,7 @@ def throttle() -> Any:
 
 @contextlib.contextmanager
 def throttled(*, once: bool = False) -> Iterator[None]:
-    """DynamoDB turns calls away: all of them, or only the first attempt."""
+    """Throttle all calls of DynamoDB, or only the first attempt."""
     with answering([throttle] if once else itertools.repeat(throttle)):
         yield
 

@@ -1,6 +1,6 @@
-"""docs/clients.md: clients are generated as it says, without a warning, and its programs are type-checked and run.
+"""Generate the clients of docs/clients.md without a warning, type-check its programs and run them.
 
-What the types promise is tested with them: what they forbid does not type-check.
+Calls that the types forbid must not type-check.
 """
 
 import json
@@ -66,7 +66,7 @@ export function reason(result: components["schemas"]["EventOutcome"]): string {
   return result.status === "discarded" ? (result.message ?? "") : "";
 }
 """
-# Whatever the document shows of a request is what the client's classes hold, and send.
+# The client's classes hold and send every example request of the document.
 EXAMPLES_IN_PYTHON = """
 import json, sys
 for event in json.load(sys.stdin):
@@ -101,7 +101,7 @@ def typescript_client(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(folder: Path, *command: str | Path, given: str = "", **variables: str) -> str:
-    """What a command prints, if it succeeds."""
+    """Run a command that must succeed; return what it prints."""
     path = f"{sys.prefix}/bin:{os.environ['PATH']}"
     env = os.environ | {"PATH": path, "NO_PROXY": aws.HOST, "no_proxy": aws.HOST} | variables
     done = subprocess.run(command, cwd=folder, env=env, input=given, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""Whatever JSON comes: refused with a reason, or stored and read back as it was sent. Never anything else."""
+"""Any JSON is refused with a reason, or stored and read back unchanged."""
 
 import contextlib
 import json

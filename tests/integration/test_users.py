@@ -22,7 +22,7 @@ from use_cases import users
 from use_cases.collect import collect_one
 
 BOB = "bob@example.com"
-CONTROL = "\\u0001"  # one byte as it is stored, six in JSON
+CONTROL = "\\u0001"  # one byte in the table, six in JSON
 LAMBDA_ANSWER_BYTES = 6 * 1024 * 1024
 
 

@@ -1,4 +1,4 @@
-"""What follows from the class of an event type, for types that only tests declare: documents, texts, feed, refusals."""
+"""Documents, texts, feed and refusals follow from the class of an event type, for types that only tests declare."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -96,7 +96,7 @@ def test_it_is_published_as_every_other(kind: Once | Windowed) -> None:
 
 
 def test_nothing_of_the_declared_types_is_left_behind() -> None:
-    """The fixture takes them out again, whatever becomes of the test; other tests walk the catalogue."""
+    """The fixture always removes them; other tests walk the catalogue."""
     before = dict(CATALOGUE), dict(WIRE_NAMES), restrictions()
     block: Iterator[None] = declared_types.__wrapped__()  # type: ignore[attr-defined]
     next(block)

@@ -84,7 +84,7 @@ def test_a_type_is_in_the_reference(event_type: str) -> None:
 
 
 def test_a_new_type_is_one_class() -> None:
-    """What follows from a class follows for every class: nothing else lists the types."""
+    """Nothing but the classes lists the types."""
     ours = [cls for cls in EventType.__subclasses__() if cls.__module__ == EventType.__module__]  # none of a test's
     assert [cls.type_name() for cls in ours] == list(CATALOGUE)
 

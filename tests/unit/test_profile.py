@@ -120,7 +120,7 @@ changes = st.builds(
 
 
 def done(change: Change, state: dict[str, Any]) -> dict[str, Any]:
-    """A profile, and what was said of it, after a change: each field of Change by itself."""
+    """Apply a change to a profile, each field of Change separately; return the profile."""
     after = {name: dict(value) for name, value in state.items() if isinstance(value, dict)}
     after["attributes"] |= change.attributes
     after["places"] |= change.places
