@@ -131,17 +131,14 @@ class Release:
 
 @dataclass(frozen=True)
 class Releases:
-    """Processes are started once for each engine."""
+    """Processes are started once."""
 
     source_1_0: Path
-    moto_endpoint: str
     running: dict[tuple[Path, str], Process]
 
     def of(self, table: Table) -> tuple[Release, Release]:
         """Version 1.0 and this one, over the table."""
         endpoint = table.client.meta.endpoint_url
-        if endpoint.endswith(".amazonaws.com"):  # moto, which other processes reach through its server
-            endpoint = self.moto_endpoint
         old, new = (self._running(source, endpoint) for source in (self.source_1_0, ROOT / "src"))
         return Release(old, table.name), Release(new, table.name)
 
@@ -153,16 +150,11 @@ class Releases:
 
 @pytest.fixture(scope="session")
 def releases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Releases]:
-    from moto.moto_server.threaded_moto_server import ThreadedMotoServer  # slow to import
-
     try:
         source = archive(VERSION_1_0, tmp_path_factory.mktemp("1.0"))
     except HistoryMissing as missing:
         skip_lane(str(missing))
-    server = ThreadedMotoServer(aws.HOST, port=0, verbose=False)  # over the same tables as moto in this process
-    server.start()
-    made = Releases(source, "http://{}:{}".format(*server.get_host_and_port()), {})
+    made = Releases(source, {})
     yield made
     for process in made.running.values():
         process.end()
-    server.stop()

@@ -10,7 +10,7 @@ from botocore.awsrequest import AWSResponse
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from api.gateway import Answer, call, event_file, invoke, post_event, timeline, user
+from api.gateway import Answer, call, event_file, invoke, timeline, user
 from builders import ANA, a_moment
 from domain.problems import INTERNAL_ERROR
 from domain.profile import Profile
@@ -19,10 +19,6 @@ from handlers.runtime import client
 
 KIB = 1024
 BODY = json.dumps({"user": {"email": ANA}, "event": {"search": {"query": "shoes"}}})
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-)
 
 
 def post(body: Any, **parts: Any) -> Answer:
@@ -123,21 +119,6 @@ def test_what_the_store_cannot_hold_is_400_naming_the_field(attributes: str, fie
     answer = update(attributes)
     assert answer.status == 400
     assert [place for _, place in answer.errors] == [f"event.update.{field}".rstrip(".")]
-
-
-@given(st.dictionaries(st.text(), json_values))
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_payload_is_stored_as_it_was_or_refused(ana: Profile, payload: dict[str, Any]) -> None:
-    answer = post_event({"emailopen": payload}, {"email": ANA}, headers={"Idempotency-Key": "one window is enough"})
-    assert answer.status in (200, 400, 422)
-
-
-@given(json_values)
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_json_is_answered(ana: Profile, value: Any) -> None:
-    assert post(value).status == 400
-    assert post({"user": value, "event": {"search": value}}).status in (400, 404)
-    assert post({"user": {"email": ANA}, "event": value}).status in (200, 400)
 
 
 @given(st.binary())

@@ -58,37 +58,6 @@ def test_an_event_and_an_erasure_arrive_on_the_bus(
     assert erased["detail"].keys() == {"account", "userId", "erasedOn"}
 
 
-def test_an_imported_event_is_told_with_its_id_and_its_times(
-    caller: Caller, ana: dict[str, str], arriving: Iterator[dict[str, Any]]
-) -> None:
-    old = {
-        "eventId": "a-1",
-        "eventTime": "2020-02-29T12:00:00.120+01:00",
-        "user": ana,
-        "event": {"viewitem": {"itemId": "1"}},
-    }
-    batch = {"import": True, "events": [old, old]}
-    answer = caller.send("POST", "/events/", batch)
-    created, duplicate = answer.body["results"]
-    assert (created["status"], duplicate["status"]) == ("created", "duplicate")
-    detail = the_next(arriving, created["userId"])["detail"]
-    assert (detail["eventId"], detail["createdOn"], detail["imported"]) == ("a-1", "2020-02-29T11:00:00.120Z", True)
-    assert detail["receivedOn"] > "2026"
-    assert caller.event(ana, {"search": {"query": "next"}}).status == 200
-    assert the_next(arriving, created["userId"])["detail"]["type"] == "search", "the duplicate is not told"
-
-
-def test_what_was_discarded_or_refused_is_not_told(
-    caller: Caller, ana: dict[str, str], arriving: Iterator[dict[str, Any]]
-) -> None:
-    order = {"confirmation": {"orderId": "1"}}
-    user_id = str(caller.event(ana, order).headers["X-User-Id"])
-    assert caller.event(ana, order).headers["X-Event-Status"] == "discarded"
-    assert caller.event(ana, {"nonsense": {}}).status == 400
-    assert caller.event(ana, {"search": {"query": "the end"}}).status == 200
-    assert [the_next(arriving, user_id)["detail"]["type"] for _ in range(2)] == ["confirmation", "search"]
-
-
 def test_the_feed_begins_when_it_is_turned_on_and_goes_on_after_a_restart(tmp_path: Path) -> None:
     user, on = {"email": "ana@example.com"}, {"Feed": "on"}
     with stack.running(folder=tmp_path) as it:
@@ -191,18 +160,6 @@ def test_make_feed_prints_one_object_a_line_until_ctrl_c_and_leaves_nothing_behi
     assert [line for line in complaints.splitlines() if not line.startswith("make")] == []
     assert "Traceback" not in rest
     assert rules(deployed.endpoint) == []
-
-
-def test_make_feed_ends_quietly_when_nobody_reads_on(
-    deployed: stack.Stack, caller: Caller, ana: dict[str, str], clone: Path
-) -> None:
-    with make_feed(clone, deployed.endpoint) as process:
-        assert process.stdout
-        process.stdout.close()
-        assert caller.event(ana, {"search": {"query": "shoes"}}).status == 200
-        assert process.wait(timeout=60) == 0
-        assert process.stderr
-        assert process.stderr.read() == ""
 
 
 def test_make_feed_says_that_the_stack_is_not_running(clone: Path) -> None:

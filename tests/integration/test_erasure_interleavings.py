@@ -1,8 +1,7 @@
 """Contract section 6, DELETE: an erased _id never comes back, with any request between two calls of its erasure.
 
 Erasures run each minute and can take five, so two runs often overlap. Here another request comes before the first call
-of a run, after it, before the second, and so on. During a deployment 1.0 and 1.1 work at the same time, and 1.0 still
-gives an erased _id again.
+of a run, after it, before the second, and so on.
 """
 
 import itertools
@@ -21,19 +20,13 @@ from domain.times import iso
 from engines import aws_engine_only
 from faults import CRASH_POINTS, meanwhile
 from stored import (
-    a_profile_of_1_0,
-    an_erasure_of_1_0,
     as_text,
     erase_as_1_0,
     erased_key,
-    erasure_key,
     event_key,
-    everything,
     item_at,
     keyed_events_of_1_0,
-    open_key,
     put,
-    put_many,
 )
 from table import Account
 from table.calls import Table
@@ -273,70 +266,6 @@ def test_who_comes_back_and_is_erased_again_at_any_call_leaves_nothing(table: Ta
         left = as_text(table)
         assert [each for each in (person.id, user_id) if each in left] == []
         assert upsert(person, account) == ERASED
-
-
-# --- While 1.0 works beside us --------------------------------------------------------------------
-
-
-@aws_engine_only
-def test_a_run_ends_only_the_erasure_that_it_read(table: Table, account: Account) -> None:
-    """Between two of its calls 1.0 ends the erasure, gives the _id again, and begins to erase it again."""
-    now = a_moment()
-    again = now + LATER - timedelta(seconds=1)
-
-    def prepare(name: str) -> Person:
-        person = a_person(account, name)
-        users.erase(person.id, account, now)
-        return person
-
-    outcomes = interrupted(
-        table,
-        prepare,
-        lambda _: erase_leftovers(table, now + LATER),
-        lambda person: put(table, *an_erasure_of_1_0(person.id, again)),
-    )
-    for person, _, _ in outcomes:
-        assert item_at(table, erasure_key(person.id)), "the later erasure has not waited yet"
-        assert erase_leftovers(table, now + LATER) == [iso(again)]
-        put(table, *keyed_events_of_1_0(person.id, [new_id(again)], [person.key.key_hash], again + timedelta(days=1)))
-        assert erase_leftovers(table, again + LATER) == []
-        assert person.id not in as_text(table)
-
-
-@aws_engine_only
-@pytest.mark.parametrize("number", [1, 150], ids=["one event", "more than a step looks at"])
-def test_a_run_deletes_only_what_it_read(table: Table, account: Account, number: int) -> None:
-    """Between two of its calls 1.0 ends the erasure, gives the _id again, and the new user opens and sends."""
-    now = a_moment()
-    event_ids = [new_id(now + LATER) for _ in range(number)]
-
-    def prepare(name: str) -> Person:
-        person = a_person(account, name)
-        users.erase(person.id, account, now)
-        return person
-
-    def lives_on(person: Person) -> list[dict[str, Any]]:
-        ends = {"until": {"N": "9" * 13}, "expiresAt": {"N": "9" * 10}}
-        hashes = [person.key.key_hash, *(f"{person.id}{n}" for n in range(1, number))]
-        items = [
-            *a_profile_of_1_0(person.id, person.email, now + LATER),
-            {**open_key(person.id), "eventId": {"S": event_ids[0]}, **ends},
-        ]
-        put(table, *items)
-        events = keyed_events_of_1_0(person.id, event_ids, hashes, now + timedelta(days=1))
-        put_many(table, events)
-        return items + events
-
-    outcomes = interrupted(table, prepare, lambda _: erase_leftovers(table, now + LATER), lives_on)
-    for person, items, _ in outcomes:
-        erase_leftovers(table, now + 2 * LATER)
-        left = everything(table)
-        assert [item for item in items if item not in left] == []
-        users.erase(person.id, account, now + 2 * LATER)
-        assert erase_leftovers(table, now + 3 * LATER) == []
-
-
-# --- Without any injected fault -------------------------------------------------------------------
 
 
 def test_an_event_of_an_erased_user_that_lands_last_is_removed_too(table: Table, account: Account) -> None:

@@ -94,37 +94,6 @@ def calls_of_a_whole_run(table: Table, clock: Clock, now: datetime) -> float:
 # --- More than one run can do ---------------------------------------------------------------------
 
 
-def test_who_has_more_than_one_run_can_do_holds_up_nobody(table: Table, account: Account, clock: Clock) -> None:
-    now = a_moment()
-
-    def erased() -> list[str]:
-        return [an_erased_user(table, account, email, events, now) for email, events in emails.items()]
-
-    emails = {"many@example.com": MANY, "one@example.com": 1}
-    erased()
-    calls = calls_of_a_whole_run(table, clock, now + LATER) // 2
-    many, one = erased()
-    short_run(table, clock, calls, now + LATER)
-    assert left(table, one) <= 0
-    assert left(table, many) < 2 * MANY
-
-
-def test_each_run_gets_further_until_nothing_is_left(table: Table, account: Account, clock: Clock) -> None:
-    now = a_moment()
-    an_erased_user(table, account, "many@example.com", MANY, now)
-    calls = calls_of_a_whole_run(table, clock, now + LATER)
-    many = an_erased_user(table, account, "many@example.com", MANY, now)
-    runs = 4
-    before = left(table, many)
-    for _ in range(runs):
-        if not short_run(table, clock, calls / 2, now + LATER):
-            break
-        now_left = left(table, many)
-        assert now_left < before
-        before = now_left
-    assert many not in as_text(table)
-
-
 @pytest.mark.parametrize("oldest_at", [0, -1], ids=["first by its key", "last by its key"])
 def test_the_oldest_erasure_gets_further_in_each_run_however_many_there_are(
     table: Table, account: Account, clock: Clock, oldest_at: int

@@ -36,7 +36,6 @@ EVENTS: list[dict[str, Any]] = [
     {"confirmation": {"orderId": "A-1", "total": 10}},
     *(kind.event() for kind in RESTRICTED[1:]),
 ]
-MAY_COME_TWICE = ("search", "update")
 every_event = pytest.mark.parametrize("event", EVENTS, ids=lambda event: next(iter(event)))
 # The first attempt is done but its answer is lost; then the engine knows the second one by its token, or does not.
 with_and_without_token = pytest.mark.parametrize(
@@ -104,33 +103,6 @@ def test_a_user_is_erased_though_the_answer_was_lost(account: Account, lost: lis
         users.read(ANA, account)
 
 
-@every_event
-def test_when_no_answer_comes_at_all_a_repeat_of_what_comes_once_comes_once(
-    account: Account, event: dict[str, Any]
-) -> None:
-    """Contract section 7: without an idempotency key, what has a restriction may be sent again safely."""
-    a_user(account)
-    with faults(account.table.client, write_of(event, None), lost_answer, no_connection), pytest.raises(Unavailable):
-        send(account, event)
-    repeat = send(account, event)
-    once = next(iter(event)) not in MAY_COME_TWICE
-    assert (repeat.restriction is not None) == once
-    assert len(the_events(account)) == (1 if once else 2)
-
-
-@every_event
-def test_under_an_idempotency_key_a_repeat_after_no_answer_gets_the_answer_to_the_first(
-    account: Account, event: dict[str, Any]
-) -> None:
-    a_user(account)
-    key = IdempotencyKey.of("key", b"body")
-    with faults(account.table.client, "TransactWriteItems", lost_answer, no_connection), pytest.raises(Unavailable):
-        send(account, event, key=key)
-    repeat = send(account, event, key=key)
-    assert (repeat.restriction, repeat.replayed) == (None, True)
-    assert the_events(account) == [repeat.event_id]
-
-
 @pytest.mark.parametrize("event", [EVENTS[0], EVENTS[2]], ids=["put", "transaction"])
 @pytest.mark.parametrize("fault", [throttled, internal_error, no_connection], ids=["throttled", "500", "no connection"])
 def test_a_fault_that_passes_is_not_noticed_and_one_that_stays_is_unavailable(
@@ -144,22 +116,6 @@ def test_a_fault_that_passes_is_not_noticed_and_one_that_stays_is_unavailable(
         assert send(account, event).restriction is None
     assert len(attempts) == 2
     assert len(the_events(account)) == 1
-
-
-@pytest.mark.parametrize("fault", [throttled, internal_error, no_connection], ids=["throttled", "500", "no connection"])
-def test_a_look_up_that_fails_is_unavailable_and_never_an_unknown_user(account: Account, fault: Fault) -> None:
-    a_user(account)
-    with faults(account.table.client, "GetItem", fault, fault), pytest.raises(Unavailable):
-        send(account, {"search": {"query": "x"}})
-
-
-def test_a_transaction_that_another_one_disturbs_is_tried_again(account: Account) -> None:
-    a_user(account)
-    conflict = cancelled("None", "TransactionConflict", "None")
-    with faults(account.table.client, "TransactWriteItems", *[conflict] * 5) as attempts:
-        answer = send(account, {"confirmation": {"orderId": "A-1", "total": 10}})
-    assert len(attempts) == 6
-    assert (answer.restriction, the_profile(account)["numberOfPurchases"]) == (None, 1)
 
 
 def test_a_disturbance_that_stays_is_unavailable_before_the_time_is_up(account: Account) -> None:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from builders import ANA, a_moment, a_user, as_sent, send, the_events
+from builders import ANA, a_moment, a_user, send, the_events
 from domain.ids import new_id
 from engines import new_table
 from faults import Crash
 from handlers import bus as eventbridge
 from handlers.runtime import logger
 from local import aws
-from stream import Bus, Pump, Record, invoke_feed, malformed, records_of, throttled, throttled_but
+from stream import Bus, Pump, Record, invoke_feed, malformed, records_of, throttled
 from table import Account
 from table.calls import Table
 from table.expressions import Put
@@ -93,13 +93,6 @@ def test_everything_that_happens_to_an_account_is_told_as_events_and_erasures_on
     [erased] = bus.published("UserErased")
     assert (erased["account"], erased["userId"]) == ("shop", ana.id)
     assert ANA not in json.dumps(bus.sent)
-
-
-@pytest.mark.parametrize("payload", [{}, {"a": {}, "b": [{}, []]}, {"c": [None, True, "é\u0000", Decimal("1.50")]}])
-def test_a_payload_comes_out_of_the_stream_as_it_was_sent(table: Table, bus: Bus, payload: Any) -> None:
-    put_events(table, 1, payload=as_sent(payload))
-    Pump().pump(stream(table))
-    assert [as_sent(detail["payload"]) for detail in bus.published()] == [as_sent(payload)]
 
 
 def test_a_change_of_an_item_that_is_there_is_no_new_event(table: Table, account: Account, bus: Bus) -> None:
@@ -178,15 +171,6 @@ def assert_alone(pump: Pump, poison: Record) -> None:
     assert (info["startSequenceNumber"], info["endSequenceNumber"], info["batchSize"]) == (number, number, 1)
 
 
-def test_throttled_calls_and_entries_are_sent_again_until_they_get_through(table: Table, bus: Bus) -> None:
-    stored = put_events(table, 100)
-    bus.faults = iter([throttled, throttled_but(4), throttled, throttled_but(0), *[throttled_but(9)] * 9])
-    pump = Pump()
-    pump.pump(stream(table))
-    assert sorted(ids(bus.published())) == sorted(stored), "each of them once"
-    assert pump.invocations == [100]
-
-
 def test_a_bus_that_is_down_for_longer_than_an_invocation_loses_nothing(
     table: Table, bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,21 +191,6 @@ def test_a_bus_that_is_down_for_longer_than_an_invocation_loses_nothing(
 # --- The queue ------------------------------------------------------------------------------------
 
 
-def test_what_the_queue_names_is_published_by_invoking_the_function_with_it(table: Table, bus: Bus) -> None:
-    """As the runbook's replay does."""
-    [event_id] = put_events(table, 1)
-    records = stream(table)
-    bus.faults = itertools.repeat(malformed(event_id))
-    pump = Pump()
-    pump.pump(records)
-    [message] = pump.queue
-    bus.faults = iter(())
-    first = message["DDBStreamBatchInfo"]["startSequenceNumber"]
-    again = [each for each in stream(table) if each["dynamodb"]["SequenceNumber"] == first]
-    assert invoke_feed({"Records": json.loads(json.dumps(again))}) == {"batchItemFailures": []}
-    assert ids(bus.published()) == [event_id]
-
-
 def test_records_that_are_no_news_are_done_without_being_published(table: Table, account: Account, bus: Bus) -> None:
     """A replay passes all records between two positions of the stream."""
     a_user(account)
@@ -230,14 +199,6 @@ def test_records_that_are_no_news_are_done_without_being_published(table: Table,
     everything = stream(table)
     assert invoke_feed({"Records": json.loads(json.dumps(everything))}) == {"batchItemFailures": []}
     assert len(everything) > len(bus.sent) == 1
-
-
-def test_the_function_answers_with_each_record_that_it_did_not_publish(table: Table, bus: Bus) -> None:
-    stored = put_events(table, 3)
-    bus.faults = itertools.repeat(malformed(stored[2]))
-    records = stream(table)
-    answer = invoke_feed({"Records": json.loads(json.dumps(records))})
-    assert answer == {"batchItemFailures": [{"itemIdentifier": records[2]["dynamodb"]["SequenceNumber"]}]}
 
 
 def test_neither_log_nor_error_holds_anything_of_a_record(

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from engines import new_table
 from figures import STRESS, Figures
-from load.callers import Request, send_all, until_settled
+from load.callers import Request, send_all
 from load.functions import functions
 from load.model import Model, is_replay, told
 from load.traffic import BATCH, Traffic
@@ -40,7 +40,7 @@ def test_batches_of_many_callers_leave_what_they_were_answered_and_nothing_else(
             traffic = Traffic(shop, SEED)
             regulars = traffic.customers(max(20, BATCHES * BATCH // EVENTS_OF_A_USER))
             batches = traffic.everyday_batches(regulars, BATCHES, repeated=ONE_IN_TWENTY)
-            exchanges = send_all(shop, batches, CALLERS, PROCESSES, until_settled)
+            exchanges = send_all(shop, batches, CALLERS)
             growth = max(map(grown, shop.resident.values()))
             events = traffic.signed_up + list(told(exchanges))
             model = Model(events)

@@ -4,10 +4,10 @@ Each attribute and each tag is sent once, so that none may get lost. The system 
 of many orders with one orderId counts, and which user gets an address; its answers say so.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import chain, count
+from itertools import count
 from random import Random
 from typing import Any
 
@@ -47,27 +47,6 @@ class Traffic:
     def customers(self, how_many: int) -> list[Person]:
         return [self.sign_up(self.new_email()) for _ in range(how_many)]
 
-    def in_bursts(self, how_many: int) -> list[Request]:
-        """So many bursts of each kind, in any order."""
-        regulars = self.customers(how_many)
-        kinds: list[Callable[[list[Person]], Iterator[Request]]] = [
-            self.one_order_many_times,
-            self.orders,
-            self.opens,
-            self.attributes,
-            self.custom_events,
-            self.repeats,
-            self.claims_of_one_address,
-            self.an_erasure,
-        ]
-        bursts = [list(kind(regulars)) for kind in kinds for _ in range(how_many)]
-        self.random.shuffle(bursts)
-        return list(chain.from_iterable(bursts))
-
-    def everyday(self, how_many: int) -> list[Request]:
-        """60 % opens, views and searches, 25 % updates, 10 % logins, 5 % orders."""
-        return self.everyday_of(self.customers(20), how_many)
-
     def everyday_of(self, regulars: list[Person], how_many: int) -> list[Request]:
         kinds = self.random.choices(["browse", "update", "login", "order"], [60, 25, 10, 5], k=how_many)
         return [self.event(self.random.choice(regulars), self.everyday_event(kind)) for kind in kinds]
@@ -92,61 +71,6 @@ class Traffic:
                 return self.order(self.new())
             case _:
                 return {kind: self.new_attributes()}
-
-    # --- Bursts -----------------------------------------------------------------------------------
-
-    def one_order_many_times(self, regulars: list[Person]) -> Iterator[Request]:
-        number = self.new()
-        for form in (number, f"{number}", f" {number} ", float(number)) * 2:
-            yield self.event(self.random.choice(regulars), self.order(form))
-
-    def orders(self, regulars: list[Person]) -> Iterator[Request]:
-        person = self.random.choice(regulars)
-        for _ in range(6):
-            yield self.event(person, self.order(self.new()))
-
-    def opens(self, regulars: list[Person]) -> Iterator[Request]:
-        person = self.random.choice(regulars)
-        for _ in range(6):
-            yield self.event(person, self.open())
-
-    def attributes(self, regulars: list[Person]) -> Iterator[Request]:
-        person = self.random.choice(regulars)
-        for kind in ("update", "login") * 3:
-            yield self.event(person, {kind: {**self.new_attributes(), "tags": [f"tag{self.new()}"]}})
-        yield Request("PUT", f"/user/{person.id}", self.new_attributes())
-
-    def custom_events(self, regulars: list[Person]) -> Iterator[Request]:
-        for _ in range(4):
-            event = {"generic": {"generic": {"event_name": "my_event", "number": self.new()}}}
-            yield self.event(self.random.choice(regulars), self.random.choice([event, self.view()]))
-
-    def repeats(self, regulars: list[Person]) -> Iterator[Request]:
-        """One request under one Idempotency-Key, three times."""
-        event = self.random.choice(
-            [self.view(), self.open(), self.order(self.new()), {"update": self.new_attributes()}]
-        )
-        request = self.event(self.random.choice(regulars), event, key=f"key-{self.new()}")
-        yield from (request, request, request)
-
-    def claims_of_one_address(self, _: list[Person]) -> Iterator[Request]:
-        """Logins of anonymous users with one address. In half of the bursts one of them is erased meanwhile."""
-        email = self.new_email()
-        group = [self.sign_up() for _ in range(4)]
-        logins = [self.event(person, {"login": {"email": email, **self.new_attributes()}}) for person in group * 2]
-        if self.random.random() < 0.5:
-            logins.insert(self.random.randrange(len(logins)), Request("DELETE", f"/user/{group[0].id}"))
-        yield from logins
-
-    def an_erasure(self, _: list[Person]) -> Iterator[Request]:
-        """Erase a user that is written to before, during and after, and whose address a new user takes."""
-        person = self.sign_up(self.new_email())
-        before = [self.order(self.new()), self.open(), {"update": self.new_attributes()}, self.view()]
-        afterwards = [self.view(), {"update": self.new_attributes()}, self.open(), self.order(self.new())]
-        yield from (self.event(person, event) for event in before)
-        yield from [Request("DELETE", f"/user/{person.id}")] * 2
-        yield from [Request("POST", "/user/", {"email": person.email})] * 2
-        yield from (self.event(person, event) for event in afterwards)
 
     # --- Parts ------------------------------------------------------------------------------------
 

@@ -1,14 +1,11 @@
 """Documents, texts, feed and refusals follow from the class of an event type, for types that only tests declare."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
-from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
-from builders import ANA, a_moment, an_event, an_example, as_sent
-from declared import DECLARED, Once, Windowed, declare, declared_types, restriction_of, with_declared_types
-from docs import openapi, reference
+from builders import a_moment, an_event, an_example, as_sent
+from declared import DECLARED, Once, Windowed, declare, declared_types, with_declared_types
 from domain.event_types import CATALOGUE, WIRE_NAMES, ParsedEvent, parse_event, restrictions
 from domain.ids import new_id
 from table import keys
@@ -17,56 +14,6 @@ from table.values import to_item
 from use_cases.refusals import known_field, known_type
 
 every_declared = pytest.mark.parametrize("kind", DECLARED, ids=lambda kind: kind.type)
-
-
-def is_valid(document: Any, value: Any) -> bool:
-    schema = openapi.ref("EventRequest") | {"components": document["components"]}
-    return bool(Draft202012Validator(schema).is_valid(value))
-
-
-@with_declared_types
-@every_declared
-def test_its_requests_and_answers_are_in_the_document(kind: Once | Windowed) -> None:
-    document = openapi.document()
-    post = document["paths"]["/event/"]["post"]
-    sent = post["requestBody"]["content"]["application/json"]["examples"][kind.type]["value"]
-    assert sent["event"] == {kind.type: an_example(kind.type)}
-    assert is_valid(document, sent)
-    answers = post["responses"]["200"]["content"]["application/json"]["examples"]
-    restriction = restriction_of(kind)
-    assert answers[restriction.code]["value"]["results"] == {"message": "Event discarded", "email": restriction.text}
-    [types] = [
-        parameter["schema"]["enum"]
-        for parameter in document["paths"]["/user/{id}/events"]["get"]["parameters"]
-        if parameter["name"] == "type"
-    ]
-    assert kind.type in types
-
-
-@with_declared_types
-def test_what_its_class_forbids_the_document_forbids() -> None:
-    document = openapi.document()
-    wrong: list[dict[str, Any]] = [{}, {"refundId": ""}, {"refundId": None}, {"refundId": "x" * 257}]
-    for payload in wrong:
-        assert not is_valid(document, {"user": {"email": ANA}, "event": {"refund": payload}})
-        assert not isinstance(parse_event("refund", as_sent(payload)), ParsedEvent)
-
-
-@with_declared_types
-@every_declared
-def test_it_is_in_the_tables_of_the_reference(kind: Once | Windowed) -> None:
-    tables = reference.tables()
-    assert f"| `{kind.type}` | {CATALOGUE[kind.type].__doc__}" in tables["types"]
-    assert f"| `{restriction_of(kind).code}` | {restriction_of(kind).text} |" in tables["restrictions"]
-
-
-@with_declared_types
-def test_a_field_that_it_needs_is_demanded_in_the_words_of_the_class() -> None:
-    problems = parse_event("refund", {})
-    assert not isinstance(problems, ParsedEvent)
-    [problem] = problems
-    assert (problem.message, problem.field) == ("Missing refundId", "event.refund.refundId")
-    assert problem.description == "Add refundId to event.refund: the shop's number of the refund."
 
 
 @with_declared_types
