@@ -1,15 +1,28 @@
-"""Make docs/codes.md from the closed lists of codes: `make openapi`. The meaning of each code is written here."""
+"""Make docs/codes.md from the closed lists of codes: `make openapi`. The meaning of each code is written here.
 
+The page shows for each code a request and its response. The requests are executed, on moto, when the page is made.
+"""
+
+import base64
 import json
-from datetime import timedelta
+import re
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from docs.openapi import FIRST, OF_STATUS, document
-from domain.event_types import restrictions
-from domain.problems import KEY_NOT_FOUND, KEY_REVOKED, MISSING_EVENT_ID, UNKNOWN_PATH, Problem
+from moto import mock_aws
+
+from docs.openapi import EMAIL, GATEWAY_ID, OF_STATUS, TIME, TOO_MANY_REQUESTS, USER_ID, example_of
+from domain.event_types import CATALOGUE, restrictions
+from domain.problems import INTERNAL_ERROR, STORE_UNAVAILABLE, Problem
 from domain.restrictions import OnceForEachValue, OnceInWindow, Restriction
+from domain.times import iso
+from handlers import event_api, keys, user_api
 from handlers.rest import errors_of
+from handlers.runtime import TABLE_NAME, client
+from local.dynamodb import create_table
 
 FILE = Path(__file__).with_name("codes.md")
 
@@ -26,22 +39,24 @@ MEANS: dict[str, About] = {
     ),
     "missing_event": About("There is no `event`, or it is empty.", "Send `event` with one type as its key."),
     "invalid_event": About("`event` is not an object.", "Send an object with one type as its key."),
-    "more_than_one_event": About("`event` has several keys.", "Send each event by itself, or all in a batch."),
+    "more_than_one_event": About(
+        "`event` has several keys.", "Send one event in each request, or all of them in a batch."
+    ),
     "unknown_event_type": About(
         "There is no such event type.",
-        "Mind capital letters: the description begins with the nearest type. Send an event of your own as `generic`.",
+        "Type names are case-sensitive: the description names the closest one. Send your own events as `generic`.",
     ),
     "invalid_payload": About("The payload is not an object, or an `update` without attributes.", "Send an object."),
     "missing_field": About("The event lacks a field that its type needs.", "Send the field that `field` names."),
     "invalid_field": About("A field of the event has a wrong value.", "Send what the description asks for."),
     "invalid_text": About(
-        "A text holds half of a surrogate pair, which is no character.", "Do not cut texts between the two halves."
+        "A text holds half of a surrogate pair, which is not a character.", "Do not cut texts between the two halves."
     ),
     "invalid_number": About(
         "A number has more than 38 digits, or is too large or too small for DynamoDB.",
         "Round it, or send it as a string.",
     ),
-    "invalid_name": About("The name of a field is empty, too long or no Unicode.", "Give the field another name."),
+    "invalid_name": About("The name of a field is empty, too long or not Unicode.", "Give the field another name."),
     "too_many_levels": About("Lists and objects are nested too deep.", "Send a flatter value, or send it as a string."),
     "missing_user": About("There is no `user`, or it is empty.", "Send `user` with `email` or `_id`."),
     "invalid_user": About("`user` is not an object.", "Send an object with `email` or `_id`."),
@@ -50,15 +65,16 @@ MEANS: dict[str, About] = {
     "invalid_email": About("This is not an email address.", "Send the address alone, without a name."),
     "invalid_id": About("This cannot be the `_id` of a user.", "Send the `_id` as an answer gave it."),
     "invalid_attribute": About(
-        "An attribute has a value that it cannot have, or that cannot be stored.", "Mend the one that `field` names."
+        "An attribute has a value that it cannot have, or that cannot be stored.",
+        "Correct the attribute that `field` names; `hint` says how.",
     ),
-    "system_attribute": About("The attribute is kept by the system.", "Leave it."),
+    "system_attribute": About("The API maintains this attribute.", "Do not send this request."),
     "missing_event_id": About(
         "An event of a batch has no `eventId`.", "Give each event an id of its own, and keep it."
     ),
     "invalid_event_id": About("The `eventId` is empty, too long, or has other characters.", "Send a UUID."),
     "missing_event_time": About(
-        "The `eventId` is no UUIDv7, and there is no `eventTime`.", "Send the time at which the event happened."
+        "The `eventId` is not a UUIDv7, and there is no `eventTime`.", "Send the time at which the event happened."
     ),
     "invalid_event_time": About(
         "The `eventTime` is not written as RFC 3339 asks, or it lies too far ahead or back.",
@@ -68,10 +84,13 @@ MEANS: dict[str, About] = {
     "invalid_events": About("`events` is not a list, or an entry is not an object.", "Send a list of objects."),
     "too_many_events": About("The batch has more than 100 events.", "Send several batches."),
     "invalid_import": About("`import` is neither true nor false.", "Send `true`, or leave it out."),
-    "invalid_parameter": About("A header or a query parameter has a wrong value.", "Mend the one that `field` names."),
+    "invalid_parameter": About(
+        "A header or a query parameter has a wrong value.", "Correct the one that `field` names."
+    ),
     "bad_request": About("API Gateway refused the request by itself.", "Check the URL and the headers."),
     "unauthorized": About(
-        "The API key is missing, unknown, expired or revoked.", "Send a valid key in `Authorization`, without `Bearer`."
+        "The API key is missing, unknown, expired or revoked.",
+        "Send a valid key in `Authorization`, alone or after `Bearer `.",
     ),
     "forbidden": About(
         "The API key does not have the scope that the request needs. The description names the scope.",
@@ -99,9 +118,57 @@ MEANS: dict[str, About] = {
     "idempotency_key_reused": About(
         "This `Idempotency-Key` was already used with a different body.", "Use a new key for a new request."
     ),
-    "too_many_requests": About("The rate limit is reached.", "Send the request again after `Retry-After` seconds."),
-    "internal_error": About("The request failed on our side.", "Send it again, and tell us the id of the request."),
-    "unavailable": About("The store is busy.", "Send the request again after `Retry-After` seconds."),
+    "too_many_requests": About(
+        "The rate limit is reached.", "Wait `Retry-After` seconds and send the same request again."
+    ),
+    "internal_error": About(
+        "The request failed on our side.",
+        "Send it again with the same `Idempotency-Key` or `eventId`. If it fails again, report the request id.",
+    ),
+    "unavailable": About(
+        "The service is busy.",
+        "Wait `Retry-After` seconds and send the request again, with the same `Idempotency-Key` or `eventId`.",
+    ),
+}
+
+
+# Of warnings: the request was accepted.
+WARNED: dict[str, About] = {
+    "system_attribute_ignored": About(
+        "The API maintains this attribute, so the value that was sent was ignored.", "Do not send the attribute."
+    ),
+    "email_ignored": About(
+        "The email is not the user's, and this request cannot change it. It was ignored.",
+        "To change it, use `PUT /v1/user/{email or _id}/email`.",
+    ),
+    "older_than_profile": About(
+        "The event is older than the newest change of the profile, so it did not replace or remove anything there.",
+        "Do nothing: the profile has the newer value.",
+    ),
+    "profile_full": About(
+        "The event is stored, but the profile is full, so these attributes were not set.",
+        "Remove attributes with `DELETE /v1/user/{email or _id}/attributes/{name}`.",
+    ),
+    "tag_ignored": About("The tag contains no letter and no digit, so it was ignored.", "Send tags of letters."),
+    "comma_in_tags": About(
+        "A string of tags contains a comma, which does not separate tags.", "Separate tags with `;`, or send a list."
+    ),
+    "total_not_counted": About(
+        "The order is stored, but its `total` is not a number below 10^15, so no total of the customer contains it.",
+        "Send a number, or a string such as `59.90`, without a currency sign.",
+    ),
+    "similar_name": About(
+        "A field was not read: its name differs from a known one in case or punctuation.",
+        "Send the name that `message` suggests.",
+    ),
+    "user_without_email": About(
+        "The user was created without an email, although a field looks like one.",
+        "Send `email` at the top of the body. Erase the user if it was a mistake.",
+    ),
+    "event_id_reused": About(
+        "The `eventId` belongs to another event of the same time. Nothing was stored.",
+        "Give each event its own `eventId`. If this event is the same one, do nothing.",
+    ),
 }
 
 
@@ -113,47 +180,241 @@ def about(restriction: Restriction) -> About:
     elif isinstance(restriction, OnceInWindow):
         minutes = restriction.window // timedelta(minutes=1)
         means = f"The user has such an event less than {minutes} minutes before or after it; `first` names that one."
-    return About(means, "There is nothing to do: it is settled.")
+    return About(means, "Do nothing; do not send this event again.")
 
 
-ALL = MEANS | {code: about(restriction) for code, restriction in restrictions().items()}
-STATUS = {**OF_STATUS, "bad_request": 400, **dict.fromkeys(restrictions(), 200)}
-BAD_REQUEST = Problem("bad_request", "Request refused", "The gateway refused the request: BAD_REQUEST_BODY.")
-NOT_IN_THE_DOCUMENT = [BAD_REQUEST, UNKNOWN_PATH, KEY_NOT_FOUND, KEY_REVOKED, MISSING_EVENT_ID.under("events.0")]
+DISCARDED = {code: about(restriction) for code, restriction in restrictions().items()}
+ALL = DISCARDED | WARNED | MEANS
+STATUS = {**OF_STATUS, "bad_request": 400, **dict.fromkeys([*DISCARDED, *WARNED], 200)}
+# No request of a caller causes these on purpose: they are the gateway's, or faults of ours.
+WITHOUT_REQUEST = [
+    Problem("bad_request", "Request refused", "The gateway refused the request: BAD_REQUEST_BODY."),
+    TOO_MANY_REQUESTS,
+    INTERNAL_ERROR,
+    STORE_UNAVAILABLE,
+]
+
+# --- Requests -------------------------------------------------------------------------------------
+#
+# A request is the text that the page shows. What is in angle brackets is replaced when it is sent: a text of many
+# characters, a time, or a value of an earlier response by its name.
+
+STARTED = datetime.now(UTC)
+USER = {"email": EMAIL}
+SEARCH = {"search": {"query": "red shoes"}}
+FILLED: dict[str, Callable[[str], str]] = {
+    r'"<(\d+) events>"': lambda number: json.dumps([{}] * int(number)),
+    r'"<(\d+) nested lists>"': lambda number: "[" * int(number) + "]" * int(number),
+    r"<(\d+) characters>": lambda number: "x" * int(number),
+    r"<(\d+) minutes? ago>": lambda number: iso(STARTED - timedelta(minutes=int(number))),
+}
+
+
+def ask(call: str, body: object = None, *headers: str) -> str:
+    shown = body if isinstance(body, str) else json.dumps(body)
+    return "\n".join([call, *headers]) + ("" if body is None else f"\n\n{shown}")
+
+
+def event(sent: object, *headers: str, **more: object) -> str:
+    return ask("POST /v1/event/", {"user": USER, "event": sent, **more}, *headers)
+
+
+def batch(*events: object, **more: object) -> str:
+    return ask("POST /v1/events/", {"events": list(events), **more})
+
+
+def entry(event_id: str, sent: object, **user: str) -> dict[str, object]:
+    return {"eventId": event_id, "eventTime": "<1 minute ago>", "user": {**USER, **user}, "event": sent}
+
+
+def user(call: str, body: object = None, *, who: str = EMAIL) -> str:
+    method, _, rest = call.partition(" ")
+    return ask(f"{method} /v1/user/{who}{rest}", body)
+
+
+OTHER = user("PUT ?upsert=true", {}, who="bo@example.com")
+ANOTHER_KEY = {"account": "shop", "keyId": "<keyId>", "action": "revoke"}
+TWICE = {"eventId": "view-77", "eventTime": "<1 minute ago>"}
+
+REQUESTS: dict[str, list[str]] = {
+    "invalid_json": [ask("POST /v1/event/", '{"user": {"email": "ana@example.com"} "event": {"login": {}}}')],
+    "missing_event": [ask("POST /v1/event/", {"user": USER})],
+    "invalid_event": [event("search")],
+    "more_than_one_event": [event({**SEARCH, "viewitem": {"itemId": "SKU-1"}})],
+    "unknown_event_type": [event({"viewItem": {"itemId": "SKU-1"}})],
+    "invalid_payload": [event({"update": {}})],
+    "missing_field": [event({"viewitem": {"itemid": "SKU-1"}})],
+    "invalid_field": [event({"viewitem": {"itemId": ""}})],
+    "invalid_text": [event({"update": {"size": "\ud83d"}})],
+    "invalid_number": [event({"update": {"size": 10**40 + 1}})],
+    "invalid_name": [event({"update": {"size": {"": 1}}})],
+    "too_many_levels": [event({"update": {"size": "<40 nested lists>"}})],
+    "missing_user": [ask("POST /v1/event/", {"event": SEARCH})],
+    "invalid_user": [event(SEARCH, user="ana")],
+    "missing_identifier": [event(SEARCH, user={"firstname": "Ana"})],
+    "identifiers_disagree": [OTHER, event(SEARCH, user={**USER, "_id": "<_id>"})],
+    "invalid_email": [event(SEARCH, user={"email": "Ana <ana@example.com>"})],
+    "invalid_id": [user("PUT ?upsert=true", {}, who="ana")],
+    "invalid_attribute": [user("PUT ", {"tags": 7})],
+    "system_attribute": [user("DELETE /attributes/createdOn")],
+    "missing_event_id": [batch({"user": USER, "event": SEARCH})],
+    "invalid_event_id": [event(SEARCH, eventId="view 77")],
+    "missing_event_time": [event(SEARCH, eventId="view-77")],
+    "invalid_event_time": [event(SEARCH, eventTime="2026-11-24 08:00:00")],
+    "missing_events": [ask("POST /v1/events/", {"user": USER, "event": SEARCH})],
+    "invalid_events": [ask("POST /v1/events/", {"events": "all"})],
+    "too_many_events": [ask("POST /v1/events/", {"events": "<101 events>"})],
+    "invalid_import": [batch(entry("view-77", SEARCH), **{"import": "yes"})],
+    "invalid_parameter": [user("GET /events?limit=1000")],
+    "unauthorized": [ask("GET /v1/refusals", None, "Authorization: <a key that was revoked>")],
+    "forbidden": [ask("GET /v1/refusals", None, "Authorization: <a key that has only the scope send>")],
+    "user_not_found": [event(SEARCH, user={"email": "nobody@example.com"})],
+    "erasure_not_found": [ask(f"GET /v1/erasures/{USER_ID}")],
+    "not_found": [ask("GET /v1/users")],
+    "key_not_found": [ask("KeyFunction", {**ANOTHER_KEY, "keyId": USER_ID})],
+    "user_exists": [ask("POST /v1/user/", USER)],
+    "email_taken": [OTHER, user("PUT /email", {"email": "bo@example.com"})],
+    "user_erased": [user("GET "), user("DELETE "), user("PUT ?upsert=true", {}, who="<_id>")],
+    "key_revoked": [
+        ask("KeyFunction", {"account": "shop", "action": "create"}),
+        *[ask("KeyFunction", ANOTHER_KEY)] * 2,
+    ],
+    "body_too_large": [event({"search": {"query": "<300000 characters>"}})],
+    "item_too_large": [user("PUT ", {name: "<210000 characters>"}) for name in ("notes", "more")],
+    "unsupported_encoding": [ask("POST /v1/event/", "<zstd>", "Content-Encoding: zstd")],
+    "idempotency_key_reused": [
+        event({"search": {"query": each}}, "Idempotency-Key: search-77") for each in ("shoes", "hats")
+    ],
+    "bot": [batch(entry("view-77", SEARCH, userAgent="Googlebot/2.1"))],
+    "system_attribute_ignored": [event({"update": {"createdOn": "today", "city": "Vigo"}})],
+    "email_ignored": [event({"update": {"email": "bo@example.com", "city": "Vigo"}})],
+    "older_than_profile": [
+        event({"update": {"city": "Vigo"}}),
+        event({"update": {"city": "Lugo", "size": "M"}}, eventTime="<60 minutes ago>"),
+    ],
+    "profile_full": [
+        user("PUT ", {"notes": "<200000 characters>"}),
+        user("PUT ", {"more": "<196000 characters>"}),
+        event({"confirmation": {"orderId": "A-1001", "total": 59.9}}, user={**USER, "city": "<6000 characters>"}),
+    ],
+    "tag_ignored": [event({"update": {"tags": ["vip", "!!!"]}})],
+    "comma_in_tags": [event({"update": {"tags": "VIP, repeat"}})],
+    "total_not_counted": [event({"confirmation": {"orderId": "A-1001", "total": "59,90 EUR"}})],
+    "similar_name": [event(SEARCH, eventID="view-77")],
+    "user_without_email": [ask("POST /v1/user/", {"Email": "bo@example.com"})],
+    "event_id_reused": [event({"search": {"query": each}}, **TWICE) for each in ("shoes", "hats")],
+}
+
+
+def requests(code: str) -> list[str]:
+    """Return the requests of a code, the last of which causes it. A new restriction needs none here."""
+    types = {each.restriction.code: name for name, each in CATALOGUE.items() if each.restriction}
+    if code not in types:
+        return REQUESTS[code]
+    sent = {types[code]: example_of(CATALOGUE[types[code]])}
+    return [batch(entry("first", sent), entry("second", sent))]
+
+
+# --- Responses ------------------------------------------------------------------------------------
+
+
+def send(text: str, account: str, earlier: str) -> str:
+    """Return the body of the response to a request. `earlier` are the bodies before it."""
+    for name in set(re.findall(r"<(_id|keyId)>", text)):
+        text = text.replace(f"<{name}>", re.findall(rf'"{name}": "([^"]+)"', earlier)[-1])
+    for form, made in FILLED.items():
+        text = re.sub(form, lambda found, made=made: made(found[1]), text)  # type: ignore[misc]
+    head, _, body = text.partition("\n\n")
+    call, *headers = head.split("\n")
+    if call == "KeyFunction":
+        return json.dumps(keys.handler(json.loads(body) | {"account": account}, Context()))
+    method, _, address = call.partition(" /v1")
+    path, _, query = address.partition("?")
+    named = dict(each.split(": ", 1) for each in headers)
+    is_zstd = body == "<zstd>"
+    gateway_event = {
+        "httpMethod": method,
+        "headers": named,
+        "queryStringParameters": dict(each.split("=") for each in query.split("&") if each),
+        "body": base64.b64encode(b"\x28\xb5\x2f\xfd").decode() if is_zstd else body,
+        "isBase64Encoded": is_zstd,
+        "requestContext": {
+            "extendedRequestId": GATEWAY_ID,
+            "authorizer": {
+                "account": "" if "revoked" in named.get("Authorization", "") else account,
+                "scopes": "send" if "only" in named.get("Authorization", "") else "send read write erase",
+            },
+        },
+    }
+    for handler, routes in ((event_api.handler, event_api.ROUTES), (user_api.handler, user_api.ROUTES)):
+        for route in routes:
+            found = re.fullmatch(re.sub(r"{(\w+)}", r"(?P<\1>[^/]+)", route), f"{method} {path.rstrip('/')}")
+            if found:
+                resource = route.partition(" ")[2]
+                return str(
+                    handler({**gateway_event, "resource": resource, "pathParameters": found.groupdict()}, Context())[
+                        "body"
+                    ]
+                )
+    return str(user_api.handler({**gateway_event, "resource": "/{proxy+}"}, Context())["body"])
+
+
+class Context:
+    """What Lambda tells of an invocation."""
+
+    aws_request_id = function_name = invoked_function_arn = "docs"
+    memory_limit_in_mb = 1024
+
+
+@cache
+def responses() -> dict[str, str]:
+    """Return the body of the response to the last request of each code; ids and times are examples."""
+    found = {
+        problem.code: json.dumps(errors_of([problem], GATEWAY_ID if STATUS[problem.code] >= 500 else ""))
+        for problem in WITHOUT_REQUEST
+    }
+    with mock_aws():
+        create_table(client, TABLE_NAME)
+        for code in ALL.keys() - found.keys():
+            account = code.replace("_", "-")
+            bodies = [send(user("PUT ?upsert=true", {}), account, "")]
+            for text in requests(code):
+                bodies.append(send(text, account, "\n".join(bodies)))
+            with_times = re.sub(r"\d{4}-\d\d-\d\dT[\d:]+\.\d+Z", TIME, bodies[-1])
+            found[code] = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", USER_ID, with_times)
+        client.delete_table(TableName=TABLE_NAME)
+    return found
+
+
 HEAD = """\
 # Codes
 
 <!-- Made by `make openapi`. -->
 
-Each error has a `code`, and the header `X-Error-Code` names the first one. A code never changes its meaning. There may
-be new codes. Two bodies are as clients of 1.0 know them and have no `code`: the header has it. A discarded event is no
-error; its code is in the results of a batch.
+Each error and each warning has a `code`, and the header `X-Error-Code` contains the code of the first error. A code
+never changes its meaning. New codes may be added. Two bodies are as clients of 1.0 know them and have no `code`: the
+header has it. A discarded event is not an error; its code is in the results of a batch.
+
+Each code has a request that causes it, and the response. `ana@example.com` is a user in all of them. Angle brackets
+stand for long texts, times, and values of earlier responses.
 """
 
 
-def examples() -> dict[str, Any]:
-    """One for each code: what the API answers."""
-    shown = {problem.code: errors_of([problem])["errors"][0] for problem in NOT_IN_THE_DOCUMENT}
-    for path in document()["paths"].values():
-        for operation in path.values():
-            for response in operation["responses"].values():
-                media = response["content"]["application/json"]["examples"]
-                shown |= {code: each["value"]["errors"][0] for code, each in media.items() if code in OF_STATUS}
-    for code, restriction in restrictions().items():
-        first = {} if code == "bot" else {"first": FIRST}
-        shown[code] = {"status": "discarded", "code": code, "message": restriction.text, **first}
-    return shown
+def sections() -> Iterator[str]:
+    yield HEAD
+    titles = {"200: the event was discarded": DISCARDED, "200: warnings": WARNED}
+    for status in sorted({STATUS[code] for code in MEANS}):
+        titles[str(status)] = {code: MEANS[code] for code in MEANS if STATUS[code] == status}
+    for title, codes in titles.items():
+        yield f"## {title}\n"
+        for code, told in codes.items():
+            asked = [] if code in {each.code for each in WITHOUT_REQUEST} else requests(code)
+            blocks = "".join(f"```http\n{text}\n```\n\n" for text in asked)
+            yield f"### `{code}`\n\n{' '.join(told)}\n\n{blocks}```json\n{responses()[code].strip()}\n```\n"
 
 
 def text() -> str:
-    shown = examples()
-    sections = [HEAD]
-    for status in sorted(set(STATUS.values())):
-        sections.append(f"## {status}\n")
-        for code in (code for code in ALL if STATUS[code] == status):
-            example = json.dumps(shown[code], ensure_ascii=False)
-            sections.append(f"### `{code}`\n\n{' '.join(ALL[code])}\n\n```json\n{example}\n```\n")
-    return "\n".join(sections)
+    return "\n".join(sections())
 
 
 if __name__ == "__main__":
