@@ -16,11 +16,11 @@ from moto import mock_aws
 
 from docs.openapi import EMAIL, GATEWAY_ID, OF_STATUS, TIME, TOO_MANY_REQUESTS, USER_ID, example_of
 from domain.event_types import CATALOGUE, restrictions
-from domain.problems import INTERNAL_ERROR, STORE_UNAVAILABLE, Problem
+from domain.problems import INTERNAL_ERROR, STORE_UNAVAILABLE, Problem, profile_full
 from domain.restrictions import OnceForEachValue, OnceInWindow, Restriction
 from domain.times import iso
 from handlers import event_api, keys, user_api
-from handlers.rest import errors_of
+from handlers.rest import errors_of, warnings_of
 from handlers.runtime import TABLE_NAME, client
 from local.dynamodb import create_table
 
@@ -373,6 +373,9 @@ def responses() -> dict[str, str]:
         problem.code: json.dumps(errors_of([problem], GATEWAY_ID if STATUS[problem.code] >= 500 else ""))
         for problem in WITHOUT_REQUEST
     }
+    # moto counts what an update replaces as well, so there a full profile takes nothing: see test_full_profiles.py.
+    full = {"results": event_api.CREATED, "warnings": warnings_of(profile_full(["user.city"]))}
+    found["profile_full"] = json.dumps(full)
     with mock_aws():
         create_table(client, TABLE_NAME)
         for code in ALL.keys() - found.keys():
