@@ -30,24 +30,43 @@ CREATE OR REPLACE MACRO field(payload, name) AS coalesce(
 CREATE OR REPLACE MACRO flat_or_generic(payload, name) AS
     coalesce(field(payload, name), field(payload -> '/generic/M', name));
 
--- A number in JSON's notation; NULL for any other text, and for what the service leaves out of its totals: 10^15 and
--- more, or more than 9 places. DuckDB would round those.
+-- The number that the service counts: of 10^15 and more, and of other texts, NULL; rounded to 9 decimals, half to even.
+-- Its digits are `significant`, without zeros around them, the last of which is the decimal number `places`.
 CREATE OR REPLACE MACRO number_in(text) AS regexp_extract(
     text, '^[\s\x0B\x1C-\x1F]*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)[\s\x0B\x1C-\x1F]*$', 1
 );
 CREATE OR REPLACE MACRO digits(number) AS replace(regexp_extract(number, '[\d.]+'), '.', '');
+CREATE OR REPLACE MACRO significant(number) AS regexp_replace(digits(number), '^0+|0+$', '', 'g');
 CREATE OR REPLACE MACRO places(number) AS if(
-    digits(number) SIMILAR TO '0*',
+    significant(number) = '',
     0,
     length(regexp_extract(number, '\.(\d*)', 1))
-        - coalesce(try_cast(regexp_extract(number, '[eE](.*)', 1) AS INTEGER), 0)
+        - coalesce(try_cast(regexp_extract(number, '[eE](.*)', 1) AS BIGINT), 0)
         - length(regexp_extract(digits(number), '0*$'))
 );
-CREATE OR REPLACE MACRO amount(text) AS if(
-    places(number_in(text)) <= 9 AND abs(try_cast(number_in(text) AS DECIMAL(38, 9))) < 1_000_000_000_000_000,
-    try_cast(number_in(text) AS DECIMAL(38, 9)),
-    NULL
+-- DuckDB rounds half away from zero, so a tie is a matter of the digit before it.
+CREATE OR REPLACE MACRO rounded(kept, dropped) AS kept
+    + (dropped > '5' OR (dropped = '5' AND kept % 2 = 1))::HUGEINT;
+CREATE OR REPLACE MACRO billionths(number) AS rounded(
+    coalesce(
+        try_cast(left(significant(number), greatest(length(significant(number)) - places(number) + 9, 0)::INT) AS HUGEINT),
+        0
+    ),
+    if(
+        length(significant(number)) < places(number) - 9,
+        '',
+        right(significant(number), least(length(significant(number)), places(number) - 9)::INT)
+    )
 );
+CREATE OR REPLACE MACRO amount(text) AS CASE
+    WHEN length(significant(number_in(text))) - places(number_in(text)) > 15 THEN NULL
+    WHEN places(number_in(text)) <= 9 THEN try_cast(number_in(text) AS DECIMAL(38, 9))
+    ELSE try_cast(
+        regexp_extract(number_in(text), '^-')
+            || regexp_replace(lpad(billionths(number_in(text))::VARCHAR, 25, '0'), '(.{9})$', '.\1')
+        AS DECIMAL(38, 9)
+    )
+END;
 
 -- What the table holds of each user, without what an incremental export says was deleted.
 CREATE OR REPLACE TABLE items AS
@@ -91,6 +110,7 @@ SELECT
     item ->> '/type/S' AS type,
     epoch_ms(('0x' || substr(sk, 7, 8) || substr(sk, 16, 4))::BIGINT) AS createdOn,
     (item ->> '/receivedOn/S')::TIMESTAMP AS receivedOn,
+    list_sort(list_distinct(item ->> '$.warningCodes.L[*].S')) AS warnings,
     coalesce((item ->> '/imported/BOOL')::BOOLEAN, false) AS imported,
     item -> '/payload/M' AS payload
 FROM items
@@ -108,6 +128,7 @@ SELECT
     flat_or_generic(payload, 'total') AS sentTotal,
     flat_or_generic(payload, 'currency') AS currency,
     flat_or_generic(payload, 'status') AS status,
-    (payload -> '/items/L')::JSON[] AS items
+    (payload -> '/items/L')::JSON[] AS items,
+    warnings
 FROM events
 WHERE type = 'confirmation';

@@ -368,7 +368,7 @@ def invalid_json(description: str) -> Problem:
 
 
 def invalid_email(field: str) -> Problem:
-    description = "This is not an email address. Send the address alone, such as ana@example.com."
+    description = "This is not an email address. Send the address alone, such as name@example.com."
     return Problem("invalid_email", "Invalid email", description, field)
 
 
