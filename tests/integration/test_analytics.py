@@ -206,6 +206,7 @@ def test_an_order_is_read_flat_and_under_generic(
         "currency": "EUR",
         "status": "paid",
         "items": [{"M": {"itemId": {"S": "SKU-1"}}}],
+        "warnings": [],
     }
 
 
