@@ -1,5 +1,6 @@
 """A server that answers `POST /v1/events/` as the contract says, from memory, with the faults that a test gives it."""
 
+import copy
 import gzip
 import json
 import threading
@@ -66,7 +67,16 @@ class Stub:
     def process(self, request: Request) -> Reply:
         failed: set[str] = set()
         check = request.path.endswith("/check")
-        results = [self.result(each, request, failed, check=check) for each in request.events]
+        before = (
+            copy.copy(self._known),
+            copy.copy(self._once),
+            copy.copy(self.stored),
+            copy.copy(self.users),
+            self.created,
+        )
+        results = [self.result(each, request, failed) for each in request.events]
+        if check:
+            self._known, self._once, self.stored, self.users, self.created = before
         kinds = {result["status"] for result in results}
         headers = {"Retry-After": "0"} if "failed" in kinds else {}
         status = 200
@@ -76,7 +86,7 @@ class Stub:
         return status, headers, {"results": results} | ({"stored": False} if check else {})
 
     def result(  # noqa: PLR0911 one for each rule
-        self, entry: Entry, request: Request, failed: set[str], *, check: bool
+        self, entry: Entry, request: Request, failed: set[str]
     ) -> dict[str, Any]:
         name = (entry["user"].get("email") or entry["user"].get("_id", "")).strip().lower()
         result: dict[str, Any] = {"eventId": entry["eventId"]}
@@ -103,14 +113,13 @@ class Stub:
             first = {"eventId": self._once[once]["eventId"]}
             code = "order_id_seen" if kind == "confirmation" else "refund_id_seen"
             return result | {"status": "discarded", "code": code, "message": "seen", "first": first}
-        if not check:
-            self._known[identity] = entry
-            self._once |= {once: entry} if field_name else {}
-            self.stored.append(entry)
-            if not exists and self.users is not None:
-                self.users.add(name)
-                self.created += 1
-                result["userCreated"] = True
+        self._known[identity] = entry
+        self._once |= {once: entry} if field_name else {}
+        self.stored.append(entry)
+        if not exists and self.users is not None:
+            self.users.add(name)
+            self.created += 1
+            result["userCreated"] = True
         return result | {"status": "created", "warnings": []}
 
     # --- What must hold ---------------------------------------------------------------------------

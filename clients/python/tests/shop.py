@@ -56,7 +56,7 @@ def process(name: str, first: int, last: int, users: int, kill_at: int = 0, **_:
             user, moment = {"email": f"{name}-{n % users}@example.com"}, START + timedelta(milliseconds=n)
             event_id = made.add(user, {"search": {"n": n}}, f"{name}-{n}", moment)
             os.write(added, f"{event_id}\n".encode())
-        made.flush(20)
+        made.flush(120)
 
 
 def main() -> None:

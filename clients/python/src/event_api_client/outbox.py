@@ -169,6 +169,11 @@ class Outbox:
         self._start()
         self._wake.set()
 
+    def position(self, file: str) -> tuple[int, str] | None:
+        """Return how many lines of a file `event-api send` has added, and the file's beginning."""
+        rows = self._store.read("SELECT lines, head FROM positions WHERE file = ?", (file,))
+        return (rows[0][0], rows[0][1]) if rows else None
+
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until all events that are in the file now are settled. Return False if the time was not enough.
 

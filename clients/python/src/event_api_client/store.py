@@ -28,7 +28,7 @@ CREATE TABLE IF NOT EXISTS rejected (
     rejected_on REAL NOT NULL, reported INTEGER NOT NULL
 );
 CREATE INDEX IF NOT EXISTS unreported ON rejected (seq) WHERE reported = 0;
-CREATE TABLE IF NOT EXISTS positions (file TEXT PRIMARY KEY, lines INTEGER NOT NULL, digest TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS positions (file TEXT PRIMARY KEY, lines INTEGER NOT NULL, head TEXT NOT NULL);
 PRAGMA user_version = {VERSION};
 COMMIT;
 """

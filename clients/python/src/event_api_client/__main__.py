@@ -1,0 +1,3 @@
+from event_api_client.cli import main
+
+main()

@@ -1,0 +1,481 @@
+"""Each format makes the right events of rows in the shapes that its source exports."""
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from event_api_client.entries import iso, parse_time
+from event_api_client.formats import FORMATS, Entry, Item, Skipped, UnreadableRowError, Wrong, amount, moment
+from event_api_client.rows import UnreadableFileError, opened
+
+
+def read(name: str, content: str | bytes, folder: Path) -> list[Item]:
+    path = folder / "file"
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    with opened(path) as (file, _):
+        return list(FORMATS[name].entries(FORMATS[name].read(file)))
+
+
+def lines(*values: Any) -> str:
+    return "".join(json.dumps(value) + "\n" for value in values)
+
+
+def only_entry(items: list[Item]) -> dict[str, Any]:
+    [item] = items
+    assert isinstance(item, Entry)
+    return item.value
+
+
+# --- vibetrace ------------------------------------------------------------------------------------
+
+VIBETRACE = '"email";"orderId";"date";"items";"total";"discountCodes"\n'
+
+
+def test_vibetrace_rows_become_orders(tmp_path: Path) -> None:
+    row = '"Ana@example.com";"A-1";"2026-04-05T21:06:21+03:00";"SKU-1:2|a:b:1|SKU-3";"59.90";"SUMMER|VIP"\n'
+    assert only_entry(read("vibetrace", VIBETRACE + row, tmp_path)) == {
+        "eventId": "order-A-1",
+        "eventTime": "2026-04-05T18:06:21.000Z",
+        "user": {"email": "Ana@example.com"},
+        "event": {
+            "confirmation": {
+                "orderId": "A-1",
+                "total": "59.90",
+                "coupons": ["SUMMER", "VIP"],
+                "items": [{"itemId": "SKU-1", "quantity": 2}, {"itemId": "a:b", "quantity": 1}, {"itemId": "SKU-3"}],
+            }
+        },
+    }
+
+
+def test_vibetrace_cells_may_be_empty_and_rows_wrong(tmp_path: Path) -> None:
+    rows = [
+        "ana@example.com;A-1;2026-04-05;;;",
+        "",
+        ";A-2;2026-04-05;;;",
+        "ana@example.com;;2026-04-05;;;",
+        "ana@example.com;A-3;05/04/2026;;;",
+        "ana@example.com;A-4;2026-04-05;;",
+        "ana@example.com;A-5;2026-04-05;:2;;",
+        'ana@example.com;A-6;2026-04-05;;"1.234,50";',
+        "ana@example.com;A-7;1775336400;;about 5;",
+    ]
+    first, without_email, *wrong, odd_total, unclear = read("vibetrace", VIBETRACE + "\r\n".join(rows), tmp_path)
+    assert isinstance(first, Entry)
+    assert first.value["event"] == {"confirmation": {"orderId": "A-1"}}
+    assert (without_email.line, without_email) == (4, Skipped(4, "orders without an email"))
+    assert [(item.line, item.problem) for item in wrong if isinstance(item, Wrong)] == [
+        (5, "orderId is empty"),
+        (6, "The date is not an ISO date such as 2026-04-05 21:06:21 +0400, and not Unix seconds"),
+        (7, "The row has 5 cells, and the header 6"),
+        (8, "items contains an item without an id"),
+    ]
+    assert isinstance(odd_total, Entry)
+    assert odd_total.value["event"]["confirmation"]["total"] == "1234.50"
+    assert isinstance(unclear, Entry)
+    assert unclear.value["event"]["confirmation"]["total"] == "about 5"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-04-05", "2026-04-05T00:00:00.000Z"),
+        ("2026-04-05 21:06", "2026-04-05T21:06:00.000Z"),
+        ("2026-04-05T21:06:21.123456+0400", "2026-04-05T17:06:21.123Z"),
+        ("2026-04-05 21:06:21 UTC", "2026-04-05T21:06:21.000Z"),
+        ("1775423181", "2026-04-05T21:06:21.000Z"),
+        ("1775423181123", "2026-04-05T21:06:21.123Z"),
+    ],
+)
+def test_dates(text: str, expected: str) -> None:
+    assert iso(moment(text, parse_time("2026-01-01T00:00:00Z").tzinfo)) == expected  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "2026-13-05", "2026-04-05 25:00:00 +0000", "2026-04-05 21:06:21", "yesterday", "12"]
+)
+def test_wrong_dates(text: str) -> None:
+    with pytest.raises(UnreadableRowError):
+        moment(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("59.90", "59.90"),
+        ("59,90", "59.90"),
+        ("1.234,50", "1234.50"),
+        ("1,234.50", "1234.50"),
+        ("1 234,50", "1234.50"),
+        ("-5", "-5"),
+        ("1,234", "1,234"),
+        ("59.90 EUR", "59.90 EUR"),
+        ("", ""),
+    ],
+)
+def test_amounts_that_are_clear_get_a_decimal_point(text: str, expected: str) -> None:
+    assert amount(text) == expected
+
+
+# --- shopify --------------------------------------------------------------------------------------
+
+SHOPIFY_COLUMNS = """
+Name,Email,Financial Status,Paid at,Fulfillment Status,Fulfilled at,Accepts Marketing,Currency,Subtotal,
+Shipping,Taxes,Total,Discount Code,Discount Amount,Shipping Method,Created at,Lineitem quantity,
+Lineitem name,Lineitem price,Lineitem compare at price,Lineitem sku,Lineitem requires shipping,
+Lineitem taxable,Lineitem fulfillment status,Billing Name,Billing City,Billing Country,Billing Phone,
+Shipping Name,Shipping City,Shipping Country,Notes,Cancelled at,Refunded Amount,Id,Tags,Source,
+Lineitem discount,Phone
+""".replace("\n", "").split(",")
+
+
+def shopify(*rows: dict[str, str]) -> bytes:
+    """A file as Shopify writes it."""
+    head = ",".join(SHOPIFY_COLUMNS)
+    body = [",".join('"' + row.get(name, "").replace('"', '""') + '"' for name in SHOPIFY_COLUMNS) for row in rows]
+    return ("\ufeff" + "\n".join([head, *body]) + "\n").encode()
+
+
+def shopify_order(name: str, **cells: str) -> dict[str, str]:
+    return {
+        "Name": name,
+        "Email": "ana@example.com",
+        "Financial Status": "paid",
+        "Currency": "EUR",
+        "Total": "59.90",
+        "Shipping": "4.90",
+        "Created at": "2026-04-05 21:06:21 +0400",
+        "Id": f"57000{name[1:]}",
+        "Lineitem quantity": "1",
+        "Lineitem name": 'Shoe "Sol", red',
+        "Lineitem price": "55.00",
+    } | {key.replace("_", " "): value for key, value in cells.items()}
+
+
+def test_shopify_rows_of_one_order_become_one_event(tmp_path: Path) -> None:
+    first = shopify_order("#1001", Discount_Code="SUMMER", Billing_City="Porto", Billing_Country="PT", Phone="'+351900")
+    second = {"Name": "#1001", "Email": "ana@example.com", "Lineitem quantity": "2", "Lineitem name": "Sock"}
+    second |= {"Lineitem sku": "SOCK-1", "Lineitem price": "2.45", "Lineitem discount": "0.45"}
+    one, two = read("shopify", shopify(first, second, shopify_order("#1002")), tmp_path)
+    assert isinstance(two, Entry)
+    assert (two.line, two.value["eventId"]) == (4, "order-570001002")
+    assert only_entry([one]) == {
+        "eventId": "order-570001001",
+        "eventTime": "2026-04-05T17:06:21.000Z",
+        "user": {"email": "ana@example.com", "city": "Porto", "country": "PT", "tel": "+351900"},
+        "event": {
+            "confirmation": {
+                "orderId": "570001001",
+                "name": "#1001",
+                "total": "59.90",
+                "total_shipping": "4.90",
+                "currency": "EUR",
+                "coupons": ["SUMMER"],
+                "status": "paid",
+                "items": [
+                    {"itemId": 'Shoe "Sol", red', "name": 'Shoe "Sol", red', "price": "55.00", "quantity": 1},
+                    {"itemId": "SOCK-1", "name": "Sock", "price": "2.45", "discount": "0.45", "quantity": 2},
+                ],
+            }
+        },
+    }
+
+
+def test_shopify_refunds_become_refunds_and_what_was_never_paid_is_skipped(tmp_path: Path) -> None:
+    content = shopify(
+        shopify_order("#1", Financial_Status="partially_refunded", Refunded_Amount="10.00"),
+        shopify_order(
+            "#2", Financial_Status="refunded", Refunded_Amount="0.00", Cancelled_at="2026-04-06 10:00:00 +0400"
+        ),
+        shopify_order("#3", Financial_Status="voided"),
+        shopify_order("#4", Email=""),
+        shopify_order("#5", Financial_Status="pending", Cancelled_at="2026-04-06 10:00:00 +0400"),
+        shopify_order("#6", Financial_Status="pending"),
+        shopify_order("#7", Id="5.7001E+12"),
+        shopify_order("#8", Created_at="2026-04-05 21:06:21"),
+        shopify_order("#9", Id=""),
+    )
+    items = read("shopify", content, tmp_path)
+    entries = [item for item in items if isinstance(item, Entry)]
+    assert [next(iter(item.value["event"])) for item in entries] == ["confirmation", "refund"] * 2 + [
+        "confirmation"
+    ] * 2
+    partial, full = entries[1], entries[3]
+    assert partial.value["event"]["refund"] == {
+        "refundId": "570001-refund",
+        "orderId": "570001",
+        "total": "10.00",
+        "currency": "EUR",
+    }
+    assert (partial.value["eventTime"], bool(partial.note)) == ("2026-04-05T17:06:21.000Z", True)
+    assert full.value["event"]["refund"]["total"] == "59.90"
+    assert (full.value["eventTime"], full.note) == ("2026-04-06T06:00:00.000Z", "")
+    assert entries[-1].value["event"]["confirmation"]["orderId"] == "#9"
+    assert [(item.line, item.reason) for item in items if isinstance(item, Skipped)] == [
+        (4, "voided orders: they were never paid"),
+        (5, "orders without an email"),
+        (6, "orders that were cancelled before they were paid"),
+    ]
+    assert [(item.line, item.problem.split(".")[0]) for item in items if isinstance(item, Wrong)] == [
+        (8, "Id was rounded by a spreadsheet"),
+        (9, "The date has no offset from UTC, such as +0400"),
+    ]
+
+
+# --- woocommerce ----------------------------------------------------------------------------------
+
+
+def woocommerce_order(number: int, **more: Any) -> dict[str, Any]:
+    return {
+        "id": number,
+        "number": f"2026-{number}",
+        "status": "completed",
+        "currency": "EUR",
+        "date_created": "2026-04-05T21:06:21",
+        "date_created_gmt": "2026-04-05T19:06:21",
+        "total": "59.90",
+        "shipping_total": "4.90",
+        "billing": {
+            "first_name": "Ana",
+            "last_name": "Silva",
+            "email": "ana@example.com",
+            "phone": "+351900",
+            "city": "Porto",
+            "country": "PT",
+            "address_1": "Rua 1",
+        },
+        "line_items": [
+            {
+                "id": 3,
+                "name": "Shoe",
+                "product_id": 12,
+                "variation_id": 0,
+                "quantity": 1,
+                "total": "55.00",
+                "sku": "",
+                "price": 55,
+            }
+        ],
+        "coupon_lines": [{"id": 4, "code": "summer"}],
+        "refunds": [],
+    } | more
+
+
+def test_woocommerce_orders_and_their_refunds(tmp_path: Path) -> None:
+    refunds = [{"id": 801, "reason": "Too small", "total": "-10.00"}]
+    page = [woocommerce_order(701, refunds=refunds), woocommerce_order(702, status="refunded")]
+    order, refund, _, full = read("woocommerce", lines(page), tmp_path)
+    assert only_entry([order]) == {
+        "eventId": "order-701",
+        "eventTime": "2026-04-05T19:06:21.000Z",
+        "user": {
+            "email": "ana@example.com",
+            "tel": "+351900",
+            "firstname": "Ana",
+            "lastname": "Silva",
+            "country": "PT",
+            "city": "Porto",
+        },
+        "event": {
+            "confirmation": {
+                "orderId": "701",
+                "number": "2026-701",
+                "total": "59.90",
+                "total_shipping": "4.90",
+                "currency": "EUR",
+                "coupons": ["summer"],
+                "status": "completed",
+                "items": [
+                    {"itemId": "12", "name": "Shoe", "price": 55, "quantity": 1, "total": "55.00", "productId": 12}
+                ],
+            }
+        },
+    }
+    assert only_entry([refund])["event"] == {
+        "refund": {"refundId": "801", "orderId": "701", "total": "10.00", "currency": "EUR", "reason": "Too small"}
+    }
+    assert only_entry([full])["event"]["refund"] == {
+        "refundId": "702-refund",
+        "orderId": "702",
+        "total": "59.90",
+        "currency": "EUR",
+    }
+
+
+def test_woocommerce_orders_that_are_skipped_or_wrong(tmp_path: Path) -> None:
+    content = lines(
+        woocommerce_order(1, status="cancelled"),
+        woocommerce_order(2, billing={"email": ""}),
+        woocommerce_order(3, date_created_gmt=None),
+        woocommerce_order(4, date_created_gmt=None, date_created="2026-04-05T21:06:21+02:00"),
+        {"code": "rest_forbidden"},
+        7,
+    )
+    items = read("woocommerce", content + "<html>\n\n", tmp_path)
+    assert items[:2] == [Skipped(1, "orders with the status cancelled"), Skipped(2, "orders without an email")]
+    assert isinstance(items[2], Wrong)
+    assert items[2].problem == "date_created_gmt is missing, and date_created has no offset"
+    assert isinstance(items[3], Entry)
+    assert items[4] == Skipped(5, "orders without an email")
+    assert [item.problem for item in items[5:] if isinstance(item, Wrong)] == [
+        "The line is not a JSON object",
+        "The line is not JSON. Write each object in one line",
+    ]
+
+
+# --- segment --------------------------------------------------------------------------------------
+
+
+def call(kind: str, number: int, **more: Any) -> dict[str, Any]:
+    return {
+        "type": kind,
+        "messageId": f"ajs-{number}",
+        "timestamp": "2026-04-05T21:06:21.123Z",
+        "userId": "u-1",
+        "anonymousId": "anon-1",
+    } | more
+
+
+def test_segment_calls(tmp_path: Path) -> None:
+    order = {
+        "order_id": "A-1",
+        "total": 59.9,
+        "revenue": 50,
+        "currency": "EUR",
+        "shipping": 4.9,
+        "coupon": "SUMMER",
+        "products": [{"product_id": "SKU-1", "quantity": 1, "price": 55}],
+    }
+    agent = {"userAgent": "Mozilla/5.0"}
+    items = read(
+        "segment",
+        lines(
+            call("track", 0, event="Product Viewed", properties={"product_id": "SKU-1"}, context=agent),
+            call("identify", 1, traits={"email": "ana@example.com", "firstname": "Ana"}),
+            call("track", 2, event="Order Completed", properties=order),
+            call("track", 3, event="Order Refunded", properties={"order_id": "A-1", "total": 10}),
+            call("page", 4, name="Home", properties={"url": "https://shop.example.com/"}),
+            call("track", 5, event="Quiz Answered", properties={"answer": 4}, userId=None),
+            call("track", 6, event="Product Viewed", properties={}, userId="eve@example.com"),
+            call("group", 7),
+            call("track", 8, event="Order Completed", messageId=None),
+            call("track", 9, event="Signed up", userId=None, anonymousId=None),
+        ),
+        tmp_path,
+    )
+    entries = [item.value for item in items if isinstance(item, Entry)]
+    assert [entry["eventId"] for entry in entries] == [f"ajs-{number}" for number in range(7)]
+    assert {entry["eventTime"] for entry in entries} == {"2026-04-05T21:06:21.123Z"}
+    viewed, identified, ordered, refunded, page, quiz, viewed_nothing = entries
+    assert viewed["user"].keys() == {"_id", "userAgent"}
+    assert viewed["event"] == {"viewitem": {"product_id": "SKU-1", "itemId": "SKU-1"}}
+    ana = {"email": "ana@example.com"}
+    assert (identified["user"], identified["event"]) == (ana, {"update": {"firstname": "Ana", "userId": "u-1"}})
+    assert (ordered["user"], refunded["user"], page["user"]) == (ana, ana, ana)
+    assert json.loads(json.dumps(ordered["event"], default=float))["confirmation"] == {
+        "orderId": "A-1",
+        "total": 59.9,
+        "revenue": 50,
+        "currency": "EUR",
+        "coupons": "SUMMER",
+        "total_shipping": 4.9,
+        "items": [{"product_id": "SKU-1", "itemId": "SKU-1", "quantity": 1, "price": 55}],
+    }
+    assert refunded["event"] == {"refund": {"refundId": "ajs-3", "orderId": "A-1", "total": 10}}
+    assert page["event"] == {"generic": {"url": "https://shop.example.com/", "event_name": "page", "name": "Home"}}
+    assert quiz["event"] == {"generic": {"answer": 4, "event_name": "Quiz Answered"}}
+    assert quiz["user"].keys() == {"_id"}
+    assert quiz["user"] != {"_id": viewed["user"]["_id"]}, "before, the call named the user by its userId"
+    assert (viewed_nothing["user"], viewed_nothing["event"]) == (
+        {"email": "eve@example.com"},
+        {"generic": {"event_name": "Product Viewed"}},
+    )
+    assert items[7] == Skipped(8, "group calls")
+    assert [item.problem for item in items[8:] if isinstance(item, Wrong)] == [
+        "messageId is missing",
+        "The call has neither userId nor anonymousId",
+    ]
+
+
+# --- jsonl, and all files -------------------------------------------------------------------------
+
+EVENT = {"user": {"email": "ana@example.com"}, "event": {"search": {"query": "shoes"}}}
+TIME = "2026-04-05T21:06:21Z"
+
+
+def test_jsonl_lines_are_sent_as_they_are_and_equal_lines_are_one_event(tmp_path: Path) -> None:
+    timed = EVENT | {"eventTime": TIME}
+    own, first, again, other, untimed = read(
+        "jsonl",
+        lines(
+            timed | {"eventId": "a-1", "eventID": 1}, timed, timed, timed | {"eventTime": "2026-04-05T21:06:22Z"}, EVENT
+        ),
+        tmp_path,
+    )
+    assert only_entry([own]) == timed | {"eventId": "a-1", "eventID": 1}
+    assert only_entry([first]) == only_entry([again]) != only_entry([other])
+    assert only_entry([first])["eventId"].startswith("line-")
+    assert isinstance(untimed, Wrong)
+    assert untimed.problem.startswith("eventTime is missing")
+
+
+@pytest.mark.parametrize(
+    "encode",
+    [
+        str.encode,
+        lambda text: text.encode("utf-8-sig"),
+        lambda text: text.encode("utf-16"),
+        lambda text: gzip.compress(text.encode()),
+    ],
+    ids=["utf-8", "utf-8-sig", "utf-16", "gzip"],
+)
+@pytest.mark.parametrize("delimiter", [";", ",", "\t"])
+def test_files_come_in_several_encodings(encode: Any, delimiter: str, tmp_path: Path) -> None:
+    text = delimiter.join(["email", "orderId", "date", "total"]) + "\r\n"
+    text += delimiter.join(["zoë@example.com", '"A\n1"', "2026-04-05", '"5"']) + "\r\n"
+    assert only_entry(read("vibetrace", encode(text), tmp_path))["event"]["confirmation"]["orderId"] == "A\n1"
+
+
+def test_bytes_that_are_not_utf_8_refuse_their_row_only(tmp_path: Path) -> None:
+    rows = (
+        VIBETRACE.encode()
+        + "zoë@example.com;A-1;2026-04-05;;;\n".encode("latin-1")
+        + b"a@example.com;A-2;2026-04-05;;;\n"
+    )
+    wrong, right = read("vibetrace", rows, tmp_path)
+    assert isinstance(wrong, Wrong)
+    assert "not UTF-8" in wrong.problem
+    assert isinstance(right, Entry)
+
+
+@pytest.mark.parametrize("content", ["", "\n\n", "name;orderId\n1;2\n", '{"email": 1}'])
+def test_a_file_without_the_columns_of_the_format_is_not_read(content: str, tmp_path: Path) -> None:
+    with pytest.raises(UnreadableFileError, match="has no column"):
+        read("vibetrace", content, tmp_path)
+
+
+def test_a_quote_that_is_never_closed_is_named_with_the_lines_that_it_takes(tmp_path: Path) -> None:
+    content = VIBETRACE + '"a@example.com;A-1;2026-04-05;;;\n' + "b@example.com;A-2;2026-04-05;;;\n"
+    [wrong] = read("vibetrace", content, tmp_path)
+    assert isinstance(wrong, Wrong)
+    assert (wrong.line, "the lines 2 to 3: is a quote not closed?" in wrong.problem) == (2, True)
+
+
+def test_a_file_that_is_cut_off_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableFileError, match="not complete"):
+        read(
+            "jsonl",
+            gzip.compress(lines(*[EVENT | {"eventTime": TIME, "n": n} for n in range(9)]).encode())[:-20],
+            tmp_path,
+        )
+
+
+def test_a_very_long_line_takes_no_memory(tmp_path: Path) -> None:
+    wrong, right = read("jsonl", '{"x": "' + "y" * 9_000_000 + '"}\n' + lines(EVENT | {"eventTime": TIME}), tmp_path)
+    assert isinstance(wrong, Wrong)
+    assert len(str(wrong.value)) < 5000
+    assert isinstance(right, Entry)
+    assert right.line == 2
