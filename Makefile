@@ -10,7 +10,7 @@ NEW_ENOUGH = import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: help run clean key events feed export console test quick stress mutants lint format audit dynamodb debug openapi docs growth deploy parameters rollback erasures bench smoke roots lock
+.PHONY: help run clean key events import feed export console test quick stress mutants lint format audit dynamodb debug openapi docs growth deploy parameters rollback erasures bench smoke roots lock
 
 help:
 	@awk -F ':.*## ' '/^##@ / {printf "%s%s\n", gap, substr($$0, 5); gap = "\n"} \
@@ -43,6 +43,10 @@ key: $(VENV)/running ## Make an API key on the running API (ACCOUNT=, SCOPES=)
 
 events: $(VENV)/running ## Send what is in events/ to the running API
 	@$(PY) -m local events
+
+import: $(VENV)/running ## Import into the running API (FILE=orders.csv FROM=shopify)
+	@test -n "$(FILE)" -a -n "$(FROM)" || { echo "Name a file and its format: make import FILE=orders.csv FROM=shopify" >&2; exit 1; }
+	@$(PY) -m local import "$(FILE)" --from "$(FROM)" --upsert $(OPTIONS)
 
 ##@ Look
 

@@ -1,4 +1,4 @@
-"""The commands behind `make run`, `make key`, `make events`, `make feed`, `make export` and `make clean`."""
+"""The commands behind `make run`, `key`, `events`, `import`, `feed`, `export` and `clean`."""
 
 import argparse
 import contextlib
@@ -27,6 +27,7 @@ LOG = FOLDER / "emulator.log"
 ERRORS = Path(".stack/errors.log")  # as it is printed
 MAX_PORT = 65535
 EXPORT = stack.ROOT / "export"
+CLIENT = stack.ROOT / "clients" / "python" / "src"
 DEMO_USER = {"email": "ana@example.com"}
 DEMO_EVENT = {"user": DEMO_USER, "event": {"update": {"firstname": "Ana"}}}
 
@@ -57,6 +58,9 @@ def parse_arguments() -> argparse.Namespace:
     key_command.set_defaults(command=create_key)
     events_command = commands.add_parser("events", help="send the requests of events/ to the running stack")
     events_command.set_defaults(command=send_events)
+    import_command = commands.add_parser("import", help="import a file into the demo account of the running stack")
+    import_command.add_argument("arguments", nargs=argparse.REMAINDER)
+    import_command.set_defaults(command=import_file)
     feed_command = commands.add_parser("feed", help="print what arrives on the bus until Ctrl-C")
     feed_command.set_defaults(command=print_feed)
     export_command = commands.add_parser("export", help="write the running stack's table as DynamoDB exports it")
@@ -163,10 +167,15 @@ def create_key(arguments: argparse.Namespace) -> None:
 
 
 def send_events(_: argparse.Namespace) -> None:
-    endpoint = required_endpoint()
-    api_url = stack.api_url(endpoint, stack.outputs(endpoint)["ApiId"])
+    api_url = running_api_url()
     for name, status, what_came_of_it in events.send(api_url, DEMO_KEY.read_text()):
         print(f"{name:<32} {status} {what_came_of_it}")
+
+
+def import_file(arguments: argparse.Namespace) -> None:
+    settings = {"API_URL": running_api_url(), "API_KEY": DEMO_KEY.read_text(), "PYTHONPATH": str(CLIENT)}
+    command = [sys.executable, "-m", "event_api_client", "import", *arguments.arguments]
+    os.execve(sys.executable, command, os.environ | settings)  # noqa: S606 our own command
 
 
 def print_feed(_: argparse.Namespace) -> None:
@@ -185,6 +194,11 @@ def print_feed(_: argparse.Namespace) -> None:
 def export_table(_: argparse.Namespace) -> None:
     written, count = export.write(required_endpoint(), EXPORT)
     print(f"Wrote {count} items to {written.relative_to(stack.ROOT)}")
+
+
+def running_api_url() -> str:
+    endpoint = required_endpoint()
+    return stack.api_url(endpoint, stack.outputs(endpoint)["ApiId"])
 
 
 def required_endpoint() -> str:

@@ -27,7 +27,7 @@ OPERATIONS = {each["operationId"]: path for path, item in openapi.document()["pa
 
 # mypy --strict complains of an ignored error that is none; tsc of an expected one.
 FORBIDDEN_IN_PYTHON = """
-from event_api_client.models import LoginEvent, UpdateEvent, Login, Update, Search
+from generated_client.models import LoginEvent, UpdateEvent, Login, Update, Search
 
 def never(update: Update, login: Login) -> None:
     EventRequest(user=UserByEmail(EMAIL))  # type: ignore[call-arg]
@@ -138,7 +138,7 @@ def test_the_python_program_type_checks_and_what_the_types_forbid_does_not(pytho
     program = written(python_client, "checked.py", PYTHON, FORBIDDEN_IN_PYTHON)
     mypy = [sys.executable, "-m", "mypy", "--follow-imports=silent"]
     run(python_client, *mypy, "--strict", program)
-    run(python_client, *mypy, "-p", "event_api_client.models", "-p", "event_api_client.api")
+    run(python_client, *mypy, "-p", "generated_client.models", "-p", "generated_client.api")
 
 
 def test_the_python_program_does_what_it_says(python_client: Path, caller: Caller) -> None:

@@ -37,7 +37,7 @@ NO_ANSWER: Answer = (0, {}, None)
 AT_ONCE = {"Retry-After": "0"}  # the wait itself is tested once for each language
 CREATED: Answer = (200, {"X-Event-Status": "created"}, {"results": {}})
 DISCARDED: Answer = (200, {"X-Event-Status": "discarded"}, {"results": {}})
-MENDABLE: Answer = (400, {}, errors_of([MISSING_EVENT]))
+WRONG_REQUEST: Answer = (400, {}, errors_of([MISSING_EVENT]))
 
 
 class Received(NamedTuple):
@@ -93,6 +93,22 @@ def test_a_recipe_stores_its_event_once(language: str, caller: Caller, ana: dict
     assert len(caller.send("GET", f"/user/{ana['email']}/events").body["events"]) == 1
 
 
+WARNING = {"field": "event.confirmation.total", "code": "total_not_counted", "message": "The total is not counted"}
+
+
+@every_language
+@pytest.mark.parametrize("recipe", [0, MANY])
+def test_a_recipe_shows_what_the_api_dropped(language: str, recipe: int, tmp_path: Path) -> None:
+    single = (200, {"X-Event-Status": "created"}, {"results": {}, "warnings": [WARNING]})
+    result = RESULTS["created"] | {"warnings": [WARNING]}
+    answer: Answer = (200, {}, {"results": [result] * 2}) if recipe else single
+    with api_that_answers(answer) as (api_url, requests):
+        done = run(language, tmp_path, api_url, "key", recipe)
+    assert done.returncode == 0, done.stderr
+    assert WARNING["message"] in done.stdout + done.stderr
+    assert len(requests) == 1
+
+
 def attempts(language: str, folder: Path, failure: Answer) -> list[Received]:
     """Return the requests of a recipe whose first answer is a failure and whose second one is good."""
     with api_that_answers(failure, CREATED) as (api_url, requests):
@@ -143,7 +159,7 @@ def test_a_discarded_event_is_not_sent_again(language: str, tmp_path: Path) -> N
 
 @every_language
 def test_a_recipe_does_not_repeat_what_has_to_be_mended(language: str, tmp_path: Path) -> None:
-    with api_that_answers(MENDABLE) as (api_url, requests):
+    with api_that_answers(WRONG_REQUEST) as (api_url, requests):
         done = run(language, tmp_path, api_url, "key")
     assert done.returncode != 0
     assert MISSING_EVENT.message in done.stdout + done.stderr
@@ -217,7 +233,7 @@ def test_what_failed_is_sent_again(language: str, status: int, tmp_path: Path) -
 
 @every_language
 def test_a_batch_that_has_to_be_mended_is_not_sent_again(language: str, tmp_path: Path) -> None:
-    sent, done = batches(language, tmp_path, MENDABLE)
+    sent, done = batches(language, tmp_path, WRONG_REQUEST)
     assert len(sent) == 1
     assert done.returncode != 0
     assert MISSING_EVENT.message in done.stdout + done.stderr
@@ -228,3 +244,12 @@ def test_what_fails_each_time_is_sent_five_times(language: str, tmp_path: Path) 
     sent, _ = batches(language, tmp_path, (429, AT_ONCE, {}))
     assert len(sent) == 5
     assert all(events == sent[0] for events in sent)
+
+
+@pytest.mark.parametrize("language", sorted(LANGUAGES.keys() - {"sh"}))
+def test_what_was_refused_before_an_error_is_shown(language: str, tmp_path: Path) -> None:
+    sent, done = batches(language, tmp_path, of_a_batch(207, "refused", "failed", **AT_ONCE), WRONG_REQUEST)
+    assert (len(sent), len(sent[1])) == (2, 1)
+    assert done.returncode != 0
+    assert UNKNOWN_EMAIL.message in done.stdout
+    assert MISSING_EVENT.message in done.stdout + done.stderr
