@@ -1,4 +1,4 @@
--- Makes the views users, events and orders of a DynamoDB export: docs/analytics.md.
+-- Makes the views users, events, orders and refunds of a DynamoDB export: docs/analytics.md.
 --
 -- The export lies in the folder export/, or in the one that the variable `export` names. It is one full export, to
 -- which incremental ones may be added; the newest image of an item counts.
@@ -95,6 +95,9 @@ SELECT
     coalesce((item ->> '/numberOfPurchases/N')::BIGINT, 0) AS numberOfPurchases,
     coalesce((item ->> '/totalPurchasesValue/N')::DECIMAL(38, 9), 0) AS totalPurchasesValue,
     (item ->> '/lastPurchaseDate/S')::TIMESTAMP AS lastPurchaseDate,
+    coalesce((item ->> '/numberOfRefunds/N')::BIGINT, 0) AS numberOfRefunds,
+    coalesce((item ->> '/totalRefundsValue/N')::DECIMAL(38, 9), 0) AS totalRefundsValue,
+    (item ->> '/lastRefundDate/S')::TIMESTAMP AS lastRefundDate,
     (item ->> '/lastEmailOpenDate/S')::TIMESTAMP AS lastEmailOpenDate,
     item -> '/attributes/M' AS attributes,
     list_sort(json_keys(item -> '/tags/M')) AS tags
@@ -132,3 +135,21 @@ SELECT
     warnings
 FROM events
 WHERE type = 'confirmation';
+
+-- One row for each refund. `total` is NULL where the service could not count what was sent, which is in `sentTotal`.
+CREATE OR REPLACE VIEW refunds AS
+SELECT
+    account,
+    regexp_replace(flat_or_generic(payload, 'refundId'), '^[\s\pZ]+|[\s\pZ]+$', '', 'g') AS refundId,
+    regexp_replace(flat_or_generic(payload, 'orderId'), '^[\s\pZ]+|[\s\pZ]+$', '', 'g') AS orderId,
+    userId,
+    id AS eventId,
+    createdOn,
+    amount(flat_or_generic(payload, 'total')) AS total,
+    flat_or_generic(payload, 'total') AS sentTotal,
+    flat_or_generic(payload, 'currency') AS currency,
+    flat_or_generic(payload, 'reason') AS reason,
+    (payload -> '/items/L')::JSON[] AS items,
+    warnings
+FROM events
+WHERE type = 'refund';

@@ -50,6 +50,7 @@ from domain.problems import (
     of_a_batch,
     too_large,
 )
+from domain.profile import SYSTEM_ATTRIBUTES
 from domain.request import MAX_EVENT_ID_LENGTH, MAX_EVENTS, USER_ATTRIBUTES, parse_request
 from domain.values import MAX_LEVELS
 from handlers import event_api, user_api
@@ -651,13 +652,7 @@ def general_schemas() -> Json:
     user = {
         "_id": uuid,
         "email": email,
-        "createdOn": date,
-        "isCustomer": {"type": "boolean"},
-        "numberOfPurchases": {"type": "integer"},
-        "totalPurchasesValue": {"type": "number"},
-        "lastPurchaseValue": {"type": "number"},
-        "lastPurchaseDate": date,
-        "lastEmailOpenDate": date,
+        **{name: system_attribute(name, kind) for name, kind in SYSTEM_ATTRIBUTES.items() if name != "_id"},
         "tags": {"type": "array", "items": text},
     }
     # Lists are open in responses: a later version may add to them.
@@ -763,6 +758,13 @@ def general_schemas() -> Json:
 
 
 CODE = "Its name for programs. Absent in two bodies of 1.0: their code is in `X-Error-Code`. There may be new codes."
+
+
+def system_attribute(name: str, kind: str) -> Json:
+    """Return the schema of an attribute that the system maintains: each text is a date, and each number of is whole."""
+    if kind == "string":
+        return {"type": "string", "format": "date-time", "examples": [TIME]}
+    return {"type": "integer" if name.startswith("numberOf") else kind}
 
 
 def batch_schemas(text: Json, uuid: Json, date: Json, warnings: Json) -> Json:

@@ -122,6 +122,7 @@ def results() -> Iterator[Json]:
         status(200),
         ("it has what was set", body_has({"email": EMAIL, "firstname": "Ana", "city": "Madrid"})),
         ("the order was counted once", body_has({"numberOfPurchases": 1, "totalPurchasesValue": 59.9})),
+        ("the refund was counted once", body_has({"numberOfRefunds": 1, "totalRefundsValue": 19.9})),
     ]
     yield request("Read the user", "GET", f"user/{EMAIL}", tests=profile)
     each_once = listed(len(CATALOGUE) + 2, "each event is there once")
@@ -159,7 +160,8 @@ def erasure() -> Iterator[Json]:
 
 
 def payload(name: str, example: Json) -> Json:
-    own = {"login": USER, "confirmation": {"orderId": "{{order_id}}"}}
+    ids = {"orderId": "{{order_id}}"}
+    own = {"login": USER, "confirmation": ids, "refund": {"refundId": "{{order_id}}", **ids}}
     return example | own.get(name, {})
 
 

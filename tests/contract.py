@@ -20,7 +20,7 @@ KEY_LIFETIME = timedelta(hours=24)
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 THE_YEAR_2000 = datetime(2000, 1, 1, tzinfo=UTC)
 # The types that ship, and those of declared.py.
-ONCE = {"confirmation": "orderId", "refund": "refundId"}
+ONCE = {"confirmation": "orderId", "refund": "refundId", "review": "reviewId"}
 WINDOWS = {"emailopen": timedelta(minutes=20), "emailclick": timedelta(minutes=10)}
 
 
@@ -114,6 +114,9 @@ class Person:
     purchases: int = 0
     spent: Decimal = Decimal(0)
     last_purchase: tuple[datetime, Decimal | None] | None = None
+    refunds: int = 0
+    refunded: Decimal = Decimal(0)
+    last_refund: datetime | None = None
     last_open: datetime | None = None
     events: list[Stored] = field(default_factory=list)
 
@@ -270,6 +273,10 @@ class Contract:
             self.once[sent.type][str(sent.payload[ONCE[sent.type]])] = stored
         if sent.type == "confirmation":
             person.buys(sent.payload.get("total"), sent.at)
+        if sent.type == "refund":
+            person.refunds += 1
+            person.refunded += sent.payload.get("total") or 0
+            person.last_refund = max(person.last_refund or sent.at, sent.at)
         if sent.type == "emailopen":
             person.last_open = max(person.last_open or sent.at, sent.at)
         return stored
@@ -302,6 +309,10 @@ def shown(person: Person) -> dict[str, Any]:
     profile |= {"email": person.email} if person.email else {}
     profile |= {"tags": sorted(person.tags)} if person.tags else {}
     profile |= {"lastEmailOpenDate": iso(person.last_open)} if person.last_open else {}
+    if person.last_refund:
+        profile |= {"numberOfRefunds": Decimal(person.refunds), "lastRefundDate": iso(person.last_refund)}
+        counted = [each for each in person.events if each.type == "refund" and "total" in each.payload]
+        profile |= {"totalRefundsValue": Decimal(person.refunded)} if counted else {}
     if person.last_purchase:
         at, value = person.last_purchase
         profile |= {"isCustomer": True, "numberOfPurchases": Decimal(person.purchases), "lastPurchaseDate": iso(at)}

@@ -1,7 +1,7 @@
 """Two event types that callers do not have: what is promised of a restriction holds for every type that declares one.
 
     @with_declared_types                      the two are in the catalogue during the test
-    def test_...(account): send(account, {"refund": {"refundId": "R-1"}})
+    def test_...(account): send(account, {"review": {"reviewId": "R-1"}})
 
 The classes are all there is of them: nothing in `src` knows them.
 """
@@ -21,15 +21,15 @@ from domain.restrictions import OnceForEachValue, OnceInWindow, Restriction
 def declare() -> tuple[type[EventType], ...]:
     """Declare the types: a class is in the catalogue when it is defined."""
 
-    class Refund(EventType):
-        """An order was refunded. Stored once for each `refundId`."""
+    class Review(EventType):
+        """A product was reviewed. Stored once for each `reviewId`."""
 
         restriction: ClassVar = OnceForEachValue(
-            "refund_id_seen", "A refund with this refundId was already received", field="refundId"
+            "review_id_seen", "A review with this reviewId was already received", field="reviewId"
         )
 
-        refundId: OrderId = Field(description="The shop's number of the refund.", examples=["R-1"])
-        amount: Any = Field(None, description="What was paid back.", examples=[9.5])
+        reviewId: OrderId = Field(description="The shop's number of the review.", examples=["R-1"])
+        stars: Any = Field(None, description="How good the product is.", examples=[4.5])
 
     class EmailClick(EventType):
         """A link in an email was clicked. Stored once in 10 minutes for each user."""
@@ -41,7 +41,7 @@ def declare() -> tuple[type[EventType], ...]:
             window=timedelta(minutes=10),
         )
 
-    return Refund, EmailClick
+    return Review, EmailClick
 
 
 @pytest.fixture
@@ -68,9 +68,10 @@ class Once:
 
     type: str
     field: str
+    needs: tuple[str, ...] = ()
 
     def event(self, value: object = "A-1", **more: Any) -> dict[str, Any]:
-        return {self.type: {self.field: value, **more}}
+        return {self.type: {self.field: value, **dict.fromkeys(self.needs, "A-1"), **more}}
 
 
 @dataclass(frozen=True)
@@ -90,10 +91,10 @@ def restriction_of(kind: Once | Windowed) -> Restriction:
     return restriction
 
 
-ONCES = [Once("confirmation", "orderId"), Once("refund", "refundId")]
+ONCES = [Once("confirmation", "orderId"), Once("refund", "refundId", ("orderId",)), Once("review", "reviewId")]
 WINDOWED = [Windowed("emailopen", timedelta(minutes=20)), Windowed("emailclick", timedelta(minutes=10))]
 RESTRICTED: list[Once | Windowed] = [*ONCES, *WINDOWED]
-DECLARED: list[Once | Windowed] = [ONCES[1], WINDOWED[1]]  # here, and nowhere else
+DECLARED: list[Once | Windowed] = [ONCES[2], WINDOWED[1]]  # here, and nowhere else
 
 
 def _named(kind: Once | Windowed) -> str:

@@ -16,7 +16,7 @@ from api.gateway import FUNCTIONS, RESOURCES
 from builders import ANA, a_moment, a_user, an_example, as_sent, send, the_profile
 from docs import openapi, reference
 from documents import text
-from domain.event_types import restrictions
+from domain.event_types import CATALOGUE, restrictions
 from domain.problems import CODES
 from domain.profile import SYSTEM_ATTRIBUTES
 from domain.request import USER_FIELDS, parse_batch, parse_request
@@ -148,7 +148,7 @@ def test_each_attribute_of_the_system_is_documented_with_its_type() -> None:
 def test_each_attribute_of_the_system_is_kept_and_has_its_type(functions_table: Table) -> None:
     account = Account(functions_table, "shop")
     a_user(account)
-    for event_type in ("confirmation", "emailopen"):
+    for event_type in (name for name, cls in CATALOGUE.items() if cls.maintains):
         send(account, {event_type: an_example(event_type)})
     profile = the_profile(account)
     kinds = {str: "string", bool: "boolean"}

@@ -23,7 +23,7 @@ from domain.problems import (
     similar_name,
     unknown_event_type,
 )
-from domain.profile import NO_CHANGE, Change, change_attributes, change_by_email_open, change_by_purchase
+from domain.profile import NO_CHANGE, SYSTEM_ATTRIBUTES, Change, Maintained, change_attributes, change_by_event
 from domain.restrictions import BOT, OnceForEachValue, OnceInWindow, Restriction
 from domain.times import milliseconds_of
 from domain.values import MAX_NAME_SHOWN, as_number, as_text, similar_names, unstorable
@@ -137,6 +137,8 @@ class EventType(BaseModel):
     """The fields that servers nest under `generic` and browsers send flat: both are read."""
     counted: ClassVar[tuple[str, ...]] = ()
     """The optional fields that something follows from: a name that only looks like one of them causes a warning."""
+    maintains: ClassVar[Maintained | None] = None
+    """The attributes of the profile that the system maintains for events of this type."""
     restriction: ClassVar[Restriction | None] = None
     """The rule that discards an event of this type: OnceForEachValue or OnceInWindow."""
 
@@ -144,6 +146,7 @@ class EventType(BaseModel):
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
         CATALOGUE[cls.type_name()] = cls
         WIRE_NAMES.update(dict.fromkeys((cls.type_name(), *cls.aliases), cls))
+        SYSTEM_ATTRIBUTES.update(cls.maintains.types if cls.maintains else {})
 
     @classmethod
     def type_name(cls) -> str:
@@ -163,7 +166,10 @@ class EventType(BaseModel):
 
     def changes(self, sent: Mapping[str, Any], email: str | None, happened_at: datetime) -> Change:  # noqa: ARG002
         """Return the change that this event makes to the profile of the user with `email`. `sent` is its payload."""
-        return NO_CHANGE
+        if self.maintains is None:
+            return NO_CHANGE
+        sent_in = f"event.{self.type_name()}.total" if "total" in self.model_fields_set else ""
+        return change_by_event(self.maintains, happened_at, getattr(self, "total", None), sent_in)
 
     def claims(self) -> str | None:
         """Return the address, in its normal form, by which this event identifies an anonymous user."""
@@ -208,6 +214,13 @@ class Confirmation(EventType):
 
     under_generic: ClassVar = ("orderId", "total", "status", "currency", "coupons", "total_shipping", "phone")
     counted: ClassVar = ("total",)
+    maintains: ClassVar = Maintained(
+        flag="isCustomer",
+        number="numberOfPurchases",
+        total="totalPurchasesValue",
+        last_total="lastPurchaseValue",
+        last_date="lastPurchaseDate",
+    )
     restriction: ClassVar = OnceForEachValue(
         "order_id_seen", "A confirmation with this orderId was already received", field="orderId"
     )
@@ -221,22 +234,35 @@ class Confirmation(EventType):
     phone: NotTwice = Field(None, description="The customer's telephone number.")
     items: Items = Field([], description="What was bought.", examples=[[{"itemId": "SKU-1", "quantity": 1}]])
 
-    def changes(self, sent: Mapping[str, Any], email: str | None, happened_at: datetime) -> Change:  # noqa: ARG002
-        return change_by_purchase(self.total, happened_at, was_sent="total" in self.model_fields_set)
+
+class Refund(EventType):
+    """A full or partial refund. Stored once for each `refundId`. All but `items` may stand under `generic` as well."""
+
+    under_generic: ClassVar = ("refundId", "orderId", "total", "currency", "reason")
+    counted: ClassVar = ("total",)
+    maintains: ClassVar = Maintained(number="numberOfRefunds", total="totalRefundsValue", last_date="lastRefundDate")
+    restriction: ClassVar = OnceForEachValue(
+        "refund_id_seen", "A refund with this refundId was already received", field="refundId"
+    )
+
+    refundId: OrderId = Field(description="The shop's number of the refund.", examples=["R-77"])
+    orderId: OrderId = Field(description="The shop's number of the order.", examples=["A-1001"])
+    total: NotTwice = Field(None, description="The amount paid back; a number or a numeric string.", examples=[19.9])
+    currency: NotTwice = Field(None, description="Currency of the amount.", examples=["EUR"])
+    reason: NotTwice = Field(None, description="Why the money was paid back.", examples=["size"])
+    items: Items = Field([], description="The items of the refund.", examples=[[{"itemId": "SKU-1", "quantity": 1}]])
 
 
 class EmailOpen(EventType):
     """An email was opened. Stored once in 20 minutes for each user."""
 
     aliases: ClassVar = ("emailOpen", "email_open")
+    maintains: ClassVar = Maintained(last_date="lastEmailOpenDate")
     restriction: ClassVar = OnceInWindow(
         "email_open_in_window",
         "This user already has an email open within 20 minutes of this one",
         window=timedelta(minutes=20),
     )
-
-    def changes(self, sent: Mapping[str, Any], email: str | None, happened_at: datetime) -> Change:  # noqa: ARG002
-        return change_by_email_open(happened_at)
 
 
 class Generic(EventType):

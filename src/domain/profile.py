@@ -20,18 +20,9 @@ from domain.problems import (
 from domain.times import iso, milliseconds_of
 from domain.values import as_number
 
-# Maintained by the system: name and type, the latter as a JSON schema calls it. Callers cannot write these: a try is
-# left out with a warning.
-SYSTEM_ATTRIBUTES: Mapping[str, str] = {
-    "_id": "string",
-    "createdOn": "string",
-    "isCustomer": "boolean",
-    "numberOfPurchases": "number",
-    "totalPurchasesValue": "number",
-    "lastPurchaseValue": "number",
-    "lastPurchaseDate": "string",
-    "lastEmailOpenDate": "string",
-}
+# What the system maintains: name and type, the latter as a JSON schema calls it. Callers cannot write these attributes.
+# An event type that maintains more adds them here (event_types.py).
+SYSTEM_ATTRIBUTES: dict[str, str] = {"_id": "string", "createdOn": "string"}
 # 10^14 orders below this size, with parts as small as this, add up exactly in DynamoDB's 38 digits.
 MAX_TOTAL = Decimal("1E15")
 SMALLEST_PART = Decimal("1E-9")
@@ -168,19 +159,40 @@ def _tag_warnings(sent: str | list[str], place: str) -> list[Notice]:
     return [*tags_ignored(empty), *commas]
 
 
-def change_by_purchase(total: object, happened_at: datetime, *, was_sent: bool = True) -> Change:
-    """Return the change that an accepted confirmation makes. A total that cannot be counted never loses the purchase.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Maintained:
+    """The names of the attributes that the system maintains for the events of a type; "" for what it does not keep.
 
-    An order without a total (`was_sent` is False) causes no warning.
+    `number` counts the events, `total` adds their totals, `last_date` and `last_total` belong to the latest event, and
+    `flag` is true as soon as there is one.
+    """
+
+    last_date: str
+    last_total: str = ""
+    number: str = ""
+    total: str = ""
+    flag: str = ""
+
+    @property
+    def types(self) -> dict[str, str]:
+        """The type of each attribute, as a JSON schema calls it."""
+        types = {self.flag: "boolean", self.number: "number", self.total: "number", self.last_total: "number"}
+        return {name: kind for name, kind in {**types, self.last_date: "string"}.items() if name}
+
+
+def change_by_event(kept: Maintained, happened_at: datetime, total: object = None, sent_in: str = "") -> Change:
+    """Return the change that an accepted event makes to what the system maintains. A total that cannot be counted never
+    loses the event, and causes a warning if it was sent in the field `sent_in`.
     """
     value = countable(total)
-    totals = {"numberOfPurchases": Decimal(1)} | ({"totalPurchasesValue": value} if value is not None else {})
+    totals = {kept.number: Decimal(1)} | ({kept.total: value} if value is not None else {})
+    others = {kept.last_total: value} if kept.last_total else {}
     return Change(
         at=milliseconds_of(happened_at),
-        system={"isCustomer": True},
-        latest={"lastPurchaseDate": Latest(date=iso(happened_at), others={"lastPurchaseValue": value})},
-        totals=totals,
-        warnings=() if value is not None or not was_sent else (total_not_counted("event.confirmation.total"),),
+        system={kept.flag: True} if kept.flag else {},
+        latest={kept.last_date: Latest(date=iso(happened_at), others=others)},
+        totals={name: number for name, number in totals.items() if name},
+        warnings=(total_not_counted(sent_in),) if sent_in and value is None else (),
     )
 
 
@@ -192,10 +204,6 @@ def countable(total: object) -> Decimal | None:
         return None
     rounded = value.quantize(SMALLEST_PART, ROUND_HALF_EVEN)
     return value if value == rounded else rounded
-
-
-def change_by_email_open(happened_at: datetime) -> Change:
-    return Change(at=milliseconds_of(happened_at), latest={"lastEmailOpenDate": Latest(date=iso(happened_at))})
 
 
 def as_late(change: Change, attributes: Mapping[str, Any]) -> Change:

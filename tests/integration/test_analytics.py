@@ -17,7 +17,7 @@ import pytest
 from builders import ANA, a_moment, a_request, a_user, an_example, send, the_profile
 from documents import blocks, text
 from domain.event_types import CATALOGUE
-from domain.profile import change_by_purchase
+from domain.profile import countable
 from domain.times import iso
 from engines import new_table
 from local import aws
@@ -163,6 +163,9 @@ def test_a_user_is_told_as_the_api_tells_it(account: Account, export: Export) ->
     a_user(account, city="Vigo", size=Decimal("43.5"), tags="vip;b2b")
     send(account, an_order("A-1", "59.90"), MONDAY)
     send(account, {"emailopen": {}}, MONDAY + timedelta(hours=1))
+    send(
+        account, {"refund": {"generic": {"refundId": " R-1 ", "orderId": 7, "total": "9.90"}, "reason": "size"}}, MONDAY
+    )
     a_user(account, None)
     anonymous, ana = ask(export(), "FROM users ORDER BY email NULLS FIRST")
     assert anonymous["email"] is None
@@ -178,8 +181,14 @@ def test_a_user_is_told_as_the_api_tells_it(account: Account, export: Export) ->
         "totalPurchasesValue": "59.900000000",
         "lastPurchaseDate": shown(MONDAY),
         "lastEmailOpenDate": shown(MONDAY + timedelta(hours=1)),
+        "numberOfRefunds": 1,
+        "totalRefundsValue": "9.900000000",
+        "lastRefundDate": shown(MONDAY),
         "tags": ["b2b", "vip"],
     }
+    [refund] = ask(export(), "FROM refunds")
+    told = {"refundId": "R-1", "orderId": "7", "total": "9.900000000", "sentTotal": "9.90", "reason": "size"}
+    assert {name: refund[name] for name in told} == told
 
 
 # --- orders ---
@@ -256,7 +265,7 @@ LOOK_ALIKES = ["", "NaN", "Infinity", "1_000", "0x10", "1,5", "true", "1 000", "
 
 
 def counted(sent: str) -> Decimal | None:
-    return change_by_purchase(sent, MONDAY).totals.get("totalPurchasesValue")
+    return countable(sent)
 
 
 def test_exactly_those_totals_count_that_the_service_counts(account: Account, export: Export) -> None:

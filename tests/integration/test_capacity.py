@@ -20,7 +20,7 @@ from table import Account, api_keys
 from table.overlay import Overlay
 from use_cases.refusals import count_refused
 
-PLAIN = sorted(CATALOGUE.keys() - {"update", "login", "confirmation", "emailopen"})
+PLAIN = sorted(CATALOGUE.keys() - {"update", "login", "confirmation", "refund", "emailopen"})
 
 
 def filled(event_type: str) -> dict[str, Any]:

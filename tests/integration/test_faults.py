@@ -141,7 +141,7 @@ def met(now: datetime) -> dict[str, Any]:
         (("None", MET, "TransactionConflict"), {"confirmation": {"orderId": "A-1"}}),
         (("TransactionConflict", MET, "None"), {"emailopen": {}}),
         (("None", MET, "ThrottlingError"), {"emailopen": {}}),
-        (("None", MET, "TransactionConflict"), {"refund": {"refundId": "A-1"}}),
+        (("None", MET, "TransactionConflict"), {"review": {"reviewId": "A-1"}}),
         (("TransactionConflict", MET, "None"), {"emailclick": {}}),
     ],
 )

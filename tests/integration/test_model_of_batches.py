@@ -59,6 +59,7 @@ CODES = {
     "confirmation": "order_id_seen",
     "emailopen": "email_open_in_window",
     "refund": "refund_id_seen",
+    "review": "review_id_seen",
     "emailclick": "email_click_in_window",
 }
 SEARCH = {"event": {"search": {"query": "x"}}}
@@ -71,7 +72,7 @@ WRONG = [
     Wrong(Reason("invalid_payload", "update", "event.update"), {"event": {"update": {}}}),
     Wrong(Reason("invalid_payload", "emailclick", "event.emailclick"), {"event": {"emailClick": None}}),
     Wrong(Reason("missing_field", "search", "event.search.query"), {"event": {"search": {}}}),
-    Wrong(Reason("missing_field", "refund", "event.refund.refundId"), {"event": {"refund": {"amount": 1}}}),
+    Wrong(Reason("missing_field", "refund", "event.refund.refundId"), {"event": {"refund": {"orderId": 1}}}),
     Wrong(
         Reason("invalid_field", "confirmation", "event.confirmation.orderId"),
         {"event": {"confirmation": {"orderId": ""}}},
@@ -121,8 +122,12 @@ payloads = st.one_of(
     st.tuples(st.just("emailopen"), st.just({})),
     st.tuples(
         st.just("refund"),
-        st.fixed_dictionaries({"refundId": st.sampled_from(["1", 1, "2"])}, optional={"amount": st.integers(0, 9)}),
+        st.fixed_dictionaries(
+            {"refundId": st.sampled_from(["1", 1, "2"]), "orderId": st.sampled_from(["1", 2])},
+            optional={"total": st.integers(0, 9)},
+        ),
     ),
+    st.tuples(st.just("review"), st.fixed_dictionaries({"reviewId": st.sampled_from(["1", 1])})),
     st.tuples(st.just("emailclick"), st.sampled_from([{}, {"link": "x"}])),
 )
 cities: list[dict[str, str]] = [{}, {}, {}, {"city": "Rome"}, {"city": "Vigo"}]

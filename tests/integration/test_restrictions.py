@@ -81,7 +81,7 @@ def test_values_are_case_sensitive(account: Account, once: Once) -> None:
 
 def test_a_value_of_one_type_is_not_that_of_another(account: Account) -> None:
     a_user(account)
-    for value in ("A-1", "refund#A-1", "ORDER", "#"):
+    for value in ("A-1", "review#A-1", "ORDER", "#"):
         assert [send(account, once.event(value)).restriction for once in ONCES] == [None] * len(ONCES)
 
 

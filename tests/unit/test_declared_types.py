@@ -19,16 +19,16 @@ every_declared = pytest.mark.parametrize("kind", DECLARED, ids=lambda kind: kind
 @with_declared_types
 def test_it_is_known_by_its_other_names_and_told_to_who_asks_for_an_unknown_one() -> None:
     assert an_event("emailClick", {}).type == "emailclick"
-    problems = parse_event("refunds", {})
+    problems = parse_event("reviews", {})
     assert not isinstance(problems, ParsedEvent)
-    assert "Closest: refund. All types: refund, " in problems[0].description
+    assert "Closest: review. All types: review, " in problems[0].description
 
 
 @with_declared_types
 def test_its_refusals_are_counted_by_its_type_and_field() -> None:
     assert known_type({"event": {"emailClick": 7}}) == "emailclick"
-    assert known_field("events.3.event.refund.refundId") == "event.refund.refundId"
-    assert known_field("event.refund.a-secret") == "event.refund"
+    assert known_field("events.3.event.review.reviewId") == "event.review.reviewId"
+    assert known_field("event.review.a-secret") == "event.review"
 
 
 @with_declared_types

@@ -238,8 +238,12 @@ in_two_places = pytest.mark.parametrize(("event_type", "name"), IN_TWO_PLACES)
 
 
 def test_orders_and_custom_events_are_read_flat_and_under_generic() -> None:
-    scalars = ("orderId", "total", "status", "currency", "coupons", "total_shipping", "phone")
-    assert [*(("confirmation", name) for name in scalars), ("generic", "event_name")] == IN_TWO_PLACES
+    scalars = {
+        "confirmation": ("orderId", "total", "status", "currency", "coupons", "total_shipping", "phone"),
+        "refund": ("refundId", "orderId", "total", "currency", "reason"),
+        "generic": ("event_name",),
+    }
+    assert [(event_type, name) for event_type, names in scalars.items() for name in names] == IN_TWO_PLACES
 
 
 @in_two_places

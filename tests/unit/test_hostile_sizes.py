@@ -8,10 +8,10 @@ from time import process_time
 
 import pytest
 
-from builders import ANA, a_moment, parsed
+from builders import ANA, parsed
 from domain.email import MAX_LENGTH, normal_email
 from domain.problems import Refused
-from domain.profile import Profile, change_attributes, change_by_purchase
+from domain.profile import Profile, change_attributes, countable
 from domain.restrictions import is_bot
 from handlers.bodies import json_object
 from handlers.rest import errors_of
@@ -90,7 +90,7 @@ def answer_to(body: str) -> str:
         is_bot(request.user.user_agent)
         change = change_attributes(request.event.payload, ANA, "", 0)
         serialize(change.attributes)
-        change_by_purchase(getattr(request.event.model, "total", None), a_moment())
+        countable(getattr(request.event.model, "total", None))
         serialize(request.event.payload)
     except Refused as refused:
         return json.dumps(errors_of(refused.problems))

@@ -1,7 +1,7 @@
 """Contract sections 5 and 6: what is set on a profile, and what is left out."""
 
 from dataclasses import fields
-from datetime import timedelta, timezone
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from functools import reduce
 from typing import Any
@@ -11,19 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import ANA, a_moment, as_sent
+from domain.event_types import CATALOGUE
 from domain.problems import Notice
 from domain.profile import (
     SYSTEM_ATTRIBUTES,
     Change,
     Latest,
+    Maintained,
     Profile,
     change_attributes,
-    change_by_email_open,
-    change_by_purchase,
+    change_by_event,
     change_tags,
     merge,
 )
-from domain.times import iso
+from domain.times import iso, milliseconds_of
 
 tag_lists = st.lists(st.tuples(st.booleans(), st.sampled_from("abc")).map(lambda each: "-" * each[0] + each[1]))
 
@@ -31,7 +32,7 @@ tag_lists = st.lists(st.tuples(st.booleans(), st.sampled_from("abc")).map(lambda
 def test_the_system_attributes_are_those_of_the_contract() -> None:
     assert set(SYSTEM_ATTRIBUTES) == {
         "_id", "createdOn", "isCustomer", "numberOfPurchases", "totalPurchasesValue", "lastPurchaseValue",
-        "lastPurchaseDate", "lastEmailOpenDate",
+        "lastPurchaseDate", "lastEmailOpenDate", "numberOfRefunds", "totalRefundsValue", "lastRefundDate",
     }  # fmt: skip
 
 
@@ -156,10 +157,23 @@ def test_changes_merged_do_what_they_do_one_after_the_other(listed: list[Change]
 # --- What the system maintains --------------------------------------------------------------------
 
 
+def kept_of(event_type: str) -> Maintained:
+    kept = CATALOGUE[event_type].maintains
+    assert kept
+    return kept
+
+
+PURCHASES = kept_of("confirmation")
+
+
+def by_purchase(total: object, happened_at: datetime | None = None) -> Change:
+    return change_by_event(PURCHASES, happened_at or a_moment(), total, "event.confirmation.total")
+
+
 @pytest.mark.parametrize("total", [19.9, "19.90", " 19.9 "])
 def test_a_purchase_counts(total: object) -> None:
     now = a_moment()
-    change = change_by_purchase(as_sent(total), now)
+    change = by_purchase(as_sent(total), now)
     assert change.warnings == ()
     assert change.totals == {"numberOfPurchases": 1, "totalPurchasesValue": Decimal("19.9")}
     assert change.system == {"isCustomer": True}
@@ -171,7 +185,7 @@ def test_a_purchase_counts(total: object) -> None:
     "9" * 1000, "1e99999999999999999999999",
 ])  # fmt: skip
 def test_a_total_that_cannot_be_counted_keeps_the_purchase_and_warns(total: object) -> None:
-    change = change_by_purchase(as_sent(total), a_moment())
+    change = by_purchase(as_sent(total))
     [warning] = change.warnings
     assert change.totals == {"numberOfPurchases": 1}
     assert change.system == {"isCustomer": True}
@@ -186,19 +200,30 @@ def test_a_total_that_cannot_be_counted_keeps_the_purchase_and_warns(total: obje
 ])  # fmt: skip
 def test_a_total_counts_rounded_to_9_decimals_half_to_even(total: str, counted: object) -> None:
     for sent in (total, Decimal(total)):
-        change = change_by_purchase(sent, a_moment())
+        change = by_purchase(sent)
         assert (change.totals["totalPurchasesValue"], change.warnings) == (Decimal(str(counted)), ())
 
 
 def test_a_purchase_without_a_total_is_nothing_to_warn_of() -> None:
-    change = change_by_purchase(None, a_moment(), was_sent=False)
+    change = change_by_event(PURCHASES, a_moment())
     assert change.totals == {"numberOfPurchases": 1}
     assert change.warnings == ()
 
 
 def test_an_email_open_leaves_its_date() -> None:
     now = a_moment()
-    assert change_by_email_open(now).latest == {"lastEmailOpenDate": Latest(date=iso(now))}
+    assert change_by_event(kept_of("emailopen"), now) == Change(
+        at=milliseconds_of(now), latest={"lastEmailOpenDate": Latest(date=iso(now))}
+    )
+
+
+def test_a_refund_counts_and_leaves_the_totals_of_purchases_alone() -> None:
+    now = a_moment()
+    assert change_by_event(kept_of("refund"), now, "19.90") == Change(
+        at=milliseconds_of(now),
+        latest={"lastRefundDate": Latest(date=iso(now))},
+        totals={"numberOfRefunds": Decimal(1), "totalRefundsValue": Decimal("19.9")},
+    )
 
 
 def test_a_date_is_iso_8601_in_utc() -> None:

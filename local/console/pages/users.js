@@ -12,6 +12,9 @@ const KEPT_BY_SYSTEM = {
   totalPurchasesValue: "Value of all purchases",
   lastPurchaseValue: "Value of the last purchase",
   lastPurchaseDate: "Last purchase",
+  numberOfRefunds: "Refunds",
+  totalRefundsValue: "Value of all refunds",
+  lastRefundDate: "Last refund",
   lastEmailOpenDate: "Last email open",
 };
 
