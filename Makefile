@@ -94,7 +94,7 @@ stress: $(VENV)/installed node_modules/.package-lock.json ## Look harder for wha
 	@STRESS=$(STRESS) $(PY) -m pytest $(TESTS)
 TESTS = tests/integration/test_any_json.py tests/integration/test_model_of_batches.py \
 	tests/integration/test_obedient_client.py tests/integration/test_order.py \
-	tests/api/test_fuzz.py tests/api/test_recombined.py tests/load clients/python/tests/test_kills.py
+	tests/api/test_made_up_requests.py tests/load clients/python/tests/test_kills.py
 
 mutants: $(VENV)/mutmut ## Measure how many changes of src the tests notice (SAMPLE=300)
 	@PYTHONPATH=$(VENV)/mutmut $(PY) tests/mutants.py $(SAMPLE) $(MUTANT_SECONDS)

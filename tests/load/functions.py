@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -11,6 +12,7 @@ from http.client import HTTPMessage
 from multiprocessing import get_context
 from pathlib import Path
 from time import monotonic
+from urllib.parse import parse_qsl, urlsplit
 
 from load.callers import Outcome, Request, parsed
 
@@ -20,7 +22,7 @@ class Functions:
     """`resident` has, for each process, the bytes that it took after each of its answers."""
 
     processes: ProcessPoolExecutor
-    key: str
+    account: str
     resident: dict[int, list[int]] = field(default_factory=dict)
 
     @contextmanager
@@ -30,7 +32,7 @@ class Functions:
     def send(self, request: Request) -> Outcome:
         body = None if request.body is None else json.dumps(request.body)
         begun = monotonic()
-        done = self.processes.submit(answer, request.method, request.path, body, self.key).result()
+        done = self.processes.submit(answer, request.method, request.path, body, self.account).result()
         self.resident.setdefault(done.process, []).append(done.resident)
         headers = HTTPMessage()
         for name, value in done.headers:
@@ -40,9 +42,9 @@ class Functions:
 
 @contextmanager
 def functions(processes: int, environment: Mapping[str, str], account: str) -> Iterator[Functions]:
-    """The functions in so many processes, and a key of the account."""
+    """The functions in so many processes, called for the account."""
     with ProcessPoolExecutor(processes, get_context("spawn"), begin, (dict(environment),)) as pool:
-        yield Functions(pool, pool.submit(create_key, account).result())
+        yield Functions(pool, account)
 
 
 # --- In the processes -----------------------------------------------------------------------------
@@ -63,19 +65,14 @@ def begin(environment: dict[str, str]) -> None:
     sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 as long as the process lives
 
 
-def create_key(account: str) -> str:
-    from api.gateway import invoke
+def answer(method: str, path: str, body: str | None, account: str) -> Done:
+    from api.gateway import call
 
-    return str(invoke("KeyFunction", {"action": "create", "account": account})["apiKey"])
-
-
-def answer(method: str, path: str, body: str | None, key: str) -> Done:
-    from werkzeug.test import Client
-
-    from api.wsgi import application
-
-    got = Client(application).open(f"/v1{path}", method=method, data=body, headers={"Authorization": key})
-    return Done(got.status_code, list(got.headers), got.get_data(as_text=True), os.getpid(), resident())
+    url = urlsplit(path)
+    resource = re.sub("^/user/[^/]+", "/user/{id}", url.path.rstrip("/"))
+    parts = {"pathParameters": {"id": path.split("/")[2]}, "queryStringParameters": dict(parse_qsl(url.query))}
+    got = call(method, resource, body, account, **parts)
+    return Done(got.status, list(got.headers.items()), got.text, os.getpid(), resident())
 
 
 def resident() -> int:
