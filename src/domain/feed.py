@@ -14,7 +14,7 @@ from domain.ids import derived_id
 # PutEvents takes less than 1 MB, counted by the entry, and so do a queue and a function behind a rule, counted by the
 # event that EventBridge makes of it. The difference is for its envelope.
 MAX_DETAIL_BYTES = 950_000
-# Of an integer: https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html
+# The range of an integer: https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html
 LEAST, GREATEST = -(2**63), 2**63 - 1
 
 VERSION = 1  # of the details: another one where a field means something else
@@ -89,7 +89,7 @@ def message_of(news: News) -> Message:
 
 
 def _head(account: str, user_id: str, moment: str, name: str) -> dict[str, Any]:
-    """Return the version of the detail, and one id: the same for the same news, however often it is published."""
+    """Return the version of the detail, and one id: the same for the same news, also if it is published again."""
     return {"version": VERSION, "id": derived_id(datetime.fromisoformat(moment), account, user_id, name)}
 
 

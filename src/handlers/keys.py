@@ -6,7 +6,7 @@
     {"action": "revoke", "account": NAME, "keyId": ID}
 
 `create` returns the key, shown this once. DATE is ISO 8601 with an offset. SCOPES is a list of "send", "read", "write"
-and "erase"; without it a key has all. Errors come in the shape of the API's.
+and "erase"; without it a key has all. Errors have the shape of the API's.
 """
 
 from datetime import UTC, datetime

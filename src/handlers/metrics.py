@@ -16,7 +16,7 @@ NAMESPACE = "EventApi"
 METRICS: Mapping[str, tuple[str, str | None]] = {
     "EventsCreated": ("Count", "type"),
     "EventsDiscarded": ("Count", "reason"),  # the code of a Restriction, in upper case
-    "EventsFailed": ("Count", "type"),  # on our side, alone or in a batch; "unknown" if the type is not one of ours
+    "EventsFailed": ("Count", "type"),  # on our side, alone or in a batch; "unknown" if the type is unknown
     "RequestsRefused": ("Count", "reason"),  # the name of a subclass of Refused; also for each event of a batch
     "Warnings": ("Count", "code"),  # one for each code that an event or a request is warned of
     "UnknownUsers": ("Count", None),  # 0 or 1 for each event: the average is their share

@@ -78,8 +78,9 @@ def _record_answer(context: dict[str, Any], parsed_response: dict[str, Any] | No
 
 
 def _log_throttle(answer: dict[str, Any], code: str, *_: str) -> None:
-    """Put on the request's line how many calls DynamoDB throttled, and its reason for the last one: the limit that was
-    reached, or the error's code, since a cancelled transaction names no limit.
+    """Add the number of throttled calls to the request's log line, and DynamoDB's reason for the last one.
+
+    The reason is the limit that was reached. A cancelled transaction names no limit, so then it is the error's code.
     """
     listed = answer.get("ThrottlingReasons") or answer.get("throttlingReasons") or [{"reason": code}]
     throttles = logger.get_current_keys().get("throttles", 0) + 1

@@ -29,7 +29,7 @@ UNKNOWN_EMAIL = (
 
 
 class Row(NamedTuple):
-    """Of the table in events/README.md."""
+    """A row of the table in events/README.md."""
 
     function: str
     answer: str

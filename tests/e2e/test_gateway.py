@@ -1,4 +1,4 @@
-"""What only the gateway shows: keys, the rate limit, paths, headers, bytes and sizes, on the deployed stack."""
+"""Keys, the rate limit, paths, headers, bytes and sizes on the deployed stack, which only the gateway shows."""
 
 import json
 from collections.abc import Callable

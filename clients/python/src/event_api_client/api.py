@@ -21,7 +21,7 @@ Result = dict[str, Any]
 
 
 class Next(Enum):
-    """What an answer asks of the client."""
+    """The next step that an answer asks for."""
 
     READ_RESULTS = "each event has a result; send the failed ones again"
     SEND_AGAIN = "send the same events again"
@@ -104,7 +104,7 @@ def _read(response: httpx.Response, count: int) -> Answer:
         return Answer(Next.READ_RESULTS, results, retry_after=retry_after, problem=problem)
     if status == 413 or (status in WRONG_BATCH and errors):
         return Answer(Next.SPLIT, errors=errors, problem=problem)
-    if status in AGAIN or status >= 500 or response.is_success:  # a 200 without results came from somebody else
+    if status in AGAIN or status >= 500 or response.is_success:  # a 200 without results is not from this API
         return Answer(Next.SEND_AGAIN, retry_after=retry_after, problem=problem)
     return Answer(Next.STOP, errors=errors, problem=problem)
 

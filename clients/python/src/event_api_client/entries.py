@@ -1,4 +1,4 @@
-"""Entries: the events of a batch as they are sent, each a JSON object in UTF-8 (contract, sections 8 and 9)."""
+"""Entries: the events of a batch in the form that is sent, each a JSON object in UTF-8 (contract, sections 8 and 9)."""
 
 import re
 import secrets
