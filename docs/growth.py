@@ -256,7 +256,7 @@ def price_table(inputs: Inputs) -> str:
     rows = [
         [name, dollars(cost), f"{100 * cost / total:.0f} %", dollars(batched[name])] for name, cost in shares.items()
     ]
-    fixed = f"every month besides: about {METRICS} metrics, {ALARMS} alarms, the dashboard, the erasures' runs"
+    fixed = f"every month in addition: about {METRICS} metrics, {ALARMS} alarms, the dashboard, the erasures' runs"
     rows += [["sum", dollars(total), "", dollars(sum(batched.values()))]]
     rows += [[fixed, dollars(fixed_month(inputs)), "", dollars(fixed_month(inputs))]]
     return table(["a million events", "US$", "share", f"in batches of {BATCH}"], rows)
@@ -335,8 +335,8 @@ def choice_table(inputs: Inputs) -> str:
         "an `Idempotency-Key` with every plain event": plain * more_wru * WRU,
         "`Tracing=Active`": MILLION * TRACED_SHARE * TRACE,
         "`Feed=on`, ten events in an invocation": feed(inputs, MILLION, batch=10),
-        "`Feed=on`, each event in an invocation of its own": feed(inputs, MILLION, batch=1),
-        "a webhook that gets the whole feed, besides": MILLION * inputs.stored * WEBHOOK_CALL,
+        "`Feed=on`, one event in an invocation": feed(inputs, MILLION, batch=1),
+        "a webhook for the whole feed, in addition": MILLION * inputs.stored * WEBHOOK_CALL,
     }
     return table(["instead", "US$ a million"], [[name, f"{cost:+.2f}"] for name, cost in choices.items()])
 

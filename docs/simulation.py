@@ -211,7 +211,7 @@ def size_table(inputs: Inputs) -> str:
         [limit, *(f"{first_size(each, limit) / growth.MILLION:,.0f} million" for each in both(inputs))]
         for limit in LIMITS
     ]
-    return growth.table(["turns events away", "one by one, from", f"in batches of {BATCH}, from"], rows)
+    return growth.table(["begins to throttle", "one by one, from", f"in batches of {BATCH}, from"], rows)
 
 
 def wait_table(inputs: Inputs) -> str:
