@@ -1,4 +1,4 @@
-"""The contract's sections 4, 5, 7, 8 and 9 as a model in memory: what comes of events, one after the other.
+"""The contract's sections 4, 5, 7, 8 and 9 as a model in memory: the results of events, one after the other.
 
 It knows nothing of turns, transactions, locks or conditions: each event is judged by what was stored before it.
 """
@@ -97,7 +97,7 @@ class Expected:
 
 @dataclass(frozen=True)
 class Keyed:
-    """The first event under an Idempotency-Key, and what came of it."""
+    """The first event under an Idempotency-Key, and its result."""
 
     sent: Sent
     expected: Expected

@@ -236,7 +236,7 @@ class Confirmation(EventType):
 
 
 class Refund(EventType):
-    """A full or partial refund. Stored once for each `refundId`. All but `items` may stand under `generic` as well."""
+    """A full or partial refund. Stored once for each `refundId`. Fields other than `items` can be under `generic`."""
 
     under_generic: ClassVar = ("refundId", "orderId", "total", "currency", "reason")
     counted: ClassVar = ("total",)

@@ -233,7 +233,7 @@ class Outbox:
         )
 
     def close(self, timeout: float = 5.0) -> None:
-        """Send for `timeout` seconds at most, then stop. What is left stays in the file, for the next process."""
+        """Send for `timeout` seconds at most, then stop. Unsent events stay in the file, for the next process."""
         if self._closed:
             return
         self._closed = True
@@ -335,7 +335,7 @@ class Outbox:
         return bool(self._store.read(query)[0][0])
 
     def _collect(self) -> None:
-        """Wait a moment for more events, unless there are enough for a batch, or somebody waits for them."""
+        """Wait a moment for more events, unless there are enough for a batch, or a caller waits for them."""
         if self._hurry.is_set() or len(self._store.read("SELECT 1 FROM events LIMIT ?", (MAX_EVENTS,))) == MAX_EVENTS:
             self._hurry.clear()
         else:

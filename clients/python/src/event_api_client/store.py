@@ -139,7 +139,7 @@ class Store:
         self._reader = self._writer = None
 
     def _forget(self) -> None:
-        """Start with no connection, and with locks that nobody holds."""
+        """Start with no connection, and with free locks."""
         self._queueing, self._writing, self._reading = threading.Lock(), threading.RLock(), threading.RLock()
         self._queue = []
         self._writer = self._reader = None
