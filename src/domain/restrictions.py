@@ -38,6 +38,6 @@ def is_bot(user_agent: str) -> bool:
     """Return whether a visitor's user agent declares itself a crawler. A doubtful or empty one is a person."""
     if not user_agent:
         return False
-    from crawleruseragents import is_crawler  # hundreds of patterns: only for requests that ask
+    from domain.bots import declares_itself  # only for requests that name an agent
 
-    return bool(is_crawler(user_agent[:MAX_USER_AGENT_LENGTH]))
+    return declares_itself(user_agent[:MAX_USER_AGENT_LENGTH])

@@ -8,7 +8,6 @@ import pytest
 from builders import ANA, as_sent, parsed
 from domain.problems import MISSING_EVENT, Invalid, Problem
 from domain.request import USER_ATTRIBUTES, EventRequest
-from domain.restrictions import is_bot
 
 USER = {"email": ANA}
 EVENT = {"search": {"query": "shoes"}}
@@ -118,32 +117,3 @@ def test_nothing_that_was_sent_is_in_a_description() -> None:
     body = {"user": {"email": secret, "tel": [secret]}, "event": {"generic": {"event_name": [secret]}}}
     for problem in problems(**body):
         assert secret not in problem.message + problem.description + str(problem.field)
-
-
-# --- Bots -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("agent", [
-    "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
-    "Mozilla/5.0 (compatible; bingbot/2.0; +http://www.bing.com/bingbot.htm)",
-    "facebookexternalhit/1.1 (+http://www.facebook.com/externalhit_uatext.php)",
-])  # fmt: skip
-def test_a_crawler_that_says_so_is_a_bot(agent: str) -> None:
-    assert is_bot(agent)
-
-
-@pytest.mark.parametrize("agent", [
-    "",
-    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0 Safari/537.36",
-    "Mozilla/5.0 (Linux; Android 9; CUBOT_X19) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/94.0 Mobile Safari/537.36",
-    "Mozilla/5.0 (Linux; Android 7.0; CUBOT NOTE Plus) AppleWebKit/537.36 Chrome/64.0 Mobile Safari/537.36",
-    "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 Mobile/15E148 [FBAN/FBIOS;FBAV/470.0]",
-    "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 Mobile/15E148 Instagram 340.0.3.28.93",
-])  # fmt: skip
-def test_a_person_is_no_bot(agent: str) -> None:
-    assert not is_bot(agent)
-
-
-def test_an_endless_agent_is_judged_by_its_beginning() -> None:
-    assert is_bot("Googlebot/2.1 " + "x" * 250_000)
-    assert not is_bot("x" * 250_000 + " Googlebot/2.1")
