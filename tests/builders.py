@@ -1,7 +1,7 @@
 """Short builders for users and events. A test names only the values that matter to it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -15,6 +15,7 @@ from domain.request import EventRequest, parse_batch, parse_request
 from domain.restrictions import OnceInWindow
 from domain.times import iso, to_the_millisecond
 from table import Account
+from table.events import StoredEvent
 from use_cases import users
 from use_cases.collect import collect, collect_one
 
@@ -101,13 +102,15 @@ def the_profile(account: Account, identifier: str = ANA) -> dict[str, Any]:
     return users.read(identifier, account).flat()
 
 
-def the_events(account: Account, identifier: str = ANA) -> list[str]:
-    """The ids of all events of the user, newest first, page by page."""
-    found: list[str] = []
-    cursor: dict[str, str] = {}
-    while True:
-        page, after = users.timeline(identifier, {"limit": "100", **cursor}, account)
-        found += [event.id for event in page]
-        if after is None:
-            return found
-        cursor = {"cursor": after}
+def the_pages(account: Account, identifier: str = ANA, **query: str) -> Iterator[list[StoredEvent]]:
+    """Yield the pages of the user's timeline."""
+    cursor: str | None = ""
+    while cursor is not None:
+        page, cursor = users.timeline(identifier, query | ({"cursor": cursor} if cursor else {}), account)
+        yield list(page)
+
+
+def the_events(account: Account, identifier: str = ANA, **query: str) -> list[str]:
+    """Return the ids of all events of the user, newest first."""
+    query = {"limit": "100"} | query
+    return [event.id for page in the_pages(account, identifier, **query) for event in page]

@@ -61,11 +61,6 @@ def manifest(clone: Path) -> dict[str, Any]:
     return told
 
 
-def test_make_export_needs_the_running_stack(clone: Path) -> None:
-    with pytest.raises(AssertionError, match="The stack is not running"):
-        shell(in_the_clone("make export"), "none", clone)
-
-
 @pytest.fixture
 def moto_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
     """An AWS that makes exports, and the command `aws`."""

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from builders import ANA, a_moment, a_user, send, the_events, the_profile
-from domain.accounts import ApiKey, FoundKey, hash_of, new_api_key
+from domain.accounts import ApiKey, hash_of, new_api_key
 from domain.outcomes import IdempotencyKey
 from domain.problems import Invalid, NotFound
 from domain.times import iso
@@ -110,24 +110,6 @@ def a_key(account: Account, expires_on: str | None = None) -> tuple[str, ApiKey]
     return secret, key
 
 
-def test_a_key_opens_its_account(account: Account, other: Account) -> None:
-    soon = iso(a_moment() + timedelta(days=1))
-    (mine, my_key), (theirs, their_key) = a_key(account, soon), a_key(other)
-    assert api_keys.find(account.table, hash_of(mine)) == FoundKey("shop", my_key.id, soon)
-    assert api_keys.find(account.table, hash_of(theirs)) == FoundKey("shop-2", their_key.id, None)
-    assert api_keys.find(account.table, hash_of("another")) is None
-
-
-def test_an_account_may_hold_two_keys_and_revoking_one_leaves_the_other(account: Account) -> None:
-    (old, old_key), (new, new_key) = a_key(account), a_key(account)
-    now = a_moment()
-    assert api_keys.revoke(account, old_key, now)
-    assert api_keys.find(account.table, hash_of(old)) is None
-    assert api_keys.find(account.table, hash_of(new)) == FoundKey("shop", new_key.id, None)
-    listed = {key.id: key.revoked_on for key in api_keys.of_account(account)}
-    assert listed == {old_key.id: iso(now), new_key.id: None}
-
-
 def test_a_revoked_key_stays_revoked(account: Account) -> None:
     secret, key = a_key(account)
     now = a_moment()
@@ -136,15 +118,6 @@ def test_a_revoked_key_stays_revoked(account: Account) -> None:
     assert not api_keys.expire(account, key, iso(now + timedelta(days=1)), now)
     assert api_keys.find(account.table, hash_of(secret)) is None
     assert api_keys.of_account(account)[0].revoked_on == iso(now)
-
-
-def test_a_key_can_be_given_another_expiry(account: Account) -> None:
-    secret, key = a_key(account)
-    now = a_moment()
-    later = iso(now + timedelta(days=1))
-    assert api_keys.expire(account, key, later, now)
-    assert api_keys.find(account.table, hash_of(secret)) == FoundKey("shop", key.id, later)
-    assert api_keys.of_account(account)[0].expires_on == later
 
 
 def test_the_key_itself_is_nowhere_in_the_table(account: Account) -> None:

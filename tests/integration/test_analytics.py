@@ -21,7 +21,7 @@ from domain.profile import countable
 from domain.times import iso
 from engines import new_table
 from local import aws
-from sql import SqlError, ask
+from sql import ask
 from table import Account
 from table.calls import Table
 from table.values import deserialize
@@ -123,15 +123,6 @@ def test_a_payload_keeps_each_digit_and_each_character(account: Account, export:
     assert others == ["a dollar", "a slash", HOSTILE['quote"'], "true", None]
 
 
-def test_an_event_has_the_time_at_which_it_happened(account: Account, export: Export) -> None:
-    a_user(account)
-    moments = [MONDAY, MONDAY + timedelta(milliseconds=1), MONDAY - timedelta(days=30, microseconds=1000)]
-    for moment in moments:
-        send(account, {"search": {"query": iso(moment)}}, moment)
-    rows = ask(export(), "SELECT createdOn, field(payload, 'query') AS sent FROM events")
-    assert {row["sent"]: row["createdOn"] for row in rows} == {iso(moment): shown(moment) for moment in moments}
-
-
 def test_a_callers_own_id_and_time_are_told(account: Account, export: Export) -> None:
     user = a_user(account)
     milliseconds = int(MONDAY.timestamp() * 1000)
@@ -148,12 +139,6 @@ def test_a_callers_own_id_and_time_are_told(account: Account, export: Export) ->
     [row] = ask(export(), "SELECT id, createdOn, receivedOn, imported FROM events")
     times = {"createdOn": shown(MONDAY), "receivedOn": shown(MONDAY + timedelta(hours=1))}
     assert row == {"id": "our-own#1", **times, "imported": True}
-
-
-def test_an_event_of_1_0_was_received_when_it_happened(account: Account, export: Export) -> None:
-    a_user(account)
-    send(account, {"search": {"query": "shoes"}})
-    assert ask(export(), "SELECT receivedOn, imported FROM events") == [{"receivedOn": None, "imported": False}]
 
 
 # --- users ---
@@ -426,24 +411,3 @@ def test_incremental_exports_bring_a_full_one_up_to_date(account: Account, expor
     for view in everything.split("; "):
         assert ask(folder, view) == ask(export(), view) != []
     assert ask(folder, "SELECT numberOfPurchases FROM users") == [{"numberOfPurchases": 2}]
-
-
-def test_two_full_exports_are_not_added_up(account: Account, export: Export) -> None:
-    folder, again = export_of_nobody(account, export), export()
-    for each in (again / "export" / "AWSDynamoDB").iterdir():
-        each.rename(folder / "export" / "AWSDynamoDB" / each.name)
-    with pytest.raises(SqlError, match="More than one full export is in export"):
-        ask(folder, "FROM users")
-
-
-def test_a_folder_without_an_export_is_told(tmp_path: Path) -> None:
-    with pytest.raises(SqlError, match="No export is in export"):
-        ask(tmp_path, "FROM users")
-
-
-def test_a_partition_without_items_does_no_harm(account: Account, export: Export) -> None:
-    folder = export_of_nobody(account, export)
-    (data,) = folder.rglob("data")
-    (data / "nothing.json.gz").touch()
-    (data / "none.json.gz").write_bytes(gzip.compress(b""))
-    assert ask(folder, "SELECT email FROM users") == [{"email": ANA}]

@@ -53,22 +53,6 @@ def test_no_item_names_an_erased_person(account: Account) -> None:
         assert name not in left
 
 
-def test_the_user_does_not_exist_from_the_moment_of_the_answer(account: Account) -> None:
-    profile = a_user(account)
-    users.erase(ANA, account, a_moment())
-    for identifier in (ANA, profile.id):
-        with pytest.raises(NotFound):
-            users.read(identifier, account)
-        with pytest.raises(NotFound):
-            users.erase(identifier, account, a_moment())
-        with pytest.raises(NotFound):
-            users.change(identifier, {"a": "b"}, False, account, a_moment())
-    with pytest.raises(NotFound):
-        send(account, {"search": {"query": "x"}}, email=ANA)
-    with pytest.raises(NotFound):
-        send(account, {"search": {"query": "x"}}, _id=profile.id)
-
-
 def test_of_two_erasures_in_one_millisecond_one_erases_the_user(account: Account) -> None:
     ana, now = a_user(account), a_moment()
     assert [erasures.begin(account, ana, now) for _ in range(2)] == [iso(now), None]

@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 
 from builders import ANA, a_moment, a_user, send, the_events, the_profile
-from domain.ids import new_id
 from domain.outcomes import IdempotencyKey
 from engines import aws_engine_only
 from faults import CRASH_POINTS, meanwhile
-from stored import as_text, erase_as_1_0, keyed_events_of_1_0, put_many
+from stored import as_text, erase_as_1_0
 from table import Account
 from table.calls import Table
 from use_cases import users
@@ -65,17 +64,6 @@ def test_a_repeat_for_whoever_came_back_is_stored_for_the_new_user(
         erase_leftovers(table, now)
     assert erased.id not in as_text(table)
     assert the_profile(account)["_id"] == ana.id
-
-
-@pytest.mark.parametrize("by", ["1.1", "1.0"])
-def test_a_key_that_1_0_remembered_names_no_erased_user_either(table: Table, account: Account, by: str) -> None:
-    erased = a_user(account)
-    put_many(table, keyed_events_of_1_0(erased.id, [new_id(a_moment())], [KEY.key_hash], a_moment() + LATER))
-    erase(table, account, erased.id, by)
-    ana = a_user(account)
-    answer = send(account, EVENTS[0], key=KEY)
-    assert (answer.user_id, answer.replayed) == (ana.id, False)
-    assert the_events(account) == [answer.event_id]
 
 
 def test_a_key_of_a_login_that_replaced_the_user_names_no_erased_owner(account: Account) -> None:

@@ -95,27 +95,8 @@ def test_a_request_that_failed_may_be_mended_under_its_key(account: Account) -> 
     assert not answer.replayed
 
 
-def test_a_login_that_identified_is_replayed_as_it_was(account: Account) -> None:
-    anonymous = a_user(account, None)
-    first, repeat = (send(account, {"login": {"email": ANA}}, key=KEY, _id=anonymous.id) for _ in "12")
-    assert (repeat.event_id, repeat.user_id, repeat.replayed) == (first.event_id, anonymous.id, True)
-
-
-def test_a_login_that_replaced_is_replayed_with_its_owner(account: Account) -> None:
-    ana, anonymous = a_user(account), a_user(account, None)
-    first, repeat = (send(account, {"login": {"email": ANA}}, key=KEY, _id=anonymous.id) for _ in "12")
-    assert (first.user_id, repeat.user_id, repeat.event_id) == (ana.id, ana.id, first.event_id)
-
-
 def test_neither_the_key_nor_the_body_is_stored(account: Account) -> None:
     a_user(account)
     send(account, {"search": {"query": "x"}}, key=IdempotencyKey.of("a telling key", b"a telling body"))
     items = account.table.client.scan(TableName=account.table.name)["Items"]
     assert "telling" not in repr(items)
-
-
-def test_without_a_key_each_request_is_an_event(account: Account) -> None:
-    a_user(account)
-    for _ in range(2):
-        send(account, {"search": {"query": "x"}})
-    assert len(the_events(account)) == 2

@@ -95,30 +95,11 @@ def test_a_start_is_paid_for_and_is_rare_only_where_events_are_many() -> None:
     assert asleep["Lambda, starts"] == pytest.approx(30 * growth.starts(inputs, 10) * 0.6 * growth.GB_SECOND)
 
 
-def test_the_gateway_asks_for_each_key_once_in_its_cache_time_but_never_more_often_than_events_come() -> None:
-    assert growth.look_ups(Inputs(keys=2), 1e6) == 2 * 24 * 60
-    assert growth.look_ups(Inputs(keys=2), 100) == 100
-
-
 def test_the_feed_is_paid_for_by_the_event_that_is_stored_and_by_the_invocation() -> None:
     inputs = Inputs(mix={"plain": 50, "bot": 50})
     alone, together = (growth.feed(inputs, 1e6, batch) for batch in (1, 100))
     assert together == pytest.approx(0.50, rel=0.05), "half of the events, a dollar a million"
     assert (alone - 0.50) == pytest.approx(100 * (together - 0.50))
-
-
-def test_other_inputs_are_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("sys.argv", ["growth", "--mix", "plain=50,confirmation=50", "--events-a-day", "8640000"])
-    growth.main()
-    printed = capsys.readouterr().out
-    assert "| mean |  | 1 | 3.5 |" in printed
-    assert "| 8,640,000 | 100 | 500 | none |" in printed
-
-
-def test_a_mix_of_something_unknown_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.argv", ["growth", "--mix", "plain=50,nonsense=50"])
-    with pytest.raises(SystemExit):
-        growth.main()
 
 
 def test_a_million_events_of_the_usual_mix_in_batches_cost_little_more_than_a_third() -> None:

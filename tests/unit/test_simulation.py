@@ -1,7 +1,6 @@
 """docs/simulation.py agrees with the arithmetic of growth.py where both can answer, and with common sense elsewhere."""
 
 from collections import Counter
-from dataclasses import replace
 from random import Random
 
 import pytest
@@ -40,23 +39,11 @@ def test_what_is_turned_away_by_a_sale_is_accepted_after_it() -> None:
     assert 0 < outcome.longest_minutes < simulation.SALE_MINUTES
 
 
-def test_what_nothing_can_take_waits_at_midnight() -> None:
-    traffic = Traffic(Inputs(), 1e9)
-    outcome = simulate(traffic)
-    taken = growth.THROTTLE_RATE * growth.DAY
-    assert traffic.of_day() - outcome.waiting == pytest.approx(taken, rel=0.001)
-
-
 def test_folding_saves_what_the_issue_says_of_thirty_updates_of_one_user() -> None:
     inputs = Inputs(batch=30, mix={"update": 100})
     batches = [Counter({(1, True): 30})] * simulation.SAMPLES
     assert 30 * folded(inputs, batches) == pytest.approx(62)
     assert 30 * inputs.wru == 120
-
-
-def test_events_that_change_no_profile_do_not_fold() -> None:
-    inputs = Inputs(batch=BATCH, mix={"plain": 100})
-    assert folded(inputs, simulation.sorted_batches(inputs)) == inputs.wru == 1
 
 
 def test_the_shares_of_all_ranks_are_one_and_are_drawn_as_often() -> None:
@@ -65,15 +52,3 @@ def test_the_shares_of_all_ranks_are_one_and_are_drawn_as_often() -> None:
     assert sum(map(ranks.share, range(1, 101))) == pytest.approx(1)
     assert drawn.keys() <= set(range(1, 101))
     assert drawn[1] / 20_000 == pytest.approx(ranks.share(1), abs=0.01)
-
-
-def test_a_transaction_of_many_users_is_disturbed_more_often_but_not_by_nobody() -> None:
-    single, batched, idle = (
-        simulation.conflicts(Traffic(replace(Inputs(), batch=size), events))
-        for size, events in ((1, 1e9), (BATCH, 1e9), (1, 1e3))
-    )
-    assert idle < 1e-6 < single < batched < 1
-
-
-def test_the_same_comes_out_each_time() -> None:
-    assert simulation.tables(Inputs()) == simulation.tables(Inputs())
