@@ -12,6 +12,7 @@ with Proxy.running(endpoint) as proxy:
 """
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -22,7 +23,7 @@ from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 # Where a process may die: before a call is sent, or when it is done but its answer is not seen.
 CRASH_POINTS = {"before": "before-parameter-build.dynamodb", "after": "after-call.dynamodb"}
 
+Prepared = TypeVar("Prepared")
+Ran = TypeVar("Ran")
+Done = TypeVar("Done")
 Fault = Callable[[AWSPreparedRequest], Any]  # what botocore takes for the response; None: it asks DynamoDB
 
 
@@ -78,6 +82,30 @@ def meanwhile(client: "DynamoDBClient", when: str, number: int, do: Callable[[],
         yield calls
     finally:
         client.meta.events.unregister(CRASH_POINTS[when], count)
+
+
+def at_each_call(
+    client: "DynamoDBClient",
+    prepare: Callable[[str], Prepared],
+    run: Callable[[Prepared], Ran],
+    somebody: Callable[[Prepared], Done],
+) -> Iterator[tuple[Prepared, Done, Ran]]:
+    """Run with another request before and after one of its calls, for each call. `prepare` gets a name for each run.
+    Yield what was prepared, the result of the other request, and that of the run.
+    """
+    for when in CRASH_POINTS:
+        for number in itertools.count(1):
+            prepared, done = prepare(f"{when}-{number}"), list[Done]()
+
+            def happens(prepared: Prepared = prepared, done: list[Done] = done) -> None:
+                done.append(somebody(prepared))
+
+            with meanwhile(client, when, number, happens):
+                result = run(prepared)
+            if not done:
+                break
+            yield prepared, done[0], result
+        assert number > 1
 
 
 def crash(client: "DynamoDBClient", when: str, number: int) -> contextlib.AbstractContextManager[list[str]]:

@@ -14,17 +14,11 @@ from domain.problems import Conflict, NotFound, Refused
 from domain.profile import Profile
 from engines import not_on_moto
 from table import Account, profiles
-from table.calls import Table
 from use_cases import users
 
 pytestmark = not_on_moto
 
 Result = TypeVar("Result")
-
-
-@pytest.fixture
-def account(table: Table) -> Account:
-    return Account(table, "shop")
 
 
 def at_once(times: int, what: Callable[[int], Result]) -> list[Result]:

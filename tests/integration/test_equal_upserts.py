@@ -1,6 +1,5 @@
 """Contract section 6: equal upserts of one new user are all answered with 200, and each sets its attributes."""
 
-import itertools
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -10,7 +9,7 @@ from builders import ANA, a_moment, a_user, as_sent, the_profile
 from domain.ids import new_id
 from domain.problems import Conflict
 from engines import aws_engine_only, not_on_moto
-from faults import CRASH_POINTS, meanwhile
+from faults import at_each_call
 from table import Account
 from table.calls import Table
 from use_cases import users
@@ -43,23 +42,21 @@ def test_upserts_of_a_new_id_with_its_email_at_once_are_one_user_with_all_attrib
 def test_an_upsert_with_an_equal_one_at_any_of_its_calls_is_done_like_it(
     account: Account, table: Table, by_id: bool
 ) -> None:
-    for when in CRASH_POINTS:
-        for number in itertools.count(1):
-            email = f"ana{when}{number}@example.com"
-            identifier = new_id(a_moment()) if by_id else email
-            done: list[str] = []
+    def prepare(name: str) -> tuple[str, str]:
+        """The identifier, and the email."""
+        email = f"ana{name}@example.com"
+        return (new_id(a_moment()) if by_id else email), email
 
-            def happens(done: list[str] = done, identifier: str = identifier, email: str = email) -> None:
-                done.append(upsert(account, identifier, email=email, theirs=1))
-
-            with meanwhile(table.client, when, number, happens):
-                made = upsert(account, identifier, email=email, ours=1)
-            if not done:
-                break
-            assert done == [made]
-            profile = the_profile(account, email)
-            assert (profile["_id"], profile["ours"], profile["theirs"]) == (made, 1, 1)
-        assert number > 1
+    runs = at_each_call(
+        table.client,
+        prepare,
+        lambda named: upsert(account, named[0], email=named[1], ours=1),
+        lambda named: upsert(account, named[0], email=named[1], theirs=1),
+    )
+    for (_, email), theirs, ours in runs:
+        assert theirs == ours
+        profile = the_profile(account, email)
+        assert (profile["_id"], profile["ours"], profile["theirs"]) == (ours, 1, 1)
 
 
 def test_an_upsert_of_a_new_id_with_an_address_that_is_anothers_is_a_conflict_still(account: Account) -> None:

@@ -1,6 +1,5 @@
 """Contract section 6, DELETE: nothing of the person is left, with any other request meanwhile."""
 
-import json
 from datetime import datetime, timedelta
 
 import pytest
@@ -10,25 +9,14 @@ from domain.outcomes import IdempotencyKey
 from domain.problems import NotFound
 from domain.times import iso
 from faults import CRASH_POINTS, meanwhile
+from stored import as_text
 from table import Account, erasures
-from table.calls import Table
 from table.erasures import Receipt
 from table.values import digest_of
 from use_cases import users
 from use_cases.erasure import IN_FLIGHT, erase_leftovers
 
 LATER = IN_FLIGHT + timedelta(seconds=1)
-
-
-@pytest.fixture
-def account(table: Table) -> Account:
-    return Account(table, "shop")
-
-
-def everything(account: Account) -> str:
-    """The whole table as text."""
-    pages = account.table.client.get_paginator("scan").paginate(TableName=account.table.name)
-    return json.dumps([item for page in pages for item in page["Items"]])
 
 
 def erase(account: Account, identifier: str = ANA) -> datetime:
@@ -48,7 +36,7 @@ def test_no_item_names_an_erased_person(account: Account) -> None:
     send(account, {"confirmation": {"orderId": "A-1", "total": 10}}, key=key)
     send(account, {"search": {"query": "+34 600 000 000"}}, key=IdempotencyKey.of("other", b"body"))
     erase(account)
-    left = everything(account)
+    left = as_text(account.table)
     for name in (ANA, profile.id, "600 000 000", "Ana", key.key_hash):
         assert name not in left
 
@@ -87,7 +75,7 @@ def test_more_events_than_a_page_holds_are_erased(account: Account) -> None:
     for number in range(40):  # 2.4 MB; DynamoDB reads 1 MB at a time
         send(account, {"search": {"query": long, "number": number}})
     erase(account)
-    assert profile.id not in everything(account)
+    assert profile.id not in as_text(account.table)
 
 
 def test_an_erasure_is_not_done_while_an_event_may_be_in_flight(account: Account) -> None:
@@ -105,7 +93,7 @@ def test_a_key_that_two_events_of_a_user_had_one_after_the_other_holds_up_no_era
     send(account, {"search": {"query": "x"}}, now=yesterday, key=key)
     send(account, {"search": {"query": "x"}}, key=key)
     erase(account)
-    left = everything(account)
+    left = as_text(account.table)
     assert profile.id not in left
     assert key.key_hash not in left
 
@@ -116,7 +104,7 @@ def test_nothing_that_is_left_tells_what_an_order_said(account: Account) -> None
     order = {"orderId": "A-1", "phone": "+34 600 000 000"}
     send(account, {"confirmation": order})
     erase(account)
-    assert digest_of("confirmation", order) not in everything(account)
+    assert digest_of("confirmation", order) not in as_text(account.table)
 
 
 # --- Receipts -------------------------------------------------------------------------------------

@@ -4,11 +4,10 @@ Erasures run each minute and can take five, so two runs often overlap. Here anot
 of a run, after it, before the second, and so on.
 """
 
-import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
@@ -18,7 +17,7 @@ from domain.outcomes import IdempotencyKey
 from domain.problems import Conflict, NotFound
 from domain.times import iso
 from engines import aws_engine_only
-from faults import CRASH_POINTS, meanwhile
+from faults import at_each_call
 from stored import (
     as_text,
     erase_as_1_0,
@@ -37,8 +36,6 @@ LATER = timedelta(minutes=5)  # by then no request is in flight, and an erasure 
 SEARCH: dict[str, Any] = {"search": {"query": "x"}}
 OPEN: dict[str, Any] = {"emailopen": {}}
 ERASED = ["User was erased"]
-Result = TypeVar("Result")
-RunResult = TypeVar("RunResult")
 
 
 @dataclass(frozen=True)
@@ -78,29 +75,6 @@ def begin_as_1_0(table: Table, account: Account, person: Person, now: datetime) 
 
 Begin = Callable[[Table, Account, Person, datetime], None]
 begun_by_1_0_and_1_1 = pytest.mark.parametrize("begins", [begin, begin_as_1_0], ids=["begun by 1.1", "begun by 1.0"])
-
-
-def interrupted(
-    table: Table,
-    prepare: Callable[[str], Person],
-    run: Callable[[Person], RunResult],
-    somebody: Callable[[Person], Result],
-) -> Iterator[tuple[Person, Result, RunResult]]:
-    """Run with another request at one of its calls, for each call; yield the request's result and the run."""
-    for when in CRASH_POINTS:
-        for number in itertools.count(1):
-            person = prepare(f"-{when}-{number}")
-            done: list[Result] = []
-
-            def happens(person: Person = person, done: list[Result] = done) -> None:
-                done.append(somebody(person))
-
-            with meanwhile(table.client, when, number, happens):
-                result = run(person)
-            if not done:
-                break
-            yield person, done[0], result
-        assert number > 1
 
 
 # --- The _id ----------------------------------------------------------------------------------------
@@ -158,8 +132,8 @@ def test_an_upsert_at_any_call_of_an_erasures_run_is_refused(table: Table, accou
         begins(table, account, person, now)
         return person
 
-    outcomes = interrupted(
-        table, prepare, lambda _: erase_leftovers(table, now + LATER), lambda person: upsert(person, account)
+    outcomes = at_each_call(
+        table.client, prepare, lambda _: erase_leftovers(table, now + LATER), lambda person: upsert(person, account)
     )
     for person, messages, _ in outcomes:
         assert messages == ERASED
@@ -171,8 +145,8 @@ def test_an_upsert_at_any_call_of_an_erasures_run_is_refused(table: Table, accou
 @aws_engine_only
 def test_an_upsert_at_any_call_of_the_delete_changes_who_is_there_or_is_refused(table: Table, account: Account) -> None:
     now = a_moment()
-    outcomes = interrupted(
-        table,
+    outcomes = at_each_call(
+        table.client,
         lambda name: a_person(account, name),
         lambda person: users.erase(person.id, account, now),
         lambda person: upsert(person, account, city="Vigo"),
@@ -233,7 +207,7 @@ def test_who_comes_back_at_any_call_of_an_erasures_run_loses_nothing(
             erase_leftovers(table, now + LATER)
         return comes_back(account, person)
 
-    outcomes = interrupted(table, prepare, lambda _: erase_leftovers(table, now + LATER), somebody)
+    outcomes = at_each_call(table.client, prepare, lambda _: erase_leftovers(table, now + LATER), somebody)
     for person, anew, _ in outcomes:
         check_all_there(account, anew)
         assert erase_leftovers(table, now + 2 * LATER) == []
@@ -258,7 +232,7 @@ def test_who_comes_back_and_is_erased_again_at_any_call_leaves_nothing(table: Ta
         users.erase(anew.user_id, account, again)
         return anew.user_id
 
-    outcomes = interrupted(table, prepare, lambda _: erase_leftovers(table, again), somebody)
+    outcomes = at_each_call(table.client, prepare, lambda _: erase_leftovers(table, again), somebody)
     for person, user_id, _ in outcomes:
         in_flight = keyed_events_of_1_0(user_id, [new_id(again)], [person.key.key_hash], again + timedelta(days=1))
         put(table, *in_flight)

@@ -26,6 +26,7 @@ from domain.problems import Invalid, NotFound
 from domain.restrictions import BOT
 from domain.times import iso
 from engines import not_on_moto
+from stored import everything
 from table import Account
 from use_cases import users
 from use_cases.collect import collect_one
@@ -33,12 +34,6 @@ from use_cases.collect import collect_one
 BOB = "bob@example.com"
 MILLISECOND = timedelta(milliseconds=1)
 CRAWLER = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
-
-
-def everything(account: Account) -> list[dict[str, Any]]:
-    """All items of the table, in order."""
-    pages = account.table.client.get_paginator("scan").paginate(TableName=account.table.name)
-    return sorted((dict(item) for page in pages for item in page["Items"]), key=repr)
 
 
 # --- Every event ----------------------------------------------------------------------------------
@@ -59,13 +54,13 @@ def test_an_event_is_stored_as_it_was_sent_at_its_time(account: Account, event_t
 @pytest.mark.parametrize("event_type", CATALOGUE)
 def test_an_event_of_nobody_stores_nothing(account: Account, event_type: str) -> None:
     ana = a_user(account)
-    before = everything(account)
+    before = everything(account.table)
     ids = (new_id(a_moment()), f"{ana.id}#", "x", "")
     nobodies: list[dict[str, Any]] = [{"email": BOB}, *({"_id": each} for each in ids)]
     for user in nobodies:
         with pytest.raises(NotFound):
             send(account, {event_type: an_example(event_type)}, **user)
-    assert everything(account) == before
+    assert everything(account.table) == before
 
 
 def test_a_user_is_named_by_email_by_id_or_by_both(account: Account) -> None:
@@ -130,10 +125,10 @@ def test_an_order_without_a_total_is_nothing_to_warn_of(account: Account) -> Non
 @pytest.mark.parametrize("event_type", CATALOGUE)
 def test_an_event_from_a_bot_changes_nothing(account: Account, event_type: str) -> None:
     a_user(account)
-    before = everything(account)
+    before = everything(account.table)
     answer = send(account, {event_type: an_example(event_type)}, email=ANA, userAgent=CRAWLER, city="Madrid")
     assert answer.restriction == BOT
-    assert everything(account) == before
+    assert everything(account.table) == before
 
 
 # --- Attributes -----------------------------------------------------------------------------------

@@ -3,16 +3,15 @@
 The same shop sends the same request again under the same key, for a person who has left and come back.
 """
 
-import itertools
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from builders import ANA, a_moment, a_user, send, the_events, the_profile
-from domain.outcomes import IdempotencyKey
+from domain.outcomes import IdempotencyKey, Outcome
 from engines import aws_engine_only
-from faults import CRASH_POINTS, meanwhile
+from faults import at_each_call
 from stored import as_text, erase_as_1_0
 from table import Account
 from table.calls import Table
@@ -95,32 +94,27 @@ def test_a_repeat_at_any_call_of_the_erasures_run_names_the_new_user(
     table: Table, account: Account, event: dict[str, Any]
 ) -> None:
     now = a_moment()
-    for when in CRASH_POINTS:
-        for number in itertools.count(1):
-            email, key = f"ana{when}{number}@example.com", IdempotencyKey.of(f"{when}{number}", b"body")
-            sent = {name: payload | {"orderId": f"{when}{number}"} for name, payload in event.items()}
-            erased = a_user(account, email).id
-            send(account, sent, key=key, email=email)
-            users.erase(erased, account, now)
-            ana = a_user(account, email).id
-            named: list[tuple[str, bool]] = []
 
-            def repeat(
-                named: list[tuple[str, bool]] = named,
-                email: str = email,
-                key: IdempotencyKey = key,
-                sent: dict[str, Any] = sent,
-            ) -> None:
-                answer = send(account, sent, key=key, email=email)
-                named.append((answer.user_id, answer.replayed))
+    def send_again(name: str) -> Outcome:
+        sent = {kind: payload | {"orderId": name} for kind, payload in event.items()}
+        return send(account, sent, key=IdempotencyKey.of(name, b"body"), email=f"ana{name}@example.com")
 
-            with meanwhile(table.client, when, number, repeat):
-                erase_leftovers(table, now + LATER)
-            if not named:
-                break
-            again = send(account, sent, key=key, email=email)
-            assert [*named, (again.user_id, again.replayed)] == [(ana, False), (ana, True)]
-            assert erase_leftovers(table, now + LATER) == []
-            assert send(account, sent, key=key, email=email).event_id == again.event_id
-            assert erased not in as_text(table)
-        assert number > 1
+    def prepare(name: str) -> tuple[str, str, str]:
+        """The name, the id of the erased user, and that of the new one."""
+        erased = a_user(account, f"ana{name}@example.com").id
+        send_again(name)
+        users.erase(erased, account, now)
+        return name, erased, a_user(account, f"ana{name}@example.com").id
+
+    runs = at_each_call(
+        table.client,
+        prepare,
+        lambda _: erase_leftovers(table, now + LATER),
+        lambda prepared: send_again(prepared[0]),
+    )
+    for (name, erased, ana), first, _ in runs:
+        again = send_again(name)
+        assert [(each.user_id, each.replayed) for each in (first, again)] == [(ana, False), (ana, True)]
+        assert erase_leftovers(table, now + LATER) == []
+        assert send_again(name).event_id == again.event_id
+        assert erased not in as_text(table)

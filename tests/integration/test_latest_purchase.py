@@ -11,7 +11,7 @@ import pytest
 from builders import a_moment, a_user, send, the_profile
 from domain.times import iso
 from engines import aws_engine_only, not_on_moto
-from faults import CRASH_POINTS, meanwhile
+from faults import at_each_call
 from table import Account
 from table.calls import Table
 
@@ -52,27 +52,24 @@ def test_of_an_order_with_a_later_one_at_any_of_its_calls_nothing_is_last(
     account: Account, table: Table, theirs: dict[str, Any]
 ) -> None:
     now = a_moment()
-    for when in CRASH_POINTS:
-        for number in itertools.count(1):
-            email = f"ana{when}{number}@example.com"
-            a_user(account, email)
-            done: list[str] = []
 
-            def later(done: list[str] = done, email: str = email, number: int = number, when: str = when) -> None:
-                event = {"confirmation": {"orderId": f"{when}{number} later", **theirs}}
-                done.append(send(account, event, now=now + MINUTE, email=email).event_id)
+    def buy_at(email: str, moment: datetime, **order: Any) -> bool:
+        event = {"confirmation": {"orderId": f"{email} {moment}", **order}}
+        return send(account, event, now=moment, email=email).restriction is None
 
-            with meanwhile(table.client, when, number, later):
-                ours = {"confirmation": {"orderId": f"{when}{number}", "total": 10}}
-                assert send(account, ours, now=now, email=email).restriction is None
-            if not done:
-                break
-            profile = the_profile(account, email)
-            assert (profile["lastPurchaseDate"], profile.get("lastPurchaseValue")) == (
-                iso(now + MINUTE), theirs["total"] if theirs.get("total") == 7 else None,
-            )  # fmt: skip
-            assert profile["numberOfPurchases"] == 2
-        assert number > 1
+    runs = at_each_call(
+        table.client,
+        lambda name: a_user(account, f"ana{name}@example.com").email or "",
+        lambda email: buy_at(email, now, total=10),
+        lambda email: buy_at(email, now + MINUTE, **theirs),
+    )
+    for email, *created in runs:
+        assert created == [True, True]
+        profile = the_profile(account, email)
+        assert (profile["lastPurchaseDate"], profile.get("lastPurchaseValue")) == (
+            iso(now + MINUTE), theirs["total"] if theirs.get("total") == 7 else None,
+        )  # fmt: skip
+        assert profile["numberOfPurchases"] == 2
 
 
 @not_on_moto
@@ -91,19 +88,12 @@ def test_of_many_orders_at_once_the_latest_is_the_last_and_all_count(account: Ac
 @aws_engine_only
 def test_of_an_open_with_a_later_one_at_any_of_its_calls_the_later_is_the_last(account: Account, table: Table) -> None:
     now = a_moment()
-    for when in CRASH_POINTS:
-        for number in itertools.count(1):
-            email = f"ana{when}{number}@example.com"
-            a_user(account, email)
-            done: list[bool] = []
-
-            def later(done: list[bool] = done, email: str = email) -> None:
-                done.append(send(account, {"emailopen": {}}, now=now + 20 * MINUTE, email=email).restriction is None)
-
-            with meanwhile(table.client, when, number, later):
-                send(account, {"emailopen": {}}, now=now, email=email)
-            if not done:
-                break
-            assert done == [True], "the two are 20 minutes apart"
-            assert the_profile(account, email)["lastEmailOpenDate"] == iso(now + 20 * MINUTE)
-        assert number > 1
+    runs = at_each_call(
+        table.client,
+        lambda name: a_user(account, f"ana{name}@example.com").email or "",
+        lambda email: send(account, {"emailopen": {}}, now=now, email=email),
+        lambda email: send(account, {"emailopen": {}}, now=now + 20 * MINUTE, email=email).status,
+    )
+    for email, later, _ in runs:
+        assert later == "created", "the two are 20 minutes apart"
+        assert the_profile(account, email)["lastEmailOpenDate"] == iso(now + 20 * MINUTE)
