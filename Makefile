@@ -10,11 +10,11 @@ NEW_ENOUGH = import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: help run clean key events import feed export console test quick stress mutants lint format audit dynamodb debug openapi docs growth deploy parameters rollback erasures bench smoke roots lock
+.PHONY: help run clean key events import feed export console test quick stress mutants lint format audit dynamodb debug openapi docs growth deploy parameters rollback erasures restore-drill bench smoke roots lock
 
 help:
 	@awk -F ':.*## ' '/^##@ / {printf "%s%s\n", gap, substr($$0, 5); gap = "\n"} \
-		/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+		/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
 ##@ Run
 
@@ -72,6 +72,9 @@ rollback: $(VENV)/installed ## Go back to an earlier commit (CONFIG=prod TO=comm
 
 erasures: $(VENV)/installed ## Carry erasures and keys to a restored table (OLD= RESTORED=)
 	@PYTHONPATH=src $(PY) -m tools.erase_again "$(OLD)" "$(RESTORED)"
+
+restore-drill: $(VENV)/installed ## Walk through the runbook's restore on the local stack
+	@$(PY) -m pytest -q -s tests/e2e/test_runbook.py -k restore_drill
 
 CONFIG = default
 DEPLOY = PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PY) -m tools.deploy

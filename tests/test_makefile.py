@@ -20,11 +20,11 @@ def make(*arguments: str, **environment: str) -> str:
 def test_make_alone_lists_every_target_by_who_needs_it() -> None:
     printed = make()
     assert [line for line in printed.splitlines() if line and not line.startswith(" ")] == GROUPS
-    targets = set(re.findall(r"^([a-z]+):", MAKEFILE, re.MULTILINE))
-    assert re.findall(r"^  make ([a-z]+)", printed, re.MULTILINE) == re.findall(
-        r"^([a-z]+):.*##", MAKEFILE, re.MULTILINE
+    targets = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
+    assert re.findall(r"^  make ([a-z-]+)", printed, re.MULTILINE) == re.findall(
+        r"^([a-z-]+):.*##", MAKEFILE, re.MULTILINE
     )
-    assert set(re.findall(r"^  make ([a-z]+)", printed, re.MULTILINE)) == targets - {"help"}
+    assert set(re.findall(r"^  make ([a-z-]+)", printed, re.MULTILINE)) == targets - {"help"}
 
 
 def test_make_alone_fits_a_terminal_of_80_columns() -> None:
@@ -33,7 +33,7 @@ def test_make_alone_fits_a_terminal_of_80_columns() -> None:
 
 def test_every_target_that_is_no_file_is_phony() -> None:
     [phony] = re.findall(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)
-    assert set(phony.split()) == set(re.findall(r"^([a-z]+):", MAKEFILE, re.MULTILINE))
+    assert set(phony.split()) == set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
 
 
 def test_the_environment_may_set_what_the_command_line_may() -> None:

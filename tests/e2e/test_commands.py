@@ -21,8 +21,8 @@ from local import aws, dynamodb, stack
 from local.stack import ROOT
 
 # Each block has its name here, or is run elsewhere: `make test` is this, five are in test_tour.py, Newman is in
-# test_postman.py, and the deployments are in test_deploy.py. `sam local` is not run, because it needs Docker.
-[MAKE_RUN, _MAKE_TEST, SEND, LOOK, *_TOUR, SEND_MANY, _NEWMAN, _DEPLOY, _KEY, _DB, _SAM, _CURL] = blocks("README.md")
+# test_postman.py. `sam local` is not run, because it needs Docker.
+[MAKE_RUN, _MAKE_TEST, SEND, LOOK, *_TOUR, SEND_MANY, _NEWMAN, _DB, _SAM, _CURL] = blocks("README.md")
 
 
 REQUEST = r"\d\d:\d\d:\d\d  [A-Z]+ +/v1/\S+ +\d{3} +\d+ ms(  [\w ,]+)?"

@@ -1,4 +1,4 @@
-"""Deploy each configuration that README.md, samconfig.toml and docs/runbook.md name, over and next to each other.
+"""Deploy each configuration that docs/deploy.md, samconfig.toml and docs/runbook.md name, over and next to each other.
 
 test_runbook.py runs the runbook's commands on a stack.
 """
@@ -139,20 +139,33 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.usefixtures("python_of_lambda")
 @pytest.mark.parametrize("environment", [name for name in SAMCONFIG if name != "version"])
-def test_the_readmes_commands_deploy_an_environment_and_make_a_key(
+def test_the_commands_of_the_page_deploy_an_environment_and_make_a_key(
     environment: str, deployed: stack.Stack, clone: Path
 ) -> None:
     name = SAMCONFIG[environment]["global"]["parameters"]["stack_name"]
-    command = the_block("README.md", "make deploy")
+    command = the_block("docs/deploy.md", "make deploy")
     if environment != "default":
-        assert f"`make deploy CONFIG={environment}`" in text("README.md")
+        assert f"`make deploy CONFIG={environment}`" in text("docs/deploy.md")
         command = command.replace("make deploy", f"make deploy CONFIG={environment} CONFIRM=no")
     shell(command, deployed.endpoint, clone)
     assert gateway.parameters(deployed.endpoint, name) == DEFAULTS | of_samconfig(environment)
     assert stack.outputs(deployed.endpoint, name)["Revision"].startswith(git(clone, "rev-parse", "HEAD"))
-    make_a_key = the_block("README.md", "sam remote invoke KeyFunction").replace("event-api", name)
+    make_a_key = the_block("docs/deploy.md", "sam remote invoke KeyFunction").replace("event-api", name)
     key = json.loads(shell(make_a_key, deployed.endpoint, clone))["apiKey"]
     api_id = stack.outputs(deployed.endpoint, name)["ApiId"]
     caller = Caller(stack.api_url(deployed.endpoint, api_id), key)
     assert caller.send("POST", "/user/", {"email": "ana@example.com"}).status == 200
     assert caller.event({"email": "ana@example.com"}, {"search": {"query": "shoes"}}).status == 200
+
+
+@pytest.mark.usefixtures("python_of_lambda")
+@pytest.mark.parametrize(
+    "words",
+    ["request-certificate", "create-budget", "create-open-id-connect-provider", "update-termination-protection"],
+)
+def test_the_pages_commands_of_the_aws_cli_work(words: str, deployed: stack.Stack, clone: Path) -> None:
+    path = 'export PATH="$PWD/.venv/bin:$PATH"\n'
+    command = the_block("docs/deploy.md", words).replace("event-api-dev", stack.STACK_NAME)
+    if "delete-stack" in command:  # which would take the other tests' stack
+        command = command.replace("aws cloudformation delete-stack", ": aws cloudformation delete-stack")
+    shell(path + command, deployed.endpoint, clone)

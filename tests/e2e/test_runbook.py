@@ -1,13 +1,13 @@
 """docs/runbook.md, pasted from its beginning to its end into a shell: of Linux, and of a Mac."""
 
 import contextlib
+import json
 import re
 import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from clone import commit, git, repository
 from documents import blocks, text
 from e2e.conftest import Caller
 from engines import skip_lane
-from local import aws, gateway, stack
+from local import aws, dynamodb, gateway, stack
 
 RUNBOOK = "docs/runbook.md"
 BLOCKS = blocks(RUNBOOK)
@@ -27,7 +27,14 @@ SHELLS = {"bash": ["bash", "--norc", "--noprofile"], "zsh": ["zsh", "--no-rcs"]}
 
 # The emulator has no CodeDeploy, and no cache of an authorizer's answers; there is nothing to delete; test_feed.py has
 # the feed's replay.
-NOT_RUN = ("list-deployment-groups", "flush-stage-authorizers-cache", "delete-stack", "tools.replay_feed")
+NOT_RUN = (
+    "list-deployment-groups",
+    "flush-stage-authorizers-cache",
+    "delete-stack",
+    "continue-update-rollback",
+    "tools.replay_feed",
+    "list-event-source-mappings",
+)
 PASTED: set[str] = set()
 HANGS_SECONDS = 120  # longer than any block takes, for the one that never ends
 
@@ -38,6 +45,7 @@ PUT_IN = {
     "ACCOUNT=shop PERSON": "ACCOUNT=demo PERSON",
     "TO=the-commit": "TO=HEAD~1",
     "--restore-date-time 2026-11-24T09:30:00Z": '--restore-date-time "$(date +%s)"',
+    "the-table-of-the-deleted-stack": '"$TABLE"',
 }
 
 
@@ -69,6 +77,7 @@ class Terminal:
         for line in self.process.stdout:
             if line == "--- done\n":
                 watchdog.cancel()
+                print("$", commands, printed, sep="\n")  # for `make restore-drill`
                 return printed.removesuffix("\n")
             printed += line
         pytest.fail(f"{commands}\n{printed}")
@@ -124,14 +133,17 @@ def test_the_first_lines_work_in_each_shell(shell: str, its_stack: stack.Stack, 
     with opened(shell, its_stack, clone) as terminal:
         outputs = stack.outputs(its_stack.endpoint)
         assert terminal.type("echo $LOGS $TABLE").split() == [outputs["LogGroupName"], outputs["TableName"]]
-        assert terminal.type("output Revision") == "none\n"
+        status, _, revision = terminal.type("release").strip().split("\t")
+        assert (status.endswith("_COMPLETE"), revision) == (True, "none")
         assert f"{stack.STACK_NAME}-SilenceAlarm" in terminal.type("alarm SilenceAlarm")
         assert terminal.paste("'NotFound'").startswith("Complete")
         assert terminal.type("LOGS=nonsense\ninsights 1 'fields @message' || echo it failed").endswith("it failed\n")
 
 
 def test_a_block_holds_no_comment_because_the_macs_shell_would_run_it() -> None:
-    assert [block for block in BLOCKS + blocks("README.md") if re.search(r"(^|\s)#", block)] == []
+    assert [
+        block for block in BLOCKS + blocks("README.md") + blocks("docs/deploy.md") if re.search(r"(^|\s)#", block)
+    ] == []
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -144,26 +156,42 @@ def test_a_shell_can_read_each_block(shell: str) -> None:
 
 QUERIES = [
     "ID=0",
-    "by status, account, route",
+    "count(*) by status, account, route",
     "events_of_batches by account, route, cause",
+    "INIT_REPORT",
     "bin(5m)",
-    "sort @timestamp",
-    "by failed",
+    "throttles > 0",
+    "as answers by reason",
+    "limit 20 | fields @timestamp, records",
+    "by failed, error",
     "['allowed'",
 ]
 
 
 @pytest.mark.parametrize("words", QUERIES)
 def test_a_query_of_the_log_ends(words: str, terminal: Terminal) -> None:
-    assert terminal.paste(words).startswith("Complete")
+    assert "Complete" in terminal.paste(words)
 
 
 def test_an_alarms_commands_answer(terminal: Terminal) -> None:
-    terminal.paste("filter-log-events")
-    assert "Complete" in terminal.paste("WriteThrottleEvents")
     assert "HTTP/1.1 401" in terminal.paste('"$API_URL/user/x"')
-    assert "ENABLED" in terminal.paste("list-rules")
-    assert '"unfinished": ' in terminal.type(first_block_after("`unfinished` of the command"))
+    assert "ENABLED" in terminal.paste("describe-rule")
+    assert '"unfinished": ' in terminal.type(first_block_after("the rest of the user's data stays"))
+
+
+def test_the_alarms_of_this_stack_are_listed_and_those_of_a_stack_with_a_longer_name_are_not(
+    terminal: Terminal,
+) -> None:
+    cloudwatch: Any = aws.client("cloudwatch", terminal.stack.endpoint)
+    other = f"{stack.STACK_NAME}-prod-SilenceAlarm-1"
+    cloudwatch.put_metric_alarm(
+        AlarmName=other, Namespace="N", MetricName="M", Statistic="Sum", Period=60, EvaluationPeriods=1, Threshold=1,
+        ComparisonOperator="GreaterThanThreshold",
+    )  # fmt: skip
+    listed = terminal.type("alarm")
+    assert f"{stack.STACK_NAME}-EventsFailedAlarm" in listed
+    assert other not in listed
+    assert len(terminal.type("alarm SilenceAlarm").splitlines()) == 1
 
 
 def first_block_after(words: str) -> str:
@@ -223,11 +251,11 @@ def versions(endpoint: str) -> set[str]:
 def released(terminal: Terminal, clone: Path) -> Terminal:
     """Where `make deploy` was run: the others go on from the commit that the stack then names."""
     terminal.type("make deploy")
-    assert terminal.type("output Revision").startswith(f"{git(clone, 'rev-parse', 'HEAD')}@")
+    assert f"{git(clone, 'rev-parse', 'HEAD')}@" in terminal.type("release")
     return terminal
 
 
-@pytest.mark.parametrize("words", ["AlarmEmail=", "LogLevel=DEBUG"])
+@pytest.mark.parametrize("words", ["AlarmEmail=", "LogLevel=DEBUG", "AccessLog=on"])
 def test_parameters_change_and_no_others_and_each_function_gets_a_new_version(words: str, released: Terminal) -> None:
     terminal = released
     endpoint = terminal.stack.endpoint
@@ -239,6 +267,10 @@ def test_parameters_change_and_no_others_and_each_function_gets_a_new_version(wo
     assert len(versions(endpoint) - versions_before) == len(versions_before)
 
 
+def test_the_access_log_is_read(released: Terminal) -> None:
+    assert "Complete" in released.paste("status >= 400")
+
+
 def test_a_rollback_deploys_a_commit_of_the_releases_that_are_listed(released: Terminal, clone: Path) -> None:
     terminal = released
     before = git(clone, "rev-parse", "HEAD")
@@ -247,44 +279,80 @@ def test_a_rollback_deploys_a_commit_of_the_releases_that_are_listed(released: T
     terminal.type("make deploy")
     assert re.findall("[0-9a-f]{40}", terminal.paste("list-versions-by-function"))[-1] == bad
     terminal.paste("make rollback")
-    assert terminal.type("output Revision").startswith(f"{before}@")
+    assert f"{before}@" in terminal.type("release")
+    terminal.paste("Traffic=AtOnce")
+    assert f"{bad}@" in terminal.type("release")
+
+
+def manage_keys(terminal: Terminal, **event: str) -> Any:
+    function = terminal.outputs()["KeyFunctionName"]
+    lambda_: Any = aws.client("lambda", terminal.stack.endpoint)
+    answer = lambda_.invoke(FunctionName=f"{function}:live", Payload=json.dumps({"account": "demo", **event}))
+    return json.load(answer["Payload"])
 
 
 @pytest.mark.usefixtures("python_of_lambda")
-def test_a_restored_table_takes_the_place_of_the_stacks_and_goes_back(released: Terminal) -> None:
-    """Users who were erased meanwhile are erased in it, too."""
-    terminal = released
-    caller = terminal.caller
-    caller.send("PUT", "/user/bob@example.com?upsert=true", {"city": "Vigo"})
-    caller.send("PUT", "/user/dan@example.com?upsert=true", {"city": "Vigo"})
-    bob = caller.send("GET", "/user/bob@example.com").body["_id"]
+def test_restore_drill(released: Terminal) -> None:
+    """`make restore-drill`: the restore of the runbook, with data, keys and erasures of before and after its moment."""
+    terminal, caller = released, released.caller
+
+    def status(email: str) -> int:
+        return caller.send("GET", f"/user/{email}").status
+
+    def order(number: str) -> str:
+        body = {"user": {"email": "dan@example.com"}, "event": {"confirmation": {"orderId": number, "total": 10}}}
+        return str(caller.send("POST", "/event/", body).headers["X-Event-Status"])
+
+    for email in ("bob@example.com", "dan@example.com"):
+        caller.send("PUT", f"/user/{email}?upsert=true", {"city": "Vigo"})
+    leaked = manage_keys(terminal, action="create")
+    assert order("before") == "created"
     own = terminal.outputs()["TableName"]
+    terminal.paste('%H%M)" OLD="$TABLE"')
     terminal.paste("--restore-date-time")
+    # The emulator restores the items of this moment. All that follows happens after the moment of the restore.
     terminal.type('RESTORED="$RESTORED-2" MOMENT="$MOMENT-2"')
     terminal.paste("--use-latest-restorable-time")
+    assert caller.send("DELETE", "/user/bob@example.com").status == 200
+    manage_keys(terminal, action="revoke", keyId=leaked["keyId"])
+    new = manage_keys(terminal, action="create")
+    assert order("after") == "created"
+
     assert terminal.paste("= CREATING") == "ACTIVE\n"
-    terminal.paste("--time-to-live-specification")
-    remember_erasure(terminal.stack.endpoint, own, "demo", bob)
+    terminal.paste('--table-name "$RESTORED" --time-to-live-specification')
     assert terminal.paste("--stream-specification").startswith("arn:")
-    assert "Erased again: 1" in terminal.type(first_block_after("Erase them again, before"))
-    assert "Erased again: 0" in terminal.paste("RestoredTable=$MOMENT")
+    assert "Erased again: 1 users" in terminal.type(first_block_after("A run that\n   stops goes on"))
+    assert "Erased again: 0 users" in terminal.paste("RestoredTable=$MOMENT")
     restored = terminal.outputs()["TableName"]
     assert restored.startswith(f"{stack.STACK_NAME}-restored-2")
     assert terminal.type("echo $TABLE") == f"{restored}\n"
-    assert caller.send("GET", "/user/bob@example.com").status == 404
-    assert caller.send("PUT", "/user/eva@example.com?upsert=true", {"city": "Vigo"}).status == 200
+    assert [status("bob@example.com"), status("dan@example.com")] == [404, 200]
+    assert Caller(caller.api_url, leaked["apiKey"]).send("GET", "/user/dan@example.com").status == 401
+    assert Caller(caller.api_url, new["apiKey"]).send("GET", "/user/dan@example.com").status == 200
+    assert [order("before"), order("after")] == ["discarded", "created"], "what came after the moment can be sent again"
+
+    caller.send("PUT", "/user/eva@example.com?upsert=true", {"city": "Vigo"})
     terminal.paste('PARAMETERS="RestoredTable= ')
     assert terminal.outputs()["TableName"] == own
-    assert caller.send("GET", "/user/eva@example.com").status == 404
-    assert caller.send("GET", "/user/bob@example.com").status == 404
-    assert caller.send("GET", "/user/dan@example.com").status == 200
+    assert [status("bob@example.com"), status("dan@example.com"), status("eva@example.com")] == [404, 200, 404]
+    print(re.findall(r"\*\*Recovery point:.*?(?=\n1\. )", text(RUNBOOK), re.DOTALL)[0])
 
 
-def remember_erasure(endpoint: str, table: str, account: str, user_id: str) -> None:
-    hashed = sha256(f"{account}#{user_id}".encode()).hexdigest()
-    item = {"pk": {"S": f"{account}#ERASED#{hashed}"}, "sk": {"S": "ERASED"}}
-    dynamodb: Any = aws.client("dynamodb", endpoint)
-    dynamodb.put_item(TableName=table, Item=item)
+@pytest.mark.usefixtures("python_of_lambda")
+def test_a_table_that_was_replaced_is_retired_and_the_stacks_own_is_made_again(released: Terminal) -> None:
+    client: Any = aws.client("dynamodb", released.stack.endpoint)
+    client.create_table(TableName="retired", **dynamodb.table_properties())
+    released.type("OLD=retired")
+    released.paste("PointInTimeRecoveryEnabled=false")
+    assert "retired" not in client.list_tables()["TableNames"]
+    released.paste('create-table --table-name "$OLD"')
+    made, own = (
+        client.describe_table(TableName=name)["Table"] for name in ("retired", released.outputs()["TableName"])
+    )
+    for name in ("KeySchema", "AttributeDefinitions", "BillingModeSummary", "DeletionProtectionEnabled"):
+        assert made[name] == own[name]
+    released.paste("the-table-of-the-deleted-stack")
+    assert released.type("echo $OLD $TABLE").split()[0] == released.outputs()["TableName"]
 
 
 @pytest.mark.usefixtures("python_of_lambda")
@@ -297,7 +365,7 @@ def test_every_block_was_pasted_but_those_that_the_emulator_does_not_know() -> N
 # --- The commands of the AWS CLI ------------------------------------------------------------------
 
 AWS_COMMAND = re.compile(r"\baws ([a-z0-9]+) ([a-z-]+)((?:(?!\baws [a-z]).)*)")
-AWS_PAGES = "".join(map(text, (RUNBOOK, "docs/analytics.md", "docs/feed.md"))).replace("\\\n", "")
+AWS_PAGES = "".join(map(text, (RUNBOOK, "docs/deploy.md", "docs/analytics.md", "docs/feed.md"))).replace("\\\n", "")
 AWS_COMMANDS = [words for words in AWS_COMMAND.findall(AWS_PAGES) if words[0] != "s3"]  # which botocore does not know
 BOTOCORE_NAMES = {"deploy": "codedeploy", "s3api": "s3"}
 
