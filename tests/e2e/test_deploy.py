@@ -55,7 +55,7 @@ def of_samconfig(environment: str) -> Parameters:
 def of_document(document: str) -> list[Parameters]:
     """Return the parameters that the document sets, in as few sets as give each parameter one value."""
     sets: list[Parameters] = []
-    for name, value in re.findall(r"\b([A-Z]\w+)=(\w[\w.]*)", text(document)):
+    for name, value in re.findall(r"\b([A-Z]\w+)=(\w[\w.-]*)", text(document)):
         if name in PARAMETERS.keys() - ELSEWHERE:
             fitting = next((each for each in sets if each.get(name, value) == value), None)
             if fitting is None:
@@ -113,7 +113,8 @@ def assert_it_works(caller: Caller, ana: Mapping[str, str]) -> None:
 def test_every_parameter_is_deployed_with_another_value() -> None:
     settings = {setting for parameters in SETS.values() for setting in parameters.items()}
     assert {name for name, _ in settings - DEFAULTS.items()} == PARAMETERS.keys() - ELSEWHERE
-    assert {"AccessLog": "on", "Tracing": "Active", "DebugSampleRate": "0.01"}.items() <= SETS["runbook-0"].items()
+    assert {"Tracing": "Active", "DebugSampleRate": "0.01"}.items() <= SETS["runbook-0"].items()
+    assert {each.get("AccessLog") for each in SETS.values()} >= {"on", "with-source-ip"}
 
 
 @pytest.mark.parametrize("parameters", SETS.values(), ids=SETS)

@@ -195,7 +195,8 @@ def test_the_alarms_of_this_stack_are_listed_and_those_of_a_stack_with_a_longer_
 
 
 def first_block_after(words: str) -> str:
-    block = text(RUNBOOK).partition(words)[2].partition("```sh\n")[2].partition("```")[0]
+    found = text(RUNBOOK).partition(words)[2].partition("```sh\n")[2].partition("```")[0]
+    [block] = [block for block in BLOCKS if block.strip() == found.strip()]
     PASTED.add(block)
     return block
 
