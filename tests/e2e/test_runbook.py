@@ -77,7 +77,7 @@ class Terminal:
         for line in self.process.stdout:
             if line == "--- done\n":
                 watchdog.cancel()
-                print("$", commands, printed, sep="\n")  # for `make restore-drill`
+                print("$", commands.strip(), *printed.splitlines()[-4:], sep="\n")  # for `make restore-drill`
                 return printed.removesuffix("\n")
             printed += line
         pytest.fail(f"{commands}\n{printed}")
@@ -330,7 +330,10 @@ def test_restore_drill(released: Terminal) -> None:
     assert [status("bob@example.com"), status("dan@example.com")] == [404, 200]
     assert Caller(caller.api_url, leaked["apiKey"]).send("GET", "/user/dan@example.com").status == 401
     assert Caller(caller.api_url, new["apiKey"]).send("GET", "/user/dan@example.com").status == 200
-    assert [order("before"), order("after")] == ["discarded", "created"], "what came after the moment can be sent again"
+    assert [order("before"), order("after")] == ["discarded", "created"]
+    print("Held: the user who was erased after the moment is erased, and the other one is there.")
+    print("Held: the key that was revoked after the moment is refused, and the one that was created opens its account.")
+    print("Held: an order from before the moment is known, and one from after it can be sent again.")
 
     caller.send("PUT", "/user/eva@example.com?upsert=true", {"city": "Vigo"})
     terminal.paste('PARAMETERS="RestoredTable= ')
