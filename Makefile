@@ -10,7 +10,7 @@ NEW_ENOUGH = import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: help run clean key events import feed export console test quick stress mutants lint format audit dynamodb debug openapi docs growth deploy parameters rollback erasures restore-drill bench smoke roots lock
+.PHONY: help run clean key events import feed export console test quick stress mutants screenshots lint format audit dynamodb debug openapi docs growth deploy parameters rollback erasures restore-drill bench smoke roots lock
 
 help:
 	@awk -F ':.*## ' '/^##@ / {printf "%s%s\n", gap, substr($$0, 5); gap = "\n"} \
@@ -113,6 +113,9 @@ lint: $(VENV)/installed ## Check style, format and types
 	@$(VENV)/bin/ruff format --check
 	@$(VENV)/bin/mypy
 	@cd clients/python && $(abspath $(VENV))/bin/mypy
+
+screenshots: $(VENV)/installed node_modules/.package-lock.json ## Take pictures of the pages' states (into screenshots/)
+	@SCREENSHOTS=screenshots $(PY) -m pytest -q tests/e2e/test_pages.py
 
 format: $(VENV)/installed ## Mend style and format
 	@$(VENV)/bin/ruff check --fix

@@ -420,5 +420,12 @@ def text() -> str:
     return "\n".join(sections())
 
 
+def explanations() -> str:
+    """Return what the pages of `make run` say about each code, as JSON."""
+    about = {code: each._asdict() for code, each in ALL.items()}
+    return json.dumps(about, ensure_ascii=False, indent=1) + "\n"
+
+
 if __name__ == "__main__":
     FILE.write_text(text())
+    FILE.with_suffix(".json").write_text(explanations())

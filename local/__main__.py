@@ -28,6 +28,7 @@ ERRORS = Path(".stack/errors.log")  # as it is printed
 MAX_PORT = 65535
 EXPORT = stack.ROOT / "export"
 CLIENT = stack.ROOT / "clients" / "python" / "src"
+DEMO_ACCOUNT = "demo"
 DEMO_USER = {"email": "ana@example.com"}
 DEMO_EVENT = {"user": DEMO_USER, "event": {"update": {"firstname": "Ana"}}}
 
@@ -96,7 +97,8 @@ def serve(port: int, pages_port: int, quiet: bool) -> None:
         (FOLDER / ENDPOINT).write_text(it.endpoint)
         try:
             api_key = demo_key(it)
-            with console.running(it.api_url, api_key, pages_port) as pages_url:
+            recent = feed.Recent(DEMO_ACCOUNT)
+            with recent.listening(it.endpoint), console.running(it.api_url, api_key, pages_port, recent) as pages_url:
                 print_usage(it.api_url, api_key, pages_url)
                 show_requests(it, quiet)
         except KeyboardInterrupt:
@@ -136,7 +138,7 @@ def demo_key(it: Stack) -> str:
     api_key = DEMO_KEY.read_text() if DEMO_KEY.exists() else ""
     status = create_demo_user(it.api_url, api_key)
     if status == HTTPStatus.UNAUTHORIZED:
-        api_key = it.create_key("demo")
+        api_key = it.create_key(DEMO_ACCOUNT)
         DEMO_KEY.write_text(api_key)
         status = create_demo_user(it.api_url, api_key)
     if status not in (HTTPStatus.OK, HTTPStatus.CONFLICT):
@@ -158,6 +160,7 @@ def print_usage(api_url: str, api_key: str, pages_url: str) -> None:
     print(f"curl -i {api_url}/event/ -H 'Authorization: {api_key}' -d {event}")
     print(f"DOCS_URL={pages_url}")
     print(f"USERS_URL={pages_url}users#{DEMO_USER['email']}")
+    print(f"LIVE_URL={pages_url}live")
     print("Ctrl-C stops it", flush=True)
 
 

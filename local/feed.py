@@ -2,9 +2,13 @@
 
 import contextlib
 import json
-from collections.abc import Iterator
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 from uuid import uuid4
+
+from botocore.exceptions import BotoCoreError, ClientError
 
 from local import aws, stack, stopping
 
@@ -14,11 +18,12 @@ if TYPE_CHECKING:
 
 SOURCE = "event-api"
 LINE_LENGTH = 160
+RECENT = 200
 WAIT_SECONDS = 1  # short, so that Ctrl-C is heard soon
 
 
 @contextlib.contextmanager
-def listening(endpoint: str) -> Iterator[Iterator[str]]:
+def listening(endpoint: str, over: Callable[[], bool] = stopping.came) -> Iterator[Iterator[str]]:
     """Each event that arrives until the block ends, as one line of JSON, by a rule and a queue as in docs/feed.md."""
     events: EventBridgeClient = aws.client("events", endpoint)
     sqs: SQSClient = aws.client("sqs", endpoint)
@@ -28,11 +33,50 @@ def listening(endpoint: str) -> Iterator[Iterator[str]]:
     events.put_rule(Name=name, EventBusName=bus, EventPattern=json.dumps({"source": [SOURCE]}))
     events.put_targets(Rule=name, EventBusName=bus, Targets=[{"Id": "queue", "Arn": queue_arn}])
     try:
-        yield _received(sqs, queue_url)
+        yield _received(sqs, queue_url, over)
     finally:
         events.remove_targets(Rule=name, EventBusName=bus, Ids=["queue"])
         events.delete_rule(Name=name, EventBusName=bus)
         sqs.delete_queue(QueueUrl=queue_url)
+
+
+class Recent:
+    """The last events of the bus, numbered from 0, for the page Live. `account` is the one whose key the pages use."""
+
+    def __init__(self, account: str) -> None:
+        self.account = account
+        self.events: deque[tuple[int, str]] = deque(maxlen=RECENT)
+        self.next = 0
+        self.stopped = False
+
+    def add(self, text: str) -> None:
+        self.events.append((self.next, text))
+        self.next += 1
+
+    def after(self, number: int) -> str:
+        """Return, as JSON, the events from this number on, and the number that the next event will have."""
+        events = [text for each, text in list(self.events) if each >= number]
+        return f'{{"account": "{self.account}", "next": {self.next}, "events": [{", ".join(events)}]}}'
+
+    @contextlib.contextmanager
+    def listening(self, endpoint: str) -> Iterator[None]:
+        """Collect events until the block ends."""
+        thread = threading.Thread(target=self._collect, args=[endpoint], daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self.stopped = True
+            thread.join()
+
+    def _collect(self, endpoint: str) -> None:
+        # The emulator may stop before this thread does.
+        with contextlib.suppress(BotoCoreError, ClientError), listening(endpoint, self._is_over) as arriving:
+            for text in arriving:
+                self.add(text)
+
+    def _is_over(self) -> bool:
+        return self.stopped or stopping.came()
 
 
 def line(event: str) -> str:
@@ -47,9 +91,8 @@ def line(event: str) -> str:
     return shown if len(text) <= LINE_LENGTH else f"{shown}…"
 
 
-def _received(sqs: "SQSClient", queue_url: str) -> Iterator[str]:
-    while True:
-        stopping.check()
+def _received(sqs: "SQSClient", queue_url: str, over: Callable[[], bool]) -> Iterator[str]:
+    while not over():
         answer = sqs.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=10, WaitTimeSeconds=WAIT_SECONDS)
         for message in answer.get("Messages", []):
             sqs.delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])

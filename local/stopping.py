@@ -33,6 +33,11 @@ def ignore_signals() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
+def came() -> bool:
+    """Return whether a signal came, even if what it raised was dropped."""
+    return bool(_came)
+
+
 def check() -> None:
     """Raise KeyboardInterrupt if a signal came, even if an earlier KeyboardInterrupt was dropped."""
     if _came:

@@ -1,4 +1,4 @@
-"""Two pages in a browser: the API's description, to try every request, and its users.
+"""The pages in a browser: users, refusals, live events of the local stack, and the API's description, to try requests.
 
 `make run` serves them for the local stack, `make console` for any deployed one. The server forwards
 the pages' requests to the API and adds the API key, so that no browser ever has it. A client of the server can do all
@@ -11,6 +11,7 @@ import logging
 import socket
 import threading
 from collections.abc import Iterator
+from functools import partial
 from http import HTTPStatus
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,19 +19,24 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import requests
-from flask import Flask, Response, abort, make_response, render_template, request, send_from_directory
+from flask import Flask, Response, abort, make_response, render_template, request, send_file, send_from_directory
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 from werkzeug.serving import make_server
 
 from local.access_log import PAGES_AGENT
+from local.feed import Recent
 
 HOST = "127.0.0.1"
 HERE = ("localhost", HOST)
 PAGES = Path(__file__).parent / "pages"
 OPENAPI = Path(__file__).parents[2] / "docs" / "openapi.json"
-# Nothing from anywhere else. Swagger UI styles its elements one by one, and has pictures in its style sheet.
-POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
+NAMES = {"users": "Users", "live": "Live", "refusals": "Refusals", "": "Try it"}
+CODES = OPENAPI.with_name("codes.json")
+# Nothing from anywhere else.
+POLICY = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+# Swagger UI styles its elements one by one, and has pictures in its style sheet.
+SWAGGER_UIS_POLICY = f"{POLICY}; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
 # The headers of the API that are forwarded; others belong to one connection.
 PASSED_ON = ("authorization", "content-type", "idempotency-key", "retry-after")
 TIMEOUT_SECONDS = 60
@@ -51,11 +57,11 @@ ANOTHER_SITE = problem(
 
 
 @contextlib.contextmanager
-def running(api_url: str, api_key: str, port: int = 0) -> Iterator[str]:
+def running(api_url: str, api_key: str, port: int = 0, recent: Recent | None = None) -> Iterator[str]:
     """The pages' address, until the block ends: on the given port, or on a free one if that is taken or 0."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # its lines have the paths in them, and so addresses
     with listening(port) as listener:
-        server = make_server(HOST, port, application(api_url, api_key), threaded=True, fd=listener.fileno())
+        server = make_server(HOST, port, application(api_url, api_key, recent), threaded=True, fd=listener.fileno())
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -74,25 +80,24 @@ def listening(port: int) -> socket.socket:
         return socket.create_server((HOST, 0))
 
 
-def application(api_url: str, api_key: str) -> Flask:
-    """Return the server of the pages, and below /v1 of the API at api_url, with api_key for requests without a key."""
+def application(api_url: str, api_key: str, recent: Recent | None = None) -> Flask:
+    """Serve the pages, and below /v1 the API at api_url, with api_key if a request has no key. `recent` has the events
+    of the local bus: only with it there is the page Live."""
     app = Flask(__name__, static_folder=PAGES, static_url_path="/pages", template_folder=PAGES)
     app.config["TRUSTED_HOSTS"] = list(HERE)  # no page elsewhere whose name leads here may read what we answer
+    add_pages(app, api_url, recent)
 
     @app.after_request
     def restrict(response: Response) -> Response:
-        response.headers["Content-Security-Policy"] = POLICY
+        policy = SWAGGER_UIS_POLICY if request.path == "/" else POLICY
+        response.headers["Content-Security-Policy"] = policy
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Referrer-Policy"] = "no-referrer"
         return response
 
-    @app.get("/")
-    def api() -> str:
-        return render_template("api.html", api_url=api_url)
-
-    @app.get("/users")
-    def users() -> str:
-        return render_template("users.html", api_url=api_url)
+    @app.get("/codes.json")
+    def codes() -> Response:
+        return send_file(CODES)
 
     @app.get("/openapi.json")
     def openapi() -> Response:
@@ -118,9 +123,30 @@ def application(api_url: str, api_key: str) -> Flask:
     @app.errorhandler(HTTPException)
     def wrong(error: HTTPException) -> tuple[str, int]:
         status = error.code or HTTPStatus.INTERNAL_SERVER_ERROR
-        return render_template("error.html", error=error, host=f"{HOST}:{request.environ['SERVER_PORT']}"), status
+        return render_template(
+            "error.html", error=error, root=f"http://{HOST}:{request.environ['SERVER_PORT']}/"
+        ), status
 
     return app
+
+
+def add_pages(app: Flask, api_url: str, recent: Recent | None) -> None:
+    shown = {path: name for path, name in NAMES.items() if path != "live" or recent}
+
+    @app.context_processor
+    def shared() -> dict[str, Any]:
+        return {"api_url": api_url, "navigation": list(shown.items()), "root": ""}
+
+    for path, name in shown.items():
+        app.add_url_rule(f"/{path}", name, partial(render_template, f"{path or 'api'}.html", page=name))
+
+    @app.get("/live/events")
+    def live_events() -> Response:
+        if not recent:
+            abort(HTTPStatus.NOT_FOUND)
+        if not from_our_page(request.headers):
+            return make_response(ANOTHER_SITE, HTTPStatus.FORBIDDEN)
+        return Response(recent.after(request.args.get("after", 0, int)), mimetype="application/json")
 
 
 def is_below_v1(uri: str) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from email.message import Message
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 from uuid import uuid4
@@ -18,6 +18,9 @@ import pytest
 
 from engines import LANE_SKIPPED, skip_lane
 from local import aws, stack
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,14 @@ def python_of_lambda() -> None:
 def deployed() -> Iterator[stack.Stack]:
     with stack.running(parameters={"Feed": "on"}) as it:
         yield it
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Chrome"]:
+    from e2e.browsing import chromium  # selenium takes long to import, and few tests need it
+
+    with chromium(tmp_path_factory.mktemp("chromium")) as chrome:
+        yield chrome
 
 
 @pytest.fixture

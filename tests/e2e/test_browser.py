@@ -1,66 +1,37 @@
-"""The two pages of `make run` and `make console`, in a headless Chromium as a newcomer would use them."""
+"""The pages of `make run` and `make console`, in a headless Chromium as a newcomer and a support person use them.
+
+test_pages.py opens each state of the pages; here they are used, most of them with the deployed API.
+"""
 
 import json
-import shutil
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from flask import Flask, render_template_string
-from selenium.webdriver import ActionChains, Chrome, ChromeOptions, ChromeService, Keys
+from selenium.webdriver import ActionChains, Chrome, Keys
 from selenium.webdriver.common.by import By
-from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support.expected_conditions import element_to_be_clickable, presence_of_element_located
 from selenium.webdriver.support.select import Select
-from selenium.webdriver.support.wait import WebDriverWait
-from werkzeug.serving import make_server
 
+from docs import codes
 from docs.openapi import document
 from domain.event_types import CATALOGUE
 from domain.problems import UNKNOWN_EMAIL
+from e2e.browsing import click, find, forget, log, network, open_page, pages_of, serving, text_of, types, until
 from e2e.conftest import Caller
-from engines import skip_lane
 from local import console
+from local.feed import Recent
 
-SECONDS = 60
 SEND_EVENT = "#operations-Events-sendEvent"
-FLAGS = [
-    "--headless",
-    "--no-sandbox",  # as root it has none
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-sync",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--no-first-run",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # as without the internet
-    "--window-size=1200,1600",
-    "--lang=en-US",
-]
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not (chromium and driver):
-        skip_lane("the documentation page needs Chromium. On Debian: apt install chromium chromium-driver")
-    options = ChromeOptions()
-    options.binary_location = chromium
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    chrome = Chrome(options, ChromeService(driver))
-    yield chrome
-    chrome.quit()
 
 
 @pytest.fixture
 def pages(browser: Chrome, caller: Caller) -> Iterator[str]:
-    """The pages' address. Nothing may go wrong in them or leave the machine, and the browser never has the key."""
+    """Return the pages' address. No error may be logged in them, no request may leave the machine, and the browser
+    never has the key."""
     with console.running(caller.api_url, caller.key) as url:
         yield url
+        browser.execute_script("localStorage.clear()")
         browser.get("about:blank")  # before the server is gone
     complaints = [entry["message"] for entry in log(browser, "browser")]
     assert [each for each in complaints if "the server responded with a status of 404" not in each] == []
@@ -68,7 +39,7 @@ def pages(browser: Chrome, caller: Caller) -> Iterator[str]:
     assert [each for each in messages if caller.key in each["message"]] == []
     asked = [sent["request"]["url"] for sent in network(messages, "Network.requestWillBeSent")]
     assert asked
-    assert [each for each in asked if not each.startswith((url, "data:", "chrome:", "about:"))] == []
+    assert [each for each in asked if not each.startswith((url, "data:", "chrome:", "about:", f"blob:{url}"))] == []
 
 
 @pytest.fixture
@@ -79,43 +50,26 @@ def page(browser: Chrome, pages: str) -> str:
     return pages
 
 
-def log(browser: Chrome, name: str) -> list[dict[str, Any]]:
-    """Return the new entries of the log."""
-    entries: list[dict[str, Any]] = browser.get_log(name)  # type: ignore[no-untyped-call]
-    return entries
-
-
-def network(log: list[dict[str, Any]], method: str) -> Iterator[dict[str, Any]]:
-    messages = (json.loads(entry["message"])["message"] for entry in log)
-    return (message["params"] for message in messages if message["method"] == method)
-
-
-def find(browser: Chrome, selector: str) -> WebElement:
-    return WebDriverWait(browser, SECONDS).until(presence_of_element_located((By.CSS_SELECTOR, selector)))
-
-
-def click(browser: Chrome, selector: str) -> None:
-    WebDriverWait(browser, SECONDS).until(element_to_be_clickable((By.CSS_SELECTOR, selector))).click()
+# --- Try it ---------------------------------------------------------------------------------------
 
 
 def send_example(browser: Chrome, event_type: str) -> None:
     """Send the example of the page unchanged."""
     if not browser.find_elements(By.CSS_SELECTOR, f"{SEND_EVENT}.is-open"):
         click(browser, f"{SEND_EVENT} .opblock-summary-control")
-    Select(find(browser, f"{SEND_EVENT} .opblock-section-request-body .examples-select-element")).select_by_value(
-        event_type
-    )
+    examples = find(browser, f"{SEND_EVENT} .opblock-section-request-body .examples-select-element")
+    Select(examples).select_by_value(event_type)
     click(browser, f"{SEND_EVENT} .execute")
 
 
 def answer(browser: Chrome) -> tuple[str, str]:
-    """Status and body, as the page shows them."""
+    """Return status and body, as the page shows them."""
     shown = find(browser, f"{SEND_EVENT} .live-responses-table tbody .response-col_status").text
     body = find(browser, f"{SEND_EVENT} .live-responses-table tbody .response-col_description .microlight").text
     return shown.split()[0], body
 
 
-def test_an_example_is_sent_with_the_demo_key_by_two_clicks(
+def test_an_example_is_sent_by_two_clicks_and_shown_as_a_command_for_a_terminal(
     browser: Chrome, page: str, caller: Caller, ana: dict[str, str]
 ) -> None:
     send_example(browser, "update")
@@ -123,6 +77,11 @@ def test_an_example_is_sent_with_the_demo_key_by_two_clicks(
     assert status == "200"
     assert "Event created" in body
     assert caller.send("GET", f"/user/{ana['email']}").body["tags"] == ["vip"]
+    command = text_of(browser, ".curl")
+    assert command.startswith(f"curl -i -X POST '{caller.api_url}/event/'")
+    assert '-H "Authorization: $API_KEY"' in command
+    click(browser, ".show-user")
+    until(browser, lambda: types(browser) == ["update"])
 
 
 def test_an_error_is_shown_with_its_reason(browser: Chrome, page: str) -> None:
@@ -141,52 +100,28 @@ def test_every_operation_and_every_event_type_is_shown(browser: Chrome, page: st
     assert [option.text for option in offered] == list(CATALOGUE)
 
 
+@pytest.mark.parametrize("path", ["", "users"])
 @pytest.mark.parametrize(
     ("element", "attribute", "refused"),
     [("img", "src", "img-src"), ("script", "src", "script-src-elem"), ("script", "text", "script-src-elem")],
 )
-def test_the_page_may_take_nothing_from_elsewhere_and_run_no_script_of_its_own(
-    element: str, attribute: str, refused: str, browser: Chrome, caller: Caller
+def test_a_page_may_take_nothing_from_elsewhere_and_run_no_script_of_its_own(
+    element: str, attribute: str, refused: str, path: str, browser: Chrome
 ) -> None:
     put_in = """
         const [element, attribute, value, done] = arguments;
         document.addEventListener("securitypolicyviolation", event => done(event.effectiveDirective));
         document.body.append(Object.assign(document.createElement(element), {[attribute]: value}));
     """
-    with console.running(caller.api_url, caller.key) as url:
-        browser.get(url)
-        assert browser.execute_async_script(put_in, element, attribute, f"{caller.api_url}/x") == refused
-    forget_logs(browser)
-
-
-WIDTHS = {"phone": 375, "desktop": 1200}
-
-
-@contextmanager
-def width_of(browser: Chrome, screen: str) -> Iterator[None]:
-    """As on a screen of that kind; a phone lays a page without `viewport` out at 980 pixels."""
-    metrics = {"width": WIDTHS[screen], "height": 800, "deviceScaleFactor": 1, "mobile": screen == "phone"}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    yield
-    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-
-
-def assert_fits(browser: Chrome, screen: str) -> None:
-    assert browser.execute_script("return document.documentElement.scrollWidth") <= WIDTHS[screen]
-
-
-@pytest.mark.parametrize("screen", WIDTHS)
-def test_the_description_fits_the_screen_and_its_schemas_are_folded(browser: Chrome, pages: str, screen: str) -> None:
-    with width_of(browser, screen):
-        browser.get(f"{pages}#/Events/sendEvent")
-        find(browser, f"{SEND_EVENT}.is-open .execute")
-        assert_fits(browser, screen)
-        assert browser.find_elements(By.CSS_SELECTOR, ".models.is-open") == []
+    with pages_of({}) as url:
+        browser.get(url + path)
+        assert browser.execute_async_script(put_in, element, attribute, "http://127.0.0.1:9/x") == refused
+        forget(browser)
 
 
 def test_a_newcomer_creates_the_user_of_the_examples_sends_an_event_and_sees_it(browser: Chrome, page: str) -> None:
     """Following the links of the first paragraph; also how to go on after the examples' user was erased."""
-    create, send, users = (find(browser, f".start li:nth-child({number}) a") for number in (1, 2, 3))
+    create, send, users = (find(browser, f".steps li:nth-child({number}) a") for number in (1, 2, 3))
     create.click()
     click(browser, "#operations-Users-createUser .execute")
     find(browser, "#operations-Users-createUser .live-responses-table")
@@ -200,47 +135,9 @@ def test_a_newcomer_creates_the_user_of_the_examples_sends_an_event_and_sees_it(
 # --- Users ----------------------------------------------------------------------------------------
 
 
-def until(browser: Chrome, holds: Callable[[], object]) -> None:
-    """Wait until it holds: the page updates itself when data arrives."""
-    WebDriverWait(browser, SECONDS, poll_frequency=0.1).until(lambda _: holds())
-
-
-def text_of(browser: Chrome, selector: str) -> str:
-    return find(browser, selector).text
-
-
-def types(browser: Chrome) -> list[str]:
-    """Return the types of the shown timeline, in one call, because the page can change between two."""
-    script = "return [...document.querySelectorAll('#user:not([hidden]) #timeline b')].map((each) => each.textContent)"
-    shown: list[str] = browser.execute_script(script)
-    return shown
-
-
 def open_users(browser: Chrome, pages: str, who: str = "") -> None:
-    browser.get("about:blank")  # or only what is behind the # changes
-    browser.get(f"{pages}users#{who}")
+    open_page(browser, f"{pages}users#{who}")
     find(browser, "#who")
-
-
-@pytest.mark.parametrize("screen", WIDTHS)
-def test_a_user_is_shown_with_profile_timeline_and_chart(
-    screen: str, browser: Chrome, pages: str, caller: Caller, ana: dict[str, str]
-) -> None:
-    caller.event(ana, {"update": {"tags": "vip", "city": "Vigo", "x" * 200: "y" * 500, "size": {"height": 1.5}}})
-    caller.event(ana, {"confirmation": {"orderId": "A-1", "total": "59.90"}})
-    for number in range(3):
-        caller.event(ana, {"search": {"query": f"shoes {number}"}})
-    with width_of(browser, screen):
-        open_users(browser, pages, ana["email"])
-        until(browser, lambda: types(browser) == ["search"] * 3 + ["confirmation", "update"])
-        profile = text_of(browser, "#profile")
-        for shown in ("Vigo", "vip", '{"height":1.5}', "59.9", "Purchases\n1"):
-            assert shown in profile
-        assert text_of(browser, "#name") == ana["email"]
-        chart = find(browser, "#chart svg")
-        assert [each.text for each in chart.find_elements(By.CSS_SELECTOR, "g text")] == ["1", "3", "1"]
-        assert "search: 3 on " in str(chart.get_attribute("aria-label"))
-        assert_fits(browser, screen)
 
 
 def test_what_happens_is_shown_without_a_touch(
@@ -251,55 +148,99 @@ def test_what_happens_is_shown_without_a_touch(
     caller.event(ana, {"search": {"query": "shoes"}})
     until(browser, lambda: types(browser) == ["search"])
     click(browser, "#timeline summary")
-    caller.event(ana, {"update": {"city": "Vigo"}})
+    caller.event(ana, {"update": {"city": "Vigo", "tags": "vip"}})
     until(browser, lambda: types(browser) == ["update", "search"])
     until(browser, lambda: "Vigo" in text_of(browser, "#profile"))
     assert text_of(browser, "#timeline [open] pre") == '{\n  "query": "shoes"\n}'
-    assert find(browser, "#news").get_attribute("textContent") == "New: update"
+    assert find(browser, "#news").get_attribute("textContent") == "New: Changed the profile"
+    caller.event(ana, {"confirmation": {"orderId": "A-1", "total": "59.90", "currency": "EUR", "items": [{}]}})
+    until(browser, lambda: "Order A-1\n59.90 EUR · 1 item" in text_of(browser, "#timeline"))
+    until(browser, lambda: "Purchases\n1\nSpent\n59.90" in text_of(browser, "#figures"))
     caller.send("PUT", f"/user/{ana['email']}", {"city": "Lugo"})
     until(browser, lambda: "Lugo" in text_of(browser, "#profile"))
     caller.send("DELETE", f"/user/{ana['email']}")
-    until(browser, lambda: "no user ana@example.com" in text_of(browser, "#problem"))
+    until(browser, lambda: text_of(browser, "#missing-title") == "There is no user ana@example.com")
     assert not find(browser, "#user").is_displayed()
     assert types(browser) == []
 
 
-def test_it_looks_often_enough_to_show_an_event_within_two_seconds(browser: Chrome, pages: str) -> None:
-    """The page decides only its pause between two requests, so the test checks that."""
-    open_users(browser, pages)
-    assert browser.execute_script("return PAUSE") <= 1000
+@pytest.mark.parametrize("who", ["bob@example.com", "01a22a85-61be-7ed6-8146-2e7d3587c510"])
+def test_a_user_who_does_not_exist_is_created_by_a_click_and_shown(browser: Chrome, pages: str, who: str) -> None:
+    open_users(browser, pages, who)
+    click(browser, "#create")
+    until(browser, lambda: who in text_of(browser, "#user .person"))
+    assert not find(browser, "#missing").is_displayed()
 
 
-def test_a_user_who_is_created_meanwhile_is_shown(browser: Chrome, pages: str, caller: Caller) -> None:
-    open_users(browser, pages, "bob@example.com")
-    until(browser, lambda: "no user bob@example.com" in text_of(browser, "#problem"))
-    assert find(browser, "#nobody a").is_displayed()
-    caller.send("POST", "/user/", {"email": "bob@example.com"})
-    until(browser, lambda: text_of(browser, "#name") == "bob@example.com")
-    assert not find(browser, "#problem").is_displayed()
-
-
-def test_older_events_are_shown_page_by_page_and_newer_ones_join_them(
+def test_older_events_are_shown_page_by_page_newer_ones_join_them_and_all_are_downloaded(
     browser: Chrome, pages: str, caller: Caller, ana: dict[str, str]
 ) -> None:
-    for number in range(53):
-        caller.event(ana, {"search": {"query": "shoes"}} if number % 2 else {"viewitem": {"itemId": "SKU-1"}})
-    expected = ["search" if number % 2 else "viewitem" for number in reversed(range(53))]
+    events = [
+        {"eventId": f"e-{number}", "eventTime": f"2026-01-01T00:{number // 60:02}:{number % 60:02}Z", "user": ana}
+        | {"event": {"search": {"query": "shoes"}} if number % 2 else {"viewitem": {"itemId": "SKU-1"}}}
+        for number in range(104)
+    ]
+    for batch in (events[:100], events[100:]):
+        assert caller.send("POST", "/events/", {"events": batch, "import": True}).status == 200
+    expected = ["search" if number % 2 else "viewitem" for number in reversed(range(104))]
     open_users(browser, pages, ana["email"])
     until(browser, lambda: types(browser) == expected[:50])
-    click(browser, "#older")
-    until(browser, lambda: types(browser) == expected)
+    assert browser.find_elements(By.CSS_SELECTOR, "#chart .hatched") != []
+    for shown in (100, 104):
+        click(browser, "#older")
+        until(browser, lambda: types(browser) == expected[:shown])  # noqa: B023 called at once
     assert not find(browser, "#older").is_displayed()
+    assert browser.find_elements(By.CSS_SELECTOR, "#chart .hatched") == []
     caller.event(ana, {"login": {}})
     until(browser, lambda: types(browser) == ["login", *expected])
-    assert "54 events" in text_of(browser, "#chart")
+    browser.execute_script("URL.createObjectURL = (blob) => (blob.text().then((text) => (window.saved = text)), '#')")
+    click(browser, "#download")
+    until(browser, lambda: browser.execute_script("return window.saved"))
+    saved = json.loads(browser.execute_script("return window.saved"))
+    assert saved["profile"] == caller.send("GET", f"/user/{ana['email']}").body
+    assert [event["type"] for event in saved["events"]] == ["login", *expected]
 
 
-def test_an_anonymous_user_is_found_by_the_id(browser: Chrome, pages: str, caller: Caller) -> None:
-    user = caller.send("POST", "/user/", {"firstname": "Ána"}).body["object"]
-    open_users(browser, pages, user["_id"])
-    until(browser, lambda: text_of(browser, "#name") == "Anonymous user")
-    assert user["_id"] in text_of(browser, "#profile")
+def test_events_are_filtered_by_type_and_by_the_readers_days(
+    browser: Chrome, pages: str, caller: Caller, ana: dict[str, str]
+) -> None:
+    times = {"search": "2026-01-05T23:30:00Z", "login": "2026-01-05T22:30:00Z", "addtocart": "2026-01-07T12:00:00Z"}
+    payloads: dict[str, Any] = {"search": {"query": "x"}, "login": {}, "addtocart": {"itemId": "SKU-1"}}
+    events = [
+        {"eventId": type_, "eventTime": time, "user": ana, "event": {type_: payloads[type_]}}
+        for type_, time in times.items()
+    ]
+    assert caller.send("POST", "/events/", {"events": events, "import": True}).status == 200
+    open_users(browser, pages, ana["email"])
+    until(browser, lambda: types(browser) == ["addtocart", "search", "login"])
+    find(browser, "#from").send_keys("01062026")  # the browser's clock is Madrid's: one hour ahead
+    until(browser, lambda: types(browser) == ["addtocart", "search"])
+    find(browser, "#to").send_keys("01062026")
+    until(browser, lambda: types(browser) == ["search"])
+    Select(find(browser, "#type")).select_by_visible_text("login")
+    until(browser, lambda: text_of(browser, "#none") == "No event of this user matches the filter.")
+    click(browser, "#filter [type=reset]")
+    until(browser, lambda: types(browser) == ["addtocart", "search", "login"])
+
+
+def test_a_total_is_marked_if_and_only_if_the_api_does_not_count_it(
+    browser: Chrome, pages: str, caller: Caller, ana: dict[str, str]
+) -> None:
+    totals = [59.9, "59.90", " 1e3 ", 836.9999999999998, "-5", ".5", "5.", "+7", 0, 10**15, "1e15", "999999999999999.9"]
+    totals += ["1.234,56", "€59", "", "NaN", "Infinity", "1_000", "٣", "0x10", "1 000", True, [1], {"a": 1}]
+    warned = []
+    for number, total in enumerate(totals):
+        sent = caller.event(ana, {"confirmation": {"orderId": f"A-{number}", "total": total}})
+        warned.append(any(each["code"] == "total_not_counted" for each in sent.body.get("warnings", ())))
+    open_users(browser, pages, ana["email"])
+    until(browser, lambda: len(types(browser)) == len(totals))
+    lines = browser.execute_script("""
+        const wrong = (each) => /not counted/.test(each.querySelector(".wrong")?.textContent);
+        const line = (each) => [each.querySelector("b").textContent, wrong(each)];
+        return [...document.querySelectorAll("#timeline li")].map(line);
+    """)
+    assert dict(lines) == {f"Order A-{number}": each for number, each in enumerate(warned)}
+    assert sum(warned) == 14
 
 
 def test_a_number_is_shown_digit_by_digit(browser: Chrome, pages: str, caller: Caller, ana: dict[str, str]) -> None:
@@ -322,7 +263,7 @@ def test_what_callers_sent_is_text_and_never_markup(
     open_users(browser, pages, ana["email"])
     until(browser, lambda: types(browser) == ["generic", "update"])
     assert text_of(browser, "#profile").count(markup) == 3
-    assert browser.find_elements(By.CSS_SELECTOR, "main img") == []
+    assert browser.find_elements(By.CSS_SELECTOR, ".main img") == []
 
 
 def test_an_address_with_every_odd_sign_is_found(browser: Chrome, pages: str, caller: Caller) -> None:
@@ -342,51 +283,165 @@ def press(browser: Chrome, *keys: str) -> None:
 def test_it_is_used_by_keyboard_alone(browser: Chrome, pages: str, caller: Caller, ana: dict[str, str]) -> None:
     caller.event(ana, {"search": {"query": "shoes"}})
     open_users(browser, pages)
-    press(browser, *[Keys.TAB] * 3, ana["email"], Keys.ENTER)  # past the two links
+    press(browser, *[Keys.TAB] * 4, ana["email"], Keys.ENTER)  # past the links of the pages
     until(browser, lambda: types(browser) == ["search"])
-    press(browser, *[Keys.TAB] * 2, Keys.ENTER)  # past the button
+    find(browser, "#filter [type=reset]").send_keys("")  # the focus is on it now
+    press(browser, Keys.TAB, Keys.ENTER)
     until(browser, lambda: browser.find_elements(By.CSS_SELECTOR, "#timeline details[open]"))
     caller.event(ana, {"login": {}})
     until(browser, lambda: types(browser) == ["login", "search"])
-    assert browser.switch_to.active_element.text.startswith("search"), "what is new takes the focus from nobody"
+    assert browser.switch_to.active_element.text.startswith("Searched"), "a new event does not take the focus"
 
 
-def test_everything_to_use_has_a_name_for_a_screen_reader(
+def test_recent_users_are_found_again_and_the_browser_keeps_only_their_ids(
     browser: Chrome, pages: str, caller: Caller, ana: dict[str, str]
 ) -> None:
-    caller.event(ana, {"search": {"query": "shoes"}})
-    open_users(browser, pages, ana["email"])
-    until(browser, lambda: types(browser) == ["search"])
-    nodes = browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
-    named = [
-        (node["role"]["value"], node.get("name", {}).get("value"))
-        for node in nodes
-        if node.get("role") and not node["ignored"]
-    ]
-    roles = {"link", "button", "textbox", "DisclosureTriangle", "image", "search", "navigation", "region"}
-    assert roles - {"search"} <= {role for role, _ in named}
-    assert [role for role, name in named if role in roles - {"search"} and not name] == []
-    for expected in (("textbox", "Email address or _id"), ("heading", "Users"), ("heading", "Events")):
-        assert expected in named
-
-
-def test_the_browser_keeps_no_key_and_nothing_else(
-    browser: Chrome, pages: str, caller: Caller, ana: dict[str, str]
-) -> None:
-    open_users(browser, pages, ana["email"])
-    until(browser, lambda: text_of(browser, "#name") == ana["email"])
+    anonymous = caller.send("POST", "/user/", {"firstname": "Ána"}).body["object"]["_id"]
+    ids = [anonymous, caller.send("GET", f"/user/{ana['email']}").body["_id"]]
+    for who in (ana["email"], anonymous):
+        open_users(browser, pages, who)
+        until(browser, lambda: find(browser, "#user").is_displayed())
+    assert text_of(browser, "#name") == "Ána"
+    open_users(browser, pages)
+    until(browser, lambda: len(browser.find_elements(By.CSS_SELECTOR, "#recent a")) == 2)
     assert caller.key not in browser.page_source + browser.current_url
-    kept = "return [document.cookie, localStorage.length, sessionStorage.length, history.state]"
-    assert browser.execute_script(kept) == ["", 0, 0, None]
+    kept = "return [document.cookie, sessionStorage.length, history.state, {...localStorage}]"
+    assert browser.execute_script(kept) == ["", 0, None, {"recent": json.dumps(ids, separators=(",", ":"))}]
+    click(browser, f"#recent a[href$='{anonymous}']")
+    until(browser, lambda: anonymous in text_of(browser, "#identity"))
+    caller.send("DELETE", f"/user/{anonymous}")
+    open_users(browser, pages)
+    until(browser, lambda: browser.execute_script("return JSON.parse(localStorage.recent).length") == 1)
 
 
-def test_a_server_that_is_gone_is_said_with_what_to_do(browser: Chrome, caller: Caller, ana: dict[str, str]) -> None:
-    with console.running(caller.api_url, caller.key) as url:
-        open_users(browser, url, ana["email"])
-        until(browser, lambda: text_of(browser, "#name") == ana["email"])
+def test_the_id_is_copied(browser: Chrome, pages: str, caller: Caller, ana: dict[str, str]) -> None:
+    browser.execute_cdp_cmd(
+        "Browser.grantPermissions", {"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]}
+    )
+    open_users(browser, pages, ana["email"])
+    click(browser, "#identity button")
+    until(browser, lambda: text_of(browser, "#identity button") == "Copied")
+    copied = browser.execute_async_script("navigator.clipboard.readText().then(arguments[0])")
+    assert copied == caller.send("GET", f"/user/{ana['email']}").body["_id"]
+
+
+def test_a_server_that_is_gone_is_said_with_what_to_do_and_seldom_asked(browser: Chrome) -> None:
+    with pages_of({"user/x": {"_id": "x"}, "user/x/events": {"events": []}}) as url:
+        open_users(browser, url, "x")
+        until(browser, lambda: find(browser, "#user").is_displayed())
+        browser.execute_script(
+            "const ask = fetch; window.asked = 0; window.fetch = (...all) => { asked++; return ask(...all) }"
+        )
     until(browser, lambda: "make run" in text_of(browser, "#problem"))
-    browser.get("about:blank")
-    forget_logs(browser)
+    asked = browser.execute_script("return asked")
+    browser.execute_async_script("setTimeout(arguments[0], 2500)")
+    assert browser.execute_script("return asked") - asked <= 2
+    forget(browser)
+
+
+@pytest.mark.parametrize(
+    ("status", "said"), [(401, "does not accept the key"), (429, "too many requests"), (500, "Our fault.")]
+)
+def test_an_error_of_the_api_is_said_with_what_to_do(browser: Chrome, status: int, said: str) -> None:
+    wrong = (status, {"errors": [{"message": "x", "description": "Our fault."}]})
+    with pages_of({"user/ana@example.com/events": wrong}) as url:
+        open_users(browser, url, "ana@example.com")
+        until(browser, lambda: said in text_of(browser, "#problem"))
+        forget(browser)
+
+
+def test_the_chart_counts_by_type_and_day_up_to_the_newest_event(browser: Chrome) -> None:
+    days = {"search": ["24", "24", "12", "01"], "login": ["24", "11"], "update": ["01"]}
+    events: list[dict[str, Any]] = [
+        {"_id": f"{type_}-{number}", "type": type_, "payload": {}, "createdOn": f"2026-10-{day}T12:00:00.000Z"}
+        for type_, each in days.items()
+        for number, day in enumerate(each)
+    ]
+    events.sort(key=lambda event: event["createdOn"], reverse=True)
+    with pages_of({"user/x": {"_id": "x"}, "user/x/events": {"events": events}}) as url:
+        open_users(browser, url, "x")
+        until(browser, lambda: len(types(browser)) == len(events))
+        cells = "return [...document.querySelectorAll('#chart title')].map((each) => each.textContent)"
+        assert browser.execute_script(cells) == [
+            "login, Oct 11: 1",
+            "login, Oct 24: 1",
+            "search, Oct 12: 1",
+            "search, Oct 24: 2",
+        ]
+        label = find(browser, "#chart svg").get_attribute("aria-label")
+        assert "search: 1 on Oct 12, 2 on Oct 24; update: none in these days." in str(label)
+        forget(browser)
+
+
+# --- Refusals and Live ----------------------------------------------------------------------------
+
+
+def refusal(count: int, code: str, hour: str = "2099-01-01T08:00:00Z", **where: str) -> dict[str, Any]:
+    return {"hour": hour, "code": code, "count": count, "lastRequestId": f"r-{count}", **where}
+
+
+def test_refusals_are_added_up_by_code_most_frequent_first_and_explained_as_in_the_documents(browser: Chrome) -> None:
+    assert console.CODES.read_text() == codes.explanations(), "run `make openapi`"
+    search = {"type": "search", "field": "user.email"}
+    refusals = [
+        refusal(2, "missing_event"),
+        refusal(1, "user_not_found", **search),
+        refusal(3, "user_not_found", "2099-01-01T07:00:00Z", **search),
+        refusal(2, "user_not_found", field="user._id"),
+        refusal(9, "invalid_json", "2001-01-01T00:00:00Z"),
+    ]
+    with pages_of({"refusals": {"refusals": refusals}}) as url:
+        browser.get(f"{url}refusals")
+        until(browser, lambda: browser.find_elements(By.CSS_SELECTOR, "#refusals .card"))
+        shown = [" ".join(each.text.split()) for each in browser.find_elements(By.CSS_SELECTOR, "#refusals .card")]
+        means = codes.ALL["user_not_found"].means.replace("`", "")
+        assert [each[:17] for each in shown] == ["6 user_not_found ", "2 missing_event T"]
+        assert f"6 user_not_found {means} To do: " in shown[0]
+        places = browser.find_elements(By.CSS_SELECTOR, "#refusals .card:first-child .places li")
+        assert [place.text.split("\n")[1] for place in places] == ["type search · field user.email", "field user._id"]
+        assert "r-1" in places[0].text, "the last request is that of the newest hour"
+        forget(browser)
+
+
+def test_an_api_without_refusals_is_said_to_be_old(browser: Chrome) -> None:
+    with pages_of({}) as url:
+        browser.get(f"{url}refusals")
+        until(browser, lambda: "older than version 1.1" in text_of(browser, "#problem"))
+        forget(browser)
+
+
+def test_events_and_refusals_show_when_they_arrive_and_not_while_the_page_is_paused(browser: Chrome) -> None:
+    recent, answers = Recent("demo"), {"refusals": {"refusals": [refusal(1, "missing_event")]}}
+    with pages_of(answers, recent) as url:
+        browser.get(f"{url}live")
+        until(browser, lambda: text_of(browser, "#refusals h3") == "1\nmissing_event")
+        for number, query in enumerate(("boots", "shoes")):
+            detail = {"account": "shop", "userId": f"u-{number}", "type": "search", "createdOn": "2026-11-24T08:00:00Z"}
+            recent.add(json.dumps({"detail-type": "EventCreated", "detail": detail | {"payload": {"query": query}}}))
+        until(browser, lambda: text_of(browser, "#stream b") == "Searched for “shoes”")
+        assert [each.get_attribute("href") for each in browser.find_elements(By.CSS_SELECTOR, "#stream a")] == [
+            f"{url}users#u-1",
+            f"{url}users#u-0",
+        ]
+        answers["refusals"]["refusals"] = [refusal(1, "missing_event"), refusal(5, "user_not_found")]
+        until(browser, lambda: text_of(browser, "#refusals h3") == "5\nuser_not_found")
+        click(browser, "#pause")
+        recent.add(
+            json.dumps(
+                {
+                    "detail-type": "UserErased",
+                    "detail": {"account": "shop", "userId": "u-1", "erasedOn": "2026-11-24T08:00:00Z"},
+                }
+            )
+        )
+        browser.execute_async_script("setTimeout(arguments[0], 1500)")
+        assert text_of(browser, "#count") == "2"
+        click(browser, "#pause")
+        until(browser, lambda: text_of(browser, "#stream b") == "User erased")
+        forget(browser)
+
+
+# --- Other sites ----------------------------------------------------------------------------------
 
 
 def test_a_page_of_another_site_sends_nothing_with_the_key(
@@ -408,111 +463,5 @@ def test_a_page_of_another_site_sends_nothing_with_the_key(
         find(browser, "form").submit()
         until(browser, lambda: console.ANOTHER_SITE["errors"][0]["message"] in browser.page_source)
         assert caller.send("GET", f"/user/{ana['email']}/events").body == {"events": []}
-    forget_logs(browser)
+        forget(browser)
     browser.get(pages)  # of which nothing is wrong
-
-
-@contextmanager
-def an_api(**answers: Any) -> Iterator[str]:
-    """A made-up API: its paths with their answers, each a status and a body."""
-    app = Flask(__name__)
-
-    @app.get("/v1/<path:path>")
-    def answer(path: str) -> tuple[Any, int]:
-        status, body = answers.get(path.replace("/", "_"), (404, {"errors": [{"message": "x", "description": "x"}]}))
-        return body, status
-
-    with serving(app) as site:
-        yield f"{site}/v1"
-
-
-@contextmanager
-def serving(app: Flask) -> Iterator[str]:
-    """Its address, on this machine."""
-    server = make_server(console.HOST, 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://{console.HOST}:{server.port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-def test_what_was_refused_is_shown_whoever_is_looked_at(browser: Chrome) -> None:
-    refusal = {
-        "hour": "2026-11-24T08:00:00Z",
-        "code": "user_not_found",
-        "type": "search",
-        "field": "user.email",
-        "count": 7,
-    }
-    with (
-        an_api(refusals=(200, {"refusals": [refusal | {"lastRequestId": "r-1"}, {**refusal, "count": 8}]})) as api_url,
-        console.running(api_url, "key") as url,
-    ):
-        open_users(browser, url)
-        until(browser, lambda: find(browser, "#refused").is_displayed())
-        rows = [row.text.split() for row in browser.find_elements(By.CSS_SELECTOR, "#refused tbody tr")]
-        assert rows[0][:4] == ["7", "user_not_found", "search", "user.email"]
-        assert rows[0][-1] == "r-1"
-        assert rows[1][0] == "8"
-        browser.get("about:blank")
-    forget_logs(browser)
-
-
-def test_the_chart_counts_by_type_and_day_up_to_the_newest_event(browser: Chrome) -> None:
-    days = {"search": ["24", "24", "12", "01"], "login": ["24", "11"], "update": ["01"]}
-    events: list[dict[str, Any]] = [
-        {"_id": f"{type_}-{number}", "type": type_, "payload": {}, "createdOn": f"2026-10-{day}T12:00:00.000Z"}
-        for type_, each in days.items()
-        for number, day in enumerate(each)
-    ]
-    events.sort(key=lambda event: event["createdOn"], reverse=True)
-    found = {
-        "user_x_events": (200, {"events": events}),
-        "user_x": (200, {"_id": "x", "createdOn": "2026-01-01T00:00:00Z"}),
-    }
-    with an_api(**found) as api_url, console.running(api_url, "key") as url:
-        open_users(browser, url, "x")
-        until(browser, lambda: len(types(browser)) == len(events))
-        cells = "return [...document.querySelectorAll('#chart title')].map((each) => each.textContent)"
-        assert browser.execute_script(cells) == [
-            "login, Oct 11: 1",
-            "login, Oct 24: 1",
-            "search, Oct 12: 1",
-            "search, Oct 24: 2",
-        ]
-        label = find(browser, "#chart svg").get_attribute("aria-label")
-        assert "search: 1 on Oct 12, 2 on Oct 24; update: none in these days." in str(label)
-        browser.get("about:blank")
-    forget_logs(browser)
-
-
-def test_an_api_without_refusals_shows_none(browser: Chrome) -> None:
-    with an_api() as api_url, console.running(api_url, "key") as url:
-        open_users(browser, url)
-        asked = "return performance.getEntriesByType('resource').some(({ name }) => name.includes('/refusals'))"
-        until(browser, lambda: browser.execute_script(asked))
-        assert not find(browser, "#refused").is_displayed()
-        browser.get("about:blank")
-    forget_logs(browser)
-
-
-@pytest.mark.parametrize(
-    ("status", "said"), [(401, "does not accept the key"), (429, "too many requests"), (500, "Our fault.")]
-)
-def test_an_error_of_the_api_is_said_with_what_to_do(browser: Chrome, status: int, said: str) -> None:
-    wrong = (status, {"errors": [{"message": "x", "description": "Our fault."}]})
-    with an_api(**{"user_ana@example.com_events": wrong}) as api_url, console.running(api_url, "key") as url:
-        open_users(browser, url, "ana@example.com")
-        until(browser, lambda: said in text_of(browser, "#problem"))
-        browser.get("about:blank")
-    forget_logs(browser)
-
-
-def forget_logs(browser: Chrome) -> None:
-    """The next test need not see what went wrong on purpose."""
-    for name in ("browser", "performance"):
-        log(browser, name)

@@ -38,7 +38,9 @@ def running(clone: Path) -> Iterator[dict[str, str]]:
         try:
             printed = "".join(takewhile("Ctrl-C stops it\n".__ne__, process.stdout or ()))
             found = dict(re.findall(r"^(export \w+|curl|\w+_URL)(?:=| )(.*)$", printed, re.MULTILINE))
-            assert list(found) == ["export API_URL", "export API_KEY", "curl", "DOCS_URL", "USERS_URL"], printed
+            assert list(found) == ["export API_URL", "export API_KEY", "curl", "DOCS_URL", "USERS_URL", "LIVE_URL"], (
+                printed
+            )
             found = {name.removeprefix("export "): value for name, value in found.items()}
             yield found
         finally:
@@ -63,7 +65,7 @@ def test_make_run_serves_the_readmes_requests_makes_keys_and_finds_its_data_agai
     with running(clone) as first:
         api_url = first["API_URL"]
         assert shell(f"curl {first['curl']}", api_url, clone).rstrip().endswith(created.strip())
-        for url in (first["DOCS_URL"], first["USERS_URL"]):
+        for url in (first["DOCS_URL"], first["USERS_URL"], first["LIVE_URL"]):
             assert shell(f"curl --head {url}", api_url, clone).startswith("HTTP/1.1 200")
         answer = shell(SEND, api_url, clone, **first)
         assert answer.startswith("HTTP/1.1 200")

@@ -1,28 +1,37 @@
-"use strict";
-// How many events of each type on each day: a row for a type, so that no colour has to tell one type from another.
+// How many events of each type on each day. A row is a type, so that no colour has to tell one type from another.
+
+import { draw, make } from "./dom.js";
 
 const DAYS = 14;
-const CELL = 16;
+const CELL = 22;
 const NAMES = 96; // pixels for the types' names
 const DAY = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
 
-/** A figure of events: the days up to that of the newest one. */
-function chart(events) {
+/** Return the contents of a figure: the days up to the newest event. Days that are not loaded as a whole are hatched. */
+export function chart(events, hasMore) {
   const days = daysUpTo(new Date(events[0].createdOn));
-  const counts = countsOf(events, days);
-  const most = Math.max(...[...counts.values()].flat());
-  const size = { width: NAMES + DAYS * CELL, height: (counts.size + 1) * CELL };
-  const view = `0 0 ${size.width} ${size.height}`;
-  const svg = draw("svg", { viewBox: view, role: "img", "aria-label": told(counts, days) });
-  [...counts].forEach(([type, row], y) => {
-    svg.append(draw("text", { x: NAMES - 4, y: (y + 1) * CELL - 4, "text-anchor": "end" }, type));
-    row.forEach((count, x) => svg.append(cell(count, most, x, y, `${type}, ${DAY.format(days[x])}: ${count}`)));
+  const counted = countsOf(events, days);
+  const most = Math.max(...[...counted.values()].flat());
+  const oldest = new Date(events.at(-1).createdOn);
+  const missing = hasMore ? days.filter((day) => day <= oldest).length : 0; // from the left
+  const size = { width: NAMES + DAYS * CELL, height: (counted.size + 1) * CELL };
+  const svg = draw("svg", { viewBox: `0 0 ${size.width} ${size.height}`, role: "img", "aria-label": label(counted, days, missing) });
+  svg.append(hatching());
+  [...counted].forEach(([type, row], y) => {
+    svg.append(draw("text", { x: NAMES - 6, y: (y + 1) * CELL - 7, "text-anchor": "end" }, type));
+    row.forEach((count, x) => svg.append(...cell(count, most, x, y, x < missing, `${type}, ${DAY.format(days[x])}: ${count}`)));
   });
   for (const x of [0, DAYS - 1]) {
-    const place = { x: NAMES + (x ? size.width - NAMES : 0), y: size.height - 4, "text-anchor": x ? "end" : "start" };
+    const place = { x: x ? size.width : NAMES, y: size.height - 6, "text-anchor": x ? "end" : "start" };
     svg.append(draw("text", place, DAY.format(days[x])));
   }
-  return svg;
+  const note = missing ? " Hatched days are not loaded, or not as a whole: show older events." : "";
+  return [svg, make("figcaption", {}, `By type and day, of the ${events.length} events shown here.${note}`)];
+}
+
+function hatching() {
+  const pattern = { id: "hatch", width: 5, height: 5, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" };
+  return draw("defs", {}, draw("pattern", pattern, draw("line", { x1: 0, y1: 0, x2: 0, y2: 5 })));
 }
 
 /** Midnights of the reader's time zone. */
@@ -32,35 +41,40 @@ function daysUpTo(last) {
   );
 }
 
-/** Type → number of its events on each of the days; types in the order of the alphabet. */
+/** Return type → number of its events on each of the days; types in alphabetical order. */
 function countsOf(events, days) {
   const columns = new Map(days.map((day, x) => [day.toDateString(), x]));
-  const counts = new Map(events.map(({ type }) => type).sort().map((type) => [type, Array(DAYS).fill(0)]));
+  const counted = new Map(events.map(({ type }) => type).sort().map((type) => [type, Array(DAYS).fill(0)]));
   for (const { type, createdOn } of events) {
     const x = columns.get(new Date(createdOn).toDateString());
-    if (x !== undefined) counts.get(type)[x] += 1;
+    if (x !== undefined) counted.get(type)[x] += 1;
   }
-  return counts;
+  return counted;
 }
 
-function cell(count, most, x, y, title) {
-  const place = { x: NAMES + x * CELL + 1, y: y * CELL + 1, width: CELL - 2, height: CELL - 2, rx: 2 };
-  if (!count) return draw("rect", { ...place, class: "empty" });
-  const number = { x: place.x + place.width / 2, y: place.y + CELL - 5, "text-anchor": "middle" };
-  return draw(
-    "g",
-    { class: count > most / 2 ? "many" : "few" },
-    draw("title", {}, title),
-    draw("rect", place),
-    draw("text", number, count > 99 ? "99+" : count),
-  );
+function cell(count, most, x, y, partly, title) {
+  const place = { x: NAMES + x * CELL + 1, y: y * CELL + 1, width: CELL - 2, height: CELL - 2, rx: 4 };
+  const hatched = partly ? [draw("rect", { ...place, class: "hatched" })] : [];
+  if (!count) return [draw("rect", { ...place, class: "empty" }), ...hatched];
+  const middle = { x: place.x + place.width / 2, y: place.y + CELL - 8, "text-anchor": "middle" };
+  return [
+    draw(
+      "g",
+      { class: count > most / 2 ? "many" : "few" },
+      draw("title", {}, title),
+      draw("rect", place),
+      draw("text", middle, count > 99 ? "99+" : count),
+    ),
+    ...hatched,
+  ];
 }
 
-/** The same for who does not see it. */
-function told(counts, days) {
+/** Return the chart as a text. */
+function label(counted, days, missing) {
   const row = ([type, each]) => {
-    const told = each.map((count, x) => count && `${count} on ${DAY.format(days[x])}`).filter(Boolean);
-    return `${type}: ${told.join(", ") || "none in these days"}`;
+    const found = each.map((count, x) => count && `${count} on ${DAY.format(days[x])}`).filter(Boolean);
+    return `${type}: ${found.join(", ") || "none in these days"}`;
   };
-  return `Events by type and day. ${[...counts].map(row).join("; ")}.`;
+  const note = missing ? ` The days up to ${DAY.format(days[missing - 1])} are not loaded as a whole.` : "";
+  return `Events by type and day. ${[...counted].map(row).join("; ")}.${note}`;
 }

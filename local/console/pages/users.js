@@ -1,11 +1,18 @@
-"use strict";
-// One user, kept fresh. Who it is stands behind the # of this page's address, which no server sees.
+// One user, kept up to date. The user's address is behind the # of this page's address, which no server sees.
 
-const PAUSE = 1000; // milliseconds from one look at the timeline to the next
-const SELDOM = 10; // looks at the timeline for one at what may change without an event
-const LONGEST_PAUSE = 30_000; // while the API refuses, because it counts what it refuses
+import { advice, ask, longer, Refused } from "./api.js";
+import { chart } from "./chart.js";
+import { $, announce, button, complain, copyButton, day, make, sleep, time, ZONE } from "./dom.js";
+import { icon, lineOf, list, money, sentence, shown, valueOf } from "./words.js";
+
+const PAUSE = 1000; // milliseconds between two reads of the timeline
+const SELDOM = 10; // reads of the timeline for each read of the profile, which may change without an event
 const PAGE = 50;
-const KEPT_BY_SYSTEM = {
+const ALL = 100; // events of a page of the download
+const TAGS = 12;
+const RECENT = 8;
+const IS_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+const OF_THE_SYSTEM = {
   createdOn: "Created",
   isCustomer: "Customer",
   numberOfPurchases: "Purchases",
@@ -18,46 +25,19 @@ const KEPT_BY_SYSTEM = {
   lastEmailOpenDate: "Last email open",
 };
 
-let watched; // the user on show: {who, path, id, events, cursor, looks, stale}. Answers for another one come too late.
-
-// --- Asking the API --------------------------------------------------------------------------------
-
-class Refused extends Error {
-  constructor(status, body, retryAfter) {
-    super(body?.errors?.[0]?.description ?? "The answer is not the API's.");
-    Object.assign(this, { status, retryAfter });
-  }
-}
-
-async function ask(path) {
-  let answer;
-  try {
-    answer = await fetch(`v1${path}`);
-  } catch {
-    throw new Refused(0);
-  }
-  const body = await answer.text().then(parsed).catch(() => undefined);
-  if (answer.ok && body) return body;
-  throw new Refused(answer.status, body, answer.headers.get("Retry-After"));
-}
-
-/** What to do about it. */
-function advice({ status, message }, who) {
-  if (status === 0)
-    return "The server of this page is gone. Start `make run` or `make console` again; this page goes on by itself.";
-  if (status === 401) return "The API does not accept the key. Start `make console` again with one that it accepts.";
-  if (status === 404) return `This account has no user ${who}. If one is created, it shows here by itself.`;
-  if (status === 429) return "The API has too many requests. This page waits, and goes on by itself.";
-  return `${message} This page goes on by itself.`;
-}
+let watched; // the user on show: {who, path, id, events, cursor, reads, stale}. Answers for another user are dropped.
 
 // --- Watching --------------------------------------------------------------------------------------
 
 function show(who) {
-  clear();
-  watched = { who, path: `/user/${encodeURIComponent(who)}`, events: [], looks: 0 };
+  complain("");
+  $("user").hidden = $("missing").hidden = true;
+  $("timeline").replaceChildren();
+  $("nobody").hidden = Boolean(who);
   $("who").value = who;
+  watched = { who, path: `v1/user/${encodeURIComponent(who)}`, events: [], reads: 0 };
   if (who) watch(watched);
+  else showRecent();
 }
 
 async function watch(mine) {
@@ -65,62 +45,49 @@ async function watch(mine) {
   while (watched === mine) {
     if (!document.hidden) {
       try {
-        await look(mine);
+        await read(mine);
         if (watched !== mine) return;
         complain("");
         pause = PAUSE;
       } catch (problem) {
         if (!(problem instanceof Refused)) throw problem;
         if (watched !== mine) return;
-        if (problem.status === 404) forget(mine);
-        complain(advice(problem, mine.who));
-        pause = Math.min(LONGEST_PAUSE, Math.max(2 * pause, 1000 * problem.retryAfter));
+        if (problem.status === 404) showMissing(mine);
+        else complain(advice(problem));
+        pause = longer(pause, problem);
       }
     }
     await sleep(pause);
   }
 }
 
-const sleep = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
-
-/** Of the whole account, so whoever is on show; an API of before 1.1 has none. */
-async function watchRefusals() {
-  for (;;) {
-    if (!document.hidden) {
-      try {
-        showRefusals((await ask("/refusals?limit=20")).refusals);
-      } catch (problem) {
-        if (!(problem instanceof Refused)) throw problem;
-        if (problem.status === 404) return;
-      }
-    }
-    await sleep(SELDOM * PAUSE);
-  }
-}
-
-async function look(mine) {
-  const page = await ask(`${mine.path}/events?limit=${PAGE}`);
-  if (watched !== mine) return;
+async function read(mine) {
+  const query = filtered();
+  const page = await ask(`${mine.path}/events?limit=${PAGE}${query}`);
+  if (watched !== mine || query !== filtered()) return;
   const added = add(mine, page);
-  if (added.length && mine.id) $("news").textContent = `New: ${added.map(({ type }) => type).join(", ")}`;
-  if (added.length || !mine.id) showEvents(mine, mine.id ? added : []);
-  if (added.length || mine.looks++ % SELDOM === 0) mine.stale = true;
+  if (added.length && mine.id) announce(`New: ${added.map((event) => sentence(event).title).join(", ")}`);
+  if (added.length || !mine.id || mine.anew) showEvents(mine, mine.id && !mine.anew ? added : []);
+  mine.anew = false;
+  if (added.length || mine.reads++ % SELDOM === 0) mine.stale = true;
   if (!mine.stale) return;
   const profile = await ask(mine.path);
   if (watched !== mine) return;
   if (mine.id && mine.id !== profile._id) return show(mine.who); // the address has another owner now
-  Object.assign(mine, { id: profile._id, stale: false });
-  showProfile(profile);
+  if (!mine.id) remember(profile._id);
+  const text = JSON.stringify(profile);
+  if (text !== mine.profile) showProfile(profile); // what was opened stays open
+  Object.assign(mine, { id: profile._id, profile: text, stale: false });
   $("user").hidden = false;
-  $("nobody").hidden = true;
+  $("missing").hidden = true;
 }
 
-/** Takes in the first page; the events of it that are new here. */
+/** Add the first page to the events. Return the events that are new here. */
 function add(mine, page) {
   const known = new Set(mine.events.map(key));
   const added = page.events.filter((event) => !known.has(key(event)));
   if (added.length === page.events.length) {
-    // The first look, or so many are new that there may be more between: begin anew.
+    // The first read, or so many are new that there may be more between: begin anew.
     mine.events = page.events;
     mine.cursor = page.cursor;
   } else {
@@ -136,105 +103,229 @@ async function showOlder() {
   const { cursor } = mine;
   $("older").disabled = true;
   try {
-    const page = await ask(`${mine.path}/events?limit=${PAGE}&cursor=${encodeURIComponent(cursor)}`);
+    const page = await ask(`${mine.path}/events?limit=${PAGE}&cursor=${encodeURIComponent(cursor)}${filtered()}`);
     if (watched !== mine || mine.cursor !== cursor) return;
     mine.events.push(...page.events);
     mine.cursor = page.cursor;
     showEvents(mine);
-    $("news").textContent = `${page.events.length} older events`;
+    announce(`${page.events.length} older events`);
   } catch (problem) {
     if (!(problem instanceof Refused)) throw problem;
-    complain(advice(problem, mine.who));
+    complain(advice(problem));
   } finally {
     $("older").disabled = false;
   }
 }
 
-// --- Showing ---------------------------------------------------------------------------------------
+// --- Filtering -------------------------------------------------------------------------------------
 
-function complain(text) {
-  if ($("problem").textContent !== text) $("problem").textContent = text; // or it is read aloud each second
+/** Return the filter as a query. A day is the reader's, and `to` is a day that is still included. */
+function filtered() {
+  const midnight = (text, days) => {
+    const [year, month, day] = text.split("-").map(Number);
+    return new Date(year, month - 1, day + days).toISOString();
+  };
+  const query = new URLSearchParams();
+  if ($("type").value) query.set("type", $("type").value);
+  const chosen = (id) => $(id).value && $(id).validity.valid; // while a year is typed, it is the year 2
+  if (chosen("from")) query.set("from", midnight($("from").value, 0));
+  if (chosen("to")) query.set("to", midnight($("to").value, 1));
+  return query.size ? `&${query}` : "";
 }
 
-function clear() {
-  complain("");
+function filter() {
+  if (!watched?.who) return;
+  Object.assign(watched, { events: [], cursor: undefined, anew: true });
+  read(watched).catch((problem) => complain(advice(problem)));
+}
+
+// --- One user --------------------------------------------------------------------------------------
+
+function showMissing(mine) {
+  Object.assign(mine, { id: undefined, profile: undefined, events: [], cursor: undefined, reads: 0, stale: true });
   $("user").hidden = true;
-  $("nobody").hidden = false;
   $("timeline").replaceChildren();
+  const creatable = mine.who.includes("@") || IS_ID.test(mine.who);
+  $("missing-title").textContent = `There is no user ${mine.who}`;
+  $("missing-text").textContent = creatable
+    ? "No user of this account has this address or _id. If one is created, it shows here by itself."
+    : "Type a whole email address, or the _id of a user.";
+  $("create").hidden = !creatable;
+  $("missing").hidden = false;
+  complain("");
 }
 
-function forget(mine) {
-  Object.assign(mine, { id: undefined, events: [], cursor: undefined, looks: 0, stale: true });
-  clear();
+async function create() {
+  const { who, path } = watched;
+  const [url, method, body] = IS_ID.test(who) ? [`${path}?upsert=true`, "PUT", {}] : ["v1/user/", "POST", { email: who }];
+  try {
+    await ask(url, { method, body: JSON.stringify(body) });
+    show(who);
+  } catch (problem) {
+    complain(problem.message);
+  }
 }
 
-function showProfile({ _id, email, tags, ...rest }) {
-  $("name").textContent = email ?? "Anonymous user";
-  const kept = Object.entries(KEPT_BY_SYSTEM).filter(([name]) => name in rest);
-  const attributes = Object.entries(rest).filter(([name]) => !(name in KEPT_BY_SYSTEM));
-  const kind = (name) => (/(On|Date)$/.test(name) ? time : shown);
+function showProfile({ _id, email, tags = [], ...rest }) {
+  const name = [rest.firstname, rest.lastname].filter((each) => typeof each === "string" && each).join(" ");
+  $("name").textContent = email ?? (name || "Anonymous user");
+  $("initial").textContent = (name || email || "?")[0].toUpperCase();
+  const badges = [!email && "Anonymous", rest.isCustomer === true && "Customer"].filter(Boolean);
+  $("identity").replaceChildren(
+    ...(email && name ? [make("span", {}, name)] : []),
+    ...badges.map((each) => make("span", { class: "badge" }, each)),
+    make("span", { class: "id" }, make("code", {}, _id), copyButton("_id", _id)),
+  );
+  showFigures(rest);
+  const kept = Object.entries(OF_THE_SYSTEM).filter(([key_]) => key_ in rest);
+  const attributes = Object.entries(rest).filter(([key_]) => !(key_ in OF_THE_SYSTEM));
+  const kind = (key_) => (/(On|Date)$/.test(key_) ? time : valueOf);
   $("profile").replaceChildren(
-    list([["_id", _id], ...kept.map(([name, label]) => [label, kind(name)(rest[name])])]),
-    make("h3", {}, "Tags"),
-    tags?.length ? make("ul", { class: "tags" }, ...tags.map((tag) => make("li", {}, tag))) : make("p", {}, "None"),
-    make("h3", {}, "Attributes"),
-    attributes.length ? list(attributes.map(([name, value]) => [name, shown(value)])) : make("p", {}, "None"),
+    make("h4", {}, "Tags"),
+    tagsOf(tags),
+    make("h4", {}, "Attributes"),
+    attributes.length ? list(attributes.map(([key_, value]) => [key_, valueOf(value)])) : make("p", { class: "soft" }, "None"),
+    make("h4", {}, "Kept by the system"),
+    list(kept.map(([key_, label]) => [label, kind(key_)(rest[key_])])),
   );
 }
 
-const list = (pairs) =>
-  make("dl", {}, ...pairs.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))));
+function showFigures({ numberOfPurchases = 0, totalPurchasesValue = 0, numberOfRefunds, totalRefundsValue = 0, lastPurchaseDate, lastEmailOpenDate }) {
+  const figures = [
+    ["Purchases", shown(numberOfPurchases)],
+    ["Spent", money(totalPurchasesValue)],
+    ...(numberOfRefunds ? [["Refunds", `${shown(numberOfRefunds)} · ${money(totalRefundsValue)}`]] : []),
+    ["Last purchase", lastPurchaseDate ? day(lastPurchaseDate) : "never"],
+    ["Last email open", lastEmailOpenDate ? day(lastEmailOpenDate) : "never"],
+  ];
+  $("figures").replaceChildren(
+    ...figures.map(([name, value]) => make("li", {}, make("span", { class: "soft" }, name), make("strong", {}, value))),
+  );
+}
+
+function tagsOf(tags) {
+  if (!tags.length) return make("p", { class: "soft" }, "None");
+  const items = tags.map((tag) => make("li", {}, tag));
+  const element = make("ul", { class: "tags" }, ...items.slice(0, TAGS));
+  const rest = items.slice(TAGS);
+  if (rest.length)
+    element.append(make("li", {}, button(`Show ${rest.length} more`, { class: "small" }, (it) => it.parentElement.replaceWith(...rest))));
+  return element;
+}
 
 function showEvents({ events, cursor }, added = []) {
   $("none").hidden = events.length > 0;
+  $("none").textContent = filtered()
+    ? "No event of this user matches the filter."
+    : "No event of this user is stored. Send one: it shows here within two seconds.";
   $("chart").hidden = events.length === 0;
   $("older").hidden = !cursor;
-  if (events.length) {
-    const caption = `By type and day, of the ${events.length} events shown here`;
-    $("chart").replaceChildren(chart(events), make("figcaption", {}, caption));
-  }
+  if (events.length) $("chart").replaceChildren(...chart(events, Boolean(cursor)));
+  offer(events);
   const timeline = $("timeline");
   events.forEach((event, index) => {
     const place = timeline.children[index];
-    // An item that is there stays as it is: it may be open, or have the focus.
+    // An item that is there stays unchanged: it may be open, or have the focus.
     if (place?.dataset.key !== key(event)) timeline.insertBefore(itemOf(event, added.includes(event)), place ?? null);
   });
   while (timeline.children.length > events.length) timeline.lastChild.remove();
 }
 
+/** Offer the types of the events in the filter. */
+function offer(events) {
+  const offered = new Set([...$("type").options].map((option) => option.value));
+  for (const { type } of events) {
+    if (!offered.has(type)) $("type").append(make("option", {}, type));
+    offered.add(type);
+  }
+}
+
 function itemOf(event, isNew) {
   const { _id, type, payload, createdOn, receivedOn } = event;
-  const brief = Object.entries(payload).map(([name, value]) => `${name}: ${shown(value)}`).join(", ");
+  const json = JSON.stringify(payload, null, 2);
+  const id = make("span", {}, make("code", {}, _id), copyButton("_id", _id));
+  const { wrong } = sentence(event);
+  const warnings = event.warnings ?? (wrong ? [{ message: `${wrong}: it is not a number such as 59.90.` }] : []);
   return make(
     "li",
-    { "data-key": key(event), class: isNew ? "new" : "" },
+    { "data-key": key(event), "data-type": type, class: isNew ? "new" : "" },
     make(
       "details",
       {},
-      make("summary", {}, make("b", {}, type), " ", time(createdOn), " ", make("span", { class: "brief" }, brief)),
-      list([["_id", _id], ["Happened", createdOn], ...(receivedOn ? [["Received", receivedOn]] : [])]),
-      make("pre", {}, JSON.stringify(payload, null, 2)),
+      make("summary", {}, icon(type), lineOf(event), time(createdOn)),
+      ...warnings.map(({ message, field }) => make("p", { class: "note bad" }, field ? `${field}: ${message}` : message)),
+      list([["Type", type], ["_id", id], ["Happened", createdOn], ...(receivedOn ? [["Received", receivedOn]] : [])]),
+      make("div", { class: "json" }, copyButton("JSON", json), make("pre", { tabindex: 0, role: "group", "aria-label": "Payload" }, json)),
     ),
   );
 }
 
-function showRefusals(refusals) {
-  $("refused").hidden = refusals.length === 0;
-  const cells = ({ hour, code, type, field, count, lastRequestId }) =>
-    [count, code, type ?? "", field ?? "", time(hour), lastRequestId ?? ""].map((each) => make("td", {}, each));
-  $("refused").querySelector("tbody").replaceChildren(...refusals.map((each) => make("tr", {}, ...cells(each))));
+// --- Download --------------------------------------------------------------------------------------
+
+/** Save the profile and the whole timeline as JSON: the answer to a person who asks for their data. */
+async function download() {
+  const { id, who } = watched;
+  const path = `v1/user/${id}`;
+  $("download").disabled = true;
+  try {
+    const profile = await ask(path);
+    const events = [];
+    let cursor = "";
+    do {
+      const page = await ask(`${path}/events?limit=${ALL}${cursor && `&cursor=${encodeURIComponent(cursor)}`}`);
+      events.push(...page.events);
+      cursor = page.cursor;
+      announce(`${events.length} events loaded`);
+    } while (cursor);
+    const file = new Blob([JSON.stringify({ downloadedOn: new Date().toISOString(), profile, events }, null, 2)], { type: "application/json" });
+    const link = make("a", { href: URL.createObjectURL(file), download: `user-${id}.json` });
+    link.click();
+    URL.revokeObjectURL(link.href);
+    announce(`Profile and ${events.length} events of ${who} downloaded`);
+  } catch (problem) {
+    if (!(problem instanceof Refused)) throw problem;
+    complain(advice(problem));
+  } finally {
+    $("download").disabled = false;
+  }
+}
+
+// --- Recent users ----------------------------------------------------------------------------------
+
+/** Keep the _id of a user in this browser. It keeps no address and nothing else. */
+function remember(id) {
+  localStorage.setItem("recent", JSON.stringify([...new Set([id, ...remembered()])].slice(0, RECENT)));
+}
+
+const forget = (id) => localStorage.setItem("recent", JSON.stringify(remembered().filter((each) => each !== id)));
+const remembered = () => JSON.parse(localStorage.getItem("recent") ?? "[]");
+
+/** Show the users of the last events on the local bus, then those that this browser looked at. */
+async function showRecent() {
+  const live = document.querySelector('nav a[href="live"]') ? await ask("live/events?after=0").catch(() => {}) : undefined;
+  const ofEvents = live?.events.filter(({ detail }) => detail.account === live.account).map(({ detail }) => detail.userId) ?? [];
+  const ids = [...new Set([...ofEvents.reverse(), ...remembered()])].slice(0, RECENT);
+  const found = await Promise.all(ids.map((id) => ask(`v1/user/${id}`).catch(() => forget(id))));
+  $("recent").replaceChildren(...found.filter(Boolean).map(personOf));
+  $("recent-none").hidden = $("recent").children.length > 0;
+}
+
+function personOf({ _id, email, firstname, lastname, numberOfPurchases }) {
+  const name = [firstname, lastname].filter((each) => typeof each === "string" && each).join(" ");
+  const about = [email && name, numberOfPurchases && `${shown(numberOfPurchases)} purchases`, !email && _id].filter(Boolean).join(" · ");
+  return make(
+    "li",
+    {},
+    make(
+      "a",
+      { href: `#${encodeURIComponent(email ?? _id)}` },
+      make("span", { class: "avatar", "aria-hidden": "true" }, (name || email || "?")[0].toUpperCase()),
+      make("span", { class: "line" }, make("b", {}, email ?? (name || "Anonymous user")), " ", make("span", { class: "details" }, about)),
+    ),
+  );
 }
 
 // --- Starting --------------------------------------------------------------------------------------
-
-$("find").addEventListener("submit", (event) => {
-  event.preventDefault();
-  const who = $("who").value.trim();
-  if (who === fromAddress()) show(who);
-  else location.hash = encodeURIComponent(who);
-});
-$("older").addEventListener("click", showOlder);
-window.addEventListener("hashchange", () => show(fromAddress()));
 
 function fromAddress() {
   try {
@@ -244,6 +335,18 @@ function fromAddress() {
   }
 }
 
-$("zone").textContent = `Newest first, by the clock of ${MOMENT.resolvedOptions().timeZone}. Refreshes by itself.`;
+$("find").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const who = $("who").value.trim();
+  if (who === fromAddress()) show(who);
+  else location.hash = encodeURIComponent(who);
+});
+$("older").addEventListener("click", showOlder);
+$("create").addEventListener("click", create);
+$("download").addEventListener("click", download);
+$("filter").addEventListener("change", filter);
+$("filter").addEventListener("reset", () => setTimeout(filter));
+$("filter").addEventListener("submit", (event) => event.preventDefault());
+window.addEventListener("hashchange", () => show(fromAddress()));
+$("zone").textContent = `Newest first, by the clock of ${ZONE}. The page refreshes by itself.`;
 show(fromAddress());
-watchRefusals();
