@@ -15,7 +15,7 @@ class Bill:
 BILLS = {
     "plain": Bill(["GetItem", "PutItem"], rru=1, wru=1, user_wru=1),  # with a body of 1 KB
     "update": Bill(["GetItem", "TransactWriteItems"], rru=1, wru=4, user_wru=4),  # and login
-    "login-new-address": Bill(["GetItem", "GetItem", "TransactWriteItems"], rru=2, wru=6, user_wru=4),
+    "login-new-address": Bill(["BatchGetItem", "TransactWriteItems"], rru=2, wru=6, user_wru=4),
     "confirmation": Bill(["GetItem", "TransactWriteItems"], rru=1, wru=6, user_wru=4),  # new or duplicate
     "emailopen": Bill(["GetItem", "GetItem", "TransactWriteItems"], rru=1.5, wru=6, user_wru=6),
     "emailopen-discarded": Bill(["GetItem", "GetItem"], rru=1.5),
@@ -33,7 +33,7 @@ BATCHES = {
     "100 plain events of 100 users, new or duplicate": Bill(
         ["BatchGetItem", *100 * ["PutItem"]], rru=100, wru=100, user_wru=100
     ),
-    "30 confirmations of 30 users": Bill(["BatchGetItem", "TransactWriteItems"], rru=30, wru=180, user_wru=120),
+    "30 confirmations of 30 users": Bill(["BatchGetItem", *30 * ["TransactWriteItems"]], rru=30, wru=180, user_wru=120),
     "30 updates of one user": Bill(["GetItem", "TransactWriteItems"], rru=1, wru=62, user_wru=62),
 }
 AUTHORIZER = Bill(["GetItem"], rru=1)  # when the gateway does not remember the key

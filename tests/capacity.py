@@ -11,7 +11,7 @@ from threading import Lock
 from typing import Any
 
 from docs.units import Bill
-from table.calls import Table
+from table.calls import Store
 
 Item = dict[str, Any]
 Find = Callable[[Item], Item]
@@ -19,7 +19,7 @@ Find = Callable[[Item], Item]
 
 
 @contextlib.contextmanager
-def bill(table: Table) -> Iterator[Bill]:
+def bill(table: Store) -> Iterator[Bill]:
     """Counts what the block asks of DynamoDB: calls that begin, and what queries find."""
     counted = Bill()
     one_at_a_time = Lock()  # a batch puts from several threads
@@ -116,7 +116,7 @@ def updated_units(update: Item, before: Item) -> int:
     return max(1, math.ceil((size(before) + size(growth)) / 1024))
 
 
-def finder(table: Table) -> Find:
+def finder(table: Store) -> Find:
     """By the one kind of call that nothing else makes, so it is not counted."""
 
     def find(item: Item) -> Item:

@@ -14,11 +14,14 @@ import math
 import os
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NoReturn
+from threading import RLock
+from typing import TYPE_CHECKING, Any, NoReturn
+from unittest.mock import patch
 from uuid import uuid4
 
 import pytest
 from moto import mock_aws
+from moto.core.botocore_stubber import BotocoreStubber
 
 from local import aws, dynamodb, stack
 from table.calls import Table
@@ -39,7 +42,13 @@ every_engine_but_moto = pytest.mark.parametrize("engine", ALL[1:], indirect=True
 
 @pytest.fixture(scope="session")
 def moto_client() -> Iterator["DynamoDBClient"]:
-    with mock_aws():
+    one_at_a_time, process = RLock(), BotocoreStubber.process_request  # moto's transactions know no threads
+
+    def process_alone(*arguments: Any) -> Any:
+        with one_at_a_time:
+            return process(*arguments)
+
+    with mock_aws(), patch.object(BotocoreStubber, "process_request", process_alone):
         yield aws.client("dynamodb", f"https://dynamodb.{aws.REGION}.amazonaws.com")
 
 

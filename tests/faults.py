@@ -19,6 +19,7 @@ import re
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -42,6 +43,23 @@ CRASH_POINTS = {"before": "before-parameter-build.dynamodb", "after": "after-cal
 Prepared = TypeVar("Prepared")
 Ran = TypeVar("Ran")
 Done = TypeVar("Done")
+
+class Clock:
+    """In the place of the module `time`, where a function and its SDK wait and look whether the time is up."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def time(self) -> float:
+        return time.time()
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
 Fault = Callable[[AWSPreparedRequest], Any]  # what botocore takes for the response; None: it asks DynamoDB
 
 
@@ -181,15 +199,26 @@ def unprocessed(random: Random) -> Fault:
     """BatchGetItem leaves out some of the keys, or all."""
 
     def answer(request: AWSPreparedRequest) -> Any:
+        [asked] = json.loads(_body(request))["RequestItems"].values()
+        left = random.sample(asked["Keys"], random.randint(1, len(asked["Keys"])))
+        return unanswered(lambda key: key in left)(request)
+
+    return answer
+
+
+def unanswered(is_left: Callable[[Any], bool]) -> Fault:
+    """BatchGetItem leaves out these keys."""
+
+    def answer(request: AWSPreparedRequest) -> Any:
         sent = json.loads(_body(request))
         [(table, asked)] = sent["RequestItems"].items()
-        keys = asked["Keys"]
-        left = random.sample(keys, random.randint(1, len(keys)))
-        asked["Keys"] = [key for key in keys if key not in left]
+        left = list(filter(is_left, asked["Keys"]))
+        asked["Keys"] = [key for key in asked["Keys"] if key not in left]
         answered: dict[str, Any] = {"Responses": {table: []}}
         if asked["Keys"]:
             request.body = json.dumps(sent).encode()
-            request.headers.replace_header("Content-Length", str(len(request.body)))
+            del request.headers["Content-Length"]
+            request.headers["Content-Length"] = str(len(request.body))
             answered = json.loads(URLLib3Session(timeout=30).send(request).content)
         return _answers({**answered, "UnprocessedKeys": {table: {**asked, "Keys": left}}})(request)
 

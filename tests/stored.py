@@ -10,7 +10,7 @@ from hashlib import sha256
 from typing import Any
 
 from domain.times import iso
-from table.calls import Table
+from table.calls import Store
 
 ACCOUNT = "shop"  # of the fixture `account`
 AttributeValue = dict[str, Any]
@@ -45,29 +45,29 @@ def erasure_key(user_id: str) -> Item:
     return _key("ERASURES", f"{ACCOUNT}#{user_id}")
 
 
-def everything(table: Table) -> list[Item]:
+def everything(table: Store) -> list[Item]:
     """All items of the table, in order."""
     pages: Any = table.client.get_paginator("scan").paginate(TableName=table.name, ConsistentRead=True)
     return sorted((item for page in pages for item in page["Items"]), key=lambda item: json.dumps(_place(item)))
 
 
-def as_text(table: Table) -> str:
+def as_text(table: Store) -> str:
     """The whole table, to look for what must not be in it."""
     return json.dumps(everything(table))
 
 
-def item_at(table: Table, key: Item) -> Item | None:
+def item_at(table: Store, key: Item) -> Item | None:
     found: Any = table.client.get_item(TableName=table.name, Key=key, ConsistentRead=True)
     return found.get("Item")  # type: ignore[no-any-return]
 
 
-def put(table: Table, *items: Item) -> None:
+def put(table: Store, *items: Item) -> None:
     """All of them at one moment."""
     actions: list[Any] = [{"Put": {"TableName": table.name, "Item": item}} for item in items]
     table.client.transact_write_items(TransactItems=actions)
 
 
-def put_many(table: Table, items: Sequence[Item]) -> None:
+def put_many(table: Store, items: Sequence[Item]) -> None:
     """One after the other, but quickly."""
     for start in range(0, len(items), 25):
         requests: Any = {table.name: [{"PutRequest": {"Item": item}} for item in items[start : start + 25]]}
@@ -127,7 +127,7 @@ def an_erasure_of_1_0(user_id: str, now: datetime) -> list[Item]:
     return [tombstone, {**erasure_key(user_id), **erased_at}]
 
 
-def erase_as_1_0(table: Table, user_id: str, email: str, now: datetime) -> None:
+def erase_as_1_0(table: Store, user_id: str, email: str, now: datetime) -> None:
     actions: list[Any] = [{"Put": {"TableName": table.name, "Item": item}} for item in an_erasure_of_1_0(user_id, now)]
     actions.append({"Delete": {"TableName": table.name, "Key": email_key(email)}})
     table.client.transact_write_items(TransactItems=actions)

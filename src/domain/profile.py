@@ -94,24 +94,36 @@ NO_CHANGE = Change()
 
 
 def merge(changes: Iterable[Change]) -> Change:
-    """One change that does all of `changes`, one after the other."""
-    merged = NO_CHANGE
+    """Return one change that does all of `changes`, one after the other."""
+    at = 0
+    attributes: dict[str, Any] = {}
+    places: dict[str, str] = {}
+    tags: dict[str, bool] = {}
+    system: dict[str, Any] = {}
+    latest: dict[str, Latest] = {}
+    totals: dict[str, Decimal] = {}
+    warnings: list[Notice] = []
     for change in changes:
-        merged = Change(
-            at=max(merged.at, change.at),
-            attributes={**merged.attributes, **change.attributes},
-            places={**merged.places, **change.places},
-            add_tags=(merged.add_tags - change.remove_tags) | change.add_tags,
-            remove_tags=(merged.remove_tags - change.add_tags) | change.remove_tags,
-            system={**merged.system, **change.system},
-            latest={**merged.latest, **{k: v for k, v in change.latest.items() if _is_later(v, merged.latest.get(k))}},
-            totals={
-                name: merged.totals.get(name, Decimal(0)) + change.totals.get(name, Decimal(0))
-                for name in {**merged.totals, **change.totals}
-            },
-            warnings=(*merged.warnings, *change.warnings),
-        )
-    return merged
+        at = max(at, change.at)
+        attributes |= change.attributes
+        places |= change.places
+        tags |= dict.fromkeys(change.remove_tags, False) | dict.fromkeys(change.add_tags, True)
+        system |= change.system
+        latest |= {name: each for name, each in change.latest.items() if _is_later(each, latest.get(name))}
+        totals |= {name: totals.get(name, Decimal(0)) + value for name, value in change.totals.items()}
+        warnings += change.warnings
+    added = frozenset(tag for tag, stays in tags.items() if stays)
+    return Change(
+        at=at,
+        attributes=attributes,
+        places=places,
+        add_tags=added,
+        remove_tags=frozenset(tags) - added,
+        system=system,
+        latest=latest,
+        totals=totals,
+        warnings=tuple(warnings),
+    )
 
 
 def change_attributes(sent: Mapping[str, Any], email: str | None, prefix: str, at: int) -> Change:

@@ -36,12 +36,14 @@ from domain.problems import (
     Notice,
     Problem,
     Refused,
+    email_ignored,
     invalid_attribute,
     invalid_email,
     invalid_event_time,
     similar_name,
 )
-from domain.times import fault_of_rfc_3339, parse_rfc_3339
+from domain.profile import Change, change_attributes, merge
+from domain.times import fault_of_rfc_3339, milliseconds_of, parse_rfc_3339
 from domain.values import similar_names, unstorable
 
 USER_ATTRIBUTES = ("tel", "firstname", "lastname", "country", "city")
@@ -78,6 +80,18 @@ class EventRequest:
     own_time: bool = False
     imported: bool = False
     warnings: tuple[Notice, ...] = ()
+
+    def change(self, email: str | None) -> Change:
+        """Return the change that this makes to the profile of its user, who has the address `email`, if any."""
+        sent, model = self.user.attributes, self.event.model
+        changes = [model.changes(self.event.payload, email, self.happened_at)]
+        if sent:
+            changes.insert(0, change_attributes(sent, email, "user.", milliseconds_of(self.happened_at)))
+        is_other = email and model.claims() not in (None, email)
+        warnings = (*self.warnings, *([email_ignored("event.login.email")] if is_other else []))
+        if warnings:
+            changes.insert(0, Change(warnings=warnings))
+        return merge(changes) if len(changes) > 1 else changes[0]
 
 
 def parse_request(

@@ -20,12 +20,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from table.calls import Table
+    from table.calls import Store
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
     """The items of one account. Whoever has it reaches nothing outside of that account."""
 
-    table: "Table"
+    table: "Store"
     name: str

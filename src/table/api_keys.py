@@ -6,11 +6,11 @@ from typing import Any
 from domain.accounts import ALL_SCOPES, ApiKey, FoundKey
 from domain.times import iso
 from table import Account, keys
-from table.calls import Table
+from table.calls import Store
 from table.expressions import IS_NEW, Absent, Changes, Delete, Exists, Item, Path, Put, Update
 
 
-def find(table: Table, key_hash: str) -> FoundKey | None:
+def find(table: Store, key_hash: str) -> FoundKey | None:
     """What the key with this hash opens."""
     found = table.get(keys.api_key(key_hash))
     return FoundKey(found["account"], found["keyId"], found["expiresOn"], _scopes(found)) if found else None

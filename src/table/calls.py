@@ -18,7 +18,7 @@ from botocore.loaders import Loader
 from botocore.session import get_session
 
 from domain.problems import TooLarge, Unavailable, too_large, unavailable
-from table.expressions import VERBS, Action, Item, Put, Update
+from table.expressions import VERBS, Action, Item, Put, Update, written
 from table.keys import Key
 from table.values import from_item, to_item
 
@@ -34,13 +34,14 @@ CLIENT_CONFIG = Config(
     tcp_keepalive=True,
     parameter_validation=False,  # DynamoDB checks the same again; here it takes a thirtieth of a warm request
     user_agent=f"Botocore/{botocore.__version__}",  # the usual one says more, and is put together anew for each call
-    max_pool_connections=16,  # the puts of a batch run side by side
+    max_pool_connections=16,  # the lanes of a batch run in threads
 )
 # For what is not worth a wait: one attempt.
 IMPATIENT_CONFIG = Config(connect_timeout=0.2, read_timeout=0.3, retries={"mode": "standard", "total_max_attempts": 1})
 REQUEST_SECONDS = 6.0
 LONGEST_PAUSE_SECONDS = 0.4
 MAX_READ, MAX_DELETED, MAX_ACTIONS = 100, 25, 100  # items in one BatchGetItem, BatchWriteItem, TransactWriteItems
+THREADS = 8  # that write a batch
 READ_ATTEMPTS = 4  # of a key that DynamoDB leaves out of its answers to BatchGetItem
 
 # Codes of errors and of cancellation reasons after which the same request may succeed later:
@@ -99,38 +100,40 @@ class Reasons:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
-    """One table, for one request: after `deadline` (time.monotonic) no further call starts.
+class Store:
+    """What can be read of a table, and how it is written: the latter only subclasses can.
 
-    Every method raises Unavailable when DynamoDB throttles, does not answer, or the time is up, and TooLarge, naming
-    the field `blame`, when an item would exceed 400 KB.
+    After `deadline` (time.monotonic) no further call starts. Every method raises Unavailable when DynamoDB throttles,
+    does not answer, or the time is up, and TooLarge, naming the field `blame`, when an item would exceed 400 KB.
     """
 
     client: "DynamoDBClient"
     name: str
     deadline: float
 
+    @property
+    def threads(self) -> int:
+        """How many threads may use it at a time."""
+        return THREADS
+
     def get(self, key: Key, *, consistent: bool = True) -> Item | None:
         found = self._call("get_item", TableName=self.name, Key=to_item(key), ConsistentRead=consistent)
         return from_item(found["Item"]) if "Item" in found else None
 
     def get_all(self, wanted: Sequence[Key], *, consistent: bool = True) -> list[Item | Unavailable | None]:
-        """The items of the keys, in their order. Unavailable for a key that DynamoDB leaves out of its answers."""
-        if len(wanted) == 1:
-            return [self.get(wanted[0], consistent=consistent)]
-        found: dict[tuple[str, str], Item] = {}
+        """Return the items of the keys, in their order. Unavailable stands for one that DynamoDB does not answer."""
+        found: dict[tuple[str, str], Item | Unavailable] = {}
         pending = list({(key["pk"], key["sk"]): key for key in wanted}.values())
         pauses = backoff()
         for attempt in range(READ_ATTEMPTS):
+            if attempt and pending:
+                time.sleep(next(pauses))
             left: list[Key] = []
             for start in range(0, len(pending), MAX_READ):
                 left += self._get_some(pending[start : start + MAX_READ], found, consistent)
             pending = left
-            if pending and attempt + 1 < READ_ATTEMPTS:
-                time.sleep(next(pauses))
-        unanswered = {(key["pk"], key["sk"]) for key in pending}
-        pairs = [(key["pk"], key["sk"]) for key in wanted]
-        return [unavailable("UnprocessedKeys") if pair in unanswered else found.get(pair) for pair in pairs]
+        found |= {(key["pk"], key["sk"]): unavailable("UnprocessedKeys") for key in pending}
+        return [found.get((key["pk"], key["sk"])) for key in wanted]
 
     def query(self, **parameters: Any) -> tuple[list[Item], Item | None]:
         """One page: its items, and the key after which the next page starts."""
@@ -159,15 +162,88 @@ class Table:
             parameters["ExclusiveStartKey"] = to_item(last)
 
     def put(self, action: Put, *, blame: str) -> Item | None:
+        """Store the item, or return the one that is there if its condition fails. None: it is stored."""
+        raise NotImplementedError
+
+    def try_write(self, actions: Sequence[Action], *, blame: str = "") -> Reasons | None:
+        """Do all the actions, or none. None: done."""
+        raise NotImplementedError
+
+    def update(self, action: Update) -> bool:
+        """Do one action. False: its condition failed."""
+        raise NotImplementedError
+
+    def delete_all(self, keys: Iterable[Key]) -> None:
+        """Delete items."""
+        raise NotImplementedError
+
+    def write(self, actions: Sequence[Action], *, blame: str = "") -> dict[int, Item] | None:
+        """Do all the actions, or none. None: done. Else the index of each action whose condition failed, with the
+        item that was there ({} if there was none). A transaction that another one disturbed is tried again.
+        """
+        for pause in backoff():
+            reasons = self.try_write(actions, blame=blame)
+            if reasons is None:
+                return None
+            if reasons.failed:  # the truth, whatever else is among the reasons
+                return reasons.failed
+            if reasons.too_large:
+                raise TooLarge([too_large(blame)])
+            for code in reasons.busy.values():
+                if code != CONFLICT:
+                    raise unavailable(code)
+            time.sleep(pause)
+        raise AssertionError("backoff does not end")
+
+    def _get_some(
+        self, wanted: Sequence[Key], found: dict[tuple[str, str], Item | Unavailable], consistent: bool
+    ) -> list[Key]:
+        """Add to `found` what DynamoDB answers, or why it does not; return the keys that it left out."""
+        try:
+            if len(wanted) == 1:
+                item = self.get(wanted[0], consistent=consistent)
+                found |= {(wanted[0]["pk"], wanted[0]["sk"]): item} if item else {}
+                return []
+            asked = {"Keys": [to_item(key) for key in wanted], "ConsistentRead": consistent}
+            answer = self._call("batch_get_item", RequestItems={self.name: asked})
+        except Unavailable as refused:
+            found |= {(key["pk"], key["sk"]): refused for key in wanted}
+            return []
+        for item in map(from_item, answer["Responses"].get(self.name, ())):
+            found[item["pk"], item["sk"]] = item
+        left = answer.get("UnprocessedKeys", {}).get(self.name, {}).get("Keys", ())
+        return [from_item(key) for key in left]
+
+    def _call(self, operation: str, blame: str = "", /, **parameters: Any) -> Any:
+        if time.monotonic() >= self.deadline:
+            raise unavailable("OutOfTime")
+        try:
+            return getattr(self.client, operation)(**parameters)
+        except (HTTPClientError, ConnectError) as error:
+            raise unavailable("NoAnswer") from error
+        except ClientError as error:
+            code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500 or code in RETRYABLE_CODES:
+                raise unavailable(code) from error
+            if _is_size(code, message):
+                raise TooLarge([too_large(blame)]) from error
+            raise
+
+
+@dataclass(frozen=True, slots=True)
+class Table(Store):
+    """A table that is written."""
+
+    def put(self, action: Put, *, blame: str) -> Item | None:
         """Stores the item, or returns the one that is there if the condition fails. None: it is stored.
 
         botocore may try twice: without a condition that stores the same again; with one, the second try meets the
         first.
         """
-        returned = {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"} if action.condition else {}
+        returned = {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"} if action.condition is not None else {}
         for pause in backoff():
             try:
-                self._call("put_item", blame, TableName=self.name, **action.written(), **returned)
+                self._call("put_item", blame, TableName=self.name, **written(action), **returned)
                 return None
             except ClientError as error:
                 code = error.response["Error"]["Code"]
@@ -175,24 +251,6 @@ class Table:
                     return from_item(cast("dict[str, Any]", error.response).get("Item", {}))
                 if code != "TransactionConflictException":  # somebody sends the same event in a transaction
                     raise
-            time.sleep(pause)
-        raise AssertionError("backoff does not end")
-
-    def write(self, actions: Sequence[Action], *, blame: str = "") -> dict[int, Item] | None:
-        """Does all the actions, or none. None: done. Else the index of each action whose condition failed, with the
-        item that was there ({} when there was none). A transaction that another one disturbed is tried again.
-        """
-        for pause in backoff():
-            reasons = self.try_write(actions, blame=blame)
-            if reasons is None:
-                return None
-            if reasons.failed:  # the truth, whatever else is among the reasons: this stood in the way
-                return reasons.failed
-            if reasons.too_large:
-                raise TooLarge([too_large(blame)])
-            for code in reasons.busy.values():
-                if code != CONFLICT:
-                    raise unavailable(code)
             time.sleep(pause)
         raise AssertionError("backoff does not end")
 
@@ -206,7 +264,7 @@ class Table:
                 VERBS[type(action)]: {
                     "TableName": self.name,
                     "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-                    **action.written(),
+                    **written(action),
                 }
             }
             for action in actions
@@ -228,7 +286,7 @@ class Table:
         because a second one would add again.
         """
         try:
-            self._call("update_item", TableName=self.name, **action.written())
+            self._call("update_item", TableName=self.name, **written(action))
         except ClientError as error:
             if code_of(error) != "ConditionalCheckFailedException":
                 raise
@@ -245,30 +303,6 @@ class Table:
             if left := answer.get("UnprocessedItems", {}).get(self.name):
                 pending += left
                 time.sleep(next(pauses))
-
-    def _get_some(self, wanted: Sequence[Key], found: dict[tuple[str, str], Item], consistent: bool) -> list[Key]:
-        """Adds to `found` what DynamoDB answers; returns the keys that it left out."""
-        asked = {"Keys": [to_item(key) for key in wanted], "ConsistentRead": consistent}
-        answer = self._call("batch_get_item", RequestItems={self.name: asked})
-        for item in map(from_item, answer["Responses"].get(self.name, ())):
-            found[item["pk"], item["sk"]] = item
-        left = answer.get("UnprocessedKeys", {}).get(self.name, {}).get("Keys", ())
-        return [from_item(key) for key in left]
-
-    def _call(self, operation: str, blame: str = "", /, **parameters: Any) -> Any:
-        if time.monotonic() >= self.deadline:
-            raise unavailable("OutOfTime")
-        try:
-            return getattr(self.client, operation)(**parameters)
-        except (HTTPClientError, ConnectError) as error:
-            raise unavailable("NoAnswer") from error
-        except ClientError as error:
-            code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
-            if error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500 or code in RETRYABLE_CODES:
-                raise unavailable(code) from error
-            if _is_size(code, message):
-                raise TooLarge([too_large(blame)]) from error
-            raise
 
 
 def code_of(error: BaseException) -> str | None:

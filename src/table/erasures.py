@@ -25,7 +25,7 @@ from typing import Any
 from domain.profile import Profile
 from domain.times import iso
 from table import Account, keys, replies
-from table.calls import MAX_ACTIONS, Table
+from table.calls import MAX_ACTIONS, Store
 from table.expressions import (
     IS_NEW,
     Absent,
@@ -66,7 +66,7 @@ class Erasure:
     id: str | None
 
 
-def pending(table: Table) -> list[Erasure]:
+def pending(table: Store) -> list[Erasure]:
     """All that are not done, the oldest first."""
     found = []
     for item in table.partition(keys.ERASURES):

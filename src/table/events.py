@@ -2,19 +2,22 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
+from functools import cached_property
+from hashlib import sha256
 from secrets import token_hex
 from typing import Any
 
 from domain.ids import time_of
 from domain.outcomes import First, IdempotencyKey, Outcome
-from domain.problems import OTHER_EVENT, Notice, Unavailable
-from domain.profile import NO_CHANGE, Change
-from domain.restrictions import Restriction
+from domain.problems import OTHER_EVENT, Notice, Refused
+from domain.profile import Change
+from domain.request import EventRequest
+from domain.restrictions import Restriction, is_bot
 from domain.times import iso
 from table import Account, keys
 from table.expressions import Item
-from table.values import digest_of, to_item
+from table.values import DIGEST_LENGTH, Document, canonical, digest_of, to_item
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,61 +34,114 @@ class StoredEvent:
     warnings: tuple[Notice, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(eq=False)
 class Entry:
-    """An event that is to be stored, and all that changes with it.
+    """An event on its way into the table: what was sent, the user whose it is, and its outcome when it is settled.
 
-    `own_id` and `own_time`: the caller's, not ours. `nonce` tells an earlier try of this very write from an earlier
-    request.
+    `nonce` tells an earlier try of this very write from an earlier request. `replaces` is an answer under the key that
+    does not count any more, because its user was erased.
     """
 
-    user_id: str
-    event_id: str
-    happened_at: datetime
+    request: EventRequest
     received_at: datetime
-    type: str
-    payload: dict[str, Any]
-    restriction: Restriction | None = None
-    once_value: str | None = None
-    window: timedelta | None = None
-    seen_lock: Item | None = None
-    """Of an event that does not come behind all others of its window: the lock that must still be as it was seen."""
-    change: Change = NO_CHANGE
-    claims_email: str | None = None
-    own_id: bool = False
-    own_time: bool = False
-    imported: bool = False
     key: IdempotencyKey | None = None
+    user_id: str = ""
+    email: str | None = None
+    """The user's address, if there is one."""
+    outcome: Outcome | Refused | None = None
     replaces: Item | None = None
-    """An answer under the key that does not count any more, because its user was erased."""
     nonce: str = field(default_factory=lambda: token_hex(8))
 
+    def __post_init__(self) -> None:
+        event = self.request.event
+        self.event_id, self.happened_at, self.own_id = (
+            self.request.event_id,
+            self.request.happened_at,
+            self.request.own_id,
+        )
+        self.type, self.restriction, self.window = event.type, event.model.restriction, event.window
+        self.claims = None if self.request.user.email else event.model.claims()
+        self.payload = Document(event.payload)
+        self._changes: dict[str | None, Change] = {}
+
+    def of_user(self, user_id: str, email: str | None) -> None:
+        """Say whose the event is."""
+        if user_id != self.user_id:
+            self.uuid = self.uuid_of(user_id)
+        self.user_id, self.email = user_id, email
+
+    def uuid_of(self, user_id: str) -> str:
+        """Return what stands for the event in its sort key, if it is this user's."""
+        return keys.event_uuid(user_id, self.event_id, self.happened_at) if self.own_id else self.event_id
+
+    def change(self, email: str | None) -> Change:
+        """Return what the event changes of its user, who has this address by then."""
+        if email not in self._changes:
+            self._changes = {email: self.request.change(email)}
+        return self._changes[email]
+
+    @cached_property
+    def once_value(self) -> str | None:
+        return self.request.event.once_value
+
+    @cached_property
+    def is_of_bot(self) -> bool:
+        return is_bot(self.request.user.user_agent)
+
     @property
-    def uuid(self) -> str:
-        return keys.event_uuid(self.user_id, self.event_id, self.happened_at)
+    def claimed(self) -> str | None:
+        """The address that the user, who has none, would get by the event."""
+        return self.claims if self.email is None else None
+
+    @cached_property
+    def is_ordered(self) -> bool:
+        """Whether it may overtake no other of its user, because it changes the profile or keeps a distance."""
+        change = self.restriction or self.claims or self.change(self.request.user.email)
+        return bool(change and not self.is_of_bot)
 
     @property
     def touches_user(self) -> bool:
-        return bool(self.change or self.claims_email or self.restriction)
+        return bool(not self.is_of_bot and (self.restriction or self.claimed or self.change(self.email)))
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing but the event is written."""
+        return not (self.touches_user or self.key or self.is_of_bot)
+
+    @cached_property
+    def size(self) -> int:
+        """At least as many bytes as DynamoDB counts for the payload."""
+        return len(self._canonical)
+
+    @cached_property
+    def digest(self) -> str:
+        return sha256(self._canonical).hexdigest()[:DIGEST_LENGTH]
+
+    @cached_property
+    def _canonical(self) -> bytes:
+        return canonical(self.type, self.payload)
+
+    def first_for(self, other: "Entry") -> First:
+        """Return this event as the reason for which another one is discarded."""
+        return First(self.event_id, iso(self.happened_at), self.digest == other.digest, self.uuid)
 
 
 def item_of(account: Account, entry: Entry, warnings: Sequence[Notice]) -> Item:
-    """The event's item. What 1.0 did not know is there only where it says more than its absence."""
-    uuid = entry.uuid
+    """Return the event's item. What 1.0 did not know is there only where it says more than its absence."""
     item: Item = {
-        **keys.event(account.name, entry.user_id, uuid),
+        **keys.event(account.name, entry.user_id, entry.uuid),
         "type": entry.type,
         "payload": entry.payload,
     }
-    if entry.own_time:
+    if entry.request.own_time:
         item["receivedOn"] = iso(entry.received_at)
-    if entry.imported:
+    if entry.request.imported:
         item["imported"] = True
     if entry.own_id:
         item["nonce"] = entry.nonce
     if warnings:
         item |= kept(warnings)
-    if uuid != entry.event_id:
+    if entry.uuid != entry.event_id:
         item["id"] = entry.event_id
     if entry.once_value is not None:  # so that an erasure finds the mark
         item["onceValue"] = entry.once_value
@@ -127,15 +183,21 @@ def created(entry: Entry, warnings: Iterable[Notice] = ()) -> Outcome:
     return Outcome(status="created", event_id=entry.event_id, user_id=entry.user_id, warnings=tuple(warnings))
 
 
+def discarded(entry: Entry, restriction: Restriction, first: First | None) -> Outcome:
+    return Outcome(
+        status="discarded", event_id=entry.event_id, user_id=entry.user_id, restriction=restriction, first=first
+    )
+
+
 def is_of(entry: Entry, item: Item) -> bool:
     """Whether the event that is stored is this one, by an earlier try of its write. Ids of ours are given once."""
     return not entry.own_id or item.get("nonce") == entry.nonce
 
 
 def duplicate(entry: Entry, item: Item) -> Outcome:
-    """The answer to an event whose time and id are those of a stored one."""
+    """Return the outcome of an event whose time and id are those of a stored one."""
     event = stored_event(item)
-    same = digest_of(event.type, event.payload) == digest_of(entry.type, entry.payload)
+    same = digest_of(event.type, event.payload) == entry.digest
     return Outcome(
         status="duplicate",
         event_id=entry.event_id,
@@ -147,20 +209,13 @@ def duplicate(entry: Entry, item: Item) -> Outcome:
 
 
 def first_of(event: StoredEvent, entry: Entry) -> First:
-    """The stored event as the reason for which this one is discarded."""
-    same = digest_of(event.type, event.payload) == digest_of(entry.type, entry.payload)
+    """Return the stored event as the reason for which this one is discarded."""
+    same = digest_of(event.type, event.payload) == entry.digest
     return First(event.id, iso(event.happened_at), same, event.uuid)
 
 
 def find(account: Account, user_id: str, uuid: str) -> Item | None:
     return account.table.get(keys.event(account.name, user_id, uuid))
-
-
-def find_all(account: Account, wanted: Sequence[tuple[str, str]]) -> list[Item | Unavailable | None]:
-    """The events of pairs of user id and UUID, as they were a moment ago, in one call, for half the units."""
-    if not wanted:
-        return []
-    return account.table.get_all([keys.event(account.name, *each) for each in wanted], consistent=False)
 
 
 def timeline(

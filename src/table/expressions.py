@@ -21,75 +21,54 @@ ORDERS: Mapping[str, Callable[[Any, Any], bool]] = {"<=": le, ">": gt}
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A condition on the item that exists; {} if there is none."""
+    """What must be true of the item that is there; {} where there is none. It is no truth value: see `holds`."""
+
+    operator: str
+    operands: tuple[Any, ...]
+    """An attribute's name and, for a comparison, a value; or two conditions."""
 
     def __and__(self, other: "Condition") -> "Condition":
-        return Both("AND", self, other)
+        return Condition("AND", (self, other))
 
     def __or__(self, other: "Condition") -> "Condition":
-        return Both("OR", self, other)
+        return Condition("OR", (self, other))
+
+    def __bool__(self) -> bool:
+        raise TypeError("a condition is not a truth value")
 
     def holds(self, item: Item) -> bool:
-        raise NotImplementedError
-
-    def written(self, placeholders: "Placeholders") -> str:
-        raise NotImplementedError
-
-
-@dataclass(frozen=True, slots=True)
-class Exists(Condition):
-    name: str
-
-    def holds(self, item: Item) -> bool:
-        return self.name in item
-
-    def written(self, placeholders: "Placeholders") -> str:
-        return f"attribute_exists({placeholders.path((self.name,))})"
-
-
-@dataclass(frozen=True, slots=True)
-class Absent(Condition):
-    name: str
-
-    def holds(self, item: Item) -> bool:
-        return self.name not in item
-
-    def written(self, placeholders: "Placeholders") -> str:
-        return f"attribute_not_exists({placeholders.path((self.name,))})"
-
-
-@dataclass(frozen=True, slots=True)
-class Compare(Condition):
-    """Compares an attribute. False if it is absent or has another type, as in DynamoDB: True is not 1."""
-
-    name: str
-    operator: str
-    value: Any
-
-    def holds(self, item: Item) -> bool:
-        if self.name not in item:
-            return False
-        there, wanted = serialize(item[self.name]), serialize(self.value)
+        """False where a compared attribute is absent or of another type, as in DynamoDB: True is not 1, and no text is
+        below 2.
+        """
+        if self.operator in ("AND", "OR"):
+            held = [each.holds(item) for each in self.operands]
+            return all(held) if self.operator == "AND" else any(held)
+        name, *values = self.operands
+        if not values or name not in item:
+            return (name in item) == (self.operator == "attribute_exists") and not values
+        there, wanted = serialize(item[name]), serialize(values[0])
         if self.operator == "=":
             return there == wanted
-        return there.keys() == wanted.keys() and ORDERS[self.operator](item[self.name], self.value)
+        return there.keys() == wanted.keys() and ORDERS[self.operator](item[name], values[0])
 
     def written(self, placeholders: "Placeholders") -> str:
-        return f"{placeholders.path((self.name,))} {self.operator} {placeholders.value(self.value)}"
+        if self.operator in ("AND", "OR"):
+            return f"({f' {self.operator} '.join(each.written(placeholders) for each in self.operands)})"
+        name, *values = self.operands
+        path = placeholders.path((name,))
+        return f"{path} {self.operator} {placeholders.value(values[0])}" if values else f"{self.operator}({path})"
 
 
-@dataclass(frozen=True, slots=True)
-class Both(Condition):
-    word: str
-    first: Condition
-    second: Condition
+def Exists(name: str) -> Condition:  # noqa: N802 reads as the kind of condition that it makes
+    return Condition("attribute_exists", (name,))
 
-    def holds(self, item: Item) -> bool:
-        held = (self.first.holds(item), self.second.holds(item))
-        return all(held) if self.word == "AND" else any(held)
 
-    def written(self, placeholders: "Placeholders") -> str:
-        return f"({self.first.written(placeholders)} {self.word} {self.second.written(placeholders)})"
+def Absent(name: str) -> Condition:  # noqa: N802
+    return Condition("attribute_not_exists", (name,))
+
+
+def Compare(name: str, operator: str, value: Any) -> Condition:  # noqa: N802
+    return Condition(operator, (name, value))
 
 
 IS_NEW = Absent("pk")  # no item has the key
@@ -137,11 +116,6 @@ class Put:
     def applied(self, _: Item) -> Item | None:
         return self.item
 
-    def written(self) -> dict[str, Any]:
-        placeholders = Placeholders()
-        condition = _written_condition(self.condition, placeholders)
-        return {"Item": to_item(self.item), **condition, **placeholders.parameters()}
-
 
 @dataclass(frozen=True, slots=True)
 class Update:
@@ -152,12 +126,6 @@ class Update:
     def applied(self, item: Item) -> Item | None:
         return self.changes.applied(item or self.key)
 
-    def written(self) -> dict[str, Any]:
-        placeholders = Placeholders()
-        update = {"UpdateExpression": self.changes.written(placeholders)}
-        condition = _written_condition(self.condition, placeholders)
-        return {"Key": to_item(self.key), **update, **condition, **placeholders.parameters()}
-
 
 @dataclass(frozen=True, slots=True)
 class Delete:
@@ -166,11 +134,6 @@ class Delete:
 
     def applied(self, _: Item) -> Item | None:
         return None
-
-    def written(self) -> dict[str, Any]:
-        placeholders = Placeholders()
-        condition = _written_condition(self.condition, placeholders)
-        return {"Key": to_item(self.key), **condition, **placeholders.parameters()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,14 +146,18 @@ class Check:
     def applied(self, item: Item) -> Item | None:
         return item or None
 
-    def written(self) -> dict[str, Any]:
-        placeholders = Placeholders()
-        condition = _written_condition(self.condition, placeholders)
-        return {"Key": to_item(self.key), **condition, **placeholders.parameters()}
-
 
 Action = Put | Update | Delete | Check
 VERBS: Mapping[type[Action], str] = {Put: "Put", Update: "Update", Delete: "Delete", Check: "ConditionCheck"}
+
+
+def written(action: Action) -> dict[str, Any]:
+    """Return an action in the form of the low-level API, without the table's name."""
+    placeholders = Placeholders()
+    parts = {"Item": to_item(action.item)} if isinstance(action, Put) else {"Key": to_item(action.key)}
+    update = {"UpdateExpression": action.changes.written(placeholders)} if isinstance(action, Update) else {}
+    holds = {} if action.condition is None else {"ConditionExpression": action.condition.written(placeholders)}
+    return {**parts, **update, **holds, **placeholders.parameters()}
 
 
 class Placeholders:
@@ -212,10 +179,6 @@ class Placeholders:
         names = {placeholder: name for name, placeholder in self._names.items()}
         parameters: dict[str, Any] = {"ExpressionAttributeNames": names} if names else {}
         return parameters | ({"ExpressionAttributeValues": to_item(self._values)} if self._values else {})
-
-
-def _written_condition(condition: Condition | None, placeholders: Placeholders) -> dict[str, str]:
-    return {"ConditionExpression": condition.written(placeholders)} if condition else {}
 
 
 def _inner(item: Item, path: Path) -> Item:

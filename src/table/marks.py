@@ -4,21 +4,17 @@ A restriction of an event type (restrictions.py) becomes one action of the event
 that its condition met becomes the answer: which event came first.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
-from datetime import timedelta
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from domain.ids import time_of
-from domain.outcomes import First, Outcome
-from domain.problems import Unavailable
+from domain.outcomes import First
 from domain.times import iso, milliseconds_of, moment_of
 from table import Account, keys
-from table.events import Entry, first_of, stored_event
+from table.events import Entry, StoredEvent, first_of
 from table.expressions import IS_NEW, Absent, Compare, Condition, Item, Put
-from table.replies import discard
-from table.values import digest_of
 
-MILLISECOND = timedelta(milliseconds=1)
 IN_FLIGHT = timedelta(seconds=60)  # longer than any request takes
 
 
@@ -31,13 +27,13 @@ def mark(account: Account, entry: Entry, value: str) -> Put:
         "eventId": entry.event_id,
         "uuid": entry.uuid,
         "createdOn": iso(entry.happened_at),
-        "digest": digest_of(entry.type, entry.payload),
+        "digest": entry.digest,
     }
     return Put(item, IS_NEW)
 
 
 def first_by_mark(entry: Entry, item: Item) -> First:
-    """The event that put the mark. 1.0 kept nothing but its id, which has the time in it."""
+    """Return the event that put the mark. 1.0 kept nothing but its id, which has the time in it."""
     return First(
         event_id=item["eventId"],
         created_on=item.get("createdOn") or iso(time_of(item["eventId"])),
@@ -46,105 +42,103 @@ def first_by_mark(entry: Entry, item: Item) -> First:
     )
 
 
-# --- Windows -------------------------------------------------------------------------------------- The lock is one
-# item for each user and type. `until`: no stored event of the type reaches beyond it with its window. `newest`,
-# `eventId`, `uuid`, `digest`: the latest of the stored ones that is known. `version`: the one that was let in last,
-# so it is another one after each. The lock of 1.0 has `eventId` and `until`, which is a window after that event.
+Timeline = Callable[[datetime, datetime], Iterable[StoredEvent]]
+"""Reads the user's events from one moment to another, both included."""
 
 
-def locks(account: Account, asked: Sequence[tuple[str, str]]) -> list[Item | Unavailable]:
-    """The lock of each user id and event type; {} where there is none. It may be out of date by a moment."""
-    if not asked:
-        return []
-    found = account.table.get_all([keys.window(account.name, *each) for each in asked], consistent=False)
-    return [item if item is not None else {} for item in found]
+@dataclass(slots=True)
+class Window:
+    """The stored events of one user and type that keep a distance, while those of a run are judged one after the other.
 
-
-def admit(account: Account, entry: Entry, lock: Item) -> "Entry | Outcome":
-    """How an event comes in that keeps a distance to others of its type; or the answer to one that does not.
+    The lock is one item for each user and type. `until`: no stored event of the type reaches beyond it with its window.
+    `newest`, `eventId`, `uuid`, `digest`: the latest of the stored ones that is known. `version`: the one that was let
+    in last, so it is another one after each. The lock of 1.0 has `eventId` and `until`, which is a window after that
+    event.
 
     |-- newest ---- a window ---- until --|-- behind: let in, if `until` has passed when it is written
     |-- less than a window before or after the newest: discarded
-    |-- before that: discarded if the timeline has one too close; else let in, if the lock is still as it was read
+    |-- before that: discarded if the timeline has one too close; else let in, if the lock is still as it was before the
+        timeline was read
 
     `lock` may be out of date by a moment: what is discarded by it is stored, and the rest is a condition of the write.
     """
-    first = _too_close(entry, lock)
-    if first is None and _is_behind(entry, lock):
-        return replace(entry, seen_lock=None)
-    first = first or _neighbour(account, entry)
-    if first is None:
-        return replace(entry, seen_lock=lock)
-    assert entry.restriction is not None
-    return discard(account, entry, entry.restriction, first)
 
+    lock: Item
+    length: timedelta
+    accepted: list[Entry] = field(default_factory=list)
+    is_late: bool = False
+    """Whether one of the accepted ones does not come behind all others."""
 
-def lock(account: Account, entry: Entry, window: timedelta) -> Put:
-    """The lock as it is when this event is in."""
-    happened, until = milliseconds_of(entry.happened_at), milliseconds_of(entry.happened_at + window)
-    item: Item = {
-        **keys.window(account.name, entry.user_id, entry.type),
-        "newest": happened,
-        "eventId": entry.event_id,
-        "uuid": entry.uuid,
-        "digest": digest_of(entry.type, entry.payload),
-        "version": entry.uuid,
-        "until": until,
-    }
-    seen = entry.seen_lock
-    if seen is None:  # behind all others
-        return Put(_with_expiry(item, entry), IS_NEW | Compare("until", "<=", happened))
-    if not seen:  # TTL may have taken a lock whose end has passed by now
-        item["until"] = max(until, milliseconds_of(entry.received_at))
-        return Put(_with_expiry(item, entry), IS_NEW)
-    newer = seen if int(seen["newest" if "newest" in seen else "until"]) > happened else item
-    item = {**newer, "version": entry.uuid, "until": max(until, int(seen["until"]))}
-    unchanged: Condition = Compare("eventId", "=", seen["eventId"])
-    unchanged &= Compare("version", "=", seen["version"]) if "version" in seen else Absent("version")
-    return Put(_with_expiry(item, entry), unchanged)
-
-
-def _with_expiry(item: Item, entry: Entry) -> Item:
-    """TTL, which reads seconds, takes no lock while a request may be under way that has read that there is none."""
-    in_flight = milliseconds_of(entry.received_at + IN_FLIGHT)
-    return {**item, "expiresAt": max(item["until"], in_flight) // 1000 + 1}
-
-
-def _too_close(entry: Entry, lock: Item) -> First | None:
-    """The newest event of the lock, if it lies less than a window before or after this one."""
-    assert entry.window is not None
-    if not lock:
+    def too_close(self, entry: Entry, timeline: Timeline) -> First | None:
+        """Return the event because of which this one is discarded."""
+        for other in self.accepted:
+            if abs(entry.happened_at - other.happened_at) < self.length:
+                return other.first_for(entry)
+        if self.lock and abs(milliseconds_of(entry.happened_at) - self._newest) < self._milliseconds:
+            uuid = self.lock["uuid" if "uuid" in self.lock else "eventId"]
+            return First(self.lock["eventId"], iso(moment_of(self._newest)), _same(entry, self.lock), uuid)
+        if self._is_behind(entry):
+            return None
+        for event in timeline(entry.happened_at - self.length, entry.happened_at + self.length):
+            is_close = abs(event.happened_at - entry.happened_at) < self.length
+            if event.type == entry.type and event.uuid != entry.uuid and is_close:
+                return first_of(event, entry)
         return None
-    length = entry.window // MILLISECOND
-    newest = int(lock["newest"] if "newest" in lock else lock["until"] - length)
-    if abs(milliseconds_of(entry.happened_at) - newest) >= length:
-        return None
-    return First(
-        lock["eventId"], iso(moment_of(newest)), _same(entry, lock), lock["uuid" if "uuid" in lock else "eventId"]
-    )
 
+    def accept(self, entry: Entry) -> None:
+        self.is_late = self.is_late or not self._is_behind(entry)
+        self.accepted.append(entry)
 
-def _is_behind(entry: Entry, lock: Item) -> bool:
-    """Whether the event comes behind every stored one of its type, window and all.
+    def action(self, account: Account) -> Put:
+        """Return the lock as it is when the accepted events are in, if they may come in."""
+        newest, last = max(self.accepted, key=lambda each: each.happened_at), self.accepted[-1]
+        item: Item = {
+            **keys.window(account.name, last.user_id, last.type),
+            "newest": milliseconds_of(newest.happened_at),
+            "eventId": newest.event_id,
+            "uuid": newest.uuid,
+            "digest": newest.digest,
+        }
+        if self.lock and self._newest > item["newest"]:
+            item = self.lock
+        item = {**item, "version": last.uuid, "until": self._until}
+        # TTL, which reads seconds, takes no lock while a request may be under way that has read that there is none.
+        item["expiresAt"] = max(item["until"], milliseconds_of(last.received_at + IN_FLIGHT)) // 1000 + 1
+        if not self.is_late:
+            return Put(item, IS_NEW | Compare("until", "<=", milliseconds_of(self.accepted[0].happened_at)))
+        if not self.lock:
+            return Put(item, IS_NEW)
+        unchanged: Condition = Compare("eventId", "=", self.lock["eventId"])
+        unchanged &= Compare("version", "=", self.lock["version"]) if "version" in self.lock else Absent("version")
+        return Put(item, unchanged)
 
-    Without a lock, whatever happens now does: TTL takes a lock only after its end. Of an earlier time nothing is known.
-    """
-    if not lock:
-        return entry.happened_at >= entry.received_at
-    return int(lock["until"]) <= milliseconds_of(entry.happened_at)
+    def _is_behind(self, entry: Entry) -> bool:
+        """Whether the event comes behind every stored one of its type, window and all.
 
+        Without a lock, whatever happens now does: TTL takes a lock only after its end. Of an earlier time nothing is
+        known.
+        """
+        if not (self.lock or self.accepted):
+            return entry.happened_at >= entry.received_at
+        return self._until <= milliseconds_of(entry.happened_at)
 
-def _neighbour(account: Account, entry: Entry) -> First | None:
-    """A stored event of the type that lies less than a window before or after this one."""
-    assert entry.window is not None
-    between = keys.events_between(entry.happened_at - entry.window, entry.happened_at + entry.window)
-    for item in account.table.partition(keys.user(account.name, entry.user_id), between):
-        event = stored_event(item)
-        is_close = abs(event.happened_at - entry.happened_at) < entry.window
-        if event.type == entry.type and event.uuid != entry.uuid and is_close:
-            return first_of(event, entry)
-    return None
+    @property
+    def _until(self) -> int:
+        ends = [milliseconds_of(each.happened_at + self.length) for each in self.accepted]
+        if self.lock:
+            ends.append(int(self.lock["until"]))
+        elif self.is_late:  # TTL may have taken a lock whose end has passed by now
+            ends.append(milliseconds_of(self.accepted[0].received_at))
+        return max(ends)
+
+    @property
+    def _newest(self) -> int:
+        return int(self.lock["newest"] if "newest" in self.lock else self.lock["until"] - self._milliseconds)
+
+    @property
+    def _milliseconds(self) -> int:
+        return self.length // timedelta(milliseconds=1)
 
 
 def _same(entry: Entry, item: Item) -> bool | None:
-    return item["digest"] == digest_of(entry.type, entry.payload) if "digest" in item else None
+    return item["digest"] == entry.digest if "digest" in item else None

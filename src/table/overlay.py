@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from domain.problems import TooLarge, Unavailable, too_large
-from table.calls import Reasons, Table
+from domain.problems import Unavailable
+from table.calls import Reasons, Store
 from table.expressions import Action, Item, Put
 from table.keys import Key
 from table.values import size_of
@@ -19,17 +19,22 @@ MAX_ITEM_BYTES = 400 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Overlay(Table):
-    """A table over `below`, which is read and never written. `written` holds the items as they would be, None for one
-    that would be gone.
+class Overlay(Store):
+    """A table over `below`, which can only be read. `written` holds the items as they would be, None for one that would
+    be gone.
     """
 
-    below: Table
+    below: Store
     written: dict[tuple[str, str], Item | None] = field(default_factory=dict)
 
     @classmethod
-    def over(cls, table: Table) -> "Overlay":
-        return cls(table.client, table.name, table.deadline, below=table)
+    def over(cls, table: Store) -> "Overlay":
+        parts = table.client, table.name, table.deadline
+        return cls(*parts, below=Store(*parts))
+
+    @property
+    def threads(self) -> int:
+        return 1
 
     def get(self, key: Key, *, consistent: bool = True) -> Item | None:
         [found] = self.get_all([key], consistent=consistent)
@@ -57,18 +62,12 @@ class Overlay(Table):
         failed = self.write([action], blame=blame)
         return failed[0] if failed else None
 
-    def write(self, actions: Sequence[Action], *, blame: str = "") -> dict[int, Item] | None:
-        reasons = self.try_write(actions, blame=blame)
-        if reasons and reasons.too_large:
-            raise TooLarge([too_large(blame)])
-        return reasons.failed if reasons else None
-
     def try_write(self, actions: Sequence[Action], *, blame: str = "") -> Reasons | None:  # noqa: ARG002 Table's
         there = [item if isinstance(item, dict) else {} for item in self._read([action.key for action in actions])]
         reasons = Reasons()
         after: dict[tuple[str, str], Item | None] = {}
         for index, (action, item) in enumerate(zip(actions, there, strict=True)):
-            if action.condition and not action.condition.holds(item):
+            if action.condition is not None and not action.condition.holds(item):
                 reasons.failed[index] = item
                 continue
             changed = after[_pair(action.key)] = action.applied(item)

@@ -19,7 +19,7 @@ from decimal import Decimal
 from secrets import token_hex
 from typing import Any
 
-from domain.problems import Notice, TooLarge, Unavailable, too_large
+from domain.problems import Failed, Notice, Refused, TooLarge, too_large
 from domain.profile import (
     SYSTEM_ATTRIBUTES,
     TOLERANCE_MS,
@@ -60,8 +60,10 @@ EXISTS = Exists("createdOn")
 
 def look_up(
     account: Account, emails: Iterable[str], ids: Iterable[str]
-) -> tuple[dict[str, str | Unavailable | None], dict[str, Profile | Unavailable | None]]:
-    """The id of the user whom each address names, and the profile of each id; in one call, however many they are."""
+) -> tuple[dict[str, str | Refused | None], dict[str, Profile | Refused | None]]:
+    """Return the id of the user whom each address names, and the profile of each id; with one call, however many they
+    are. Refused stands for what could not be read, None for what is not there.
+    """
     emails, ids = list(dict.fromkeys(emails)), list(dict.fromkeys(ids))
     if not (emails or ids):
         return {}, {}
@@ -69,7 +71,7 @@ def look_up(
     found = account.table.get_all(wanted)
     owners = [item["userId"] if isinstance(item, dict) else item for item in found[: len(emails)]]
     read = [
-        profile_of(user_id, item) if isinstance(item, dict) else item
+        _readable(user_id, item) if isinstance(item, dict) else item
         for user_id, item in zip(ids, found[len(emails) :], strict=True)
     ]
     return dict(zip(emails, owners, strict=True)), dict(zip(ids, read, strict=True))
@@ -85,17 +87,11 @@ def read(account: Account, user_id: str) -> Profile | None:
     return profile_of(user_id, found) if found else None
 
 
-def glance(account: Account, user_ids: Sequence[str]) -> dict[str, Profile]:
-    """The profiles as they were a moment ago, in one call, for half the units."""
-    if not user_ids:
-        return {}
-    found = account.table.get_all([keys.profile(account.name, each) for each in user_ids], consistent=False)
-    profiles = {
-        user_id: profile_of(user_id, item)
-        for user_id, item in zip(user_ids, found, strict=True)
-        if isinstance(item, dict)
-    }
-    return {user_id: profile for user_id, profile in profiles.items() if profile}
+def _readable(user_id: str, item: Item) -> Profile | Refused | None:
+    try:
+        return profile_of(user_id, item)
+    except Exception as error:  # noqa: BLE001 one item that is not what it should be is the trouble of one user
+        return Failed.by(error)
 
 
 def profile_of(user_id: str, item: Item) -> Profile | None:
@@ -148,6 +144,7 @@ def change(account: Account, user_id: str, change: Change, seen: Profile) -> Pro
     while True:
         now = replace(change, at=max(change.at, seen.changed_at or 0))  # whatever another clock says: it is never late
         planned = plan(account, user_id, [now], seen=seen)
+        assert planned, "the profile is known"
         if planned.too_large:
             raise TooLarge([too_large("user")])
         failed = account.table.write([planned.action], blame="user")
@@ -210,13 +207,13 @@ def plan(
     *,
     claims_email: str | None = None,
     seen: Profile | None = None,
-) -> Plan:
-    """The changes of one user, done one after the other, as one action. `seen` is what is known of the profile, if
-    anything.
+) -> Plan | None:
+    """Return the changes of one user, done one after the other, as one action. `seen` is what is known of the profile,
+    if anything. None: it has to be known.
     """
     merged, most = merge(changes), _bytes_in_turn(changes)
     if merged.sets_attributes and not _is_plain(changes, merged, most, seen):
-        return _exact(account, user_id, changes, claims_email, seen or _existing(account, user_id))
+        return _exact(account, user_id, changes, claims_email, seen) if seen else None
     sets, removes, condition = _of_the_system(merged, seen, claims_email)
     adds = dict(merged.totals)
     if merged.sets_attributes:
@@ -310,11 +307,6 @@ def _of_the_system(
         condition &= Absent("email")
         sets[("email",)] = claims_email
     return sets, removes, condition
-
-
-def _existing(account: Account, user_id: str) -> Profile:
-    """The profile; an empty one where there is none, of which the write's condition will tell."""
-    return read(account, user_id) or Profile(user_id)
 
 
 def _changed_at(seen: Profile) -> int:

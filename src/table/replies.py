@@ -7,7 +7,7 @@ again by whoever repeats the request, and no id that a caller has made up. The s
 the id of the first event is looked up again.
 """
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
@@ -17,7 +17,7 @@ from domain.outcomes import KEY_LIFETIME, First, IdempotencyKey, Outcome
 from domain.problems import KEY_REUSED, KeyReused
 from domain.restrictions import Restriction
 from table import Account, keys, profiles
-from table.events import Entry, duplicate, find, kept, stored_event, warnings_in
+from table.events import Entry, find, kept, stored_event, warnings_in
 from table.expressions import IS_NEW, Compare, Condition, Delete, Item, Put
 
 CODES_OF_1_0 = {
@@ -27,46 +27,23 @@ CODES_OF_1_0 = {
 }
 
 
-def discard(account: Account, entry: Entry, restriction: Restriction, first: First | None = None) -> Outcome:
-    """The answer to an event that a restriction keeps out; under an Idempotency-Key it is remembered, or was before.
-
-    A repeat of a stored event is a duplicate, whatever would keep it out now.
-    """
-    if found := _stored(account, entry):
-        return settle(account, entry, duplicate(entry, found))
-    outcome = Outcome(
-        status="discarded", event_id=entry.event_id, user_id=entry.user_id, restriction=restriction, first=first
-    )
-    return settle(account, entry, outcome)
-
-
 def settle(account: Account, entry: Entry, outcome: Outcome) -> Outcome:
-    """The answer to an event that is not stored now: this one, or the one that its Idempotency-Key remembers."""
+    """Return the outcome of an event that is not stored now: this one, or the one that its key remembers."""
     while entry.key:
         failed = account.table.write([remember(account, entry, entry.key, outcome)])
         if failed is None:
             return outcome
-        replay = replayed(account, entry, entry.key, failed[0])
-        if isinstance(replay, Outcome):
+        if replay := replayed(account, entry, entry.key, failed[0]):
             return replay
-        entry = replay
     return outcome
 
 
 def earlier(account: Account, entry: Entry) -> Outcome | None:
-    """The answer to a repeat of an event that is stored, or was answered under its key; None if it is no repeat."""
-    if found := _stored(account, entry):
-        return duplicate(entry, found)
+    """Return the outcome that the event's key remembers, if there is one."""
     kept = account.table.get(keys.idempotency(account.name, entry.key.key_hash)) if entry.key else None
     if entry.key is None or kept is None or kept["expiresAt"] <= entry.received_at.timestamp():
         return None
-    replay = replayed(account, entry, entry.key, kept)
-    return replay if isinstance(replay, Outcome) else None
-
-
-def _stored(account: Account, entry: Entry) -> Item | None:
-    """The event, if it is stored. Ids of ours are new, so they cost no look."""
-    return find(account, entry.user_id, entry.uuid) if entry.own_id else None
+    return replayed(account, entry, entry.key, kept)
 
 
 def remember(account: Account, entry: Entry, key: IdempotencyKey, outcome: Outcome) -> Put:
@@ -99,14 +76,15 @@ def remember(account: Account, entry: Entry, key: IdempotencyKey, outcome: Outco
     return Put(item, is_free)
 
 
-def replayed(account: Account, entry: Entry, key: IdempotencyKey, item: Item) -> "Outcome | Entry":
-    """The remembered answer. Raises KeyReused for another body.
+def replayed(account: Account, entry: Entry, key: IdempotencyKey, item: Item) -> Outcome | None:
+    """Return the remembered outcome. Raise KeyReused for another body.
 
-    The entry, to be stored after all, if the answer is about a user who was erased since: it must not name them.
+    None, if it is about a user who was erased since, and must not be named: the entry `replaces` it then.
     """
     user_id = item.get("userId", entry.user_id)
     if user_id != entry.user_id and profiles.read(account, user_id) is None:
-        return replace(entry, replaces=item)
+        entry.replaces = item
+        return None
     if item["bodyHash"] != key.body_hash:
         raise KeyReused([KEY_REUSED])
     restriction = _restriction(item["discarded"])

@@ -6,12 +6,22 @@ Sizes: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Capacity
 import json
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import cached_property
 from hashlib import sha256
 from typing import Any, TypeAlias
 
 from domain.values import NUMBERS
 
 AttributeValue: TypeAlias = dict[str, Any]
+DIGEST_LENGTH = 32  # of the 64 hexadecimal digits
+
+
+class Document(dict[str, Any]):
+    """A JSON object that is serialised once, however often it is written, measured and compared."""
+
+    @cached_property
+    def attribute(self) -> AttributeValue:
+        return {"M": {name: serialize(value) for name, value in self.items()}}
 
 
 def to_item(values: Mapping[str, Any]) -> dict[str, AttributeValue]:
@@ -33,7 +43,8 @@ def serialize(value: object) -> AttributeValue:
     if isinstance(value, Decimal | int):
         return {"N": _number_text(Decimal(value))}
     if isinstance(value, Mapping):
-        return {"M": {name: serialize(item) for name, item in value.items()}}
+        known = value.attribute if isinstance(value, Document) else None
+        return known or {"M": {name: serialize(item) for name, item in value.items()}}
     if isinstance(value, list | tuple):
         return {"L": [serialize(item) for item in value]}
     raise TypeError(f"{type(value).__name__} is not a JSON value")
@@ -77,9 +88,13 @@ def _number_size(number: Decimal) -> int:
 
 
 def digest_of(event_type: str, payload: Mapping[str, Any]) -> str:
-    """The same for two events that say the same: 1 and 1.0 do, whatever the order of the names."""
-    text = json.dumps([event_type, serialize(payload)], sort_keys=True, separators=(",", ":"))
-    return sha256(text.encode()).hexdigest()[:32]
+    """Return the same for two events that say the same: 1 and 1.0 do, whatever the order of the names."""
+    return sha256(canonical(event_type, payload)).hexdigest()[:DIGEST_LENGTH]
+
+
+def canonical(event_type: str, payload: Mapping[str, Any]) -> bytes:
+    """Return an event in its one written form. It has no fewer bytes than DynamoDB counts for the payload."""
+    return json.dumps([event_type, serialize(payload)], sort_keys=True, separators=(",", ":")).encode()
 
 
 def _number_text(number: Decimal) -> str:

@@ -1,7 +1,7 @@
-"""The write path: how events come in.
+"""The write path: how the events of one user come in.
 
 Theory of operation. Everything that an event changes is written by one call, so there is never half of an event.
-Rules are conditions of that call. What was read before only chooses how to write; it never decides. An event is up to
+Rules are conditions of that call. What was read before only chooses what to write; it never decides. An event is up to
 six actions:
 
     event    the event, under a key made of its time and id     if nothing is there
@@ -12,381 +12,404 @@ six actions:
     email    the address that a login claims                    if it is nobody's
 
 An event that is one action is a PutItem, which costs one write unit; if we made its id, nothing can be there, and it
-has no condition. The others go into transactions of at most 100 actions: the events of a user with one change of the
-profile, then those of the next user. A transaction that is not done tells for each action what stood in the way:
+has no condition. Of the others, the longest run of one user's events that fits is one transaction. A run is decided in
+memory, one event after the other, by what is `Known`: a repeat, a value that was there, and an open too close to
+another need no write. Then it is written, on condition that everything was as the decision took it to be.
 
-    event    our own, by an earlier try whose answer was lost: created.    Another: a duplicate
-    key      the answer is given again
-    once     discarded, because of the event that put the mark
-    window   discarded, or the distance is judged anew by the lock that is there
-    user     a newer profile: the change is planned anew with it.          No user, or email: LookAgain
-
-What is settled leaves the transaction, and the rest is tried again at once. An item that is too large, or that others
-write to at the same time, is kept apart from the rest, so that no event harms another. When the time is up, what is
-not settled is Unavailable; it can be sent again, because its own event is what it would meet.
+A transaction that is not done says for each action what was not true. That is known from then on, and the run is
+decided again, until the time is up. If an action is too large or throttled, the run is cut before its event; if nothing
+says which event is to blame, the run is halved, until one event is left, whose outcome this is.
 """
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property, partial
+from typing import NamedTuple, TypeVar
 
-from domain.outcomes import Outcome
-from domain.problems import Failed, Notice, Refused, TooLarge, Unavailable, too_large, unavailable
-from domain.profile import Profile
+from domain.outcomes import First, Outcome
+from domain.problems import Failed, Refused, TooLarge, Unavailable, too_large, unavailable
+from domain.profile import TOLERANCE_MS, Change
+from domain.restrictions import BOT
+from domain.times import milliseconds_of
 from table import Account, events, keys, marks, profiles, replies
 from table.calls import CONFLICT, MAX_ACTIONS, Reasons, backoff
-from table.events import Entry
-from table.expressions import IS_NEW, Action, Check, Item, Put
-from table.values import size_of
+from table.events import Entry, StoredEvent
+from table.expressions import IS_NEW, Action, Item, Put
+from table.keys import Key
+from table.known import Known, UserChanged, pair
 
+T = TypeVar("T")
 MAX_ITEM_BYTES = 400 * 1024
-MAX_TRANSACTION_BYTES = 3_000_000  # DynamoDB takes 4 MB, the profiles that are there among them
-THREADS = 8
+MAX_QUERIES = 8  # of a run, so that something is stored before the time is up
 
 
-class LookAgain(Exception):
-    """The user is not who was looked up any more: erased, or identified, or the address was claimed."""
+class _CutHere(Exception):
+    """What follows in the run is for another one."""
 
 
-Settled = Outcome | Refused | LookAgain
+# --- Decide ---------------------------------------------------------------------------------------
 
 
-def store(account: Account, entries: Sequence[Entry], seen: Mapping[str, Profile]) -> list[Settled]:
-    """Stores each event, and all that changes with it, if its conditions hold; what came of each, in their order.
+class _Step(NamedTuple):
+    """An action of a transaction, and the event for which it is. The user's and the address's are for all of them."""
 
-    The changes of one user's profile are made in the order of the entries. `seen` are profiles that were read, by
-    user id.
-    """
-    settled: dict[int, Settled] = {}
-    alone = [index for index, entry in enumerate(entries) if not (entry.touches_user or entry.key)]
-    outcomes = _side_by_side([partial(_put, account, entries[index]) for index in alone])
-    settled |= zip(alone, outcomes, strict=True)
-    groups = list(_groups([(index, entry) for index, entry in enumerate(entries) if index not in settled], seen))
-    pauses = backoff()
-    while groups:
-        pack, groups = _packed(groups)
-        places = {group.user_id: tuple(group.entries) for group in pack}
-        again = _write(account, pack, settled)
-        groups = [*again, *_still_in_order(places, groups, settled)]
-        if any(group.was_disturbed for group in again):
-            time.sleep(next(pauses))
-    return [settled[index] for index in range(len(entries))]
+    role: str
+    action: Action
+    entry: Entry | None = None
 
 
-def _still_in_order(
-    done: Mapping[str, Sequence[int]], groups: Sequence["_Group"], settled: dict[int, Settled]
-) -> list["_Group"]:
-    """The groups that may follow. Those of a user whose earlier change was not made are settled like that one."""
-    stopped: dict[str, Settled] = {}
-    for user_id, places in done.items():
-        for outcome in (settled.get(place) for place in places):
-            if isinstance(outcome, Unavailable | Failed):
-                stopped[user_id] = unavailable("EarlierChangeFailed")
-            elif isinstance(outcome, LookAgain):
-                stopped.setdefault(user_id, outcome)
-    for group in groups:
-        if group.user_id in stopped:
-            settled |= dict.fromkeys(group.entries, stopped[group.user_id])
-    return [group for group in groups if group.user_id not in stopped]
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What a run comes to by all that is known. Nothing of it is true before its steps are done."""
+
+    outcomes: dict[Entry, Outcome | Refused]
+    steps: list[_Step] = field(default_factory=list)
 
 
-# --- One action -----------------------------------------------------------------------------------
+class _Run:
+    """The events of one user while they are decided, one after the other."""
+
+    def __init__(self, account: Account, known: Known, entries: Sequence[Entry], refused: dict[Entry, Refused]) -> None:
+        self.account, self.known, self.entries, self.refused = account, known, entries, refused
+        self.user_id, self.email = entries[0].user_id, entries[0].email
+        self.claimed: str | None = None
+        self.actions = 2  # the user's and the address's
+        self.outcomes: dict[Entry, Outcome | Refused] = {}
+        self.created: dict[str, Entry] = {}
+        """What is to be stored, by UUID."""
+        self.changes: list[Change] = []
+        self.repeats: list[tuple[Entry, Entry]] = []
+        """Of an event that is to be stored: what it repeats."""
+        self.values: dict[tuple[str, str], Entry] = {}
+        self.windows: dict[str, marks.Window] = {}
+
+    def decide(self, entry: Entry) -> None:
+        if entry in self.refused:
+            self.outcomes[entry] = self.refused[entry]
+        elif entry.uuid in self.created:
+            self.repeats.append((entry, self.created[entry.uuid]))
+        elif outcome := self._by_items(entry) or self._by_restriction(entry):
+            self.outcomes[entry] = outcome
+        else:
+            self._accept(entry)
+
+    def _by_items(self, entry: Entry) -> Outcome | None:
+        if found := self.known.get(self._event_key(entry)):
+            return events.created(entry) if events.is_of(entry, found) else events.duplicate(entry, found)
+        kept = self.known.get(keys.idempotency(self.account.name, entry.key.key_hash)) if entry.key else None
+        if not entry.key or not kept or kept["expiresAt"] <= int(entry.received_at.timestamp()):
+            return None
+        return replies.replayed(self.account, entry, entry.key, kept)
+
+    def _by_restriction(self, entry: Entry) -> Outcome | None:
+        """A repeat of a stored event is a duplicate, whatever would keep it out now."""
+        restriction, first = (BOT, None) if entry.is_of_bot else (entry.restriction, self._first(entry))
+        if restriction is None or not (first or entry.is_of_bot):
+            return None
+        if entry.own_id and (found := self.known.read([self._event_key(entry), *self._event_keys])):
+            return events.duplicate(entry, found)
+        return events.discarded(entry, restriction, first)
+
+    def _first(self, entry: Entry) -> First | None:
+        """Return the event because of which this one is not stored."""
+        if entry.once_value is not None:
+            if other := self.values.get((entry.type, entry.once_value)):
+                return other.first_for(entry)
+            mark = self.known.get(keys.once(self.account.name, entry.type, entry.once_value))
+            return marks.first_by_mark(entry, mark) if mark else None
+        return self._window(entry).too_close(entry, self._timeline) if entry.window else None
+
+    def _accept(self, entry: Entry) -> None:
+        change = entry.change(self.email)
+        self.actions += 1 + bool(entry.key) + (entry.once_value is not None)
+        self.actions += bool(entry.window and not self._window(entry).accepted)
+        if self.actions > MAX_ACTIONS:
+            raise _CutHere
+        self.created[entry.uuid] = entry
+        self.changes.append(change)
+        if entry.once_value is not None:
+            self.values[entry.type, entry.once_value] = entry
+        if entry.window:
+            self._window(entry).accept(entry)
+        if entry.claims and self.email is None:
+            self.email = self.claimed = entry.claims
+
+    def _window(self, entry: Entry) -> marks.Window:
+        assert entry.window
+        if entry.type not in self.windows:
+            types = dict.fromkeys([entry.type, *(each.type for each in self.entries if each.window)])
+            locks = [keys.window(self.account.name, self.user_id, each) for each in types]
+            self.windows[entry.type] = marks.Window(self.known.read(locks, consistent=False), entry.window)
+        return self.windows[entry.type]
+
+    def _timeline(self, first: datetime, last: datetime) -> Iterable[StoredEvent]:
+        """Read a stretch of the user's timeline, as long as those of the run's other events reach into it. It also
+        tells which of them are stored: a second stretch is read when that is known of all.
+        """
+        for begin, end, found in self.known.stretches:
+            if begin <= first and last <= end:
+                return map(events.stored_event, found)
+        if self.known.stretches and self._event_keys:
+            self.known.read(self._event_keys)
+            if self.known.has_grown:
+                return []
+        if len(self.known.stretches) == MAX_QUERIES:
+            raise _CutHere
+        windowed = [each for each in self.entries if each.window]
+        reach, moments = (last - first) / 2, sorted(each.happened_at for each in windowed)
+        for moment in (*moments, *reversed(moments)):
+            if first - reach <= moment <= last + reach:
+                first, last = min(first, moment - reach), max(last, moment + reach)
+        items = self.account.table.partition(
+            keys.user(self.account.name, self.user_id), keys.events_between(first, last)
+        )
+        types, ours = {each.type for each in windowed}, set(map(pair, self._event_keys))
+        found = [item for item in items if item["type"] in types or pair(item) in ours]
+        self.known.stretches.append((first, last, found))
+        self.known.items |= {pair(item): item for item in found if pair(item) in ours}
+        self.known.has_grown = True
+        return []
+
+    def _event_key(self, entry: Entry) -> Key:
+        return keys.event(self.account.name, entry.user_id, entry.uuid)
+
+    @cached_property
+    def _event_keys(self) -> list[Key]:
+        return [self._event_key(entry) for entry in self.entries if entry.own_id]
+
+    # --- As actions -------------------------------------------------------------------------------
+
+    def plan(self) -> _Plan | None:
+        """Return what is to be written. None: more is known now, so the run is to be decided again."""
+        created, account = list(self.created.values()), self.account
+        planned = self._of_user(created)
+        if planned and planned.too_large:
+            self._refuse([created[place] for place in sorted(planned.too_large)])
+            return None
+        steps: list[_Step] = []
+        items: dict[Entry, Item] = {}
+        for place, entry in enumerate(created):
+            more = planned.warnings[place] if planned else ()
+            outcome = events.created(entry, (*self.changes[place].warnings, *more))
+            self.outcomes[entry] = outcome
+            items[entry] = events.item_of(account, entry, outcome.warnings)
+            steps.append(_Step("event", Put(items[entry], IS_NEW), entry))
+            if entry.key:
+                steps.append(_Step("key", replies.remember(account, entry, entry.key, outcome), entry))
+            if entry.once_value is not None:
+                steps.append(_Step("once", marks.mark(account, entry, entry.once_value), entry))
+        windows = [window for window in self.windows.values() if window.accepted]
+        steps += [_Step("window", window.action(account), window.accepted[0]) for window in windows]
+        if planned:
+            steps.append(_Step("user", planned.action))
+        if self.claimed:
+            steps.append(_Step("email", profiles.claim(account, self.claimed, self.user_id)))
+        for entry, first in self.repeats:
+            self.outcomes[entry] = events.duplicate(entry, items[first])
+        return _Plan(self.outcomes, steps)
+
+    def _of_user(self, created: Sequence[Entry]) -> profiles.Plan | None:
+        """Return what the events change of the user, or check that there is one, if that matters."""
+        if not any(entry.touches_user for entry in created):
+            return None
+        late = any(map(self._is_late, created, self.changes))
+        seen = self.known.glance(self.user_id) if late else self.known.profiles.get(self.user_id)
+        plan = partial(profiles.plan, self.account, self.user_id, self.changes, claims_email=self.claimed)
+        return plan(seen=seen) or plan(seen=self.known.profile(self.user_id))
+
+    def _is_late(self, entry: Entry, change: Change) -> bool:
+        """Whether the profile has probably changed since, so that a write that does not know how would fail."""
+        if not change or len(change.attributes) > profiles.MAX_PATHS:  # it is read anyway
+            return False
+        if entry.window:
+            return self.windows[entry.type].is_late
+        return milliseconds_of(entry.happened_at) + TOLERANCE_MS < milliseconds_of(entry.received_at)
+
+    def _refuse(self, too_large_ones: Sequence[Entry]) -> None:
+        """Refuse events whose changes do not fit, when all is known of those before them. What they would have kept out
+        is decided again.
+        """
+        values = [(entry.type, entry.once_value) for entry in self.entries if entry.once_value is not None]
+        once = [keys.once(self.account.name, *each) for each in values]
+        answers = [keys.idempotency(self.account.name, entry.key.key_hash) for entry in self.entries if entry.key]
+        self.known.has_grown = self.user_id in self.known.glanced
+        self.known.profile(self.user_id)
+        for wanted in ([*once, *answers], self._event_keys):  # in this order: another request may store both
+            for key in wanted:
+                self.known.read([key, *wanted])
+        if self.known.has_grown:
+            return
+        for entry in too_large_ones:
+            self.refused[entry] = TooLarge([too_large("user")])
+            if entry.restriction:
+                return
 
 
-def _put(account: Account, entry: Entry) -> Outcome:
-    """The id of a user is never used again: should the user be erased between the look-up and this, the event lies
-    where nobody can see it, and the erasure's last sweep takes it.
-    """
-    warnings = entry.change.warnings
-    action = Put(events.item_of(account, entry, warnings), IS_NEW if entry.own_id else None)
-    found = account.table.put(action, blame="event")
-    return _by_event(account, entry, found, warnings) if found is not None else events.created(entry, warnings)
+def _decide(account: Account, known: Known, entries: Sequence[Entry]) -> _Plan:
+    """Decide the events of a run, the first ones at least, until nothing more has to be read for it."""
+    refused: dict[Entry, Refused] = {}
+    while True:
+        known.has_grown = False
+        run = _Run(account, known, entries, refused)
+        for place, entry in enumerate(entries):
+            try:
+                run.decide(entry)
+            except _CutHere:
+                break
+            except Exception as error:
+                if isinstance(error, UserChanged):
+                    raise
+                if place == 0:  # what an event meets is its own trouble
+                    return _Plan({entry: error if isinstance(error, Refused) else Failed.by(error)})
+                break
+            if known.has_grown:
+                break
+        if not known.has_grown and (plan := run.plan()):
+            return plan
 
 
-def _by_event(account: Account, entry: Entry, found: Item, warnings: Iterable[Notice]) -> Outcome:
-    if events.is_of(entry, found):
-        return events.created(entry, warnings)
-    return replies.settle(account, entry, events.duplicate(entry, found))
+# --- Write ----------------------------------------------------------------------------------------
 
 
-def _side_by_side(works: Sequence[Callable[[], Outcome]]) -> list[Outcome | Refused]:
-    """What each gives or is refused with. One alone raises an error of ours as it is."""
-    if len(works) <= 1:
-        return [_refusal_or(work) for work in works]
-    from concurrent.futures import ThreadPoolExecutor  # only for batches
+class Writer:
+    """Writes the events of a lane, run by run."""
 
-    with ThreadPoolExecutor(THREADS) as pool:
-        return list(pool.map(_anything_or, works))
+    def __init__(self, account: Account) -> None:
+        self.account, self.known = account, Known(account)
+        self.limit = MAX_ACTIONS  # of events in a run
+        self.suspects = 0
+        """How many of the next events failed together: one of them, nobody knows which, is to blame."""
+
+    def write(self, entries: Sequence[Entry]) -> Iterator[float]:
+        """Settle some events of one user, one at least. Yield seconds to wait. Raise UserChanged."""
+        together = [entry for entry in entries if not entry.is_plain]
+        if together:
+            yield from self._write(together[: (self.suspects + 1) // 2 or self.limit])
+        else:
+            entries[0].outcome = guarded(partial(self._put, entries[0]))
+
+    def _put(self, entry: Entry) -> Outcome:
+        """The id of a user is never used again: should the user be erased between the look-up and this, the event lies
+        where nobody can see it, and the erasure's last sweep takes it.
+        """
+        warnings = entry.change(entry.email).warnings
+        action = Put(events.item_of(self.account, entry, warnings), IS_NEW if entry.own_id else None)
+        found = self.known.get(action.key) or self.account.table.put(action, blame="event")
+        if found is None or events.is_of(entry, found):
+            self.known.items[pair(action.key)] = action.item
+            return events.created(entry, warnings)
+        return events.duplicate(entry, found)
+
+    def _write(self, run: Sequence[Entry]) -> Iterator[float]:
+        was_throttled, pauses = False, backoff()
+        while True:
+            try:
+                plan = _decide(self.account, self.known, run)
+                run = [entry for entry in run if entry in plan.outcomes]
+                actions = [step.action for step in plan.steps]
+                reasons = self.account.table.try_write(actions) if actions else None
+            except Unavailable as refused:
+                return self._refuse(run, refused)
+            except UserChanged:
+                raise
+            except Exception as error:  # noqa: BLE001 the handler logs its cause
+                if len(run) == 1:
+                    by_size = TooLarge([too_large(_larger_part(run[0]))])
+                    return self._refuse(run, by_size if isinstance(error, TooLarge) else Failed.by(error))
+                run, self.suspects = run[: len(run) // 2], len(run)
+                continue
+            if reasons is None or _is_done(plan, reasons):
+                return self._settle(plan)
+            self._learn(plan, reasons)
+            throttled = {place: code for place, code in reasons.busy.items() if code != CONFLICT}
+            if reasons.too_large or (throttled and was_throttled):
+                blamed = {plan.steps[place].entry for place in (*reasons.too_large, *throttled)}
+                first = next((place for place, entry in enumerate(run) if entry in blamed), None)
+                if len(run) == 1 or (first is None and throttled):
+                    by_size = TooLarge([too_large("user" if first is None else "event")])
+                    by_traffic = unavailable(next(iter(throttled.values()), ""))
+                    return self._refuse(run, by_size if reasons.too_large else by_traffic)
+                self.suspects = len(run) if first is None else first + 1
+                run = run[: len(run) // 2 if first is None else max(first, 1)]
+            was_throttled = was_throttled or bool(throttled)
+            if reasons.busy:
+                yield next(pauses)
+
+    def _settle(self, plan: _Plan) -> None:
+        if plan.steps:
+            self.known.forget(step.action for step in plan.steps)
+        self.known.stretches.clear()
+        self.suspects = max(0, self.suspects - len(plan.outcomes))
+        self.limit = min(2 * self.limit, MAX_ACTIONS)
+        for entry, outcome in plan.outcomes.items():
+            entry.outcome = outcome
+            if isinstance(outcome, Outcome) and not (outcome.status == "created" or outcome.replayed):
+                entry.outcome = guarded(partial(replies.settle, self.account, entry, outcome))
+
+    def _refuse(self, run: Sequence[Entry], refused: Refused) -> None:
+        """If many are to blame, the next ones are tried in ever smaller runs."""
+        self.suspects, self.limit = 0, max(1, self.limit // 4)
+        for entry in run:
+            entry.outcome = refused
+
+    def _learn(self, plan: _Plan, reasons: Reasons) -> None:
+        """Keep what the failed conditions met. Raise UserChanged if the user is another than was looked up."""
+        self.known.doubt()
+        for place, item in reasons.failed.items():
+            role, action, _ = plan.steps[place]
+            self.known.items[pair(action.key)] = item
+            if role == "window":
+                self.known.stretches.clear()
+            elif role == "user":
+                user_id = next(iter(plan.outcomes)).user_id
+                seen = profiles.profile_of(user_id, item)
+                if seen is None or (seen.email and any(step.role == "email" for step in plan.steps)):
+                    raise UserChanged
+                self.known.profiles[user_id] = seen
+                self.known.glanced.discard(user_id)
+            elif role == "email":
+                raise UserChanged
 
 
-def _refusal_or(work: Callable[[], Outcome]) -> Outcome | Refused:
+def _is_done(plan: _Plan, reasons: Reasons) -> bool:
+    """Whether an earlier try of this transaction, whose answer was lost, has done it."""
+    met = [(plan.steps[place], item) for place, item in reasons.failed.items()]
+    return any(step.entry and item and step.role == "event" and events.is_of(step.entry, item) for step, item in met)
+
+
+def guarded(work: Callable[[], T]) -> T | Refused:
+    """Return what the work gives or is refused with. An error of ours is the outcome of one event."""
     try:
         return work()
     except Refused as refused:
         return refused
-
-
-def _anything_or(work: Callable[[], Outcome]) -> Outcome | Refused:
-    try:
-        return _refusal_or(work)
-    except Exception as error:  # noqa: BLE001 one event's error harms no other; the handler logs its cause
+    except Exception as error:  # noqa: BLE001 the handler logs its cause
         return Failed.by(error)
 
 
-# --- Transactions ---------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class _Group:
-    """Events of one user that are written together, by their place in the list."""
-
-    user_id: str
-    entries: dict[int, Entry]
-    seen: Profile | None
-    is_apart: bool = False
-    """From the events of other users: something of this group stood in the way."""
-    was_disturbed: bool = False
-
-    @property
-    def claims_email(self) -> str | None:
-        return next((entry.claims_email for entry in self.entries.values() if entry.claims_email), None)
-
-    @property
-    def size(self) -> int:
-        return sum(size_of(entry.payload) for entry in self.entries.values())
-
-    @property
-    def most_actions(self) -> int:
-        return 1 + bool(self.claims_email) + sum(_actions_of(entry) for entry in self.entries.values())
-
-    def split(self) -> "Iterator[_Group]":
-        """A group for each event, apart from all others."""
-        for index, entry in self.entries.items():
-            yield _Group(self.user_id, {index: entry}, self.seen, is_apart=True)
-
-
-def _actions_of(entry: Entry) -> int:
-    """Without the user's, which its group has once."""
-    return 1 + bool(entry.key) + (entry.once_value is not None) + bool(entry.window)
-
-
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """An action of a transaction: what it is for, of which group, and of which event (None for the user's)."""
-
-    action: Action
-    role: str
-    group: _Group
-    index: int | None = None
-
-
-def _groups(entries: Iterable[tuple[int, Entry]], seen: Mapping[str, Profile]) -> Iterator[_Group]:
-    """The events of each user in groups that fit into a transaction."""
-    open_groups: dict[str, _Group] = {}
-    for index, entry in entries:
-        group = open_groups.get(entry.user_id)
-        if group and (group.most_actions + _actions_of(entry) > MAX_ACTIONS or group.size > MAX_TRANSACTION_BYTES / 2):
-            yield open_groups.pop(entry.user_id)
-            group = None
-        if group is None:
-            group = open_groups[entry.user_id] = _Group(entry.user_id, {}, seen.get(entry.user_id))
-        group.entries[index] = entry
-    yield from open_groups.values()
-
-
-def _packed(groups: Sequence[_Group]) -> tuple[list[_Group], list[_Group]]:
-    """The groups of the next transaction, at most one of a user, and the groups that are left."""
-    pack, left = [groups[0]], []
-    actions, size = groups[0].most_actions, 0 if len(groups) == 1 else groups[0].size
-    users = {groups[0].user_id}
-    for group in groups[1:]:
-        fits = not (groups[0].is_apart or group.is_apart or group.user_id in users)
-        if fits and actions + group.most_actions <= MAX_ACTIONS and size + group.size <= MAX_TRANSACTION_BYTES:
-            pack.append(group)
-            actions, size = actions + group.most_actions, size + group.size
-        else:
-            left.append(group)
-        users.add(group.user_id)
-    return pack, left
-
-
-def _write(account: Account, pack: list[_Group], settled: dict[int, Settled]) -> list[_Group]:
-    """One transaction. Adds to `settled`; returns the groups that are to be tried again."""
-    try:
-        steps, warnings = _steps(account, pack, settled)
-        reasons = account.table.try_write([step.action for step in steps]) if steps else None
-    except Unavailable as refused:
-        settled |= {index: refused for group in pack for index in group.entries}
-        return []
-    except Exception as error:  # noqa: BLE001 the events are tried one by one, and the error is told of the one to blame
-        return _apart(pack, error, settled)
-    if reasons is None:
-        for group in pack:
-            settled |= {index: events.created(entry, warnings[index]) for index, entry in group.entries.items()}
-        return []
-    return [left for group in pack for left in _read_reasons(account, group, steps, reasons, warnings, settled)]
-
-
-def _steps(
-    account: Account, pack: list[_Group], settled: dict[int, Settled]
-) -> tuple[list[_Step], dict[int, tuple[Notice, ...]]]:
-    """The actions of a transaction, and the warnings of each of its events."""
-    steps: list[_Step] = []
-    warnings: dict[int, tuple[Notice, ...]] = {}
-    for group in pack:
-        user = _user_step(account, group, warnings, settled)
-        for index, entry in group.entries.items():
-            created = events.created(entry, warnings[index])
-            steps.append(_Step(Put(events.item_of(account, entry, warnings[index]), IS_NEW), "event", group, index))
-            if entry.key:
-                steps.append(_Step(replies.remember(account, entry, entry.key, created), "key", group, index))
-            if entry.once_value is not None:
-                steps.append(_Step(marks.mark(account, entry, entry.once_value), "once", group, index))
-            if entry.window:
-                steps.append(_Step(marks.lock(account, entry, entry.window), "window", group, index))
-        if user:
-            steps.append(user)
-        if group.claims_email:
-            claim = profiles.claim(account, group.claims_email, group.user_id)
-            steps.append(_Step(claim, "email", group))
-    return steps, warnings
-
-
-def _user_step(
-    account: Account, group: _Group, warnings: dict[int, tuple[Notice, ...]], settled: dict[int, Settled]
-) -> _Step | None:
-    """What the events of a group change of the user. An event whose attributes do not fit is settled, and leaves the
-    group.
-    """
-    while group.entries:
-        changes = [entry.change for entry in group.entries.values()]
-        warnings |= {index: entry.change.warnings for index, entry in group.entries.items()}
-        if not (any(changes) or group.claims_email):
-            restricted = any(entry.restriction for entry in group.entries.values())
-            check = Check(keys.profile(account.name, group.user_id), profiles.EXISTS)
-            return _Step(check, "user", group) if restricted else None
-        plan = profiles.plan(account, group.user_id, changes, claims_email=group.claims_email, seen=group.seen)
-        places = list(group.entries)
-        if not plan.too_large:
-            warnings |= {
-                index: (*group.entries[index].change.warnings, *more)
-                for index, more in zip(places, plan.warnings, strict=True)
-            }
-            return _Step(plan.action, "user", group)
-        for place in plan.too_large:
-            settled[places[place]] = _too_large_for_user(account, group.entries.pop(places[place]))
-        _keep_order(group, [places[place] for place in plan.too_large], settled)
-    return None
-
-
-def _too_large_for_user(account: Account, entry: Entry) -> Outcome | Refused:
-    """A repeat of what was stored while there was room for it changes nothing, and gets the answer of a repeat."""
-    try:
-        return replies.earlier(account, entry) or TooLarge([too_large("user")])
-    except Refused as refused:
-        return refused
-
-
-def _apart(pack: list[_Group], error: Exception, settled: dict[int, Settled]) -> list[_Group]:
-    """Of what cannot be written together, and does not say why: each event by itself, until one is left to blame."""
-    if len(pack) > 1 or len(pack[0].entries) > 1:
-        return [each for group in pack for each in group.split()]
-    [(index, entry)] = pack[0].entries.items()
-    if isinstance(error, TooLarge):
-        settled[index] = TooLarge([too_large(_larger_part(entry))])
-    else:
-        settled[index] = Failed.by(error)
-    return []
-
-
 def _larger_part(entry: Entry) -> str:
-    return "event" if size_of(entry.payload) > MAX_ITEM_BYTES / 2 else "user"
+    return "event" if entry.size > MAX_ITEM_BYTES / 2 else "user"
 
 
-def _read_reasons(
-    account: Account,
-    group: _Group,
-    steps: Sequence[_Step],
-    reasons: Reasons,
-    warnings: Mapping[int, tuple[Notice, ...]],
-    settled: dict[int, Settled],
-) -> list[_Group]:
-    """Settles what a group's failed conditions tell; returns what is left of it."""
-    own = [(place, step) for place, step in enumerate(steps) if step.group is group]
-    places = list(group.entries)
-    found = {(step.role, step.index): reasons.failed[place] for place, step in own if place in reasons.failed}
-    for index, entry in list(group.entries.items()):
-        outcome: Outcome | Entry | Refused
-        try:
-            outcome = _by_reasons(account, entry, index, found, warnings[index])
-        except Refused as refused:
-            outcome = refused
-        if isinstance(outcome, Entry):
-            group.entries[index] = outcome
-        else:
-            settled[index] = outcome
-            del group.entries[index]
-    _keep_order(group, places, settled)
-    if not group.entries:
-        return []
-    if ("user", None) in found:
-        group.seen = profiles.profile_of(group.user_id, found["user", None])
-    is_gone = ("user", None) in found and (group.seen is None or (group.claims_email and group.seen.email))
-    if is_gone or ("email", None) in found:
-        settled |= {index: LookAgain() for index in group.entries}
-        return []
-    return _by_hindrance(group, own, reasons, settled)
+def read_ahead(account: Account, waiting: Sequence[tuple[Writer, Entry, Sequence[str]]]) -> None:
+    """Read together what shows which of the waiting events are repeats, or discarded. Of each, the ids of the users
+    whose it may be.
 
-
-def _keep_order(group: _Group, places: Iterable[int], settled: dict[int, Settled]) -> None:
-    """What is left of a group behind a place where it was just found to have failed is settled like it."""
-    failed = [place for place in places if isinstance(settled.get(place), Unavailable | Failed)]
-    for place in [place for place in group.entries if failed and place > min(failed)]:
-        settled[place] = unavailable("EarlierChangeFailed")
-        del group.entries[place]
-
-
-def _by_reasons(
-    account: Account,
-    entry: Entry,
-    index: int,
-    found: Mapping[tuple[str, int | None], Item],
-    warnings: tuple[Notice, ...],
-) -> Outcome | Entry:
-    """What came of an event by what its conditions met; the entry as it is to be tried again, if that does not settle
-    it.
+    Otherwise they would need calls of their own, in a batch that ran out of time before, and the rest would again have
+    none.
     """
-    if ("event", index) in found:
-        return _by_event(account, entry, found["event", index], warnings)
-    if ("key", index) in found and entry.key:
-        return replies.replayed(account, entry, entry.key, found["key", index])
-    if ("once", index) in found and entry.restriction:
-        first = marks.first_by_mark(entry, found["once", index])
-        return replies.discard(account, entry, entry.restriction, first)
-    if ("window", index) in found:
-        return marks.admit(account, entry, found["window", index])
-    return entry
-
-
-def _by_hindrance(
-    group: _Group, own: Sequence[tuple[int, _Step]], reasons: Reasons, settled: dict[int, Settled]
-) -> list[_Group]:
-    """What is left of a group whose items are too large, or that others write to at the same time."""
-    too_large_roles = {step.role for place, step in own if place in reasons.too_large}
-    if too_large_roles:
-        if len(group.entries) > 1:
-            return list(group.split())
-        blame = "event" if "event" in too_large_roles else "user"
-        settled |= dict.fromkeys(group.entries, TooLarge([too_large(blame)]))
-        return []
-    codes = [reasons.busy[place] for place, _ in own if place in reasons.busy]
-    throttled = [code for code in codes if code != CONFLICT]
-    if throttled and group.is_apart and len(group.entries) > 1:
-        return list(group.split())
-    if throttled and group.is_apart:
-        settled |= dict.fromkeys(group.entries, unavailable(throttled[0]))
-        return []
-    group.is_apart = group.is_apart or bool(codes)
-    group.was_disturbed = bool(codes)
-    return [group]
+    marked: list[tuple[Writer, Key]] = []
+    stored: list[tuple[Writer, Key]] = []
+    for writer, entry, user_ids in waiting:
+        if entry.once_value is not None:
+            marked.append((writer, keys.once(account.name, entry.type, entry.once_value)))
+        for user_id in user_ids:
+            if entry.window:
+                marked.append((writer, keys.window(account.name, user_id, entry.type)))
+            if entry.own_id:
+                stored.append((writer, keys.event(account.name, user_id, entry.uuid_of(user_id))))
+    for wanted in (marked, stored):  # in this order, because another request may store both
+        for (writer, key), item in zip(wanted, account.table.get_all([key for _, key in wanted]), strict=True):
+            if not isinstance(item, Unavailable):
+                writer.known.items.setdefault(pair(key), item or {})

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from domain.problems import Unavailable
 from domain.times import iso
 from table import Account, erasures
-from table.calls import Table
+from table.calls import Store
 from table.erasures import Erasure
 
 # An event whose user was looked up before the erasure may still be written after it, but not after the time limit of
@@ -20,7 +20,7 @@ IN_FLIGHT = timedelta(seconds=60)
 STEP_SECONDS = 10
 
 
-def erase_leftovers(table: Table, now: datetime) -> list[str]:
+def erase_leftovers(table: Store, now: datetime) -> list[str]:
     """Goes on with every erasure until `table.deadline`, by one step each, in turn, the oldest first. One that
     DynamoDB hinders, or that fails, holds up no other. Returns when each that is not done yet began; raises the first
     failure.
@@ -47,7 +47,7 @@ def erase_leftovers(table: Table, now: datetime) -> list[str]:
     return unfinished
 
 
-def _step(table: Table, erasure: Erasure, now: datetime, run: float) -> bool:
+def _step(table: Store, erasure: Erasure, now: datetime, run: float) -> bool:
     """True when nothing is left of the user, or was before the erasure ended."""
     account = Account(replace(table, deadline=min(table.deadline, time.monotonic() + STEP_SECONDS)), erasure.account)
     is_swept = erasures.sweep(account, erasure.user_id)

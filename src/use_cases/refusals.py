@@ -12,7 +12,7 @@ from domain.problems import Invalid, Refused, invalid_parameter
 from domain.request import USER_FIELDS
 from table import Account
 from table import refusals as stored
-from table.calls import Table
+from table.calls import Store
 from table.refusals import Reason, Refusal
 from use_cases.users import parse_limit
 
@@ -38,7 +38,7 @@ FIXED_NAMES = {
 }
 
 
-def count_refused(refused: Sequence[Refused], account: str, table: Table, request_id: str, now: datetime) -> None:
+def count_refused(refused: Sequence[Refused], account: str, table: Store, request_id: str, now: datetime) -> None:
     """Counts why each of the requests, or of the events of a batch, was refused: by its first problem."""
     counted: Counter[Reason] = Counter()
     for each in refused:

@@ -2,7 +2,8 @@
 
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from itertools import accumulate
@@ -19,6 +20,8 @@ from domain.problems import (
     EMAIL_TAKEN,
     ERASED,
     ERASURE_NOT_FOUND,
+    ID_OF_NOBODY,
+    IDENTIFIERS_DISAGREE,
     INVALID_ID,
     OTHERS_EMAIL,
     SYSTEM_ATTRIBUTE,
@@ -29,6 +32,7 @@ from domain.problems import (
     NotFound,
     Notice,
     Problem,
+    Refused,
     invalid_attribute,
     invalid_email,
     invalid_parameter,
@@ -36,11 +40,12 @@ from domain.problems import (
     user_without_email,
 )
 from domain.profile import Profile, change_attributes, is_attribute
+from domain.request import UserReference
 from domain.times import EPOCH, milliseconds_of, parse_rfc_3339
 from domain.values import letters_of, unstorable
 from table import Account, erasures, events, profiles
 from table.erasures import Receipt
-from table.events import StoredEvent
+from table.events import Entry, StoredEvent
 
 ATTEMPTS = 5  # each further one means that somebody else changed the user in between
 DEFAULT_LIMIT, MAX_LIMIT = 50, 100
@@ -55,6 +60,82 @@ CURSOR = "Send the cursor of the previous page for the same user, unchanged. To 
 TIME_FORM = "like 2026-11-24T08:00:00Z. In a URL the + of an offset is written %2B."
 
 json_text = partial(simplejson.dumps, use_decimal=True)  # numbers as exact as they were sent
+
+
+class User(NamedTuple):
+    """Who somebody is, as far as an event needs to know."""
+
+    id: str
+    email: str | None
+
+
+class People:
+    """The users that events name, as they were looked up."""
+
+    def __init__(self, account: Account) -> None:
+        self.account = account
+        self.owners: dict[str, str | Refused | None] = {}
+        """By address: the id of the user who has it."""
+        self.profiles: dict[str, Profile | Refused | None] = {}
+        """By id."""
+
+    def look_up(self, entries: Sequence[Entry]) -> None:
+        """Find all whom the events name, or whose addresses they claim, with one call. What cannot be read is the
+        trouble of those who are named so.
+        """
+        named = [entry.request.user for entry in entries]
+        emails = [each for entry in entries for each in (entry.request.user.email, entry.claims) if each]
+        ids = [user.id for user in named if not user.email and user.id and is_id(user.id)]
+        owners, found = profiles.look_up(self.account, emails, ids)
+        self.owners |= owners
+        self.profiles |= found
+
+    def find(self, entry: Entry) -> User | Refused:
+        """Return whose the event is.
+
+        A user without an email who logs in with that of another user is replaced by that user (section 5). The user may
+        have got an email since; a repeat of such a login is still that of the other user's event.
+        """
+        user = self._named(entry.request.user)
+        if not isinstance(user, User) or entry.claims in (None, user.email):
+            return user
+        owner = self.owners[str(entry.claims)]
+        if isinstance(owner, Refused):
+            return owner
+        is_theirs = owner and (user.email is None or self._is_repeat(entry, owner))
+        return User(str(owner), entry.claims) if is_theirs else user
+
+    def possible(self, entry: Entry) -> list[str]:
+        """Return the ids of the users whose the event may be."""
+        user = entry.request.user
+        owners = [self.owners.get(email) for email in (user.email, entry.claims) if email]
+        ids = [each for each in owners if isinstance(each, str)]
+        return ids if user.email or not user.id else [*ids, user.id]
+
+    def identify(self, user: User) -> None:
+        """Say that the user has got this address by now."""
+        self.owners[str(user.email)] = user.id
+        known = self.profiles.get(user.id)
+        if isinstance(known, Profile):
+            self.profiles[user.id] = replace(known, email=user.email)
+
+    def _named(self, reference: UserReference) -> User | Refused:
+        if reference.email:
+            user_id = self.owners[reference.email]
+            if user_id is None:
+                return NotFound([UNKNOWN_EMAIL])
+            if isinstance(user_id, str) and reference.id not in (None, user_id):
+                other = reference.id and is_id(reference.id) and profiles.read(self.account, reference.id)
+                return Invalid([IDENTIFIERS_DISAGREE if other else ID_OF_NOBODY])
+            return User(user_id, reference.email) if isinstance(user_id, str) else user_id
+        profile = self.profiles.get(str(reference.id))
+        if isinstance(profile, Refused):
+            return profile
+        return User(profile.id, profile.email) if profile else NotFound([UNKNOWN_ID])
+
+    def _is_repeat(self, entry: Entry, user_id: str) -> bool:
+        """Whether it is the user's event already."""
+        return entry.own_id and events.find(self.account, user_id, entry.uuid_of(user_id)) is not None
 
 
 class Changed(NamedTuple):

@@ -23,7 +23,7 @@ from engines import new_table
 from local import aws
 from sql import ask
 from table import Account
-from table.calls import Table
+from table.calls import Store, Table
 from table.values import deserialize
 from use_cases import users
 from use_cases.collect import collect_one
@@ -370,7 +370,7 @@ def test_whoever_is_being_erased_is_in_no_view(account: Account, export: Export)
 # --- Full and incremental exports ---
 
 
-def lines_of(table: Table) -> dict[str, dict[str, Any]]:
+def lines_of(table: Store) -> dict[str, dict[str, Any]]:
     items = table.client.scan(TableName=table.name)["Items"]
     return {json.dumps([item["pk"], item["sk"]]): dict(item) for item in items}
 

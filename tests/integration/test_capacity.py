@@ -1,7 +1,7 @@
 """What each event costs: its calls of DynamoDB and their capacity units, exactly."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,11 +13,14 @@ from declared import Once, Windowed, every_once, every_window, with_declared_typ
 from docs.units import AUTHORIZER, BATCHES, BILLS, LATE
 from domain.accounts import new_api_key
 from domain.event_types import CATALOGUE
+from domain.ids import new_id
 from domain.outcomes import IdempotencyKey, Outcome
 from domain.problems import Invalid, Refused, invalid_field
+from engines import aws_engine_only
 from stored import everything
 from table import Account, api_keys
 from table.overlay import Overlay
+from use_cases import users
 from use_cases.refusals import count_refused
 
 PLAIN = sorted(CATALOGUE.keys() - {"update", "login", "confirmation", "refund", "emailopen"})
@@ -124,7 +127,7 @@ def test_100_plain_events_of_100_users_cost_one_look_up_and_a_unit_each_and_so_d
         assert it.items == [100]
 
 
-def test_30_orders_of_30_users_are_one_transaction_of_90_actions(account: Account) -> None:
+def test_30_orders_of_30_users_are_30_transactions_of_3_actions(account: Account) -> None:
     for email in PEOPLE[:30]:
         a_user(account, email)
     orders = [{"confirmation": {"orderId": f"A-{number}", "total": 1}} for number in range(30)]
@@ -132,7 +135,7 @@ def test_30_orders_of_30_users_are_one_transaction_of_90_actions(account: Accoun
     with bill(account.table) as it:
         assert statuses(send_batch(account, entries)) == {"created"}
     assert it == BATCHES["30 confirmations of 30 users"]
-    assert it.items == [30, 90]
+    assert it.items == [30, *[3] * 30]
 
 
 def test_30_updates_of_a_user_change_the_profile_once(account: Account) -> None:
@@ -142,6 +145,73 @@ def test_30_updates_of_a_user_change_the_profile_once(account: Account) -> None:
         assert statuses(send_batch(account, entries)) == {"created"}
     assert it == BATCHES["30 updates of one user"]
     assert it.items == [31]
+
+
+Batch = Callable[[], list[dict[str, Any]]]
+MINUTES = timedelta(minutes=1)
+
+
+def opens_apart(minutes: int) -> list[dict[str, Any]]:
+    now = a_moment() - timedelta(days=9)
+    return [an_entry({"emailopen": {}}, eventTime=now + number * minutes * MINUTES) for number in range(100)]
+
+
+def newcomers(by: Callable[[int], dict[str, str]]) -> list[dict[str, Any]]:
+    """Users log in for the first time, and then do something."""
+    events: list[dict[str, Any]] = [{"update": {"city": "Vigo"}}, {"search": {"query": "x"}}]
+    return [
+        an_entry(event, **user)
+        for number in range(33)
+        for event, user in [
+            ({"login": {"email": PEOPLE[number]}}, {"_id": SOMEBODY[number]}),
+            *((event, by(number)) for event in events),
+        ]
+    ]
+
+
+def twice(event: Callable[[int], dict[str, Any]]) -> list[dict[str, Any]]:
+    now = a_moment()
+    once = [an_entry(event(number), eventId=f"e-{number}", eventTime=now) for number in range(50)]
+    return [each for pair in zip(once, once, strict=True) for each in pair]
+
+
+SOMEBODY = [new_id(a_moment()) for _ in PEOPLE]
+AT_MOST: dict[str, tuple[Batch, list[int]]] = {
+    "33 newcomers, named by _id": (lambda: newcomers(lambda n: {"_id": SOMEBODY[n]}), [75]),
+    "33 newcomers, named by the new address": (lambda: newcomers(lambda n: {"email": PEOPLE[n]}), [140]),
+    "100 opens 21 minutes apart, and again": (lambda: opens_apart(21), [12, 6]),
+    "100 opens too close to one another": (lambda: opens_apart(0), [6, 6]),
+    "50 updates, each twice": (lambda: twice(lambda n: {"update": {f"a{n}": n}}), [10]),
+    "50 orders, each twice": (lambda: twice(lambda n: {"confirmation": {"orderId": n}}), [10]),
+}
+
+
+@pytest.mark.parametrize("name", AT_MOST)
+def test_a_batch_of_one_user_or_of_newcomers_needs_few_calls(account: Account, name: str) -> None:
+    """Their repeats and what a restriction discards are decided in memory."""
+    make, limits = AT_MOST[name]
+    if "newcomers" in name:
+        for user_id in SOMEBODY[:33]:
+            users.change(user_id, {}, True, account, a_moment())
+    else:
+        a_user(account)
+    batch = make()
+    for number, limit in enumerate(limits):
+        with bill(account.table) as it:
+            assert ("created" in statuses(send_batch(account, batch))) == (number == 0)
+        assert len(it.calls) <= limit
+
+
+@aws_engine_only
+def test_an_event_that_cannot_be_stored_costs_few_calls_among_98_others(account: Account) -> None:
+    """Nothing says which one it is, so the run is halved until it is alone."""
+    a_user(account)
+    batch = [an_entry({"update": {f"a{number}": number}}) for number in range(98)]
+    batch.insert(60, an_entry({"confirmation": {"orderId": 1, "note": "x" * 410_000}}))
+    with bill(account.table) as it:
+        outcomes = send_batch(account, batch)
+    assert [place for place, each in enumerate(outcomes) if isinstance(each, Refused)] == [60]
+    assert len(it.calls) <= 16
 
 
 @pytest.mark.parametrize("own_id", [None, "open-2"], ids=["UUIDv7", "own id"])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from engines import aws_engine_only, every_engine, every_engine_but_moto
 from figures import STRESS
-from table.calls import Table
+from table.calls import Store, Table
 from table.expressions import (
     IS_NEW,
     Absent,
@@ -203,7 +203,7 @@ def put(table: Table, pk: str, there: dict[str, Item]) -> None:
         table.put(Put({"pk": pk, "sk": sk, **item}), blame="")
 
 
-def of(table: Table, pk: str, sk: str) -> Item | None:
+def of(table: Store, pk: str, sk: str) -> Item | None:
     key: Key = {"pk": pk, "sk": sk}
     found = table.get(key)
     return without_pk(found) if found else None

@@ -4,6 +4,9 @@ again.
 
 import json
 import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,17 +14,18 @@ from botocore.awsrequest import AWSPreparedRequest
 
 from builders import ANA, EMAIL_OPEN_WINDOW, a_moment, a_user, an_entry, send, send_batch, the_events, the_profile
 from domain.outcomes import IdempotencyKey, Outcome
-from domain.problems import Refused, unavailable
+from domain.problems import Refused
 from engines import aws_engine_only
-from faults import Fault, cancelled, faults, meanwhile, throttled
-from table import Account
+from faults import Clock, Fault, cancelled, faults, throttled, unanswered
+from stored import profile_key
+from table import Account, calls
 from table.calls import Table, new_client
-from use_cases import users
+from use_cases import collect, users
 from use_cases.collect import ATTEMPTS
 
 MANY = 20  # more attempts than are made
-HALF = "x" * 200_000  # two of them are more than a profile holds
-MOST = "x" * 250_000  # as well
+HALF = "x" * 200_000  # two of them are nearly all that a profile holds
+MOST = "x" * 250_000
 
 
 @pytest.fixture
@@ -66,7 +70,7 @@ def test_a_repeat_is_a_duplicate_although_the_profile_has_no_room_for_it_any_mor
     assert told(send_batch(account, [first])) == ["created"]
     users.remove_attribute(ANA, "a", account)
     send(account, {"update": {"b": HALF}}, _id=user_id)
-    assert told(send_batch(account, [first, an_entry({"update": {"c": HALF}}, _id=user_id)])) == [
+    assert told(send_batch(account, [first, an_entry({"update": {"c": MOST}}, _id=user_id)])) == [
         "duplicate",
         "item_too_large",
     ]
@@ -128,10 +132,10 @@ def test_a_login_of_which_is_not_known_whom_it_names_keeps_its_place_before_thei
         an_entry({"update": {"size": 3}}, _id=ana),
         an_entry({"search": {"query": "x"}}, email=ANA),
     ]
-    # One call of several keys finds the senders; another call of one key finds the owner of the login's address.
-    with faults(account.table.client, "GetItem", *[throttled] * MANY):
-        assert told(send_batch(account, batch)) == ["unavailable", "unavailable", "unavailable", "created"]
-    assert told(send_batch(account, batch)) == ["created", "created", "created", "duplicate"]
+    client = account.table.client
+    with faults(client, "BatchGetItem", without(ANA)), faults(client, "GetItem", *[throttled] * MANY):
+        assert told(send_batch(account, batch)) == ["unavailable"] * 4
+    assert told(send_batch(account, batch)) == ["created"] * 4
     assert the_profile(account)["size"] == 3
 
 
@@ -149,7 +153,7 @@ def test_of_two_logins_with_one_new_address_the_second_does_not_overtake_the_fir
 def test_after_a_change_of_a_user_who_is_never_found_as_looked_up_no_later_one_is_made(account: Account) -> None:
     a_user(account)
     orders = [an_entry({"confirmation": {"orderId": "A-1", "total": total}}) for total in (1, 2)]
-    not_there = cancelled("None", "None", {"Code": "ConditionalCheckFailed"})  # no profile, though one was looked up
+    not_there = cancelled(*["None"] * 3, {"Code": "ConditionalCheckFailed"})  # no profile, though one was looked up
     with faults(account.table.client, "TransactWriteItems", *[not_there] * ATTEMPTS):
         outcomes = told(send_batch(account, [*orders, an_entry({"update": {"size": 1}})]))
     assert outcomes == ["unavailable", "unavailable", "unavailable"]
@@ -159,32 +163,137 @@ def test_after_a_change_of_a_user_who_is_never_found_as_looked_up_no_later_one_i
 def goes_well(_: AWSPreparedRequest) -> None: ...
 
 
-def out_of_time() -> None:
-    raise unavailable("OutOfTime")
+# --- What time there is ---------------------------------------------------------------------------
+
+CALL_SECONDS = 0.1
 
 
-CHAINS: dict[str, list[dict[str, Any]]] = {
-    "opens": [{"emailopen": {"number": number}} for number in range(12)],
-    "logins": [{"login": {"email": f"ana{number}@example.com"}} for number in range(12)],
-}
+@pytest.fixture
+def clock(account: Account, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
+    """Each call takes a tenth of a second, and a pause no more than it says."""
+    it = Clock()
+    for module in (calls, collect):
+        monkeypatch.setattr(module, "time", it)
+
+    def take_time(**_: Any) -> None:
+        it.sleep(CALL_SECONDS)
+
+    account.table.client.meta.events.register("before-parameter-build.dynamodb", take_time)
+    yield it
+    account.table.client.meta.events.unregister("before-parameter-build.dynamodb", take_time)
+
+
+def send_in(seconds: float, account: Account, clock: Clock, batch: list[dict[str, Any]]) -> list[str]:
+    return told(send_batch(replace(account, table=replace(account.table, deadline=clock.now + seconds)), batch))
+
+
+def of_two_users(account: Account) -> list[dict[str, Any]]:
+    """They share orders, so they are settled in turns."""
+    users = [a_user(account, f"user{number}@example.com").id for number in range(2)]
+    return [an_entry({"confirmation": {"orderId": n // 2 % 30, "n": n}}, _id=users[n % 2]) for n in range(100)]
+
+
+def of_many_users(account: Account) -> list[dict[str, Any]]:
+    """Orders that are all known already."""
+    a_user(account)
+    orders = [{"confirmation": {"orderId": number}} for number in range(100)]
+    send_batch(account, [an_entry(each) for each in orders])
+    users = [a_user(account, f"user{number}@example.com").id for number in range(100)]
+    return [an_entry(each, _id=user) for each, user in zip(orders, users, strict=True)]
 
 
 @aws_engine_only
-@pytest.mark.parametrize("events", CHAINS.values(), ids=CHAINS)
-def test_a_batch_that_takes_more_turns_than_there_is_time_for_gets_further_each_time_it_is_sent(
-    events: list[dict[str, Any]], account: Account
+@pytest.mark.parametrize("make", [of_two_users, of_many_users])
+def test_a_batch_that_runs_out_of_time_gets_further_each_time_it_is_sent(
+    make: Callable[[Account], list[dict[str, Any]]], account: Account, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its repeats take no turns again."""
-    user_id, now = a_user(account, None).id, a_moment()
-    moments = [now - EMAIL_OPEN_WINDOW * number for number in range(len(events))]
-    batch = [an_entry(event, eventTime=moment, _id=user_id) for event, moment in zip(events, moments, strict=True)]
+    """Whatever the outcomes are: what was settled before is read together."""
+    monkeypatch.setattr(calls, "THREADS", 1)
+    batch = make(account)
     settled = [0]
     while settled[-1] < len(batch):
-        with meanwhile(account.table.client, "before", 20, out_of_time):
-            settled.append(sum(isinstance(each, Outcome) for each in send_batch(account, batch)))
+        outcomes = send_in(4, account, clock, batch)
+        settled.append(len(batch) - outcomes.count("unavailable"))
         assert settled[-1] > settled[-2]
-    assert len(settled) > 2, "there was too much time for this to say anything"
-    assert len(the_events(account, user_id)) == len(batch)
+
+
+@aws_engine_only
+def test_users_whom_others_keep_changing_take_no_time_of_others(account: Account, clock: Clock) -> None:
+    """Ten of them, more than there are threads, each with ten events."""
+    hot = [a_user(account, f"hot{number}@example.com").id for number in range(10)]
+    calm = [a_user(account, f"calm{number}@example.com").id for number in range(5)]
+    event = {"update": {"size": 1}}
+    batch = [an_entry(event, _id=each) for each in hot for _ in range(9)] + [an_entry(event, _id=each) for each in calm]
+
+    def conflict(request: AWSPreparedRequest) -> Any:
+        is_hot = isinstance(request.body, bytes) and any(each.encode() in request.body for each in hot)
+        return cancelled("TransactionConflict")(request) if is_hot else None
+
+    with faults(account.table.client, "TransactWriteItems", *[conflict] * 1000):
+        outcomes = send_in(6, account, clock, batch)
+    assert outcomes == [*["unavailable"] * 90, *["created"] * 5]
+
+
+@aws_engine_only
+def test_one_user_of_many_throttled_events_takes_no_time_of_others(account: Account, clock: Clock) -> None:
+    hot, *others = (a_user(account, f"user{number}@example.com").id for number in range(9))
+    event = {"search": {"query": "x"}}
+    batch = [an_entry(event, _id=hot) for _ in range(92)] + [an_entry(event, _id=each) for each in others]
+
+    def slow(request: AWSPreparedRequest) -> Any:
+        assert isinstance(request.body, bytes)
+        if hot.encode() not in request.body:
+            return None
+        clock.sleep(1)
+        return throttled(request)
+
+    with faults(account.table.client, "PutItem", *[slow] * 1000):
+        assert send_in(6, account, clock, batch)[92:] == ["created"] * 8
+
+
+@aws_engine_only
+@pytest.mark.parametrize("event", [{"emailopen": {}}, {"search": {"query": "x"}}], ids=["lock", "disagreement"])
+def test_a_read_that_is_throttled_is_the_trouble_of_one_event(account: Account, event: dict[str, Any]) -> None:
+    """It is a lock, and which user has the _id that disagrees with an address."""
+    ana, bob, eve = (a_user(account, f"{name}@example.com").id for name in ("ana", "bob", "eve"))
+    user = {"_id": ana} if "emailopen" in event else {"email": ANA, "_id": bob}
+    others = [an_entry({"update": {"size": 1}}, _id=eve), an_entry({"search": {"query": "x"}}, _id=ana)]
+    with faults(account.table.client, "GetItem", *[throttled] * MANY):
+        assert told(send_batch(account, [an_entry(event, **user), *others])) == ["unavailable", "created", "created"]
+
+
+@aws_engine_only
+def test_a_late_change_needs_no_look_at_the_profile(account: Account) -> None:
+    a_user(account), a_user(account, "bob@example.com")
+    then = a_moment() - timedelta(hours=1)
+    batch = [
+        an_entry({"update": {"size": 1}}, eventTime=then),
+        an_entry({"search": {"query": "x"}}, email="bob@example.com"),
+    ]
+    with faults(account.table.client, "GetItem", *[throttled] * MANY):
+        assert told(send_batch(account, batch)) == ["created", "created"]
+
+
+@aws_engine_only
+def test_a_user_who_cannot_be_read_is_the_trouble_of_their_own_events(account: Account) -> None:
+    ana, bob = a_user(account).id, a_user(account, "bob@example.com").id
+    key = profile_key(ana)
+    account.table.client.put_item(TableName=account.table.name, Item={**key, "createdOn": {"S": "unreadable"}})
+    batch = [an_entry({"search": {"query": "x"}}, _id=each) for each in (ana, bob)]
+    assert told(send_batch(account, batch)) == ["internal_error", "created"]
+
+
+def without(address: str) -> Fault:
+    """BatchGetItem never answers this address."""
+
+    def answer(request: AWSPreparedRequest) -> Any:
+        assert isinstance(request.body, bytes)
+        return unanswered(lambda key: key["pk"]["S"].endswith(f"#EMAIL#{address}"))(request)
+
+    return answer
+
+
+# --- Repeats, and what cannot be known ------------------------------------------------------------
 
 
 @aws_engine_only
@@ -215,8 +324,8 @@ def test_no_later_change_overtakes_one_of_which_is_not_known_whether_it_is_a_rep
 ) -> None:
     user_id = a_user(account, a=MOST).id
     batch = [an_entry({"update": {"b": MOST}}, _id=user_id), an_entry({"update": {"c": 1}})]
-    # One call of two keys finds the sender; another call of one key shows whether it is a repeat.
-    with faults(account.table.client, "GetItem", *[throttled] * MANY):
+    # The first call finds the users; the next one, as their ids are two, is to tell which events are stored.
+    with faults(account.table.client, "BatchGetItem", goes_well, *[throttled] * MANY):
         assert told(send_batch(account, batch)) == ["unavailable", "unavailable"]
     assert told(send_batch(account, batch)) == ["item_too_large", "created"]
 

@@ -13,7 +13,6 @@ batch run side by side, so a run may come out differently the next time.
 import gzip
 import json
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -38,6 +37,7 @@ from builders import a_moment, a_user, as_sent, the_profile
 from contract import Contract, Expected, Person, Sent, shown
 from engines import new_table
 from faults import (
+    Clock,
     Crash,
     Fault,
     error,
@@ -52,9 +52,9 @@ from faults import (
 from figures import STRESS, Figures
 from handlers import runtime
 from stored import everything
-from table import Account, calls, write
+from table import Account, calls
 from table.calls import IMPATIENT_CONFIG, new_client
-from use_cases import users
+from use_cases import collect, users
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -89,22 +89,6 @@ def is_to_be_sent_again(answer: Answer) -> bool:
 
 
 # --- What happens ---------------------------------------------------------------------------------
-
-
-class Clock:
-    """In the place of the module `time`, where the function and its SDK wait and look whether the time is up."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def time(self) -> float:
-        return time.time()
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
 
 
 @dataclass
@@ -307,7 +291,7 @@ class Line:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     it = Clock()
-    for module in (calls, write, runtime, botocore.endpoint):
+    for module in (calls, collect, runtime, botocore.endpoint):
         monkeypatch.setattr(module, "time", it)
     return it
 
