@@ -5,7 +5,8 @@ profiles     users, and the addresses that name them
 events       events as they are stored
 marks        what keeps an event out: values that come once, windows of time
 replies      answers that an Idempotency-Key gives again
-write        the write path: how events come in
+write        the write path: how events are stored
+known        what is known of items while events are written
 erasures     what is left of users who were erased
 api_keys     the keys of accounts
 refusals     counts of what was refused

@@ -95,12 +95,12 @@ class Spec:
         if self.verb == "delete":
             return Delete(key, self.condition)
         if self.verb == "check":
-            return Check(key, self.condition or IS_NEW)
+            return Check(key, IS_NEW if self.condition is None else self.condition)
         return Update(key, self.changes, _and(self.condition, Exists(MAP)))  # as the profiles: nothing else has paths
 
 
 def _and(condition: Condition | None, other: Condition) -> Condition:
-    return other & condition if condition else other
+    return other & condition if condition is not None else other
 
 
 @st.composite
