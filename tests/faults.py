@@ -44,6 +44,7 @@ Prepared = TypeVar("Prepared")
 Ran = TypeVar("Ran")
 Done = TypeVar("Done")
 
+
 class Clock:
     """In the place of the module `time`, where a function and its SDK wait and look whether the time is up."""
 

@@ -33,6 +33,7 @@ from api.gateway import Answer, answer_to, proxy_event
 from builders import a_moment, as_sent, the_profile
 from contract import REMEMBERED, WINDOWS, Contract, Expected, Person, Reason, Sent, Wrong, hour_of, shown
 from declared import with_declared_types
+from domain.feed import VERSION
 from domain.ids import new_id
 from domain.times import iso
 from engines import new_table
@@ -282,7 +283,8 @@ class Shop(RuleBasedStateMachine):
             self.refuses([expected.reason])
         if known and known == self.model.keys[key] and not expected.reason:
             first = self.answers[key]
-            assert answer == replace(first, headers={**first.headers, "Idempotent-Replayed": "true"})
+            again = {"Idempotent-Replayed": "true", "X-Request-Id": answer.headers["X-Request-Id"]}
+            assert answer == replace(first, headers={**first.headers, **again})
         else:
             compare(sent, expected, as_result(answer))
             if not expected.reason:
@@ -364,10 +366,13 @@ class Shop(RuleBasedStateMachine):
         self.bus.sent.clear()
         Pump().pump(records)
         created, erased = self.bus.published(), self.bus.published("UserErased")
+        ids = [each.pop("id") for each in (*created, *erased)]
+        assert len(ids) == len(set(ids))
         Shop.tried["records published"] += len(created) + len(erased)
         assert len(created) + len(erased) == len(self.bus.sent)
         wanted = [
             {
+                "version": VERSION,
                 "account": SHOP,
                 "userId": person.id,
                 "eventId": event.id,
@@ -380,7 +385,8 @@ class Shop(RuleBasedStateMachine):
             for person, event in self.model.created
         ]
         assert as_sent(sorted(created, key=repr)) == as_sent(sorted(wanted, key=repr))
-        wanted = [{"account": SHOP, "userId": who, "erasedOn": iso(at)} for who, at in self.model.erased]
+        head = {"version": VERSION, "account": SHOP}
+        wanted = [{**head, "userId": who, "erasedOn": iso(at)} for who, at in self.model.erased]
         assert erased == wanted
         self.model.created.clear()
         self.model.erased.clear()
