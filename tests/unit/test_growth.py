@@ -51,9 +51,8 @@ def test_the_script_knows_about_how_many_metrics_there_are() -> None:
 
 
 def test_performance_md_has_the_measured_units() -> None:
-    rows = [
-        line.split(" | ")[1:] for line in PERFORMANCE.read_text().splitlines() if re.match(r"\| .* \| (Batch)?GetItem", line)
-    ]
+    lines = PERFORMANCE.read_text().splitlines()
+    rows = [line.split(" | ")[1:] for line in lines if re.match(r"\| .* \| (Batch)?GetItem", line)]
     bills = (*BILLS.values(), *LATE.values())
     assert rows == [[", ".join(bill.calls), f"{bill.rru:g}", f"{bill.wru} |"] for bill in bills]
 
