@@ -96,7 +96,7 @@ IS_QUICK = not (hypothesis or long or repository or dynamodb_local or ministack 
 stress: $(VENV)/installed node_modules/.package-lock.json ## Look harder for what breaks (STRESS=20 times, TESTS=some)
 	@STRESS=$(STRESS) $(PY) -m pytest $(TESTS)
 TESTS = tests/integration/test_any_json.py tests/integration/test_model_of_batches.py \
-	tests/integration/test_obedient_client.py tests/integration/test_order.py \
+	tests/integration/test_obedient_client.py \
 	tests/api/test_made_up_requests.py tests/load clients/python/tests/test_kills.py
 
 mutants: $(VENV)/mutmut ## Measure how many changes of src the tests notice (SAMPLE=300)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from builders import ANA, a_moment, a_user, send, the_events, the_profile
+from builders import ANA, a_moment, a_user, an_entry, send, send_batch, the_events, the_profile
 from declared import RESTRICTED, with_declared_types
 from domain.outcomes import KEY_LIFETIME, IdempotencyKey, Outcome
 from domain.problems import Conflict, NotFound, Refused
@@ -181,3 +181,21 @@ def test_events_by_the_old_address_are_stored_or_404_and_none_is_lost_while_it_c
     assert {answer.user_id for answer in created} <= {ana.id}
     assert sorted(the_events(account, ana.id)) == sorted(answer.event_id for answer in created)
     assert the_profile(account, ana.id)["email"] == "new@example.com"
+
+
+def test_updates_in_batches_from_many_callers_are_never_reordered(account: Account) -> None:
+    """Each caller sets an attribute of its own, and one that all have, whose value is the last of some batch."""
+    user_id, now, size, callers = a_user(account).id, a_moment(), 9, 8
+
+    def send_two_batches(caller: int) -> None:
+        updates = [{"of all": f"{caller}-{n}", f"of {caller}": n, f"{caller}-{n}": n} for n in range(size)]
+        entries = [an_entry({"update": update}, eventTime=now, _id=user_id) for update in updates]
+        for batch in (entries[: caller + 1], entries[caller + 1 :]):
+            assert all(isinstance(outcome, Outcome) for outcome in send_batch(account, batch or entries[:1]))
+
+    at_once(callers, send_two_batches)
+    profile = the_profile(account)
+    assert [profile[f"of {n}"] for n in range(callers)] == [size - 1] * callers
+    assert {f"{caller}-{n}" for caller in range(callers) for n in range(size)} <= profile.keys()
+    assert profile["of all"].endswith(f"-{size - 1}")
+    assert len(the_events(account)) == callers * size

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from uuid import uuid4
 
@@ -30,7 +30,7 @@ from hypothesis.stateful import (
 )
 
 from api.gateway import Answer, answer_to, proxy_event
-from builders import a_moment, as_sent, the_profile
+from builders import a_moment, as_sent, the_pages, the_profile
 from contract import REMEMBERED, WINDOWS, Contract, Expected, Person, Reason, Sent, Wrong, hour_of, shown
 from declared import with_declared_types
 from domain.feed import VERSION
@@ -44,7 +44,6 @@ from stream import Bus, Pump, as_lambda_has_it
 from table import Account, keys
 from table.calls import CLIENT_CONFIG, Table, new_client
 from table.events import StoredEvent
-from use_cases import users
 from use_cases.erasure import erase_leftovers
 
 if TYPE_CHECKING:
@@ -356,7 +355,10 @@ class Shop(RuleBasedStateMachine):
         self.feed_tells(records)
         for person in self.model.people:
             if person.id not in self.told or keys.user(SHOP, person.id) in changed:
-                self.told[person.id] = the_profile(self.account, person.id), timeline(self.account, person.id)
+                self.told[person.id] = (
+                    the_profile(self.account, person.id),
+                    self.timeline(person.id),
+                )
             is_as_told(person, *self.told[person.id])
         if self.counted is None or keys.refusals(SHOP) in changed:
             self.counted = list(self.refusals())
@@ -484,6 +486,9 @@ class Shop(RuleBasedStateMachine):
                 return
             query["cursor"] = answer.body["cursor"]
 
+    def timeline(self, user_id: str) -> list[StoredEvent]:
+        return list(chain.from_iterable(the_pages(self.account, user_id, limit="100")))
+
     def stored(self) -> list[dict[str, Any]]:
         pages: Any = self.client.get_paginator("scan").paginate(TableName=self.table.name)
         return sorted((item for page in pages for item in page["Items"]), key=repr)
@@ -505,17 +510,6 @@ class Stream:
         page = self.client.get_records(ShardIterator=self.iterator)
         self.iterator = page["NextShardIterator"]
         return [as_lambda_has_it(record, self.arn) for record in page["Records"]]
-
-
-def timeline(account: Account, user_id: str) -> list[StoredEvent]:
-    """All pages of it."""
-    found, query = [], {"limit": "100"}
-    while True:
-        page, cursor = users.timeline(user_id, query, account)
-        found += page
-        if cursor is None:
-            return found
-        query["cursor"] = cursor
 
 
 def is_as_told(person: Person, profile: dict[str, Any], events: Sequence[StoredEvent]) -> None:

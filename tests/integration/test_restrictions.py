@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from builders import ANA, a_moment, a_user, an_entry, send, send_batch, the_events, the_profile
+from builders import ANA, a_moment, a_user, an_entry, send, send_batch, the_events
 from declared import (
     ONCES,
     Once,
@@ -25,12 +25,11 @@ from declared import (
 )
 from domain.ids import time_of
 from domain.outcomes import First, Outcome
-from domain.problems import Invalid, Refused
+from domain.problems import Refused
 from domain.times import iso
 from engines import not_on_moto
 from stored import as_text, everything
 from table import Account
-from table.overlay import Overlay
 from use_cases import users
 from use_cases.erasure import IN_FLIGHT, erase_leftovers
 
@@ -83,13 +82,6 @@ def test_a_value_of_one_type_is_not_that_of_another(account: Account) -> None:
     a_user(account)
     for value in ("A-1", "review#A-1", "ORDER", "#"):
         assert [send(account, once.event(value)).restriction for once in ONCES] == [None] * len(ONCES)
-
-
-@every_once
-def test_a_value_of_one_account_is_not_that_of_another(account: Account, once: Once) -> None:
-    other = replace(account, name="shop2")
-    a_user(account), a_user(other)
-    assert [send(each, once.event()).restriction for each in (account, other)] == [None, None]
 
 
 @every_once
@@ -210,37 +202,6 @@ def test_another_type_is_not_kept_out_by_a_window(account: Account, windowed: Wi
 
 
 @every_window
-def test_in_a_batch_the_first_of_a_window_is_stored_though_it_has_to_wait_for_another_event(
-    account: Account, windowed: Windowed
-) -> None:
-    """It has the eventId of an earlier event, so it waits for that. Later events must not be stored before it."""
-    a_user(account)
-    now = a_moment()
-    entries = [
-        an_entry({"search": {"query": "x"}}, eventId="b", eventTime=now),
-        an_entry({windowed.type: {}}, eventId="b", eventTime=now - timedelta(hours=1)),
-        an_entry({windowed.type: {}}, eventId="c", eventTime=now - timedelta(hours=1, minutes=1)),
-    ]
-    assert [each.status for each in settled(send_batch(account, entries))] == ["created", "created", "discarded"]
-
-
-@every_window
-def test_in_a_batch_the_first_of_a_window_is_stored_though_an_event_before_it_waits(
-    account: Account, windowed: Windowed
-) -> None:
-    """Two of another type are judged one after the other, so what comes after them and changes the user waits."""
-    a_user(account)
-    now, other = a_moment(), "emailclick" if windowed.type == "emailopen" else "emailopen"
-    entries = [
-        an_entry({other: {}}, eventTime=now - timedelta(days=2)),
-        an_entry({other: {}}, eventTime=now - timedelta(days=1)),
-        an_entry({windowed.type: {}}, eventTime=now - timedelta(hours=1), email=ANA, city="Vigo"),
-        an_entry({windowed.type: {}}, eventTime=now - timedelta(hours=1)),
-    ]
-    assert [each.status for each in settled(send_batch(account, entries))] == [*["created"] * 3, "discarded"]
-
-
-@every_window
 @not_on_moto
 def test_of_many_in_a_window_exactly_one_is_created(account: Account, windowed: Windowed) -> None:
     a_user(account)
@@ -347,33 +308,6 @@ def assert_apart(account: Account, windowed: Windowed) -> None:
 
 
 @every_restriction
-def test_an_event_and_what_keeps_others_out_are_one_write(account: Account, kind: Once | Windowed) -> None:
-    """One call, so a process that dies before or after it leaves all or nothing."""
-    a_user(account)
-    calls: list[str] = []
-
-    def record(event_name: str, **_: Any) -> None:
-        calls.append(event_name.rpartition(".")[2])
-
-    events = account.table.client.meta.events
-    events.register_first("before-parameter-build.dynamodb", record)
-    try:
-        send(account, kind.event())
-    finally:
-        events.unregister("before-parameter-build.dynamodb", record)
-    assert [call for call in calls if call not in ("GetItem", "Query")] == ["TransactWriteItems"]
-
-
-@every_restriction
-def test_what_a_discarded_event_would_have_changed_stays(account: Account, kind: Once | Windowed) -> None:
-    a_user(account, city="Vigo")
-    send(account, kind.event())
-    profile = the_profile(account)
-    assert send(account, kind.event(), email=ANA, city="Madrid").restriction == restriction_of(kind)
-    assert the_profile(account) == profile
-
-
-@every_restriction
 def test_a_repeat_of_a_stored_event_is_a_duplicate_and_another_one_is_discarded(
     account: Account, kind: Once | Windowed
 ) -> None:
@@ -387,24 +321,6 @@ def test_a_repeat_of_a_stored_event_is_a_duplicate_and_another_one_is_discarded(
     [later] = settled(send_batch(account, [first]))
     assert (later.status, later.same_payload) == ("duplicate", True)
     assert the_events(account) == ["mine"]
-
-
-@every_restriction
-def test_a_check_tells_of_a_batch_what_comes_of_it_and_changes_nothing(account: Account, kind: Once | Windowed) -> None:
-    a_user(account), a_user(account, BOB)
-    now = a_moment()
-    send(account, kind.event("B-1") if isinstance(kind, Once) else kind.event(), now=now, email=BOB)
-    entries = [
-        an_entry(kind.event(), eventTime=now, eventId="first"),
-        an_entry(kind.event(more=1), eventTime=now, eventId="second", city="Madrid", email=ANA),
-        an_entry(kind.event("B-1") if isinstance(kind, Once) else kind.event(), eventTime=now, email=BOB),
-        an_entry({"search": {"query": "x"}}, eventTime=now, eventId="third"),
-    ]
-    before = everything(account.table)
-    foretold = send_batch(replace(account, table=Overlay.over(account.table)), entries, now)
-    assert everything(account.table) == before
-    assert foretold == send_batch(account, entries, now)
-    assert [each.status for each in settled(foretold)] == ["created", "discarded", "discarded", "created"]
 
 
 @every_restriction
@@ -422,28 +338,6 @@ def test_an_erasure_leaves_nothing_of_the_person(account: Account, kind: Once | 
     again = send(account, kind.event(), now=now)
     assert (again.restriction is not None) == isinstance(kind, Once), "a value comes once, whoever sent it"
     assert not again.first or "lovelace" not in again.first.event_id
-
-
-@every_restriction
-@not_on_moto
-def test_an_event_too_large_to_store_keeps_nothing_out(account: Account, kind: Once | Windowed) -> None:
-    a_user(account)
-    before = everything(account.table)
-    [refused] = send_batch(account, [an_entry(kind.event(note="x" * 410_000))])
-    assert isinstance(refused, Refused)
-    assert (refused.problems[0].code, refused.problems[0].field) == ("item_too_large", "event")
-    assert everything(account.table) == before
-    assert send(account, kind.event()).restriction is None
-
-
-@every_once
-@pytest.mark.parametrize("value", ["", " ", None, [], True, "x" * 257])
-def test_a_value_that_is_none_is_refused(account: Account, once: Once, value: object) -> None:
-    a_user(account)
-    with pytest.raises(Invalid) as refused:
-        send(account, once.event(value))
-    [problem] = refused.value.problems
-    assert (problem.code, problem.field) == ("invalid_field", f"event.{once.type}.{once.field}")
 
 
 def at_once(times: int, what: Any) -> list[Any]:
