@@ -10,7 +10,7 @@ NEW_ENOUGH = import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: help run clean key events import feed export console test quick stress mutants screenshots lint format audit dynamodb debug openapi docs growth deploy parameters rollback erasures restore-drill bench smoke roots lock
+.PHONY: help run clean demo key events import feed export console test quick stress mutants screenshots lint format audit dynamodb debug openapi docs growth deploy parameters rollback erasures restore-drill bench smoke roots lock
 
 help:
 	@awk -F ':.*## ' '/^##@ / {printf "%s%s\n", gap, substr($$0, 5); gap = "\n"} \
@@ -36,6 +36,9 @@ FUNCTION = EventFunction
 EVENT = events/update.json
 
 ##@ Send
+
+demo: $(VENV)/running ## Fill the running API with a shop: a month of events
+	@$(PY) -m local demo
 
 key: $(VENV)/running ## Make an API key on the running API (ACCOUNT=, SCOPES=)
 	@test -n "$(ACCOUNT)" || { echo "Name the account: make key ACCOUNT=name" >&2; exit 1; }

@@ -1,4 +1,4 @@
-"""The commands behind `make run`, `key`, `events`, `import`, `feed`, `export` and `clean`."""
+"""The commands behind `make run`, `key`, `events`, `demo`, `import`, `feed`, `export` and `clean`."""
 
 import argparse
 import contextlib
@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError
 
-from local import access_log, aws, console, events, export, feed, stack, stopping
+from local import access_log, aws, console, demo, events, export, feed, stack, stopping
 from local.install import step
 from local.stack import Stack, StackError
 
@@ -59,6 +59,8 @@ def parse_arguments() -> argparse.Namespace:
     key_command.set_defaults(command=create_key)
     events_command = commands.add_parser("events", help="send the requests of events/ to the running stack")
     events_command.set_defaults(command=send_events)
+    demo_command = commands.add_parser("demo", help="fill the demo account of the running stack with a shop")
+    demo_command.set_defaults(command=send_demo)
     import_command = commands.add_parser("import", help="import a file into the demo account of the running stack")
     import_command.add_argument("arguments", nargs=argparse.REMAINDER)
     import_command.set_defaults(command=import_file)
@@ -173,6 +175,12 @@ def send_events(_: argparse.Namespace) -> None:
     api_url = running_api_url()
     for name, status, what_came_of_it in events.send(api_url, DEMO_KEY.read_text()):
         print(f"{name:<32} {status} {what_came_of_it}")
+
+
+def send_demo(_: argparse.Namespace) -> None:
+    api_url = running_api_url()
+    for line in demo.send(api_url, DEMO_KEY.read_text()):
+        print(line, flush=True)
 
 
 def import_file(arguments: argparse.Namespace) -> None:

@@ -3,7 +3,6 @@
 const SVG = "http://www.w3.org/2000/svg";
 const MOMENT = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium", hourCycle: "h23" });
 const DAY = new Intl.DateTimeFormat(undefined, { dateStyle: "medium" });
-const CLOCK = new Intl.DateTimeFormat(undefined, { timeStyle: "medium", hourCycle: "h23" });
 export const ZONE = MOMENT.resolvedOptions().timeZone;
 
 /** Return the element of the page with that id. */
@@ -47,6 +46,5 @@ const inFormat = (format) => (iso) => make("time", { datetime: iso, title: iso }
 /** Return a moment in the reader's time zone; `title` has it in UTC, as the API sent it. */
 export const time = inFormat(MOMENT);
 export const day = inFormat(DAY);
-export const clock = inFormat(CLOCK);
 
 export const sleep = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));

@@ -2,7 +2,7 @@
 
 import { advice, ask, longer, Refused } from "./api.js";
 import { allRefusals, explained, explanations, where } from "./codes.js";
-import { $, clock, complain, make, sleep } from "./dom.js";
+import { $, complain, make, sleep, time } from "./dom.js";
 import { icon, lineOf } from "./words.js";
 
 const PAUSE = 1000; // milliseconds
@@ -25,7 +25,7 @@ function itemOf({ "detail-type": kind, detail }) {
     icon(type),
     line,
     make("span", { class: "from" }, user, " ", make("span", { class: "soft" }, account)),
-    clock(createdOn ?? erasedOn),
+    time(createdOn ?? erasedOn),
   );
 }
 

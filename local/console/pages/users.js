@@ -3,7 +3,7 @@
 import { advice, ask, longer, Refused } from "./api.js";
 import { chart } from "./chart.js";
 import { $, announce, button, complain, copyButton, day, make, sleep, time, ZONE } from "./dom.js";
-import { icon, lineOf, list, money, sentence, shown, valueOf } from "./words.js";
+import { icon, lineOf, list, many, money, sentence, shown, valueOf } from "./words.js";
 
 const PAUSE = 1000; // milliseconds between two reads of the timeline
 const SELDOM = 10; // reads of the timeline for each read of the profile, which may change without an event
@@ -312,7 +312,7 @@ async function showRecent() {
 
 function personOf({ _id, email, firstname, lastname, numberOfPurchases }) {
   const name = [firstname, lastname].filter((each) => typeof each === "string" && each).join(" ");
-  const about = [email && name, numberOfPurchases && `${shown(numberOfPurchases)} purchases`, !email && _id].filter(Boolean).join(" · ");
+  const about = [email && name, numberOfPurchases && many(numberOfPurchases, "purchase"), !email && _id].filter(Boolean).join(" · ");
   return make(
     "li",
     {},

@@ -36,7 +36,7 @@ export const money = (value, currency) => [MONEY.format(number(value)), currency
 
 /** Return the scalars of an order, which a server nests under `generic` and a browser does not. */
 const flat = ({ generic, ...rest }) => (generic && typeof generic === "object" ? { ...rest, ...generic } : { generic, ...rest });
-const many = (count, one) => `${count} ${one}${count === 1 ? "" : "s"}`;
+export const many = (count, one) => `${count} ${one}${count === 1 ? "" : "s"}`;
 const pairs = (payload) =>
   Object.entries(payload)
     .filter(([, value]) => value !== undefined)
