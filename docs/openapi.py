@@ -57,7 +57,8 @@ from handlers import event_api, user_api
 from handlers.bodies import json_object
 from handlers.rest import RETRY_AFTER, errors_of
 from use_cases import refusals
-from use_cases.users import CURSOR, DEFAULT_LIMIT, LIMIT, MAX_LIMIT, TIME_FORM, TYPES
+from use_cases.pages import DEFAULT_LIMIT, LIMIT, MAX_LIMIT
+from use_cases.users import CURSOR, TIME_FORM, TYPES
 
 Json = dict[str, Any]
 

@@ -99,7 +99,7 @@ def send(
 
 def the_profile(account: Account, identifier: str = ANA) -> dict[str, Any]:
     """The user as callers see it."""
-    return users.read(identifier, account).flat()
+    return users.get(identifier, account).flat()
 
 
 def the_pages(account: Account, identifier: str = ANA, **query: str) -> Iterator[list[StoredEvent]]:

@@ -107,8 +107,8 @@ def test_the_tools_of_operators_and_what_runs_here_do_not_import_each_other() ->
 
 
 def test_only_the_rooms_of_the_table_know_a_key() -> None:
-    """Words of the keys in keys.py, and names of attributes that hold them, appear in no other module's code."""
-    doc = str(ast.get_docstring(tree(TABLE / "keys.py")))
+    """Words of the keys in primary_keys.py, and names of attributes that hold them, appear in no other module's code."""
+    doc = str(ast.get_docstring(tree(TABLE / "primary_keys.py")))
     rows = re.findall(r"^ {4}\w[\w ]+?  +(\S+(?: id>| \S+>)?\S*)  +(\S+)", doc, re.MULTILINE)[1:]
     keys = {word for row in rows for cell in row for word in re.findall(r"[A-Z]{3,}", cell)} - {"SHA", "UUID"}
     assert keys >= {
@@ -130,7 +130,7 @@ def test_only_the_rooms_of_the_table_know_a_key() -> None:
 
 
 def test_each_key_is_made_in_one_room() -> None:
-    for path in set(TABLE.glob("*.py")) - {TABLE / "keys.py"}:
+    for path in set(TABLE.glob("*.py")) - {TABLE / "primary_keys.py"}:
         assert not [text for text in texts(path) if re.search(r"[A-Z]{3,}#|#[A-Z]{3,}", text)], path.name
 
 

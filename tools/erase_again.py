@@ -29,10 +29,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from domain.problems import NotFound, Unavailable
 from domain.times import iso
-from table import Account, keys
+from table import Account
+from table import primary_keys as keys
+from table.attribute_values import from_item, to_item
 from table.calls import Table, new_client
 from table.expressions import IS_NEW, Absent, Action, Compare, Condition, Delete, Item, Put
-from table.values import from_item, to_item
 from use_cases import users
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as ConnectError
 from botocore.session import get_session
 
-from domain.feed import MAX_DETAIL_BYTES, Message
-from table.calls import backoff
+from domain.backoff import backoff
+from domain.news import MAX_DETAIL_BYTES, Message
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient

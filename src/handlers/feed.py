@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import DynamoDBRecord
 
-from domain.feed import Message, message_of
+from domain.news import Message, message_of
 from handlers import metrics
 from handlers.bus import new_client, publish
 from handlers.runtime import logger, observed

@@ -28,7 +28,7 @@ from domain.problems import (
     invalid_parameter,
 )
 from domain.times import to_the_millisecond
-from handlers import refusals
+from handlers import counting
 from handlers.metrics import record
 from handlers.runtime import logger, observed, table
 from table import Account
@@ -241,7 +241,7 @@ def _refusal(refused: Refused, event: Event) -> Response:
 def _count(refused: Refused, event: Event) -> None:
     """Count a refusal for GET /v1/refusals, if it is the caller's fault and the caller is known."""
     if not refused.is_ours and not isinstance(refused, Unauthorized):
-        refusals.count(_account_name(event), [refused], gateway_id(event), now())
+        counting.count(_account_name(event), [refused], gateway_id(event), now())
 
 
 def _failure(error: Exception, event: Event) -> Response:

@@ -12,7 +12,7 @@ from use_cases import users
 
 
 def _get(event: rest.Event, account: Account) -> rest.Response:
-    return rest.ok(users.read(_identifier(event), account).flat(), dumps=users.json_text)
+    return rest.ok(users.get(_identifier(event), account).flat(), dumps=users.json_text)
 
 
 def _post(event: rest.Event, account: Account) -> rest.Response:
@@ -62,7 +62,7 @@ def _get_events(event: rest.Event, account: Account) -> rest.Response:
 def _get_refusals(event: rest.Event, account: Account) -> rest.Response:
     from use_cases import refusals  # no caller waits for this one
 
-    page, cursor = refusals.read(rest.query(event), account, rest.now())
+    page, cursor = refusals.newest(rest.query(event), account, rest.now())
     listed = [
         {"hour": each.hour, "code": each.reason.code}
         | ({"type": each.reason.type} if each.reason.type else {})

@@ -1,6 +1,6 @@
 """The table: one module for each stored thing. Only this folder knows a key.
 
-keys         the keys of all items
+primary_keys  the keys of all items
 profiles     users, and the addresses that name them
 events       events as they are stored
 marks        what keeps an event out: values that come once, windows of time
@@ -9,12 +9,12 @@ write        the write path: how events are stored
 known        what is known of items while events are written
 erasures     what is left of users who were erased
 api_keys     the keys of accounts
-refusals     counts of what was refused
+refusal_counts  counts of what was refused
 images       what the table's stream shows
 expressions  conditions and updates, as data
 calls        DynamoDB's calls: time limits, retries, errors
 overlay      a table that remembers what would have been written
-values       JSON values as DynamoDB's attribute values
+attribute_values  JSON values as DynamoDB's attribute values
 """
 
 from dataclasses import dataclass

@@ -5,7 +5,8 @@ from typing import Any
 
 from domain.accounts import ALL_SCOPES, ApiKey, FoundKey
 from domain.times import iso
-from table import Account, keys
+from table import Account
+from table import primary_keys as keys
 from table.calls import Store
 from table.expressions import IS_NEW, Absent, Changes, Delete, Exists, Item, Path, Put, Update
 

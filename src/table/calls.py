@@ -7,7 +7,6 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from secrets import SystemRandom
 from typing import TYPE_CHECKING, Any, cast
 
 import botocore
@@ -17,10 +16,11 @@ from botocore.exceptions import ConnectionError as ConnectError
 from botocore.loaders import Loader
 from botocore.session import get_session
 
+from domain.backoff import backoff
 from domain.problems import TooLarge, Unavailable, too_large, unavailable
+from table.attribute_values import from_item, to_item
 from table.expressions import VERBS, Action, Item, Put, Update, written
-from table.keys import Key
-from table.values import from_item, to_item
+from table.primary_keys import Key
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -39,7 +39,6 @@ CLIENT_CONFIG = Config(
 # For what is not worth a wait: one attempt.
 IMPATIENT_CONFIG = Config(connect_timeout=0.2, read_timeout=0.3, retries={"mode": "standard", "total_max_attempts": 1})
 REQUEST_SECONDS = 6.0
-LONGEST_PAUSE_SECONDS = 0.4
 MAX_READ, MAX_DELETED, MAX_ACTIONS = 100, 25, 100  # items in one BatchGetItem, BatchWriteItem, TransactWriteItems
 THREADS = 8  # that write a batch
 READ_ATTEMPTS = 4  # of a key that DynamoDB leaves out of its answers to BatchGetItem
@@ -340,14 +339,3 @@ def _check_body(response_dict: dict[str, Any], **_: Any) -> None:
     if response_dict["status_code"] < 500:
         raise HTTPClientError(error="the body is no JSON object")
     response_dict["body"] = b""  # an error that botocore knows, and after which it tries again
-
-
-def backoff(longest: float = 0.02, limit: float = LONGEST_PAUSE_SECONDS) -> Iterator[float]:
-    """Seconds to wait before the next attempt: exponential with full jitter. The deadline ends it.
-
-    The first is `longest` at most, and none is more than `limit`.
-    """
-    while True:
-        # By the system, because functions that start from one snapshot have the same random state in their memory.
-        yield SystemRandom().uniform(0, longest)
-        longest = min(2 * longest, limit)

@@ -24,7 +24,9 @@ from typing import Any
 
 from domain.profile import Profile
 from domain.times import iso
-from table import Account, keys, replies
+from table import Account, replies
+from table import primary_keys as keys
+from table.attribute_values import to_item
 from table.calls import MAX_ACTIONS, Store
 from table.expressions import (
     IS_NEW,
@@ -40,7 +42,6 @@ from table.expressions import (
     Put,
     Update,
 )
-from table.values import to_item
 
 STEP = 100  # items that a step looks at
 LAST = "~"  # sorts behind each sort key

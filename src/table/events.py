@@ -15,9 +15,10 @@ from domain.profile import Change
 from domain.request import EventRequest
 from domain.restrictions import Restriction, is_bot
 from domain.times import iso
-from table import Account, keys
+from table import Account
+from table import primary_keys as keys
+from table.attribute_values import DIGEST_LENGTH, Document, canonical, digest_of, to_item
 from table.expressions import Item
-from table.values import DIGEST_LENGTH, Document, canonical, digest_of, to_item
 
 
 @dataclass(frozen=True, slots=True)

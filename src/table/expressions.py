@@ -11,7 +11,7 @@ from decimal import Context, Decimal
 from operator import gt, le
 from typing import Any
 
-from table.values import serialize, to_item
+from table.attribute_values import serialize, to_item
 
 Item = dict[str, Any]
 Path = tuple[str, ...]

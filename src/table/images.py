@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
-from domain.feed import EventCreated, News, UserErased
+from domain.news import EventCreated, News, UserErased
 from domain.times import iso
-from table import keys
+from table import primary_keys as keys
+from table.attribute_values import AttributeValue, from_item
 from table.events import stored_event
-from table.values import AttributeValue, from_item
 
 
 def news_of(image: Mapping[str, AttributeValue]) -> News | None:

@@ -5,9 +5,10 @@ from datetime import datetime
 
 from domain.problems import Unavailable
 from domain.profile import Profile
-from table import Account, keys, profiles
+from table import Account, profiles
+from table import primary_keys as keys
 from table.expressions import Action, Item, Put
-from table.keys import Key
+from table.primary_keys import Key
 
 
 class UserChanged(Exception):

@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 from domain.ids import time_of
 from domain.outcomes import First
 from domain.times import iso, milliseconds_of, moment_of
-from table import Account, keys
+from table import Account
+from table import primary_keys as keys
 from table.events import Entry, StoredEvent, first_of
 from table.expressions import IS_NEW, Absent, Compare, Condition, Item, Put
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from domain.problems import Unavailable
+from table.attribute_values import size_of
 from table.calls import Reasons, Store
 from table.expressions import Action, Item, Put
-from table.keys import Key
-from table.values import size_of
+from table.primary_keys import Key
 
 MAX_ITEM_BYTES = 400 * 1024
 

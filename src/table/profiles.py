@@ -32,7 +32,9 @@ from domain.profile import (
     without_attributes,
 )
 from domain.times import iso, milliseconds_of
-from table import Account, keys
+from table import Account
+from table import primary_keys as keys
+from table.attribute_values import size_of
 from table.expressions import (
     IS_NEW,
     Absent,
@@ -48,7 +50,6 @@ from table.expressions import (
     Put,
     Update,
 )
-from table.values import size_of
 
 # DynamoDB takes 400 KB for an item; 8 KB are for what the system keeps, which takes less than 2.
 MAX_ATTRIBUTE_BYTES = (400 - 8) * 1024
@@ -282,7 +283,9 @@ def _exact(account: Account, user_id: str, changes: Sequence[Change], claims_ema
     condition &= Compare("attributes", "=", seen.attributes) & Compare("tags", "=", _tag_map(seen.tags))
     condition &= Absent("changedAt") if seen.changed_at is None else Compare("changedAt", "=", seen.changed_at)
     action = Update(
-        keys.profile(account.name, user_id), Changes(sets=sets, removes=tuple(removes), adds=merged.totals), condition
+        keys.profile(account.name, user_id),
+        Changes(sets=sets, removes=tuple(removes), adds=merged.totals),
+        condition,
     )
     warnings = tuple(change.warnings[len(each.warnings) :] for change, each in zip(done, changes, strict=True))
     return Plan(action, warnings, frozenset(too_large))

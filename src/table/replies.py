@@ -16,7 +16,8 @@ from domain.ids import is_uuid7
 from domain.outcomes import KEY_LIFETIME, First, IdempotencyKey, Outcome
 from domain.problems import KEY_REUSED, KeyReused
 from domain.restrictions import Restriction
-from table import Account, keys, profiles
+from table import Account, profiles
+from table import primary_keys as keys
 from table.events import Entry, find, kept, stored_event, warnings_in
 from table.expressions import IS_NEW, Compare, Condition, Delete, Item, Put
 

@@ -27,17 +27,19 @@ from datetime import datetime
 from functools import cached_property, partial
 from typing import NamedTuple, TypeVar
 
+from domain.backoff import backoff
 from domain.outcomes import First, Outcome
 from domain.problems import Failed, Refused, TooLarge, Unavailable, too_large, unavailable
 from domain.profile import TOLERANCE_MS, Change
 from domain.restrictions import BOT
 from domain.times import milliseconds_of
-from table import Account, events, keys, marks, profiles, replies
-from table.calls import CONFLICT, MAX_ACTIONS, Reasons, backoff
+from table import Account, events, marks, profiles, replies
+from table import primary_keys as keys
+from table.calls import CONFLICT, MAX_ACTIONS, Reasons
 from table.events import Entry, StoredEvent
 from table.expressions import IS_NEW, Action, Item, Put
-from table.keys import Key
 from table.known import Known, UserChanged, pair
+from table.primary_keys import Key
 
 T = TypeVar("T")
 MAX_ITEM_BYTES = 400 * 1024

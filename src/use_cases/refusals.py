@@ -1,22 +1,21 @@
 """GET /v1/refusals: what was refused, without what was sent: contract, section 10."""
 
 import re
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import sha256
 
 from domain.event_types import WIRE_NAMES
 from domain.problems import Invalid, Refused, invalid_parameter
 from domain.request import USER_FIELDS
 from table import Account
-from table import refusals as stored
+from table import refusal_counts as stored
 from table.calls import Store
-from table.refusals import Reason, Refusal
-from use_cases.users import parse_limit
+from table.refusal_counts import Reason, Refusal
+from use_cases.pages import SIGNATURE_BYTES, cursor_of, parse_limit, position_of
 
-DIGEST_LENGTH = 16
 CURSOR = "Send the cursor of the previous page, unchanged. To start again, leave it out."
 PLACE = re.compile(r"^events\.[0-9]+\.?")  # in a batch
 # Names that a field may begin with.
@@ -73,30 +72,33 @@ def known_type(body: object) -> str | None:
     return event_type.type_name() if event_type else None
 
 
-def read(query: Mapping[str, str], account: Account, now: datetime) -> tuple[list[Refusal], str | None]:
-    """A page, newest hour first, and the cursor of the next one. Raises Invalid."""
+def newest(query: Mapping[str, str], account: Account, now: datetime) -> tuple[list[Refusal], str | None]:
+    """Return a page, newest hour first, and the cursor of the next one. Raise Invalid."""
     limit, problems = parse_limit(query.get("limit"))
-    after = _position(query["cursor"], account) if "cursor" in query else None
+    sign = partial(_sign, account)
+    after = _refusal(position_of(query["cursor"], sign)) if "cursor" in query else None
     if "cursor" in query and after is None:
         problems = [*problems, invalid_parameter("cursor", CURSOR)]
     if problems:
         raise Invalid(problems)
     page, is_more = stored.page(account, limit, after, now)
-    return page, _cursor(page[-1], account) if is_more else None
+    return page, cursor_of(_position(page[-1]), sign) if is_more else None
 
 
-def _cursor(last: Refusal, account: Account) -> str:
-    """Where the next page begins. The digest is no secret; it tells the accounts apart, and finds mistakes."""
-    text = f"{last.hour}#{last.reason.code}#{last.reason.type}#{last.reason.field}"
-    digest = sha256(f"{account.name}#{text}".encode()).hexdigest()[:DIGEST_LENGTH]
-    return urlsafe_b64encode(f"{text}#{digest}".encode()).rstrip(b"=").decode()
+def _position(last: Refusal) -> bytes:
+    return f"{last.hour}#{last.reason.code}#{last.reason.type}#{last.reason.field}#".encode()
 
 
-def _position(cursor: str, account: Account) -> Refusal | None:
+def _refusal(position: bytes | None) -> Refusal | None:
     try:
-        hour, *reason, _ = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode().split("#")
+        hour, *reason, _ = (position or b"").decode().split("#")
         datetime.strptime(hour, stored.HOUR).replace(tzinfo=UTC)
-        position = Refusal(hour, Reason(*reason), 0, "")
+        found = Refusal(hour, Reason(*reason), 0, "")
     except (ValueError, TypeError):
         return None
-    return position if _cursor(position, account) == cursor else None
+    return found if _position(found) == position else None
+
+
+def _sign(account: Account, position: bytes) -> bytes:
+    """The signature is not a secret; it shows which account the position is of, and finds mistakes."""
+    return sha256(f"{account.name}#".encode() + position[:-1]).hexdigest()[:SIGNATURE_BYTES].encode()

@@ -1,7 +1,6 @@
 """The use cases of /v1/user/...: contract, section 6."""
 
 import hmac
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -46,15 +45,13 @@ from domain.values import letters_of, unstorable
 from table import Account, erasures, events, profiles
 from table.erasures import Receipt
 from table.events import Entry, StoredEvent
+from use_cases.pages import SIGNATURE_BYTES, Sign, cursor_of, parse_limit, position_of
 
 ATTEMPTS = 5  # each further one means that somebody else changed the user in between
-DEFAULT_LIMIT, MAX_LIMIT = 50, 100
 # Of JSON, which is a text in Lambda's answer of 6 MB at most, each quote and backslash twice.
 MAX_PAGE_CHARACTERS = 2_500_000
-MAC_BYTES = 16
 EMAIL_NAMES = {"email", "emailaddress", "mail"}  # without case and punctuation
 
-LIMIT = f"limit must be a whole number from 1 to {MAX_LIMIT}."
 TYPES = f"type must be one of {', '.join(CATALOGUE)}, spelled exactly so."
 CURSOR = "Send the cursor of the previous page for the same user, unchanged. To start again, leave it out."
 TIME_FORM = "like 2026-11-24T08:00:00Z. In a URL the + of an offset is written %2B."
@@ -146,7 +143,7 @@ class Changed(NamedTuple):
     is_new: bool = False
 
 
-def read(identifier: str, account: Account) -> Profile:
+def get(identifier: str, account: Account) -> Profile:
     """The user whom an email or an _id names. Raises NotFound."""
     if "@" in identifier:
         email = normal_email(identifier)
@@ -176,7 +173,7 @@ def change(identifier: str, sent: Mapping[str, Any], upsert: bool, account: Acco
     _check(sent)
     for _ in range(ATTEMPTS):
         try:
-            profile = read(identifier, account)
+            profile = get(identifier, account)
         except NotFound:
             if not upsert:
                 raise
@@ -202,12 +199,12 @@ def change_email(identifier: str, sent: Mapping[str, Any], account: Account) -> 
     if email is None:
         raise Invalid([invalid_email("email")])
     for _ in range(ATTEMPTS):
-        profile = read(identifier, account)
+        profile = get(identifier, account)
         if profile.email == email:
             return profile
         owner = profiles.change_email(account, profile, email)
         if owner in (None, profile.id):  # the user's own by now: an earlier attempt was done, its answer lost
-            return read(profile.id, account)
+            return get(profile.id, account)
         if owner:
             raise Conflict([OTHERS_EMAIL])
     raise unavailable("UserChanged")
@@ -218,11 +215,11 @@ def remove_attribute(identifier: str, name: str, account: Account) -> Profile:
     if name != "tags" and not is_attribute(name):
         raise Invalid([EMAIL_STAYS if name == "email" else SYSTEM_ATTRIBUTE])
     for _ in range(ATTEMPTS):
-        profile = read(identifier, account)
+        profile = get(identifier, account)
         if name not in profile.attributes and not (name == "tags" and profile.tags):
             return profile
         if profiles.remove_attribute(account, profile.id, name):
-            return read(identifier, account)
+            return get(identifier, account)
     raise unavailable("UserChanged")
 
 
@@ -232,7 +229,7 @@ def erase(identifier: str, account: Account, now: datetime) -> tuple[Profile, st
     Return the user, and when the erasure was requested. Raises NotFound.
     """
     for _ in range(ATTEMPTS):
-        profile = read(identifier, account)
+        profile = get(identifier, account)
         requested_on = erasures.begin(account, profile, now)
         if requested_on:
             return profile, requested_on
@@ -249,10 +246,11 @@ def receipt(user_id: str, account: Account) -> Receipt:
 
 def timeline(identifier: str, query: Mapping[str, str], account: Account) -> tuple[list[StoredEvent], str | None]:
     """A page of the user's events, newest first, and the cursor of the next one. Raises NotFound and Invalid."""
-    profile = read(identifier, account)
+    profile = get(identifier, account)
     limit, limit_problems = parse_limit(query.get("limit"))
     event_type, type_problems = _type(query.get("type"))
-    before, cursor_problems = _before(query.get("cursor"), profile)
+    sign = partial(_sign, profile)
+    before, cursor_problems = _before(query.get("cursor"), sign)
     within, range_problems = _range(query.get("from"), query.get("to"))
     if problems := limit_problems + type_problems + cursor_problems + range_problems:
         raise Invalid(problems)
@@ -261,16 +259,7 @@ def timeline(identifier: str, query: Mapping[str, str], account: Account) -> tup
     fits = max(1, sum(size <= MAX_PAGE_CHARACTERS for size in sizes))  # no event is as long as an answer may be
     if fits < len(page):
         page, last = page[:fits], page[fits - 1].uuid
-    return page, _cursor(last, profile) if last else None
-
-
-def parse_limit(text: str | None) -> tuple[int, list[Problem]]:
-    """The number of entries of a page that a query asks for, and what is wrong with it."""
-    if text is None:
-        return DEFAULT_LIMIT, []
-    if text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= MAX_LIMIT:
-        return int(text), []
-    return 0, [invalid_parameter("limit", LIMIT)]
+    return page, cursor_of(UUID(last).bytes, sign) if last else None
 
 
 def _create_as(identifier: str, sent: Mapping[str, Any], account: Account, now: datetime) -> Changed | None:
@@ -348,28 +337,14 @@ def _range(first: str | None, end: str | None) -> tuple[tuple[datetime | None, d
     return (since, until), problems
 
 
-def _cursor(uuid: str, profile: Profile) -> str:
-    """Where the next page begins, signed with a key of this user's alone."""
-    position = UUID(uuid).bytes
-    return _encode(position + _mac(position, profile))
-
-
-def _before(cursor: str | None, profile: Profile) -> tuple[str | None, list[Problem]]:
+def _before(cursor: str | None, sign: Sign) -> tuple[str | None, list[Problem]]:
+    """Return the UUID of the event before which a page begins, and what is wrong with its cursor."""
     if cursor is None:
         return None, []
-    try:
-        signed = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-    except ValueError:
-        signed = b""
-    position, mac = signed[:16], signed[16:]
-    if not hmac.compare_digest(mac, _mac(position, profile)) or _encode(signed) != cursor:
-        return None, [invalid_parameter("cursor", CURSOR)]
-    return str(UUID(bytes=position)), []
+    position = position_of(cursor, sign)
+    return (str(UUID(bytes=position)), []) if position else (None, [invalid_parameter("cursor", CURSOR)])
 
 
-def _encode(signed: bytes) -> str:
-    return urlsafe_b64encode(signed).rstrip(b"=").decode()
-
-
-def _mac(position: bytes, profile: Profile) -> bytes:
-    return hmac.digest(bytes.fromhex(profile.cursor_key), position, "sha256")[:MAC_BYTES]
+def _sign(profile: Profile, position: bytes) -> bytes:
+    """Sign with a key of this user's alone."""
+    return hmac.digest(bytes.fromhex(profile.cursor_key), position, "sha256")[:SIGNATURE_BYTES]

@@ -42,7 +42,7 @@ def test_the_same_order_open_and_idempotency_key_count_in_each_account(account: 
 def test_the_same_id_is_another_user_in_another_account(account: Account, other: Account) -> None:
     mine = a_user(account, city="Vigo")
     with pytest.raises(NotFound):
-        users.read(mine.id, other)
+        users.get(mine.id, other)
     with pytest.raises(NotFound):
         send(other, {"search": {"query": "x"}}, _id=mine.id)
     theirs, _, created = users.change(mine.id, {"city": "Madrid"}, True, other, a_moment())
@@ -83,7 +83,7 @@ def test_no_crafted_id_or_order_crosses_over(account: Account, other: Account, t
     theirs = a_user(other)
     crafted = text.replace("{id}", theirs.id)
     with pytest.raises(NotFound):
-        users.read(crafted, account)
+        users.get(crafted, account)
     with pytest.raises((Invalid, NotFound)):
         users.change(crafted, {}, True, account, a_moment())
     assert send(account, {"confirmation": {"orderId": crafted}}).restriction is None
@@ -98,7 +98,7 @@ def test_an_account_whose_name_begins_another_does_not_see_it(table: Table) -> N
         api_keys.add(each, new_api_key(a_moment(), None)[1])
     assert len(api_keys.of_account(shop)) == len(api_keys.of_account(shop2)) == 1
     with pytest.raises(NotFound):
-        users.read("2#USER#x", shop)
+        users.get("2#USER#x", shop)
 
 
 # --- API keys -------------------------------------------------------------------------------------

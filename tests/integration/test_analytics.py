@@ -23,8 +23,8 @@ from engines import new_table
 from local import aws
 from sql import ask
 from table import Account
+from table.attribute_values import deserialize
 from table.calls import Store, Table
-from table.values import deserialize
 from use_cases import users
 from use_cases.collect import collect_one
 from use_cases.erasure import erase_leftovers

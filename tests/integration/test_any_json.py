@@ -145,7 +145,7 @@ def outcome_of(body: bytes, account: Account) -> str:
     [event] = users.timeline(ANA, {"limit": "1"}, account)[0]
     assert (event.id, event.payload) == (answer.event_id, request.event.payload)
     if event.type == "update":
-        profile = users.read(ANA, account).flat()
+        profile = users.get(ANA, account).flat()
         kept = {name: value for name, value in request.event.payload.items() if is_attribute(name)}
         assert {name: profile[name] for name in kept} == kept
     return "stored as sent"

@@ -17,10 +17,11 @@ from domain.problems import Conflict, NotFound
 from domain.times import iso
 from engines import new_table
 from faults import Crash, faults
-from table import Account, api_keys, keys
+from table import Account, api_keys
+from table import primary_keys as keys
+from table.attribute_values import to_item
 from table.calls import Table
 from table.erasures import Receipt
-from table.values import to_item
 from tools.erase_again import Run, erase_again
 from use_cases import users
 from use_cases.erasure import IN_FLIGHT, erase_leftovers
@@ -43,7 +44,7 @@ def remember_erasure(old: Table, account: str, user_id: str, **known: Any) -> No
 
 def exists(account: Account, identifier: str) -> bool:
     with contextlib.suppress(NotFound):
-        return bool(users.read(identifier, account))
+        return bool(users.get(identifier, account))
     return False
 
 

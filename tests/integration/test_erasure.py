@@ -11,8 +11,8 @@ from domain.times import iso
 from faults import CRASH_POINTS, meanwhile
 from stored import as_text
 from table import Account, erasures
+from table.attribute_values import digest_of
 from table.erasures import Receipt
-from table.values import digest_of
 from use_cases import users
 from use_cases.erasure import IN_FLIGHT, erase_leftovers
 

@@ -95,7 +95,7 @@ def test_an_erased_id_never_comes_back(table: Table, account: Account, begins: B
         with pytest.raises(NotFound):
             users.change(person.id, {}, False, account, a_moment())
         with pytest.raises(NotFound):
-            users.read(person.id, account)
+            users.get(person.id, account)
         with pytest.raises(NotFound):
             send(account, SEARCH, _id=person.id)
 

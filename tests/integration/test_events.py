@@ -308,7 +308,7 @@ def test_a_user_who_claims_two_addresses_at_once_gets_one(account: Account) -> N
     profile = the_profile(account, BOB)
     assert (profile["_id"], profile["email"], profile["visits"]) == (anonymous.id, BOB, 1)
     with pytest.raises(NotFound):
-        users.read(ANA, account)
+        users.get(ANA, account)
     assert sorted(the_events(account, BOB)) == sorted([*first_ids, answer.event_id])
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from engines import aws_engine_only, every_engine, every_engine_but_moto
 from figures import STRESS
+from table.attribute_values import serialize
 from table.calls import Store, Table
 from table.expressions import (
     IS_NEW,
@@ -29,9 +30,8 @@ from table.expressions import (
     Put,
     Update,
 )
-from table.keys import Key
 from table.overlay import Overlay
-from table.values import serialize
+from table.primary_keys import Key
 
 made_up = settings(deadline=None, max_examples=60 * STRESS, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

@@ -100,7 +100,7 @@ def test_a_user_is_erased_though_the_answer_was_lost(account: Account, lost: lis
     with faults(account.table.client, "TransactWriteItems", *lost):
         users.erase(ANA, account, a_moment())
     with pytest.raises(NotFound):
-        users.read(ANA, account)
+        users.get(ANA, account)
 
 
 @pytest.mark.parametrize("event", [EVENTS[0], EVENTS[2]], ids=["put", "transaction"])

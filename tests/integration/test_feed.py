@@ -19,9 +19,9 @@ from handlers.runtime import logger
 from local import aws
 from stream import Bus, Pump, Record, invoke_feed, malformed, records_of, throttled
 from table import Account
+from table.attribute_values import to_item
 from table.calls import Table
 from table.expressions import Put
-from table.values import to_item
 from use_cases import users
 from use_cases.erasure import IN_FLIGHT, erase_leftovers
 

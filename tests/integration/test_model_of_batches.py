@@ -33,15 +33,16 @@ from api.gateway import Answer, answer_to, proxy_event
 from builders import a_moment, as_sent, the_pages, the_profile
 from contract import REMEMBERED, WINDOWS, Contract, Expected, Person, Reason, Sent, Wrong, hour_of, shown
 from declared import with_declared_types
-from domain.feed import VERSION
 from domain.ids import new_id
+from domain.news import VERSION
 from domain.times import iso
 from engines import new_table
 from figures import STRESS, Figures
 from handlers import rest, runtime
 from local import aws
 from stream import Bus, Pump, as_lambda_has_it
-from table import Account, keys
+from table import Account
+from table import primary_keys as keys
 from table.calls import CLIENT_CONFIG, Table, new_client
 from table.events import StoredEvent
 from use_cases.erasure import erase_leftovers

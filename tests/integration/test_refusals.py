@@ -11,16 +11,17 @@ import pytest
 from builders import a_moment
 from domain.problems import CODES, Invalid, invalid_number
 from table import Account
-from table.refusals import HOUR, LIFETIME, Reason, Refusal
-from table.refusals import count as count_reasons
+from table.refusal_counts import HOUR, LIFETIME, Reason, Refusal
+from table.refusal_counts import count as count_reasons
 from use_cases import refusals
+from use_cases.pages import SIGNATURE_BYTES
 
 
 def pages(account: Account, limit: int, now: datetime) -> list[Refusal]:
     found: list[Refusal] = []
     query = {"limit": str(limit)}
     while True:
-        page, cursor = refusals.read(query, account, now)
+        page, cursor = refusals.newest(query, account, now)
         assert len(page) <= limit
         found += page
         if cursor is None:
@@ -51,10 +52,10 @@ def test_a_cursor_that_has_grown_old_ends_the_pages(account: Account) -> None:
     """A page ends in the oldest hour, which is forgotten before the next one is asked for."""
     now = a_moment()
     count_reasons(account, {Reason(code): 1 for code in list(CODES)[:3]}, "r-1", now - LIFETIME)
-    page, cursor = refusals.read({"limit": "1"}, account, now)
+    page, cursor = refusals.newest({"limit": "1"}, account, now)
     assert len(page) == 1
     assert cursor
-    assert refusals.read({"limit": "1", "cursor": cursor}, account, now + timedelta(hours=1)) == ([], None)
+    assert refusals.newest({"limit": "1", "cursor": cursor}, account, now + timedelta(hours=1)) == ([], None)
 
 
 def test_only_the_cursor_that_the_page_before_gave_to_this_account_goes_on(account: Account) -> None:
@@ -62,30 +63,30 @@ def test_only_the_cursor_that_the_page_before_gave_to_this_account_goes_on(accou
     other = Account(account.table, "other")
     for each in (account, other):
         count_reasons(each, {Reason(code): 1 for code in list(CODES)[:3]}, "r-1", now)
-    _, cursor = refusals.read({"limit": "1"}, account, now)
+    _, cursor = refusals.newest({"limit": "1"}, account, now)
     assert cursor
-    assert refusals.read({"cursor": cursor}, account, now)[0]
+    assert refusals.newest({"cursor": cursor}, account, now)[0]
     letters = {cursor[:place] + chr(ord(cursor[place]) ^ 1) + cursor[place + 1 :] for place in range(len(cursor))}
     for wrong in ("", "x", "ñ", "AAAA", cursor + "=", f" {cursor}", cursor[:-1], *letters):
         with pytest.raises(Invalid, match="Invalid cursor"):
-            refusals.read({"cursor": wrong}, account, now)
+            refusals.newest({"cursor": wrong}, account, now)
     with pytest.raises(Invalid, match="Invalid cursor"):
-        refusals.read({"cursor": cursor}, other, now)
+        refusals.newest({"cursor": cursor}, other, now)
 
 
 def made_up(hour: str, account: Account) -> str:
     """Make a cursor as a caller could."""
     text = f"{hour}#missing_event##"
-    digest = sha256(f"{account.name}#{text}".encode()).hexdigest()[: refusals.DIGEST_LENGTH]
+    digest = sha256(f"{account.name}#{text}".encode()).hexdigest()[:SIGNATURE_BYTES]
     return urlsafe_b64encode(f"{text}#{digest}".encode()).rstrip(b"=").decode()
 
 
 @pytest.mark.parametrize("hour", ["", "~", "z" * 2000, "2026-11-24T08:30:00.000Z", "2026-11-24T08:00:00.000Z~"])
 def test_a_cursor_of_no_hour_is_refused_whoever_made_it_up(hour: str, account: Account) -> None:
     now = a_moment()
-    assert refusals.read({"cursor": made_up(now.strftime(HOUR), account)}, account, now) == ([], None)
+    assert refusals.newest({"cursor": made_up(now.strftime(HOUR), account)}, account, now) == ([], None)
     with pytest.raises(Invalid, match="Invalid cursor"):
-        refusals.read({"cursor": made_up(hour, account)}, account, now)
+        refusals.newest({"cursor": made_up(hour, account)}, account, now)
 
 
 def nested(depth: int, number: int) -> str:
@@ -116,7 +117,7 @@ def test_batches_with_ever_new_combinations_of_reasons_leave_a_limited_number_of
     account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If the place of a combination is taken, the most frequent reason of the batch is counted, and never too much."""
-    monkeypatch.setattr("table.refusals.COMBINATIONS", 4)
+    monkeypatch.setattr("table.refusal_counts.COMBINATIONS", 4)
     now, codes, sent = a_moment(), list(CODES), Counter[Reason]()
     for first, second in combinations(codes[:12], 2):
         reasons = {Reason(first): 2, Reason(second): 1}

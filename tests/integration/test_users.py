@@ -65,7 +65,7 @@ def test_a_user_is_created_and_read_by_email_and_by_id(account: Account) -> None
 def test_an_unknown_user_is_not_found(account: Account, identifier: str) -> None:
     a_user(account)
     for call in (
-        lambda: users.read(identifier, account),
+        lambda: users.get(identifier, account),
         lambda: users.erase(identifier, account, a_moment()),
         lambda: users.timeline(identifier, {}, account),
         lambda: change(account, identifier, {"a": 1}),
@@ -88,7 +88,7 @@ def test_a_put_changes_neither_identity_nor_what_the_system_maintains(account: A
     assert shown == ana.flat() | {"city": "Vigo"}
     assert set(warned) == {"email", "_id", "numberOfPurchases"}
     with pytest.raises(NotFound):
-        users.read(BOB, account)
+        users.get(BOB, account)
 
 
 def test_a_put_with_upsert_creates_by_email_or_by_id(account: Account) -> None:
@@ -144,7 +144,7 @@ def test_a_changed_email_names_the_same_user_and_the_old_one_is_free_at_once(acc
     assert set_email(account, ANA, " Bob@Example.com ") == ana.flat() | {"email": BOB}
     assert the_profile(account, BOB) == the_profile(account, ana.id) == ana.flat() | {"email": BOB}
     assert the_events(account, BOB) == [sent]
-    for nobody in (lambda: users.read(ANA, account), lambda: search(account, 1)):
+    for nobody in (lambda: users.get(ANA, account), lambda: search(account, 1)):
         with pytest.raises(NotFound):
             nobody()
     assert a_user(account).id != ana.id
@@ -340,7 +340,7 @@ def test_a_cursor_is_its_users_alone(account: Account) -> None:
 def test_a_cursor_says_nothing_about_the_user(account: Account) -> None:
     a_user(account)
     search(account, 2)
-    ana = users.read(ANA, account)
+    ana = users.get(ANA, account)
     _, cursor = users.timeline(ANA, {"limit": "1"}, account)
     assert ana.id not in str(cursor)
     assert ana.cursor_key not in str(cursor) + str(ana.flat())

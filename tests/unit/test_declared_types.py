@@ -8,9 +8,9 @@ from builders import a_moment, an_event, an_example, as_sent
 from declared import DECLARED, Once, Windowed, declare, declared_types, with_declared_types
 from domain.event_types import CATALOGUE, WIRE_NAMES, ParsedEvent, parse_event, restrictions
 from domain.ids import new_id
-from table import keys
+from table import primary_keys as keys
+from table.attribute_values import to_item
 from table.images import news_of
-from table.values import to_item
 from use_cases.refusals import known_field, known_type
 
 every_declared = pytest.mark.parametrize("kind", DECLARED, ids=lambda kind: kind.type)

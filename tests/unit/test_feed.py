@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from builders import as_sent
-from domain.feed import MAX_DETAIL_BYTES, Message, message_of
+from domain.backoff import backoff
 from domain.ids import derived_id
+from domain.news import MAX_DETAIL_BYTES, Message, message_of
 from handlers import bus as eventbridge
 from handlers.feed import client
 from stream import Bus, denied, malformed, no_answer, throttled, throttled_but
-from table.calls import backoff
+from table.attribute_values import to_item
 from table.images import news_of
-from table.values import to_item
 
 USER = "019b6d3a-0000-7a52-9d0c-0c6f8f6f4a10"
 EVENT = "019b6d3a-6c1e-7a52-9d0c-0c6f8f6f4a10"

@@ -16,8 +16,8 @@ from domain.restrictions import is_bot
 from handlers.bodies import json_object
 from handlers.rest import errors_of
 from table import Account, profiles
+from table.attribute_values import serialize
 from table.calls import Table, new_client
-from table.values import serialize
 
 pytestmark = pytest.mark.long
 

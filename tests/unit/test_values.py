@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.values import MAX_LEVELS, MAX_NAME_BYTES, unstorable
-from table.values import deserialize, serialize
+from table.attribute_values import deserialize, serialize
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))
 digits = st.integers(min_value=-(10**38) + 1, max_value=10**38 - 1)

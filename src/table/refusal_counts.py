@@ -17,9 +17,10 @@ from itertools import groupby
 from typing import Any
 
 from domain.times import iso
-from table import Account, keys
+from table import Account
+from table import primary_keys as keys
+from table.attribute_values import to_item
 from table.expressions import IS_NEW, Changes, Compare, Condition, Item, Path, Update
-from table.values import to_item
 
 LIFETIME = timedelta(days=30)
 COMBINATIONS = 4000  # slots for combinations of reasons in an hour
