@@ -107,7 +107,7 @@ def test_the_tools_of_operators_and_what_runs_here_do_not_import_each_other() ->
 
 
 def test_only_the_rooms_of_the_table_know_a_key() -> None:
-    """Words of the keys in primary_keys.py, and names of attributes that hold them, appear in no other module's code."""
+    """Words of the keys, and names of attributes that hold them, appear in the code of no other module."""
     doc = str(ast.get_docstring(tree(TABLE / "primary_keys.py")))
     rows = re.findall(r"^ {4}\w[\w ]+?  +(\S+(?: id>| \S+>)?\S*)  +(\S+)", doc, re.MULTILINE)[1:]
     keys = {word for row in rows for cell in row for word in re.findall(r"[A-Z]{3,}", cell)} - {"SHA", "UUID"}
