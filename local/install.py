@@ -18,6 +18,8 @@ from pathlib import Path
 
 OPTIONS = ("--no-deps", "--require-hashes")
 """--no-deps: the files list every package, and pip before 24 fails on extras in hashed files."""
+BYTECODE = ["--compile-bytecode"] if sys.dont_write_bytecode else []
+"""Python compiles a module at its first import. If it may not keep the result, each start would compile all again."""
 OF_PIP = {"index-url": "UV_DEFAULT_INDEX", "cert": "SSL_CERT_FILE"}
 """Settings of pip that a company needs, and uv's names for them. uv does not read pip's."""
 
@@ -74,7 +76,15 @@ def removed_on_failure(folder: Path) -> Iterator[None]:
 
 def install(programs: Path, requirements: Path) -> None:
     pip = (programs / "python", "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar=off")
-    uv = (programs / "uv", "pip", "install", "--no-progress", "--compile-bytecode", "--python", programs / "python")
+    uv: tuple[str | Path, ...] = (
+        programs / "uv",
+        "pip",
+        "install",
+        "--no-progress",
+        *BYTECODE,
+        "--python",
+        programs / "python",
+    )
     try:
         install_uv(pip, programs / "uv", requirements)
         with step(f"Installing {requirements}"):

@@ -1,10 +1,11 @@
-"""The lines that `make run` prints about requests."""
+"""The lines that `make run` prints about requests, and `make feed` about events."""
 
+import json
 import re
 from pathlib import Path
 
 from e2e.conftest import Caller
-from local import access_log, aws, stack
+from local import access_log, aws, feed, stack
 from local.access_log import PAGES_AGENT
 
 
@@ -37,3 +38,13 @@ def test_each_request_is_a_line_without_what_was_sent_and_a_failure_has_its_caus
         f"ResourceNotFoundException at table/calls.py:{found[-1].split(':')[1].split(';')[0]}; the log is {errors}",
     ]
     assert '"level":"ERROR"' in errors.read_text()
+
+
+def test_an_event_of_the_bus_is_one_short_line_that_a_terminal_shows_as_text() -> None:
+    detail = {"account": "shop", "userId": "u-1", "type": "search", "createdOn": "2026-11-24T08:00:00Z"}
+    event = {"detail": detail | {"payload": {"query": "shoes\x9b2J", "note": "x" * 500}}}
+    line = feed.line(json.dumps(event))
+    assert line.startswith('2026-11-24T08:00:00Z  shop  u-1  search         query: "shoes?2J", note: "xxx')
+    assert len(line) == feed.LINE_LENGTH + 1
+    erased = {"account": "shop", "userId": "u-1", "erasedOn": "2026-11-24T08:00:00Z"}
+    assert feed.line(json.dumps({"detail": erased})) == "2026-11-24T08:00:00Z  shop  u-1  erased"
