@@ -162,10 +162,10 @@ def _body(request: AWSPreparedRequest) -> str:
 
 def error(code: str, status: int = 400, **more: Any) -> Fault:
     """An error of DynamoDB's, by its code."""
-    return _answers({"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "injected", **more}, status)
+    return answers({"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "injected", **more}, status)
 
 
-def _answers(body: dict[str, Any], status: int = 200) -> Fault:
+def answers(body: dict[str, Any], status: int = 200) -> Fault:
     class Raw:
         def stream(self, **_: Any) -> Iterator[bytes]:
             yield json.dumps(body).encode()
@@ -221,7 +221,7 @@ def unanswered(is_left: Callable[[Any], bool]) -> Fault:
             del request.headers["Content-Length"]
             request.headers["Content-Length"] = str(len(request.body))
             answered = json.loads(URLLib3Session(timeout=30).send(request).content)
-        return _answers({**answered, "UnprocessedKeys": {table: {**asked, "Keys": left}}})(request)
+        return answers({**answered, "UnprocessedKeys": {table: {**asked, "Keys": left}}})(request)
 
     return answer
 

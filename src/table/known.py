@@ -51,9 +51,9 @@ class Known:
         """Return the first of some items; all of them are read as far as they are not known. Raise Unavailable."""
         unknown = {pair(key): key for key in wanted if pair(key) not in self.items}
         if unknown:
-            self.has_grown = True
             found = self.account.table.get_all(list(unknown.values()), consistent=consistent)
             self.items |= {each: item or {} for each, item in zip(unknown, found, strict=True)}
+            self.has_grown = True
         first = self.items[pair(wanted[0])]
         if isinstance(first, Unavailable):
             raise first

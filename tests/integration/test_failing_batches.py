@@ -16,7 +16,7 @@ from builders import ANA, EMAIL_OPEN_WINDOW, a_moment, a_user, an_entry, send, s
 from domain.outcomes import IdempotencyKey, Outcome
 from domain.problems import Refused
 from engines import aws_engine_only
-from faults import Clock, Fault, cancelled, faults, throttled, unanswered
+from faults import Clock, Fault, cancelled, error, faults, throttled, unanswered
 from stored import profile_key
 from table import Account, calls
 from table.calls import Table, new_client
@@ -260,6 +260,15 @@ def test_a_read_that_is_throttled_is_the_trouble_of_one_event(account: Account, 
     others = [an_entry({"update": {"size": 1}}, _id=eve), an_entry({"search": {"query": "x"}}, _id=ana)]
     with faults(account.table.client, "GetItem", *[throttled] * MANY):
         assert told(send_batch(account, [an_entry(event, **user), *others])) == ["unavailable", "created", "created"]
+
+
+@aws_engine_only
+def test_a_read_that_fails_for_a_reason_that_is_not_foreseen_ends_a_run(account: Account) -> None:
+    """It is which of two opens, an hour apart, are stored. Each of them alone needs no such read."""
+    user_id, now = a_user(account).id, a_moment() - timedelta(days=1)
+    opens = [an_entry({"emailopen": {}}, eventTime=now + n * timedelta(hours=1), _id=user_id) for n in range(2)]
+    with faults(account.table.client, "BatchGetItem", *[error("AccessDeniedException")] * MANY):
+        assert told(send_batch(account, opens)) == ["created", "created"]
 
 
 @aws_engine_only

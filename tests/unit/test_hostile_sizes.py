@@ -2,22 +2,28 @@
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import timedelta
 from decimal import Decimal
 from time import process_time
+from typing import Any
 
 import pytest
+from botocore.awsrequest import AWSPreparedRequest
 
-from builders import ANA, parsed
+from builders import ANA, a_moment, an_entry, as_sent, parsed
 from domain.email import MAX_LENGTH, normal_email
 from domain.problems import Refused
 from domain.profile import Profile, change_attributes, countable
+from domain.request import EventRequest, parse_batch
 from domain.restrictions import is_bot
+from faults import answers
 from handlers.bodies import json_object
 from handlers.rest import errors_of
 from table import Account, profiles
 from table.attribute_values import serialize
 from table.calls import Table, new_client
+from use_cases.collect import collect
 
 pytestmark = pytest.mark.long
 
@@ -114,6 +120,36 @@ def test_many_changes_of_a_large_profile_look_at_it_as_often_as_one_does() -> No
         assert planned.too_large == frozenset()
 
     assert seconds(lambda: plan(100)) <= 10 * seconds(lambda: plan(1))
+
+
+BATCH_NUMBERS = 60_000
+
+
+@pytest.mark.parametrize("event", ["confirmation", "update", "emailopen", "search"])
+def test_the_work_for_a_batch_depends_on_its_bytes_and_not_on_how_many_events_of_a_user_share_them(event: str) -> None:
+    """Nothing walks through the payloads of a run again for each event that joins it."""
+    account = Account(Table(new_client(), "none", math.inf), "shop")
+    account.table.client.meta.events.register_first("before-send.dynamodb", everything_goes_well)
+
+    def batch(number: int) -> Sequence[EventRequest | Refused]:
+        payload = {"query": "x", "n": list(range(BATCH_NUMBERS // number))}
+        begin, hour = a_moment() - timedelta(days=9), timedelta(hours=1)
+        orders = [{event: {**payload, "orderId": each}} for each in range(number)]
+        entries = [an_entry(order, eventTime=begin + each * hour) for each, order in enumerate(orders)]
+        return parse_batch(as_sent({"events": entries}), a_moment(), lambda _: None)
+
+    few, many = batch(5), batch(100)
+    assert seconds(lambda: collect(many, account, a_moment())) <= 3 * seconds(lambda: collect(few, account, a_moment()))
+
+
+def everything_goes_well(request: AWSPreparedRequest, **_: Any) -> Any:
+    """The address is a user's, who has no attributes yet, and nothing else is there."""
+    profile = {"createdOn": {"S": "2026"}, "cursorKey": {"S": ""}, "attributes": {"M": {}}, "tags": {"M": {}}}
+    there = {"EMAIL": {"userId": {"S": "ana"}}, "PROFILE": profile | {"changedAt": {"N": "0"}}}
+    found = there.get(
+        json.loads(request.body if isinstance(request.body, bytes) else "{}").get("Key", {}).get("sk", {}).get("S", "")
+    )
+    return answers({"Items": [], "Responses": {}} | ({"Item": found} if found else {}))(request)
 
 
 @pytest.mark.parametrize("part", ["a", "a-", "a.", "-", ".", "é", "é.", '"', "\\", "(", "@", "[", "1.", " a", "xn--"])
