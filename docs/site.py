@@ -22,6 +22,8 @@ OTHERS = {
     "events/README.md": "events.md",
     "clients/python/README.md": "python-client.md",
 }
+LANGUAGES = {".mjs": "js", ".mts": "ts"}
+WITH_PROGRAMS = ("recipes", "clients", "feed")
 DOWNLOADS = (".json", ".sql", ".svg")
 VIEWER = ("swagger-ui.css", "swagger-ui-bundle.js")
 API = """\
@@ -34,23 +36,33 @@ LINK = re.compile(r"(!?)\[([^\]]+)\]\((?!https?:)([^)#\s]*)(#[^)\s]*)?\)")
 
 def names() -> dict[str, str]:
     """Return the name on the site of each file that the site has, by its path in the repository."""
-    kept = (path for path in (ROOT / "docs").iterdir() if path.suffix in (".md", *DOWNLOADS))
+    docs = ROOT / "docs"
+    kept = [path for path in docs.iterdir() if path.suffix in (".md", *DOWNLOADS)]
     others = {path: name for path, name in OTHERS.items() if (ROOT / path).exists()}
-    return others | {f"docs/{path.name}": path.name for path in kept}
+    return others | {f"docs/{name}": name for name in (path.relative_to(docs).as_posix() for path in kept)}
 
 
 def page(path: str, on_site: dict[str, str]) -> str:
-    """Return the text of a page with the links of the site."""
+    """Return the text of a page with the links of the site, and with the programs of the folder of its name."""
+    folder = (ROOT / path).with_suffix("")
+    programs = sorted(file for file in folder.glob("*.*") if folder.name in WITH_PROGRAMS)
 
     def link(found: re.Match[str]) -> str:
         image, label, target, anchor = found[1], found[2], found[3], found[4] or ""
         if not target:
             return found[0]
-        name = on_site.get(os.path.normpath(Path(path).parent / target))
+        file = ROOT / os.path.normpath(Path(path).parent / target)
+        if file in programs:
+            return f"[{label}](#{file.name.replace('.', '')})"
+        name = on_site.get(file.relative_to(ROOT).as_posix())
         return f"{image}[{label}]({name}{anchor})" if name else label
 
     parts = re.split(r"(^ *```.*?^ *```$)", (ROOT / path).read_text(), flags=re.MULTILINE | re.DOTALL)
-    return "".join(part if index % 2 else LINK.sub(link, part) for index, part in enumerate(parts))
+    text = "".join(part if index % 2 else LINK.sub(link, part) for index, part in enumerate(parts))
+    return text + "".join(
+        f"\n## {file.name}\n\n```{LANGUAGES.get(file.suffix, file.suffix[1:])}\n{file.read_text()}```\n"
+        for file in programs
+    )
 
 
 def copy_pages(folder: Path) -> None:

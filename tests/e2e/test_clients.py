@@ -19,9 +19,8 @@ from engines import skip_lane
 from local import aws
 from local.stack import ROOT
 
-[GENERATE_PYTHON, GENERATE_TYPESCRIPT] = blocks("docs/clients.md")
-[PYTHON] = blocks("docs/clients.md", "python")
-[TYPESCRIPT] = blocks("docs/clients.md", "ts")
+[GENERATE_PYTHON, GENERATE_TYPESCRIPT, _NEWMAN] = blocks("docs/clients.md")
+PYTHON, TYPESCRIPT = text("docs/clients/program.py"), text("docs/clients/program.mts")
 OPERATIONS = {each["operationId"]: path for path, item in openapi.document()["paths"].items() for each in item.values()}
 """Each operation, and its path."""
 

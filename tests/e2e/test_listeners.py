@@ -1,4 +1,4 @@
-"""Deploy the listeners of docs/feed.md unchanged, next to the stack that `make run` deploys."""
+"""Deploy the listeners of docs/feed unchanged, next to the stack that `make run` deploys."""
 
 import json
 import re
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 PAGE = "docs/feed.md"
-QUEUE, FUNCTION, WEBHOOK, FIREHOSE = blocks(PAGE, "yaml")
+QUEUE, FUNCTION, WEBHOOK, FIREHOSE = (
+    text(f"docs/feed/{name}.yaml") for name in ("queue", "function", "webhook", "files")
+)
 [DEPLOY] = [block for block in blocks(PAGE) if "sam deploy" in block]
 PATIENCE_SECONDS = 60
 ERASED, CREATED = "UserErased", "EventCreated"
@@ -37,7 +39,11 @@ def listen(deployed: stack.Stack, caller: Caller, account: str, tmp_path: Path) 
     def deploy(template: str, more: str = "") -> dict[str, str]:
         (tmp_path / "listener.yaml").write_text(template.replace("[shop]", f"[{account}]"))
         name = f"{stack.STACK_NAME}-{uuid4().hex[:8]}"
-        command = DEPLOY.replace("$STACK-listener", name).replace('"Bus=$STACK"', f'"Bus=$STACK" {more}')
+        command = (
+            DEPLOY.replace("docs/feed/queue.yaml", "listener.yaml")
+            .replace("$STACK-listener", name)
+            .replace('"Bus=$STACK"', f'"Bus=$STACK" {more}')
+        )
         shell(command, deployed.endpoint, tmp_path)
         cloudformation: Any = aws.client("cloudformation", deployed.endpoint)
         [made] = cloudformation.describe_stacks(StackName=name)["Stacks"]

@@ -1,4 +1,4 @@
-"""docs/recipes.md, run as written: against the API, and against one that has a bad day."""
+"""Run the programs of docs/recipes against the API, and against one that fails."""
 
 import json
 import os
@@ -15,14 +15,14 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from documents import blocks
 from domain.problems import MISSING_EVENT, STORE_UNAVAILABLE, UNKNOWN_EMAIL
 from e2e.conftest import Caller
 from engines import skip_lane
 from handlers.rest import errors_of
 from local import aws
+from local.stack import ROOT
 
-# The language of a block, the program that runs it, what its file is called, and what has to be there.
+# A language, the program that runs it, the name of its file, and the needed tool.
 LANGUAGES = {
     "sh": ("bash", "recipe.sh", "curl"),
     "python": (sys.executable, "recipe.py", sys.executable),
@@ -32,7 +32,8 @@ LANGUAGES = {
 every_language = pytest.mark.parametrize("language", LANGUAGES)
 Answer = tuple[int, Mapping[str, str], Any]
 
-MANY = 1  # each language's second recipe sends many events
+RECIPES = ("one", "many")
+MANY = 1
 NO_ANSWER: Answer = (0, {}, None)
 AT_ONCE = {"Retry-After": "0"}  # the wait itself is tested once for each language
 CREATED: Answer = (200, {"X-Event-Status": "created"}, {"results": {}})
@@ -50,7 +51,7 @@ def run(language: str, folder: Path, api_url: str, api_key: str, recipe: int = 0
     program, name, needed = LANGUAGES[language]
     if not shutil.which(needed):
         skip_lane(f"{needed} is not there")
-    (folder / name).write_text(blocks("docs/recipes.md", language)[recipe])
+    shutil.copy(ROOT / "docs" / "recipes" / f"{RECIPES[recipe]}{Path(name).suffix}", folder / name)
     env = os.environ | {"API_URL": api_url, "API_KEY": api_key, "NO_PROXY": aws.HOST, "no_proxy": aws.HOST}
     command = [program, str(folder / name)]
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
