@@ -355,11 +355,13 @@ def test_send_reads_standard_input(
     command: Command, stub: Stub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = without_ids(range(20)) + without_ids(range(20, 21), refuse=True) + "oops\n"
+    text += lines({"user": {"email": "ana@example.com"}, "event": {"search": {"n": 30}}, "event_id": "a"})
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
     assert command("send", "-", "--json") == 1
-    assert counts(capsys.readouterr().out) == {"read": 22, "created": 20, "refused": 2}
+    assert counts(capsys.readouterr().out) == {"read": 23, "created": 20, "refused": 3}
     rejected = [json.loads(line) for line in Path("stdin.rejected.jsonl").read_text().splitlines()]
-    assert [each["errors"][0]["code"] for each in rejected] == ["unreadable_row", "invalid_field"]
+    assert [each["errors"][0]["code"] for each in rejected] == ["unreadable_row"] * 2 + ["invalid_field"]
+    assert rejected[1]["errors"][0]["description"] == "The line has 'event_id': it is called eventId"
     stub.holds_once_in_order(set(range(20)))
 
 

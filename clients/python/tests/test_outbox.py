@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
+from functools import reduce
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -83,6 +84,7 @@ def test_numbers_keep_their_digits(open_outbox: Open, stub: Stub, tmp_path: Path
         ((ANA, event(1), None, datetime.now(timezone.utc) - timedelta(days=35)), "event-api import"),
         ((ANA, event(1, total=float("nan"))), "nan"),
         ((ANA, event(1, text="\ud800")), "half of a character"),
+        ((ANA, event(1, deep=reduce(lambda inner, _: [inner], range(100_000), 1))), "too many levels"),
         ((ANA, event(1, text="x" * MAX_ENTRY_BYTES)), "accepts 262,144 at most"),
         (("ana@example.com", event(1)), "user is a mapping"),
         ((ANA, event(1, at=datetime.now(timezone.utc))), "not JSON serializable"),
@@ -417,6 +419,17 @@ def test_the_log_says_what_the_api_dropped_without_saying_whose(
     assert made.flush(120)
     assert "tag_dropped" in caplog.text
     assert "ana@" not in caplog.text
+
+
+def test_a_result_of_another_shape_does_not_end_the_sending(open_outbox: Open, stub: Stub) -> None:
+    odd = {"status": "refused", "eventId": "x", "errors": ["text", {"message": 1}], "warnings": 7}
+    stub.before = first_times(1, (200, {}, {"results": [odd]}))
+    made = open_outbox()
+    for n in range(2):
+        made.add(ANA, event(n))
+        assert made.flush(120)
+    assert [each.errors for each in made.rejected()] == [[{"message": 1}]]
+    assert stub.numbers() == [1]
 
 
 def test_a_status_that_the_client_does_not_know_is_settled(open_outbox: Open, stub: Stub) -> None:

@@ -118,15 +118,20 @@ def _json_object(response: httpx.Response) -> dict[str, Any]:
 
 
 def _errors(body: dict[str, Any]) -> list[dict[str, Any]]:
-    errors = body.get("errors")
-    return [each for each in errors if isinstance(each, dict)] if isinstance(errors, list) else []
+    return _objects(body.get("errors"))
 
 
 def _results(body: dict[str, Any], count: int) -> list[Result]:
     """Return the result of each event. Empty if there is not one for each."""
-    found = body.get("results")
-    results = [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
-    return results if len(results) == count and all(isinstance(each.get("status"), str) for each in results) else []
+    results = _objects(body.get("results"))
+    if len(results) != count or not all(isinstance(each.get("status"), str) for each in results):
+        return []
+    lists = ("errors", "warnings")
+    return [each | {name: _objects(each[name]) for name in lists if name in each} for each in results]
+
+
+def _objects(value: object) -> list[dict[str, Any]]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
 def _seconds(retry_after: str | None) -> float | None:

@@ -22,11 +22,11 @@ _RFC_3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,6})\d*
 
 def to_json(value: object) -> bytes:
     """Return compact JSON in UTF-8. Decimals keep their digits. Raises TypeError or ValueError for what is not JSON."""
-    text = simplejson.dumps(
-        value, use_decimal=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"), for_json=False
-    )
     try:
+        text = simplejson.dumps(value, use_decimal=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         return text.encode()
+    except RecursionError as error:
+        raise ValueError("The value has too many levels") from error
     except UnicodeEncodeError as error:
         raise ValueError(
             f"A text is not Unicode: it contains {error.object[error.start]!a}, half of a character"

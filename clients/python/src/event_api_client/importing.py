@@ -271,8 +271,8 @@ class _Import:
             finally:
                 connections.close()
                 self._watch()
-            if not self.rejected.tell():
-                job.rejected_path.unlink()
+                if not self.rejected.tell():
+                    job.rejected_path.unlink()
         if not job.check:
             job.progress_path.unlink(missing_ok=True)
 

@@ -290,6 +290,10 @@ class Outbox:
                     self._problem = str(error)
                     logger.error("The outbox waits: %s", error)
                     self._closing.wait(self._backoff(None))
+                except Exception as error:  # an error of this module must not end the thread
+                    self._problem = repr(error)
+                    logger.exception("The outbox waits")
+                    self._closing.wait(self._backoff(None))
                 self._progress.set()
         finally:
             self._lock.release()

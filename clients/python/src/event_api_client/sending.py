@@ -69,6 +69,9 @@ class Sending:
             if row.problem:
                 raise ValueError(row.problem)
             value = row.value
+            unknown = {name: FIELDS[plain(name)] for name in value.keys() - FIELDS.values() if plain(name) in FIELDS}
+            for name, meant in unknown.items():
+                raise ValueError(f"The line has {name!a}: it is called {meant}")
             _, moment, entry = entry_of(
                 value.get("user", {}), value.get("event", {}), value.get("eventId"), value.get("eventTime")
             )
@@ -130,6 +133,13 @@ def chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
             yield chunk
     if last:
         raise last
+
+
+def plain(name: str) -> str:
+    return "".join(filter(str.isalnum, name)).lower()
+
+
+FIELDS = {plain(name): name for name in ("user", "event", "eventId", "eventTime")}
 
 
 def head_of(path: Path, like: str = "") -> str:
