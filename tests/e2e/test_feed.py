@@ -55,7 +55,7 @@ def test_an_event_and_an_erasure_arrive_on_the_bus(
     assert caller.send("DELETE", "/user/ana@example.com").status == 200
     erased = the_next(arriving, user_id)
     assert erased["detail-type"] == "UserErased"
-    assert erased["detail"].keys() == {"account", "userId", "erasedOn"}
+    assert erased["detail"].keys() == {"version", "id", "account", "userId", "erasedOn"}
 
 
 def test_the_feed_begins_when_it_is_turned_on_and_goes_on_after_a_restart(tmp_path: Path) -> None:

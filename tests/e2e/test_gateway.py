@@ -23,7 +23,7 @@ SEARCH = {"search": {"query": "shoes"}}
 
 
 @pytest.mark.parametrize("wrong", [
-    lambda _: "", lambda _: " ", lambda _: "unknown", lambda key: f"Bearer {key}", lambda key: f"{key}x",
+    lambda _: "", lambda _: " ", lambda _: "unknown", lambda key: f"Basic {key}", lambda key: f"{key}x",
     lambda key: f"{key},{key}", lambda key: f"{key}=", lambda key: key[:-1], lambda key: key[1:],
     lambda key: key.removeprefix("key_"), str.swapcase, str.upper, lambda key: key + "é",
 ])  # fmt: skip

@@ -169,7 +169,6 @@ def _(api: Api) -> None:
         "",
         " ",
         "unknown",
-        f"Bearer {api.key}",
         f"Basic {api.key}",
         f"{api.key}x",
         api.key[:-1],
