@@ -117,6 +117,11 @@ class Run:
             written.replace(self.file)
 
 
+def last_erased(mark: Item, since: str) -> str:
+    """Return when an erasure ended, `since` if it goes on. `erasedAt` is the first request, which may be older."""
+    return str(mark.get("finishedOn") or (since if "eventsDeleted" in mark else mark.get("erasedAt", since)))
+
+
 def erase_again(client: "DynamoDBClient", run: Run, *, show_progress: bool = False) -> tuple[int, int]:
     """Return how many users were erased, and how many changes of keys were carried over."""
     old, restored = (Table(client, name, math.inf) for name in (run.old, run.restored))
@@ -124,7 +129,7 @@ def erase_again(client: "DynamoDBClient", run: Run, *, show_progress: bool = Fal
 
     def remember(items: list[Item]) -> dict[str, int]:
         """Deal with a page of the old table: copy marks, carry over keys."""
-        marks = [item for item in items if item["sk"] == keys.ERASED and item.get("erasedAt", since) >= since]
+        marks = [item for item in items if item["sk"] == keys.ERASED and last_erased(item, since) >= since]
         for mark in marks:
             restored.put(Put(mark, IS_NEW), blame="")  # one that is there is the receipt of an erasure there
         with run.lock:

@@ -84,7 +84,7 @@ def test_numbers_keep_their_digits(open_outbox: Open, stub: Stub, tmp_path: Path
         ((ANA, event(1), None, datetime.now(timezone.utc) - timedelta(days=35)), "event-api import"),
         ((ANA, event(1, total=float("nan"))), "nan"),
         ((ANA, event(1, text="\ud800")), "half of a character"),
-        ((ANA, event(1, deep=reduce(lambda inner, _: [inner], range(100_000), 1))), "too many levels"),
+        ((ANA, event(1, deep=reduce(lambda inner, _: [inner], range(100_000), list[object]()))), "too many levels"),
         ((ANA, event(1, text="x" * MAX_ENTRY_BYTES)), "accepts 262,144 at most"),
         (("ana@example.com", event(1)), "user is a mapping"),
         ((ANA, event(1, at=datetime.now(timezone.utc))), "not JSON serializable"),
