@@ -30,7 +30,6 @@ FIXED_NAMES = {
     "limit",
     "type",
     "cursor",
-    "upsert",
     "from",
     "to",
     "Idempotency-Key",
