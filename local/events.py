@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection, HTTPResponse
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from local.stack import ROOT
 
@@ -36,7 +36,8 @@ def _answer(api_url: str, api_key: str, event: dict[str, Any]) -> tuple[HTTPResp
         body = event["body"].replace(RECORDED_ON, str(yesterday)).encode()
     url = urlsplit(api_url)
     connection = HTTPConnection(url.netloc)
-    connection.request(event["httpMethod"], url.path + event["path"], body, headers)
+    query = urlencode(event["queryStringParameters"] or {})
+    connection.request(event["httpMethod"], f"{url.path}{event['path']}?{query}", body, headers)
     answer = connection.getresponse()
     return answer, json.loads(answer.read())
 
