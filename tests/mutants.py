@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 SEED = 20261130
-FIRST = "domain.times.*"  # before it runs these few, mutmut generates all mutants and learns which tests call what
+FIRST = "domain.outcomes.*"  # before it runs these few, mutmut generates all mutants and learns which tests call what
 KNOWN = (Path(__file__).parent / "survivors.md").read_text()
 MOST_GAPS = 0.05
 
@@ -29,12 +29,17 @@ def change_of(mutant: str) -> str:
     return "`{}`".format(" ⇒ ".join(lines).replace("|", r"\|"))
 
 
+def results() -> dict[str, str]:
+    """Return the result of each mutant."""
+    return dict(re.findall(r"^ *(\S+__mutmut_\d+): (.+)$", mutmut("results", "--all", "true"), re.MULTILINE))
+
+
 def main(sample: int, seconds: int) -> int:
     mutmut("run", FIRST)
-    names = sorted(re.findall(r"\S+__mutmut_\d+", mutmut("print-time-estimates")))
+    names = sorted(results())
     chosen = random.Random(SEED).sample(names, min(sample, len(names)))
     mutmut("run", "--max-children", str(os.cpu_count()), *chosen, seconds=seconds)
-    found = dict(re.findall(r"^ *(\S+__mutmut_\d+): (.+)$", mutmut("results", "--all", "true"), re.MULTILINE))
+    found = results()
     tried = {name: found[name] for name in chosen if found[name] != "not checked"}
     killed = sum(result in ("killed", "timeout") for result in tried.values())
     changes = {name: change_of(name) for name in sorted(tried) if tried[name] in ("survived", "no tests")}
