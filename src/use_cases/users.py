@@ -86,6 +86,9 @@ class People:
         owners, found = profiles.look_up(self.account, emails, ids)
         self.owners |= owners
         self.profiles |= found
+        for profile in found.values():  # DynamoDB may read the address before, and the profile after a login claimed it
+            if isinstance(profile, Profile) and profile.email in owners and owners[profile.email] is None:
+                self.owners[profile.email] = profile.id
 
     def find(self, entry: Entry) -> User | Refused:
         """Return whose the event is.

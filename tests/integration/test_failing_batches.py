@@ -18,7 +18,7 @@ from domain.problems import Refused
 from engines import aws_engine_only
 from faults import Clock, Fault, cancelled, error, faults, throttled, unanswered
 from stored import profile_key
-from table import Account, calls
+from table import Account, calls, profiles
 from table.calls import Table, new_client
 from use_cases import collect, users
 from use_cases.collect import ATTEMPTS
@@ -352,3 +352,20 @@ def test_a_login_that_another_user_replaces_is_looked_for_among_the_events_of_th
     ]
     assert told(send_batch(account, batch)) == ["created", "created", "created"]
     assert told(send_batch(account, batch)) == ["duplicate", "duplicate", "duplicate"]
+
+
+def test_a_look_up_that_reads_the_address_before_a_login_and_the_profile_after_it_knows_the_user(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DynamoDB reads the items of one BatchGetItem at different moments."""
+    user = a_user(account)
+    whole = profiles.look_up
+
+    def torn(*asked: Any) -> Any:
+        owners, found = whole(*asked)
+        return dict.fromkeys(owners), found
+
+    monkeypatch.setattr(profiles, "look_up", torn)
+    login, search = {"login": {"email": ANA}}, {"search": {"query": "x"}}
+    batch = [an_entry(login, _id=user.id), an_entry(search, eventId="by-address")]
+    assert told(send_batch(account, batch)) == ["created", "created"]
