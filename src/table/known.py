@@ -39,7 +39,7 @@ class Known:
         self.has_grown = False
 
     def doubt(self) -> None:
-        """Forget which events are not there: whoever made a condition fail may have stored them."""
+        """Forget which events are not there: another request may have stored them with what is known from now on."""
         self.items = {pair: item for pair, item in self.items.items() if item or not pair[1].startswith(keys.EVENT)}
 
     def get(self, key: Key) -> Item | None:
@@ -51,6 +51,8 @@ class Known:
         """Return the first of some items; all of them are read as far as they are not known. Raise Unavailable."""
         unknown = {pair(key): key for key in wanted if pair(key) not in self.items}
         if unknown:
+            if any(not sk.startswith(keys.EVENT) for _, sk in unknown):
+                self.doubt()
             found = self.account.table.get_all(list(unknown.values()), consistent=consistent)
             self.items |= {each: item or {} for each, item in zip(unknown, found, strict=True)}
             self.has_grown = True

@@ -282,14 +282,26 @@ class Writer:
         self.limit = MAX_ACTIONS  # of events in a run
         self.suspects = 0
         """How many of the next events failed together: one of them, nobody knows which, is to blame."""
+        self.ahead: dict[tuple[str, str], Item | Unavailable] = {}
+        """What another thread read for this lane. The lane takes it between two runs."""
 
     def write(self, entries: Sequence[Entry]) -> Iterator[float]:
         """Settle some events of one user, one at least. Yield seconds to wait. Raise UserChanged."""
+        if self.ahead:
+            self._take_ahead()
         together = [entry for entry in entries if not entry.is_plain]
         if together:
             yield from self._write(together[: (self.suspects + 1) // 2 or self.limit])
         else:
             entries[0].outcome = guarded(partial(self._put, entries[0]))
+
+    def _take_ahead(self) -> None:
+        """Know what was read ahead, instead of marks and locks that may be newer than its absent events: one of these
+        may be the event that put them.
+        """
+        ahead, self.ahead = self.ahead, {}
+        there = {each: item for each, item in self.known.items.items() if item and each[1].startswith(keys.EVENT)}
+        self.known.items = ahead | there
 
     def _put(self, entry: Entry) -> Outcome:
         """The id of a user is never used again: should the user be erased between the look-up and this, the event lies
@@ -411,7 +423,10 @@ def read_ahead(account: Account, waiting: Sequence[tuple[Writer, Entry, Sequence
                 marked.append((writer, keys.window(account.name, user_id, entry.type)))
             if entry.own_id:
                 stored.append((writer, keys.event(account.name, user_id, entry.uuid_of(user_id))))
+    ahead: dict[Writer, dict[tuple[str, str], Item | Unavailable]] = {writer: {} for writer, _, _ in waiting}
     for wanted in (marked, stored):  # in this order, because another request may store both
         for (writer, key), item in zip(wanted, account.table.get_all([key for _, key in wanted]), strict=True):
             if not isinstance(item, Unavailable):
-                writer.known.items.setdefault(pair(key), item or {})
+                ahead[writer][pair(key)] = item or {}
+    for writer, items in ahead.items():
+        writer.ahead = items

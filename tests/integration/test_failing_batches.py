@@ -16,7 +16,7 @@ from builders import ANA, EMAIL_OPEN_WINDOW, a_moment, a_user, an_entry, send, s
 from domain.outcomes import IdempotencyKey, Outcome
 from domain.problems import Refused
 from engines import aws_engine_only
-from faults import Clock, Fault, cancelled, error, faults, throttled, unanswered
+from faults import Clock, Fault, at_each_call, cancelled, error, faults, throttled, unanswered
 from stored import profile_key
 from table import Account, calls, profiles
 from table.calls import Table, new_client
@@ -369,3 +369,21 @@ def test_a_look_up_that_reads_the_address_before_a_login_and_the_profile_after_i
     login, search = {"login": {"email": ANA}}, {"search": {"query": "x"}}
     batch = [an_entry(login, _id=user.id), an_entry(search, eventId="by-address")]
     assert told(send_batch(account, batch)) == ["created", "created"]
+
+
+def test_an_event_that_another_request_stores_meanwhile_is_a_duplicate_and_never_discarded(account: Account) -> None:
+    """A lock may be read after the event was seen to be absent. Then the event may be why the lock is there."""
+
+    def prepare(name: str) -> list[dict[str, Any]]:
+        user, order = a_user(account, f"{name}@example.com"), {"confirmation": {"orderId": name}}
+        send(account, order, _id=user.id)
+        return [an_entry(order, _id=user.id, eventId="again"), an_entry({"emailopen": {}}, _id=user.id, eventId="open")]
+
+    def somebody(batch: list[dict[str, Any]]) -> Any:
+        return send_batch(account, batch[1:])
+
+    def ours(batch: list[dict[str, Any]]) -> list[str]:
+        return told(send_batch(account, batch))
+
+    for _, _, (order, email_open) in at_each_call(account.table.client, prepare, ours, somebody):
+        assert (order, email_open) in {("discarded", "created"), ("discarded", "duplicate")}
