@@ -15,6 +15,7 @@ class Bill:
 BILLS = {
     "plain": Bill(["GetItem", "PutItem"], rru=1, wru=1, user_wru=1),  # with a body of 1 KB
     "update": Bill(["GetItem", "TransactWriteItems"], rru=1, wru=4, user_wru=4),  # and login
+    "upsert": Bill(["GetItem", "TransactWriteItems"], rru=1, wru=6, user_wru=4),  # a plain event of a new user
     "login-new-address": Bill(["BatchGetItem", "TransactWriteItems"], rru=2, wru=6, user_wru=4),
     "confirmation": Bill(["GetItem", "TransactWriteItems"], rru=1, wru=6, user_wru=4),  # new or duplicate
     "emailopen": Bill(["GetItem", "GetItem", "TransactWriteItems"], rru=1.5, wru=6, user_wru=6),

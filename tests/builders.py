@@ -69,12 +69,17 @@ def an_entry(event: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 
 def send_batch(
-    account: Account, entries: Sequence[object], now: datetime | None = None, *, imported: bool = False
+    account: Account,
+    entries: Sequence[object],
+    now: datetime | None = None,
+    *,
+    imported: bool = False,
+    upsert: bool = False,
 ) -> list[Outcome | Refused]:
     """Send a batch of events, made with an_entry; return their outcomes."""
     moment = now or a_moment()
     body = as_sent({"events": list(entries), "import": imported})
-    return collect(parse_batch(body, moment, lambda _: None), account, moment)
+    return collect(parse_batch(body, moment, lambda _: None), account, moment, upsert=upsert)
 
 
 def an_event(wire_name: str, payload: object) -> ParsedEvent:
@@ -90,11 +95,17 @@ def a_user(account: Account, email: str | None = ANA, **attributes: Any) -> Prof
 
 
 def send(
-    account: Account, event: dict[str, Any], now: datetime | None = None, key: IdempotencyKey | None = None, **user: Any
+    account: Account,
+    event: dict[str, Any],
+    now: datetime | None = None,
+    key: IdempotencyKey | None = None,
+    *,
+    upsert: bool = False,
+    **user: Any,
 ) -> Outcome:
     """Send an event and return its outcome. Without a user it is ana's."""
     moment = now or a_moment()
-    return collect_one(a_request(event, moment, **user), account, moment, key)
+    return collect_one(a_request(event, moment, **user), account, moment, key, upsert=upsert)
 
 
 def the_profile(account: Account, identifier: str = ANA) -> dict[str, Any]:

@@ -43,6 +43,8 @@ class Outcome:
     created_on: str = ""
     same_payload: bool = True
     replayed: bool = False
+    user_created: bool = False
+    """Whether the request created the user. `user_id` is "" if the event was discarded before there was a user."""
 
 
 @dataclass(frozen=True, slots=True)

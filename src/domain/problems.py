@@ -267,6 +267,7 @@ OTHERS_EMAIL = Problem("email_taken", "Email taken", "Another user has this emai
 ERASED = Problem(
     "user_erased", "User was erased", "An _id that was erased never comes back. Create a user without it.", "_id"
 )
+ERASED_USER = replace(ERASED, field="user._id")
 SYSTEM_ATTRIBUTE = Problem(
     "system_attribute",
     "Attribute kept by the system",

@@ -50,6 +50,10 @@ class Entry:
     email: str | None = None
     """The user's address, if there is one."""
     outcome: Outcome | Refused | None = None
+    is_new: bool = False
+    """Whether the user does not exist yet."""
+    creates: bool = False
+    """Whether the user is to be created with this event, or else with the next one of its run."""
     replaces: Item | None = None
     nonce: str = field(default_factory=lambda: token_hex(8))
 
@@ -65,11 +69,11 @@ class Entry:
         self.payload = Document(event.payload)
         self._changes: dict[str | None, Change] = {}
 
-    def of_user(self, user_id: str, email: str | None) -> None:
+    def of_user(self, user_id: str, email: str | None, is_new: bool = False) -> None:
         """Say whose the event is."""
         if user_id != self.user_id:
             self.uuid = self.uuid_of(user_id)
-        self.user_id, self.email = user_id, email
+        self.user_id, self.email, self.is_new, self.creates = user_id, email, is_new, False
 
     def uuid_of(self, user_id: str) -> str:
         """Return what stands for the event in its sort key, if it is this user's."""
@@ -107,7 +111,7 @@ class Entry:
     @property
     def is_plain(self) -> bool:
         """Whether nothing but the event is written."""
-        return not (self.touches_user or self.key or self.is_of_bot)
+        return not (self.touches_user or self.key or self.is_of_bot or self.creates)
 
     @cached_property
     def size(self) -> int:
@@ -127,7 +131,7 @@ class Entry:
         return First(self.event_id, iso(self.happened_at), self.digest == other.digest, self.uuid)
 
 
-def item_of(account: Account, entry: Entry, warnings: Sequence[Notice]) -> Item:
+def item_of(account: Account, entry: Entry, warnings: Sequence[Notice], *, user_created: bool = False) -> Item:
     """Return the event's item. What 1.0 did not know is there only where it says more than its absence."""
     item: Item = {
         **keys.event(account.name, entry.user_id, entry.uuid),
@@ -144,6 +148,8 @@ def item_of(account: Account, entry: Entry, warnings: Sequence[Notice]) -> Item:
         item |= kept(warnings)
     if entry.uuid != entry.event_id:
         item["id"] = entry.event_id
+    if user_created:  # so that a repeat gets the response of the first request
+        item["userCreated"] = True
     if entry.once_value is not None:  # so that an erasure finds the mark
         item["onceValue"] = entry.once_value
     if entry.key:  # so that an erasure finds the key's item, which names the user
@@ -180,8 +186,14 @@ def warnings_in(item: Item) -> tuple[Notice, ...]:
     return tuple(Notice(**text, code=code) for text, code in zip(texts, codes, strict=True))
 
 
-def created(entry: Entry, warnings: Iterable[Notice] = ()) -> Outcome:
-    return Outcome(status="created", event_id=entry.event_id, user_id=entry.user_id, warnings=tuple(warnings))
+def created(entry: Entry, warnings: Iterable[Notice] = (), *, user_created: bool = False) -> Outcome:
+    return Outcome(
+        status="created",
+        event_id=entry.event_id,
+        user_id=entry.user_id,
+        warnings=tuple(warnings),
+        user_created=user_created,
+    )
 
 
 def discarded(entry: Entry, restriction: Restriction, first: First | None) -> Outcome:
@@ -206,6 +218,7 @@ def duplicate(entry: Entry, item: Item) -> Outcome:
         warnings=event.warnings if same else (*event.warnings, OTHER_EVENT),
         created_on=iso(event.happened_at),
         same_payload=same,
+        user_created=item.get("userCreated", False),
     )
 
 

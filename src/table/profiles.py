@@ -118,21 +118,17 @@ def create(
     size = bytes_of(change.attributes, change.add_tags)
     if size > MAX_ATTRIBUTE_BYTES:
         raise TooLarge([too_large("user")])
-    item: Item = {
-        **keys.profile(account.name, user_id),
-        "createdOn": iso(now),
+    item = new_item(account, user_id, email, now) | {
         "attributes": change.attributes,
         "tags": _tag_map(change.add_tags),
-        "cursorKey": token_hex(16),
         "changedAt": milliseconds_of(now) if change.sets_attributes else 0,
         "attributeBytes": size,
-        **({"email": email} if email else {}),
     }
     actions: list[Put | Check] = [Put(item, IS_NEW)]
     if email:
         actions.append(claim(account, email, user_id))
     if chosen_id:  # ids of ours are new, so they cost no look
-        actions.append(Check(keys.erased(account.name, user_id), IS_NEW))
+        actions.append(was_never_erased(account, user_id))
     failed = account.table.write(actions, blame="user")
     # The profile that is there may be ours, by an earlier attempt whose answer was lost.
     if failed is None or failed.get(0, {}).get("cursorKey") == item["cursorKey"]:
@@ -179,6 +175,25 @@ def remove_attribute(account: Account, user_id: str, name: str) -> bool:
     all_tags: dict[Path, Any] = {("tags",): {}}
     changes = Changes(sets=all_tags) if name == "tags" else Changes(removes=(("attributes", name),))
     return account.table.write([Update(keys.profile(account.name, user_id), changes, EXISTS)]) is None
+
+
+def new_item(account: Account, user_id: str, email: str | None, now: datetime) -> Item:
+    """Return the item of a user without attributes."""
+    return {
+        **keys.profile(account.name, user_id),
+        "createdOn": iso(now),
+        "attributes": {},
+        "tags": {},
+        "cursorKey": token_hex(16),
+        "changedAt": 0,
+        "attributeBytes": bytes_of({}, ()),
+        **({"email": email} if email else {}),
+    }
+
+
+def was_never_erased(account: Account, user_id: str) -> Check:
+    """Return the check of an id that a caller chose."""
+    return Check(keys.erased(account.name, user_id), IS_NEW)
 
 
 def claim(account: Account, email: str, user_id: str) -> Put:

@@ -63,6 +63,7 @@ def remember(account: Account, entry: Entry, key: IdempotencyKey, outcome: Outco
     }
     if outcome.status == "created":
         item |= {"userId": outcome.user_id, "eventId": outcome.event_id}
+        item |= {"userCreated": True} if outcome.user_created else {}
     else:  # there is always one, because 1.0 fails without
         item["eventId"] = outcome.event_id if is_uuid7(outcome.event_id) else entry.uuid
     if outcome.first:
@@ -82,8 +83,8 @@ def replayed(account: Account, entry: Entry, key: IdempotencyKey, item: Item) ->
 
     None, if it is about a user who was erased since, and must not be named: the entry `replaces` it then.
     """
-    user_id = item.get("userId", entry.user_id)
-    if user_id != entry.user_id and profiles.read(account, user_id) is None:
+    user_id = item.get("userId", "" if entry.is_new else entry.user_id)
+    if user_id not in ("", entry.user_id) and profiles.read(account, user_id) is None:
         entry.replaces = item
         return None
     if item["bodyHash"] != key.body_hash:
@@ -98,6 +99,7 @@ def replayed(account: Account, entry: Entry, key: IdempotencyKey, item: Item) ->
         restriction=restriction,
         first=_first(account, entry, item["first"]) if "first" in item else None,
         replayed=True,
+        user_created=item.get("userCreated", False),
     )
 
 

@@ -11,6 +11,9 @@ six actions:
     user     what changes in the profile                        if the user exists, and is as it was taken to be
     email    the address that a login claims                    if it is nobody's
 
+With an upsert the user may be new: then `user` is the whole profile, if nothing is there, `email` is the address of the
+user, and a seventh action checks that an id that the caller chose was never erased.
+
 An event that is one action is a PutItem, which costs one write unit; if we made its id, nothing can be there, and it
 has no condition. Of the others, the longest run of one user's events that fits is one transaction. A run is decided in
 memory, one event after the other, by what is `Known`: a repeat, a value that was there, and an open too close to
@@ -22,14 +25,14 @@ says which event is to blame, the run is halved, until one event is left, whose 
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property, partial
 from typing import NamedTuple, TypeVar
 
 from domain.backoff import backoff
 from domain.outcomes import First, Outcome
-from domain.problems import Failed, Refused, TooLarge, Unavailable, too_large, unavailable
+from domain.problems import ERASED_USER, Conflict, Failed, Refused, TooLarge, Unavailable, too_large, unavailable
 from domain.profile import TOLERANCE_MS, Change
 from domain.restrictions import BOT
 from domain.times import milliseconds_of
@@ -37,7 +40,7 @@ from table import Account, events, marks, profiles, replies
 from table import primary_keys as keys
 from table.calls import CONFLICT, MAX_ACTIONS, Reasons
 from table.events import Entry, StoredEvent
-from table.expressions import IS_NEW, Action, Item, Put
+from table.expressions import IS_NEW, Action, Item, Put, Update
 from table.known import Known, UserChanged, pair
 from table.primary_keys import Key
 
@@ -75,8 +78,15 @@ class _Run:
     def __init__(self, account: Account, known: Known, entries: Sequence[Entry], refused: dict[Entry, Refused]) -> None:
         self.account, self.known, self.entries, self.refused = account, known, entries, refused
         self.user_id, self.email = entries[0].user_id, entries[0].email
+        self.creates = entries[0].creates
         self.claimed: str | None = None
-        self.actions = 2  # the user's and the address's
+        self.actions = 3 if self.creates else 2  # the user's and the address's, and the check of the id
+        if self.creates:
+            self.claimed = self.email
+            self.new_item = profiles.new_item(account, self.user_id, self.email, entries[0].received_at)
+            blank = profiles.profile_of(self.user_id, self.new_item)
+            assert blank
+            known.profiles[self.user_id] = blank
         self.outcomes: dict[Entry, Outcome | Refused] = {}
         self.created: dict[str, Entry] = {}
         """What is to be stored, by UUID."""
@@ -111,7 +121,8 @@ class _Run:
             return None
         if entry.own_id and (found := self.known.read([self._event_key(entry), *self._event_keys])):
             return events.duplicate(entry, found)
-        return events.discarded(entry, restriction, first)
+        discarded = events.discarded(entry, restriction, first)
+        return replace(discarded, user_id="") if self.creates and not self.created else discarded
 
     def _first(self, entry: Entry) -> First | None:
         """Return the event because of which this one is not stored."""
@@ -193,9 +204,10 @@ class _Run:
         items: dict[Entry, Item] = {}
         for place, entry in enumerate(created):
             more = planned.warnings[place] if planned else ()
-            outcome = events.created(entry, (*self.changes[place].warnings, *more))
+            is_first = self.creates and place == 0
+            outcome = events.created(entry, (*self.changes[place].warnings, *more), user_created=is_first)
             self.outcomes[entry] = outcome
-            items[entry] = events.item_of(account, entry, outcome.warnings)
+            items[entry] = events.item_of(account, entry, outcome.warnings, user_created=is_first)
             steps.append(_Step("event", Put(items[entry], IS_NEW), entry))
             if entry.key:
                 steps.append(_Step("key", replies.remember(account, entry, entry.key, outcome), entry))
@@ -203,13 +215,22 @@ class _Run:
                 steps.append(_Step("once", marks.mark(account, entry, entry.once_value), entry))
         windows = [window for window in self.windows.values() if window.accepted]
         steps += [_Step("window", window.action(account), window.accepted[0]) for window in windows]
-        if planned:
+        if self.creates:
+            steps += self._creation(planned) if created else []
+        elif planned:
             steps.append(_Step("user", planned.action))
-        if self.claimed:
+        if self.claimed and created:
             steps.append(_Step("email", profiles.claim(account, self.claimed, self.user_id)))
         for entry, first in self.repeats:
             self.outcomes[entry] = events.duplicate(entry, items[first])
         return _Plan(self.outcomes, steps)
+
+    def _creation(self, planned: profiles.Plan | None) -> Iterator[_Step]:
+        change = planned.action if planned else None
+        item = change.changes.applied(self.new_item) if isinstance(change, Update) else self.new_item
+        yield _Step("user", Put(item, IS_NEW))
+        if self.entries[0].request.user.id:
+            yield _Step("erased", profiles.was_never_erased(self.account, self.user_id))
 
     def _of_user(self, created: Sequence[Entry]) -> profiles.Plan | None:
         """Return what the events change of the user, or check that there is one, if that matters."""
@@ -335,6 +356,8 @@ class Writer:
                 continue
             if reasons is None or _is_done(plan, reasons):
                 return self._settle(plan)
+            if _is_erased(plan, reasons):
+                return self._refuse(run, Conflict([ERASED_USER]))
             self._learn(plan, reasons)
             throttled = {place: code for place, code in reasons.busy.items() if code != CONFLICT}
             if reasons.too_large or (throttled and was_throttled):
@@ -378,7 +401,9 @@ class Writer:
             elif role == "user":
                 user_id = next(iter(plan.outcomes)).user_id
                 seen = profiles.profile_of(user_id, item)
-                if seen is None or (seen.email and any(step.role == "email" for step in plan.steps)):
+                if seen is None or isinstance(action, Put):
+                    raise UserChanged
+                if seen.email and any(step.role == "email" for step in plan.steps):
                     raise UserChanged
                 self.known.profiles[user_id] = seen
                 self.known.glanced.discard(user_id)
@@ -390,6 +415,13 @@ def _is_done(plan: _Plan, reasons: Reasons) -> bool:
     """Whether an earlier try of this transaction, whose answer was lost, has done it."""
     met = [(plan.steps[place], item) for place, item in reasons.failed.items()]
     return any(step.entry and item and step.role == "event" and events.is_of(step.entry, item) for step, item in met)
+
+
+def _is_erased(plan: _Plan, reasons: Reasons) -> bool:
+    """Whether the user that was to be created has an id that was erased, or is just being erased."""
+    met = [(plan.steps[place], item) for place, item in reasons.failed.items()]
+    is_new = any(step.role == "user" and isinstance(step.action, Put) for step in plan.steps)
+    return any(step.role == "erased" or (is_new and step.role == "user" and "erasedAt" in item) for step, item in met)
 
 
 def guarded(work: Callable[[], T]) -> T | Refused:

@@ -28,10 +28,15 @@ ATTEMPTS = 5  # each further one means that somebody else changed the user or th
 
 
 def collect_one(
-    request: EventRequest, account: Account, received_at: datetime, key: IdempotencyKey | None = None
+    request: EventRequest,
+    account: Account,
+    received_at: datetime,
+    key: IdempotencyKey | None = None,
+    *,
+    upsert: bool = False,
 ) -> Outcome:
     """Store the event, or discard it by a rule. Raise Refused, and whatever else went wrong."""
-    [outcome] = collect([request], account, received_at, key)
+    [outcome] = collect([request], account, received_at, key, upsert=upsert)
     if isinstance(outcome, Refused):
         raise outcome.__cause__ if isinstance(outcome, Failed) and outcome.__cause__ else outcome
     return outcome
@@ -42,15 +47,19 @@ def collect(
     account: Account,
     received_at: datetime,
     key: IdempotencyKey | None = None,
+    *,
+    upsert: bool = False,
 ) -> list[Outcome | Refused]:
-    """Return the outcome of each event, in their order. What is refused already stays so."""
+    """Return the outcome of each event, in their order. What is refused already stays so. With `upsert` an event of a
+    user who does not exist creates the user.
+    """
     begun = time.monotonic()
     entries = {
         place: Entry(request, received_at, key)
         for place, request in enumerate(requests)
         if isinstance(request, EventRequest)
     }
-    people = People(account)
+    people = People(account, upsert=upsert)
     people.look_up(list(entries.values()))
     lanes = [_Lane(account, people, group) for group in _groups(list(entries.values()), people)]
     _settle(lanes, account, halfway=(begun + account.table.deadline) / 2)
@@ -100,7 +109,7 @@ def _ties(entries: Sequence[Entry], people: People) -> Callable[[Entry], Iterabl
         if entry.own_id:
             identity = (entry.event_id, entry.happened_at)
             yield identity if identity in moving else (*identity, *ids)
-        if entry.is_ordered or entry.claims:
+        if entry.is_ordered or entry.claims or people.is_new(user):
             yield from (("user", each) for each in ids)
             profile = people.profiles.get(user.id or "")
             addresses = (user.email, entry.claims, profile.email if isinstance(profile, Profile) else None)
@@ -159,6 +168,7 @@ class _Lane:
                 break
             if entry.uuid in plain and (plain[entry.uuid] or entry.is_plain):
                 break  # a plain one is put after the transaction
+            entry.creates = entry.is_new and not run
             plain[entry.uuid] = entry.is_plain
             claimed.add(entry.claimed)
             run.append(entry)
@@ -183,12 +193,21 @@ class _Lane:
         user = User(entry.user_id, entry.email) if entry.user_id else entry.outcome
         if isinstance(entry.outcome, Unavailable | Failed) and entry.is_ordered:
             self.failed |= _names(entry, user)
+        if entry.is_new and isinstance(entry.outcome, Outcome) and entry.outcome.user_created:
+            self._know(entry)
         known = self.people.profiles.get(entry.user_id)
         if entry.claims and isinstance(known, Profile) and known.email is None:
             if isinstance(entry.outcome, Outcome) and entry.outcome.status == "created":
                 self.people.identify(User(entry.user_id, entry.claims))
             elif self.waiting:  # somebody may have the address by now
                 self.people.look_up(self.waiting)
+
+    def _know(self, entry: Entry) -> None:
+        """Keep that the user exists by now."""
+        if entry.request.user.email:
+            self.people.owners[entry.request.user.email] = entry.user_id
+        elif self.waiting:
+            self.people.look_up(self.waiting)
 
     def _look_again(self, run: Sequence[Entry]) -> None:
         self.looks += 1

@@ -1,9 +1,10 @@
 """The use cases of /v1/user/...: contract, section 6."""
 
 import hmac
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from itertools import accumulate
 from typing import Any, NamedTuple
@@ -64,13 +65,16 @@ class User(NamedTuple):
 
     id: str
     email: str | None
+    is_new: bool = False
 
 
 class People:
     """The users that events name, as they were looked up."""
 
-    def __init__(self, account: Account) -> None:
-        self.account = account
+    def __init__(self, account: Account, *, upsert: bool = False) -> None:
+        self.account, self.upsert = account, upsert
+        self.new_ids: defaultdict[str, str] = defaultdict(lambda: new_id(datetime.now(UTC)))
+        """By address: the id of the user who is to be created with it."""
         self.owners: dict[str, str | Refused | None] = {}
         """By address: the id of the user who has it."""
         self.profiles: dict[str, Profile | Refused | None] = {}
@@ -110,7 +114,26 @@ class People:
         user = entry.request.user
         owners = [self.owners.get(email) for email in (user.email, entry.claims) if email]
         ids = [each for each in owners if isinstance(each, str)]
+        if self.is_new(user) and user.email:
+            return [user.id or self.new_ids[user.email]]
         return ids if user.email or not user.id else [*ids, user.id]
+
+    def is_new(self, reference: UserReference) -> bool:
+        """Whether an upsert has to create the user, as far as it is known."""
+        if not self.upsert:
+            return False
+        return (self.owners.get(reference.email) if reference.email else self.profiles.get(str(reference.id))) is None
+
+    def _create(self, reference: UserReference) -> User | Refused:
+        """Return the user who is to be created, under the rules of a PUT with upsert."""
+        email, user_id = reference.email, reference.id
+        if user_id is None:
+            return User(self.new_ids[str(email)], email, is_new=True)
+        if not is_id(user_id):
+            return Invalid([replace(INVALID_ID, field="user._id")])
+        if email and profiles.read(self.account, user_id):
+            return Invalid([IDENTIFIERS_DISAGREE])
+        return User(user_id, email, is_new=True)
 
     def identify(self, user: User) -> None:
         """Say that the user has got this address by now."""
@@ -120,6 +143,8 @@ class People:
             self.profiles[user.id] = replace(known, email=user.email)
 
     def _named(self, reference: UserReference) -> User | Refused:
+        if self.is_new(reference):
+            return self._create(reference)
         if reference.email:
             user_id = self.owners[reference.email]
             if user_id is None:
