@@ -22,6 +22,7 @@ from domain.problems import (
     CODES,
     EMAIL_TAKEN,
     ERASED,
+    ERASED_USER,
     ERASURE_NOT_FOUND,
     IDENTIFIERS_DISAGREE,
     INTERNAL_ERROR,
@@ -78,8 +79,9 @@ FIRST = {"eventId": EVENT_ID, "createdOn": TIME, "samePayload": True}
 ABOUT = """\
 Collects what the customers of an online shop do, and keeps their profiles.
 
-Begin with `POST /v1/user/`: events are about users who exist. Then send events with `POST /v1/event/`, or many at \
-once with `POST /v1/events/`. What came of them is in `GET /v1/user/{id}` and `GET /v1/user/{id}/events`.
+Send events with `POST /v1/event/`, or many at once with `POST /v1/events/`. With `upsert=true` the first event of a \
+user creates the user; otherwise create users with `POST /v1/user/`. Read the results with `GET /v1/user/{id}` and \
+`GET /v1/user/{id}/events`.
 
 Bodies are JSON of 256 KiB at most, of 1 MiB for a batch, whatever the `Content-Type`. They may be compressed with \
 gzip. Unknown fields and parameters are ignored. Every path works with and without its last slash."""
@@ -273,6 +275,16 @@ def paths() -> Json:
     }
 
 
+UPSERT: Json = {
+    "name": "upsert",
+    "in": "query",
+    "required": False,
+    "description": "`true` creates the user of an event, if there is none, together with the event.",
+    "schema": {"type": "string", "default": "false"},
+    "example": "true",
+}
+
+
 def send_event() -> Json:
     examples = {
         name: {"user": {"email": EMAIL}, "event": {name: example_of(model)}} for name, model in CATALOGUE.items()
@@ -285,8 +297,15 @@ def send_event() -> Json:
     headers = {
         "X-Event-Id": header({"type": "string", "examples": [EVENT_ID]}, "The event's id: the caller's, or ours."),
         "X-Event-Status": header(status, "Discarded: do not send it again."),
-        "X-User-Id": header({"type": "string", "format": "uuid", "examples": [USER_ID]}, "Whose event it is."),
     }
+    of_the_user = {
+        "X-User-Id": header(
+            {"type": "string", "format": "uuid", "examples": [USER_ID]},
+            "Whose event it is. Absent if an upsert discarded the event, so that there is no user.",
+        ),
+        "X-User-Created": header({"type": "string", "examples": ["true"]}, "Present if the request created the user."),
+    }
+    headers |= {name: {**each, "required": False} for name, each in of_the_user.items()}
     replayed = header(
         {"type": "string", "examples": ["true"]},
         "There when this is the answer to the first request, of which this is a repeat.",
@@ -295,18 +314,24 @@ def send_event() -> Json:
     return operation(
         "sendEvent",
         "Send an event",
-        "Stores one event of a user who exists. A second confirmation of an order, a second email open within 20 "
-        "minutes, and what a bot does are discarded: the answer is 200 as well, because sending them again is of no "
-        "use. After a 429, a 5xx or no answer, send the same request again with the same `Idempotency-Key` or "
-        "`eventId`.",
+        "Stores one event. With `upsert` it creates the user if there is none, in the same write. A second "
+        "confirmation of an order, a second email open within 20 minutes, and events of bots are discarded: the "
+        "response is a 200 too, because sending them again is of no use. After a 429, a 5xx or no response, send the "
+        "same request again with the same `Idempotency-Key` or `eventId`.",
         {
             "description": "Created, or discarded by a rule: `X-Event-Status` says which.",
             "headers": {**REQUEST_ID, **headers, "Idempotent-Replayed": {**replayed, "required": False}},
             **content(ref("EventResult"), answers),
             "links": links("$response.header.X-User-Id", "listEvents", "readUser"),
         },
-        [*invalid_events(), *UNKNOWN_USER, BODY_TOO_LARGE, too_large("event"), UNSUPPORTED_ENCODING, KEY_REUSED],
-        parameters=[parameter("header", "Idempotency-Key", key, "A repeat within 24 hours gets the first answer.")],
+        [
+            *[*invalid_events(), *UNKNOWN_USER, ERASED_USER],
+            *[BODY_TOO_LARGE, too_large("event"), UNSUPPORTED_ENCODING, KEY_REUSED],
+        ],
+        parameters=[
+            parameter("header", "Idempotency-Key", key, "A repeat within 24 hours gets the first response."),
+            UPSERT,
+        ],
         body=content(ref("EventRequest"), examples),
     )
 
@@ -346,6 +371,7 @@ def batch_operation(name: str, summary: str, description: str, result: str, besi
             **content(ref(result), {"settled": {**beside, "results": settled}}),
         },
         [*OF_BODIES[:1], *invalid_batches(), BATCH_TOO_LARGE, UNSUPPORTED_ENCODING],
+        parameters=[UPSERT],
         body=content(ref("BatchRequest"), {"batch": example_of_a_batch()}),
     )
     responses = described["responses"]
@@ -776,7 +802,12 @@ def batch_schemas(text: Json, uuid: Json, date: Json, warnings: Json) -> Json:
     outcome = {
         "status": {**text, "description": "There may be new statuses.", "examples": statuses},
         "eventId": or_null(text),
-        "userId": {**uuid, "description": "If the event is settled."},
+        "userId": {
+            **uuid,
+            "description": "If the event is settled, and there is a user. A check cannot know the id of a new user: it "
+            "shows any.",
+        },
+        "userCreated": {"type": "boolean", "description": "Of a created event: present if it created the user."},
         "warnings": a_list("FieldWarning", description="Of a created event."),
         "createdOn": {**date, "description": "Of a duplicate: when the stored event happened."},
         "samePayload": {"type": "boolean", "description": "Of a duplicate: whether the stored event is the same."},

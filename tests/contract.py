@@ -93,6 +93,7 @@ class Expected:
     first: frozenset[str] = frozenset()
     reason: Reason | None = None
     warnings: frozenset[str] = frozenset()
+    user_created: bool = False
 
 
 @dataclass(frozen=True)
@@ -161,6 +162,8 @@ class Contract:
         """By hour."""
         self.created: list[tuple[Person, Stored]] = []
         self.erased: list[tuple[str, datetime]] = []
+        """What the feed has not published yet."""
+        self.gone: set[str] = set()
         self.keys: dict[str, Keyed] = {}
 
     def copy(self) -> "Contract":
@@ -169,10 +172,10 @@ class Contract:
     def named(self, who: str) -> Person | None:
         return next((person for person in self.people if who in (person.email, person.id)), None)
 
-    def receives(self, sent: Sent, now: datetime, *, imported: bool = False) -> Expected:
+    def receives(self, sent: Sent, now: datetime, *, imported: bool = False, new_id: str | None = None) -> Expected:
         """Return the result of an event that can be wrong."""
         reason = self._wrong(sent, now, imported)
-        return Expected("refused", reason=reason) if reason else self.takes(sent, now, imported=imported)
+        return Expected("refused", reason=reason) if reason else self.takes(sent, now, imported=imported, new_id=new_id)
 
     def receives_under(self, key: str, sent: Sent, now: datetime) -> Expected:
         """What comes of an event that is sent under an Idempotency-Key: for 24 hours the first answer, if it is as the
@@ -192,16 +195,22 @@ class Contract:
         self.keys[key] = Keyed(sent, expected, (now + KEY_LIFETIME).replace(microsecond=0))
         return expected
 
-    def takes(self, sent: Sent, now: datetime = LONG_AGO, *, imported: bool = False) -> Expected:
-        """Return the result of a valid event, and store it if it is created."""
-        person, nobody = self.named(sent.who), self._nobody(sent)
+    def takes(
+        self, sent: Sent, now: datetime = LONG_AGO, *, imported: bool = False, new_id: str | None = None
+    ) -> Expected:
+        """Return the result of a valid event, and store it if it is created. In an upsert a new user gets `new_id`."""
+        person = self.named(sent.who)
+        creates = new_id is not None and person is None
+        nobody = self._not_creatable(sent) if creates else self._nobody(sent)
+        if creates and not nobody:
+            person = Person(str(sent.also or new_id), sent.who) if "@" in sent.who else Person(sent.who, None)
         if person is None or nobody:
             return Expected("refused", reason=nobody)
         claims = sent.payload.get("email") if sent.type == "login" else None
         other = self.named(claims) if claims else None
         # A login that was another user's stays so, though its sender has got an address since.
         if other and (person.email is None or (sent.who == person.id and other.known(sent))):
-            person = other
+            person, creates = other, False
         known = person.known(sent)
         if known:
             same = (known.type, as_sent(known.payload)) == (sent.type, as_sent(sent.payload))
@@ -210,11 +219,19 @@ class Contract:
         if first:
             same_as_first = as_sent(next(iter(first)).payload) == as_sent(sent.payload) if len(first) == 1 else None
             named = frozenset(each.id for each in first if not each.of_the_erased)
-            return Expected("discarded", person.id, same_as_first, named)
+            return Expected("discarded", None if creates else person.id, same_as_first, named)
         stored = self._store(sent, person, now, imported)
         if claims and person.email is None:
             person.email = claims
-        return Expected("created", person.id, warnings=stored.warnings)
+        self.people += [person] if creates else []
+        return Expected("created", person.id, warnings=stored.warnings, user_created=creates)
+
+    def _not_creatable(self, sent: Sent) -> Reason | None:
+        """Return why an upsert refuses to create the user of an event."""
+        chosen = sent.also if "@" in sent.who else sent.who
+        if chosen in self.gone:
+            return Reason("user_erased", sent.type, "user._id")
+        return Reason("identifiers_disagree", sent.type, "user") if sent.also and self.named(sent.also) else None
 
     def _wrong(self, sent: Sent, now: datetime, imported: bool = False) -> Reason | None:
         oldest = THE_YEAR_2000 if imported else max(THE_YEAR_2000, now - BACK)
@@ -233,6 +250,7 @@ class Contract:
         self.people.remove(person)
         self.keys = {key: each for key, each in self.keys.items() if each.expected.user_id != person.id}
         self.erased.append((person.id, now))
+        self.gone.add(person.id)
         for stored in self.once.values():
             stored |= {
                 value: replace(each, of_the_erased=True) for value, each in stored.items() if each in person.events

@@ -35,14 +35,14 @@ CREATED = {"message": "Event created", "email": "Event was created for the speci
 
 
 def _post_event(event: rest.Event, account: Account) -> rest.Response:
-    body = bodies.body_of(event)
+    body, upsert = bodies.body_of(event), rest.flag(event, "upsert")
     key, key_problems = rest.idempotency_key(event, body)
     sent = bodies.json_object(body)
     now = rest.now()
     try:
         request = parse_request(sent, now, key_problems)
         logger.append_keys(event_type=request.event.type)
-        outcome = collect_one(request, account, now, key)
+        outcome = collect_one(request, account, now, key, upsert=upsert)
     except Exception as error:
         kind = _type_of(sent)
         if isinstance(error, Refused):
@@ -63,13 +63,16 @@ def _answer(outcome: Outcome, *, logged_id: bool) -> rest.Response:
         outcome=outcome.status,
         discarded=outcome.restriction and outcome.restriction.code,
         replayed=is_replay,
+        user_created=outcome.user_created or None,
     )
     body: dict[str, Any] = {"results": CREATED}
     if outcome.restriction:
         body = {"results": {"message": "Event discarded", "email": outcome.restriction.text}}
     if outcome.first:
         body["first"] = _first(outcome.first)
-    headers = {"X-Event-Id": outcome.event_id, "X-Event-Status": status, "X-User-Id": outcome.user_id}
+    headers = {"X-Event-Id": outcome.event_id, "X-Event-Status": status}
+    headers |= {"X-User-Id": outcome.user_id} if outcome.user_id else {}
+    headers |= {"X-User-Created": "true"} if outcome.user_created else {}
     if is_replay:
         headers["Idempotent-Replayed"] = "true"
     if outcome.warnings:
@@ -98,7 +101,7 @@ def _batch(event: rest.Event, account: Account, *, stored: bool = True) -> rest.
     sent, refuse = bodies.json_batch(body)
     now = rest.now()
     requests = parse_batch(sent, now, refuse)
-    outcomes = collect(requests, account, now)
+    outcomes = collect(requests, account, now, upsert=rest.flag(event, "upsert"))
     for entry, outcome in zip(sent["events"], outcomes, strict=True):
         if isinstance(outcome, Refused):
             outcome.event_type = _type_of(entry)
@@ -123,6 +126,7 @@ def _results(outcomes: Sequence[Outcome | Refused], body: dict[str, Any]) -> res
     codes = Counter(outcome.problems[0].code for outcome in refused)
     logger.append_keys(
         events=Counter(result["status"] for result in body["results"]),
+        users_created=sum("userCreated" in result for result in body["results"]) or None,
         codes=codes,
         types=Counter(outcome.event_type or "unknown" for outcome in refused) or None,
     )
@@ -151,12 +155,14 @@ def _result(place: int, entry: object, outcome: Outcome | Refused, request_id: s
             "eventId": event_id[:MAX_EVENT_ID_LENGTH] if isinstance(event_id, str) else None,
             **rest.errors_of(_told(outcome, place), request_id if outcome.is_ours else ""),
         }
-    result: dict[str, Any] = {"status": outcome.status, "eventId": outcome.event_id, "userId": outcome.user_id}
+    result: dict[str, Any] = {"status": outcome.status, "eventId": outcome.event_id}
+    result |= {"userId": outcome.user_id} if outcome.user_id else {}
     if outcome.restriction:
         result |= {"code": outcome.restriction.code, "message": outcome.restriction.text}
         return result | ({"first": _first(outcome.first)} if outcome.first else {})
     if outcome.status == "duplicate":
         return result | {"createdOn": outcome.created_on, "samePayload": outcome.same_payload}
+    result |= {"userCreated": True} if outcome.user_created else {}
     return result | {"warnings": rest.warnings_of(outcome.warnings, f"events.{place}.")}
 
 

@@ -30,6 +30,7 @@ FIXED_NAMES = {
     "limit",
     "type",
     "cursor",
+    "upsert",
     "from",
     "to",
     "Idempotency-Key",

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from api.gateway import ENVELOPE, Answer, answer_to, event_file, function_of, invoke, replay
+from api.gateway import ENVELOPE, Answer, answer_to, event_file, function_of, invoke, replay, timeline
 from documents import text
 from domain.profile import Profile
 from local.events import RECORDED_ON
@@ -51,6 +51,7 @@ BATCHES = {
     "batch": ["created", "created"],
     "batch-gzip": ["created", "created"],
     "batch-twice": ["created", "duplicate"],
+    "batch-upsert": ["created", "created"],
     "batch-some-refused": ["created", "refused", "refused"],
     "batch-all-refused": ["refused", "refused"],
     "batch-check": ["created", "created"],
@@ -100,8 +101,13 @@ def test_a_file_is_answered_as_its_row_says(name: str, ana: Profile, demo: Accou
     assert ("first" in answer.body) == ("discarded" in row.answer and bool(row.before))
     if event_file(name)["resource"] == "/event" and row.status == 200:
         status = "discarded" if "discarded" in row.answer else "created"
-        assert (answer.headers["X-Event-Status"], answer.headers["X-User-Id"]) == (status, ana.id)
-        assert (answer.headers["X-Event-Id"] in replay("user-events").text) == (status == "created")
+        whose, is_new = answer.headers["X-User-Id"], "X-User-Created" in answer.headers
+        assert (answer.headers["X-Event-Status"], whose == ana.id, is_new) == (
+            status,
+            "upsert" not in name,
+            "upsert" in name,
+        )
+        assert (answer.headers["X-Event-Id"] in timeline(whose).text) == (status == "created")
 
 
 @pytest.mark.parametrize(
@@ -123,7 +129,8 @@ def test_a_batch_tells_of_each_event_and_a_check_stores_none(name: str, ana: Pro
     assert [each["eventId"] for each in answer.body["results"]] == ids_of(name)
     is_check = name.startswith("batch-check")
     assert answer.body.get("stored") == (False if is_check else None)
-    listed = {each["_id"] for each in replay("user-events").body["events"]}
+    whose = "new@example.com" if "upsert" in name else ana.id
+    listed = {each["_id"] for each in timeline(whose).body["events"]}
     created = {each["eventId"] for each in answer.body["results"] if each["status"] == "created"}
     assert listed == (set() if is_check else created)
 

@@ -135,6 +135,7 @@ cities: list[dict[str, str]] = [{}, {}, {}, {"city": "Rome"}, {"city": "Vigo"}]
 ids = st.sampled_from(["a", "b", "c/1"]) | st.none()
 moments = st.tuples(minutes, milliseconds)
 whoever = st.integers(0, 9)
+STRANGERS = ["01900000-0000-7000-8000-000000000000", "01900000-0000-7000-8000-000000000001", "dan@example.com"]
 
 
 class Sketch(NamedTuple):
@@ -300,14 +301,24 @@ class Shop(RuleBasedStateMachine):
     def imports(self, sketches: list[Sketch], foretold: bool) -> None:
         self.send(sketches, foretold, imported=True)
 
-    def send(self, sketches: Sequence[Sketch], foretold: bool, *, imported: bool) -> None:
-        sent = self.sent(sketches)
-        check = self.check(sent, imported=imported) if foretold else None
-        answer = self.batch("/events", sent, imported=imported)
-        reasons = self.compare_all(sent, answer, self.model, imported=imported)
+    @precondition(lambda self: self.model.people)
+    @rule(sketches=batches, foretold=seldom, imported=seldom)
+    def upserts(self, sketches: list[Sketch], foretold: bool, imported: bool) -> None:
+        self.send(sketches, foretold, imported=imported, upsert=True)
+
+    def send(self, sketches: Sequence[Sketch], foretold: bool, *, imported: bool, upsert: bool = False) -> None:
+        sent = [self.sketched(sketch, upsert=upsert) for sketch in sketches]
+        check = self.check(sent, imported=imported, upsert=upsert) if foretold else None
+        answer = self.batch("/events", sent, imported=imported, upsert=upsert)
+        known = {person.id for person in self.model.people}
+        reasons = self.compare_all(sent, answer, self.model, imported=imported, upsert=upsert)
         self.refuses(reasons)
         if check:
-            assert (check.status, check.body) == (answer.status, {"stored": False, **answer.body})
+            body = check.body
+            for result, checked in zip(answer.body["results"], body["results"], strict=True):
+                if result.get("userId") not in {None, *known}:  # a check cannot foretell the id of a new user
+                    checked["userId"] = result["userId"]
+            assert (check.status, body) == (answer.status, {"stored": False, **answer.body})
         Shop.tried["events"] += len(sent)
 
     @precondition(lambda self: self.model.people)
@@ -420,9 +431,13 @@ class Shop(RuleBasedStateMachine):
     def sent(self, sketches: Sequence[Sketch]) -> list[Sent]:
         return [self.sketched(sketch) for sketch in sketches]
 
-    def sketched(self, sketch: Sketch) -> Sent:
+    def sketched(self, sketch: Sketch, *, upsert: bool = False) -> Sent:
         person = self.person(sketch.who)
         named = person.id if sketch.by_id or person.email is None else person.email
+        if upsert and sketch.wrong and sketch.wrong.reason.code == "user_not_found":
+            sketch = sketch._replace(wrong=None)
+        if upsert and sketch.who == 7:
+            named = [*STRANGERS, *self.gone][self.fresh % (len(STRANGERS) + len(self.gone))]
         also = person.id if sketch.who == 8 else None
         if sketch.who >= 8:
             named = ADDRESSES[self.fresh % 3]  # perhaps a user's, perhaps one that a login claims
@@ -445,24 +460,27 @@ class Shop(RuleBasedStateMachine):
     ) -> Answer:
         return self.call(method, f"/user/{{id}}{path}", body, pathParameters={"id": user_id, "name": name}, **parts)
 
-    def batch(self, path: str, sent: Sequence[Sent], *, imported: bool) -> Answer:
+    def batch(self, path: str, sent: Sequence[Sent], *, imported: bool, upsert: bool = False) -> Answer:
         body = {"events": [each.entry for each in sent]} | ({"import": True} if imported else {})
-        return self.call("POST", path, body)
+        return self.call("POST", path, body, queryStringParameters={"upsert": json.dumps(upsert)})
 
-    def check(self, sent: Sequence[Sent], *, imported: bool) -> Answer:
+    def check(self, sent: Sequence[Sent], *, imported: bool, upsert: bool = False) -> Answer:
         """Return the answer of the check, which must leave every item unchanged."""
         before = self.stored()
-        answer = self.batch("/events/check", sent, imported=imported)
+        answer = self.batch("/events/check", sent, imported=imported, upsert=upsert)
         assert self.stored() == before
         assert answer.body["stored"] is False
         Shop.tried["events checked"] += len(sent)
         return answer
 
-    def compare_all(self, sent: Sequence[Sent], answer: Answer, model: Contract, *, imported: bool) -> list[Reason]:
+    def compare_all(
+        self, sent: Sequence[Sent], answer: Answer, model: Contract, *, imported: bool, upsert: bool = False
+    ) -> list[Reason]:
         """Compare each result; return why events were refused."""
         reasons = []
         for each, result in zip(sent, answer.body["results"], strict=True):
-            expected = model.receives(each, self.now, imported=imported)
+            new_id = result.get("userId", "") if upsert else None
+            expected = model.receives(each, self.now, imported=imported, new_id=new_id)
             compare(each, expected, result)
             reasons += [expected.reason] if expected.reason else []
         assert answer.status == (200 if not reasons else 207 if len(reasons) < len(sent) else 400)
@@ -556,7 +574,8 @@ def compare(sent: Sent, expected: Expected, result: dict[str, Any]) -> None:
     if expected.reason:
         assert result["errors"][0]["code"] == expected.reason.code, (sent, expected, result)
         return
-    assert (result["userId"], result["eventId"]) == (expected.user_id, sent.id), (sent, expected, result)
+    assert (result.get("userId"), result["eventId"]) == (expected.user_id, sent.id), (sent, expected, result)
+    assert result.get("userCreated", False) == expected.user_created, (sent, expected, result)
     if "warnings" in result:
         warned = sorted(each["field"].split(".", 2)[2] for each in result["warnings"])
         also = ["eventId"] if expected.same is False and expected.status == "duplicate" else []
