@@ -280,8 +280,7 @@ UPSERT: Json = {
     "in": "query",
     "required": False,
     "description": "`true` creates the user of an event, if there is none, together with the event.",
-    "schema": {"type": "string", "default": "false"},
-    "example": "true",
+    "schema": {"type": "string"},
 }
 
 

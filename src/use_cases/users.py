@@ -19,6 +19,7 @@ from domain.problems import (
     EMAIL_STAYS,
     EMAIL_TAKEN,
     ERASED,
+    ERASED_USER,
     ERASURE_NOT_FOUND,
     ID_OF_NOBODY,
     IDENTIFIERS_DISAGREE,
@@ -79,6 +80,8 @@ class People:
         """By address: the id of the user who has it."""
         self.profiles: dict[str, Profile | Refused | None] = {}
         """By id."""
+        self.erased: dict[str, bool] = {}
+        """By an _id that the caller chose: whether its user was erased."""
 
     def look_up(self, entries: Sequence[Entry]) -> None:
         """Find all whom the events name, or whose addresses they claim, with one call. What cannot be read is the
@@ -133,6 +136,10 @@ class People:
             return Invalid([replace(INVALID_ID, field="user._id")])
         if email and profiles.read(self.account, user_id):
             return Invalid([IDENTIFIERS_DISAGREE])
+        if user_id not in self.erased:
+            self.erased[user_id] = erasures.is_erased(self.account, user_id)
+        if self.erased[user_id]:  # of a discarded event, too, whose write does not ask
+            return Conflict([ERASED_USER])
         return User(user_id, email, is_new=True)
 
     def identify(self, user: User) -> None:

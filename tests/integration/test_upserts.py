@@ -109,6 +109,8 @@ def test_an_event_that_is_refused_or_discarded_creates_no_user(account: Account)
     refusals: list[tuple[dict[str, Any], dict[str, Any], type[Refused], str]] = [
         ({"_id": "x"}, SEARCH, Invalid, "invalid_id"),
         ({"_id": gone.id}, SEARCH, Conflict, "user_erased"),
+        ({"_id": gone.id}, ORDER, Conflict, "user_erased"),
+        ({"_id": gone.id}, {"login": {"email": ANA}}, Conflict, "user_erased"),
         ({"_id": gone.id, "email": BOB}, ORDER, Conflict, "user_erased"),
         ({"_id": ana.id, "email": BOB}, SEARCH, Invalid, "identifiers_disagree"),
         ({"_id": new_id(a_moment()), "email": ANA}, SEARCH, Invalid, "identifiers_disagree"),
