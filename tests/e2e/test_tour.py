@@ -56,7 +56,10 @@ def test_the_events_of_events_are_sent_watched_counted_explained_and_erased(clon
             name for name, answer in answers.items() if answer == "200 discarded"
         }
         assert answers["event-id-of-another-payload"] == "200 created before"
-        assert cells(shell(in_the_clone(SOLD), url, clone)) == [["EUR", "2", "119.800000000"], ["NULL", "2", "59.900000000"]]
+        assert cells(shell(in_the_clone(SOLD), url, clone)) == [
+            ["EUR", "2", "119.800000000"],
+            ["NULL", "2", "59.900000000"],
+        ]
 
         reasons = {each["code"] for each in json.loads(shell(REFUSED, url, clone, **found))["refusals"]}
         assert {"unknown_event_type", "user_not_found", "invalid_json"} <= reasons
