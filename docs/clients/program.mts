@@ -14,7 +14,7 @@ must(await client.POST("/user/", { body: { email: "ana@example.com", firstname: 
 
 const body = {
   user: { email: "ana@example.com" },
-  event: { confirmation: { orderId: "A-1001", total: 59.9, currency: "EUR" } },
+  event: { confirmation: { orderId: "A-3003", total: 59.9, currency: "EUR" } },
 };
 for (const expected of ["created", "discarded"]) {
   const answer = await client.POST("/event/", { body });

@@ -46,7 +46,7 @@ attributes["firstname"] = "Ana"  # any name
 created = create_user.sync(client=client, body=attributes)
 assert isinstance(created, UserResult)
 
-order = ConfirmationEvent(ConfirmationFlat(order_id="A-1001", total=59.9, currency="EUR"))
+order = ConfirmationEvent(ConfirmationFlat(order_id="A-3002", total=59.9, currency="EUR"))
 request = EventRequest(user=UserByEmail(EMAIL), event=order)
 for expected in ("created", "discarded"):
     answer = send_event.sync_detailed(client=client, body=request)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from api.test_event_files import ROWS
+from api.test_event_files import BATCHES, ROWS
 from clone import make
 from documents import blocks
 from domain.event_types import CATALOGUE
@@ -55,11 +55,10 @@ def test_the_events_of_events_are_sent_watched_counted_explained_and_erased(clon
         assert {name for name in answers if "discarded" in ROWS[name].answer} == {
             name for name, answer in answers.items() if answer == "200 discarded"
         }
+        assert {name: answers[name][4:].split(", ") for name in BATCHES} == BATCHES
         assert answers["event-id-of-another-payload"] == "200 created before"
-        assert cells(shell(in_the_clone(SOLD), url, clone)) == [
-            ["EUR", "2", "119.800000000"],
-            ["NULL", "2", "59.900000000"],
-        ]
+        sold = [["EUR", "4", "239.600000000"], ["NULL", "2", "59.900000000"]]
+        assert cells(shell(in_the_clone(SOLD), url, clone)) == sold
 
         reasons = {each["code"] for each in json.loads(shell(REFUSED, url, clone, **found))["refusals"]}
         assert {"unknown_event_type", "user_not_found", "invalid_json"} <= reasons
