@@ -1,20 +1,22 @@
-"""The table: one module for each stored thing. Only this folder knows a key.
+"""The table: one module for each kind of item.
 
-primary_keys  the keys of all items
-profiles     users, and the addresses that name them
-events       events as they are stored
-marks        what keeps an event out: values that come once, windows of time
-replies      answers that an Idempotency-Key gives again
-write        the write path: how events are stored
-known        what is known of items while events are written
-erasures     what is left of users who were erased
-api_keys     the keys of accounts
-refusal_counts  counts of what was refused
-images       what the table's stream shows
-expressions  conditions and updates, as data
-calls        DynamoDB's calls: time limits, retries, errors
-overlay      a table that remembers what would have been written
-attribute_values  JSON values as DynamoDB's attribute values
+    primary_keys      the keys of all items
+    profiles          users and their email addresses
+    events            stored events
+    marks             restrictions: marks of unique values, and locks of windows
+    replies           responses stored under an Idempotency-Key
+    write             the write path: decide and store events
+    known             items that were read while events are written
+    erasures          erased users and receipts
+    api_keys          the API keys of accounts
+    refusal_counts    counts of refused requests
+    images            records of the table's stream
+    expressions       conditions and updates, as data
+    calls             calls of DynamoDB: time limits, retries, errors
+    overlay           a table that keeps its writes in memory, for the check of a batch
+    attribute_values  JSON values as DynamoDB's attribute values
+
+No other package builds a key.
 """
 
 from dataclasses import dataclass
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The items of one account. Whoever has it reaches nothing outside of that account."""
+    """An account and its table. Every key that is built from it belongs to the account."""
 
     table: "Store"
     name: str

@@ -12,13 +12,13 @@ from table.expressions import IS_NEW, Absent, Changes, Delete, Exists, Item, Pat
 
 
 def find(table: Store, key_hash: str) -> FoundKey | None:
-    """What the key with this hash opens."""
+    """Return the account and the scopes of the key with this hash. None: there is no such key."""
     found = table.get(keys.api_key(key_hash))
     return FoundKey(found["account"], found["keyId"], found["expiresOn"], _scopes(found)) if found else None
 
 
 def add(account: Account, key: ApiKey) -> None:
-    """Raises AssertionError should 256 random bits have come twice."""
+    """Store a new key: one item for the authorizer, and one for the account's list."""
     limits: Item = {"scopes": list(key.scopes)} if key.scopes != ALL_SCOPES else {}
     by_hash = {
         **keys.api_key(key.hash),
@@ -39,7 +39,7 @@ def add(account: Account, key: ApiKey) -> None:
 
 
 def of_account(account: Account) -> list[ApiKey]:
-    """All keys that the account ever had, oldest first."""
+    """Return all keys of the account, revoked and expired ones too, oldest first."""
     items = account.table.partition(keys.keys_of_account(account.name))
     return sorted(map(_api_key, items), key=lambda key: key.created_on)
 
@@ -47,7 +47,7 @@ def of_account(account: Account) -> list[ApiKey]:
 def expire(account: Account, key: ApiKey, expires_on: str, now: datetime) -> bool:
     """Set when the key expires. Return False if the key is revoked.
 
-    `changedOn` tells a restored table which of two states is the later one.
+    `changedOn` decides which state is newer when keys are carried to a restored table.
     """
     sets: dict[Path, Any] = {("expiresOn",): expires_on, ("changedOn",): iso(now)}
     is_good = Exists("pk") & Absent("revokedOn")
@@ -56,11 +56,11 @@ def expire(account: Account, key: ApiKey, expires_on: str, now: datetime) -> boo
 
 
 def revoke(account: Account, key: ApiKey, now: datetime) -> bool:
-    """The key opens nothing any more; that it was there stays on record. False when it is revoked already."""
+    """Revoke the key and keep it in the account's list. Return False if it was revoked before."""
     sets: dict[Path, Any] = {("revokedOn",): iso(now)}
     revoked = Update(keys.key_of_account(account.name, key.id), Changes(sets=sets), Exists("pk") & Absent("revokedOn"))
     failed = account.table.write([revoked, Delete(keys.api_key(key.hash))])
-    return failed is None or failed.get(0, {}).get("revokedOn") == iso(now)  # by a lost attempt of ours
+    return failed is None or failed.get(0, {}).get("revokedOn") == iso(now)  # an attempt whose response was lost
 
 
 def _api_key(item: Item) -> ApiKey:
@@ -75,5 +75,5 @@ def _api_key(item: Item) -> ApiKey:
 
 
 def _scopes(item: Item) -> tuple[str, ...]:
-    """A key that is not limited names no scopes, as all keys of 1.1: it has those of later versions too."""
+    """Return the scopes of a key. A key without a list, such as each of 1.1, has all scopes, also future ones."""
     return tuple(item.get("scopes", ALL_SCOPES))

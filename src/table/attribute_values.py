@@ -1,4 +1,4 @@
-"""JSON values as DynamoDB's attribute values, in the form of the low-level API, and how much room they take.
+"""JSON values as DynamoDB's attribute values, in the form of the low-level API, and their sizes.
 
 Sizes: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
 """
@@ -17,7 +17,7 @@ DIGEST_LENGTH = 32  # of the 64 hexadecimal digits
 
 
 class Document(dict[str, Any]):
-    """A JSON object that is serialised once, however often it is written, measured and compared."""
+    """A JSON object that is serialized only once: its size, digest and item use the same result."""
 
     @cached_property
     def attribute(self) -> AttributeValue:
@@ -33,7 +33,7 @@ def from_item(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def serialize(value: object) -> AttributeValue:
-    """The attribute value, in the low-level API's form, of a JSON value without `unstorable` parts."""
+    """Return the attribute value of a JSON value without `unstorable` parts. Raise TypeError for other values."""
     if isinstance(value, str):
         return {"S": value}
     if isinstance(value, bool):
@@ -51,7 +51,7 @@ def serialize(value: object) -> AttributeValue:
 
 
 def deserialize(attribute: AttributeValue) -> Any:
-    """The JSON value that `serialize` made this of."""
+    """Return the JSON value of an attribute value: the reverse of `serialize`."""
     ((kind, value),) = attribute.items()
     if kind == "N":
         number = Decimal(value)
@@ -65,8 +65,9 @@ def deserialize(attribute: AttributeValue) -> Any:
 
 
 def size_of(value: object, *, exact: bool = False) -> int:
-    """Bytes that DynamoDB counts for a JSON value. A number counts a little more than it does, unless it is to be
-    `exact`: an estimate that is too small would do harm, and DynamoDB documents how it counts as an approximation.
+    """Return the bytes that DynamoDB counts for a JSON value.
+
+    Numbers are overestimated, because DynamoDB documents their size only approximately. `exact` is the best estimate.
     """
     if isinstance(value, str):
         return len(value.encode())
@@ -81,19 +82,19 @@ def size_of(value: object, *, exact: bool = False) -> int:
 
 
 def _number_size(number: Decimal) -> int:
-    """A byte, one for each pair of digits from the decimal point on, and one for a minus."""
+    """Return one byte, one for each pair of digits counted from the decimal point, and one for a minus."""
     sign, digits, exponent = NUMBERS.normalize(number).as_tuple()
     assert isinstance(exponent, int)
     return 1 + sign + (len(digits) + exponent % 2 + 1) // 2 if number else 1
 
 
 def digest_of(event_type: str, payload: Mapping[str, Any]) -> str:
-    """Return the same for two events that say the same: 1 and 1.0 do, whatever the order of the names."""
+    """Return the digest of an event. It is equal for equal events: 1 equals 1.0, and the order of names is ignored."""
     return sha256(canonical(event_type, payload)).hexdigest()[:DIGEST_LENGTH]
 
 
 def canonical(event_type: str, payload: Mapping[str, Any]) -> bytes:
-    """Return an event in its one written form. It has no fewer bytes than DynamoDB counts for the payload."""
+    """Return the canonical form of an event. It has at least as many bytes as DynamoDB counts for the payload."""
     return json.dumps([event_type, serialize(payload)], sort_keys=True, separators=(",", ":")).encode()
 
 

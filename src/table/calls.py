@@ -1,6 +1,6 @@
-"""DynamoDB's calls: each did what it says, or raises a problem. Time limits, retries, errors.
+"""Calls of DynamoDB, with time limits, retries and errors. A call that fails raises a problem of `domain.problems`.
 
-Items are plain dicts of JSON values here. What an expression means is for the other rooms to say.
+Items are plain dicts of JSON values here. Other modules decide what a condition means.
 """
 
 import json
@@ -25,18 +25,18 @@ from table.primary_keys import Key
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-# The slowest call takes 2 x (1 + 2) s and a pause of 1 s at most. The last one starts at most REQUEST_SECONDS after the
-# request did, so all is over before the function's time limit (15 s) and the gateway's (29 s).
+# The slowest call takes 2 x (1 + 2) s and a pause of 1 s at most. The last call starts at most REQUEST_SECONDS after
+# the request, so a request ends before the time limits of the function (15 s) and the gateway (29 s).
 CLIENT_CONFIG = Config(
     connect_timeout=1,
     read_timeout=2,
     retries={"mode": "standard", "total_max_attempts": 2},
     tcp_keepalive=True,
-    parameter_validation=False,  # DynamoDB checks the same again; here it takes a thirtieth of a warm request
-    user_agent=f"Botocore/{botocore.__version__}",  # the usual one says more, and is put together anew for each call
+    parameter_validation=False,  # DynamoDB validates too; here it takes 3 % of a warm request
+    user_agent=f"Botocore/{botocore.__version__}",  # the default one is built again for each call
     max_pool_connections=16,  # the lanes of a batch run in threads
 )
-# For what is not worth a wait: one attempt.
+# For optional writes: one attempt with short time limits.
 IMPATIENT_CONFIG = Config(connect_timeout=0.2, read_timeout=0.3, retries={"mode": "standard", "total_max_attempts": 1})
 REQUEST_SECONDS = 6.0
 MAX_READ, MAX_DELETED, MAX_ACTIONS = 100, 25, 100  # items in one BatchGetItem, BatchWriteItem, TransactWriteItems
@@ -62,10 +62,10 @@ CONFLICT = "TransactionConflict"
 
 
 class DynamoDBLoader(Loader):
-    """What a client of DynamoDB needs of botocore's data; the rest takes a fifth of the time to start one.
+    """A loader that reads only botocore's data about DynamoDB: a client is ready in 80 % of the time.
 
-    botocore would look through the folders of all services, and read where each of them is in each region. Where
-    DynamoDB is, its endpoint rules say, which botocore reads besides.
+    The default loader lists the folders of all services and reads their endpoints in all regions. DynamoDB's endpoint
+    rules, which botocore reads anyway, contain its endpoints.
     """
 
     def list_available_services(self, type_name: str) -> list[str]:  # noqa: ARG002 botocore's
@@ -78,7 +78,7 @@ class DynamoDBLoader(Loader):
 
 
 def new_client(config: Config | None = None) -> "DynamoDBClient":
-    """botocore's client: the same as boto3's, without the parts of boto3 that nothing here uses."""
+    """Return botocore's client of DynamoDB. boto3 would wrap the same client and start slower."""
     session = get_session()
     session.register_component("data_loader", DynamoDBLoader())
     client = session.create_client("dynamodb", config=config or CLIENT_CONFIG)
@@ -88,22 +88,22 @@ def new_client(config: Config | None = None) -> "DynamoDBClient":
 
 @dataclass(frozen=True, slots=True)
 class Reasons:
-    """Why a transaction was not done, by the index of its actions."""
+    """Why a transaction was cancelled, by the index of its actions."""
 
     failed: dict[int, Item] = field(default_factory=dict)
-    """Conditions that did not hold, with the item that was there ({} where there was none)."""
+    """Actions whose condition failed, with the existing item ({}: there is none)."""
     too_large: set[int] = field(default_factory=set)
-    """Items that would exceed 400 KB."""
+    """Actions whose item would exceed 400 KB."""
     busy: dict[int, str] = field(default_factory=dict)
-    """Items that another transaction or too much traffic stood in front of, with DynamoDB's code."""
+    """Actions that conflict with another transaction or are throttled, with DynamoDB's code."""
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """What can be read of a table, and how it is written: the latter only subclasses can.
+    """A table that can be read. The methods that write are implemented by subclasses.
 
-    After `deadline` (time.monotonic) no further call starts. Every method raises Unavailable when DynamoDB throttles,
-    does not answer, or the time is up, and TooLarge, naming the field `blame`, when an item would exceed 400 KB.
+    After `deadline` (time.monotonic) no further call starts. Every method raises Unavailable if DynamoDB throttles or
+    does not respond, or if the time is up. It raises TooLarge with the field `blame` if an item would exceed 400 KB.
     """
 
     client: "DynamoDBClient"
@@ -112,7 +112,7 @@ class Store:
 
     @property
     def threads(self) -> int:
-        """How many threads may use it at a time."""
+        """How many threads may use the table at the same time."""
         return THREADS
 
     def get(self, key: Key, *, consistent: bool = True) -> Item | None:
@@ -120,7 +120,7 @@ class Store:
         return from_item(found["Item"]) if "Item" in found else None
 
     def get_all(self, wanted: Sequence[Key], *, consistent: bool = True) -> list[Item | Unavailable | None]:
-        """Return the items of the keys, in their order. Unavailable stands for one that DynamoDB does not answer."""
+        """Return the item of each key, in their order. None: there is no item. Unavailable: it could not be read."""
         found: dict[tuple[str, str], Item | Unavailable] = {}
         pending = list({(key["pk"], key["sk"]): key for key in wanted}.values())
         pauses = backoff()
@@ -135,13 +135,13 @@ class Store:
         return [found.get((key["pk"], key["sk"])) for key in wanted]
 
     def query(self, **parameters: Any) -> tuple[list[Item], Item | None]:
-        """One page: its items, and the key after which the next page starts."""
+        """Return the items of one page, and the key after which the next page starts. None: it was the last page."""
         page = self._call("query", TableName=self.name, **parameters)
         last = page.get("LastEvaluatedKey")
         return [from_item(item) for item in page["Items"]], from_item(last) if last else None
 
     def partition(self, pk: str, between: tuple[str, str] | None = None) -> Iterator[Item]:
-        """The items of a partition by their sort keys: all, or those from the first to the last of two sort keys."""
+        """Yield the items of a partition in the order of their sort keys: all, or those `between` two sort keys."""
         condition, values = "pk = :pk", {":pk": pk}
         if between:
             condition, values = (
@@ -161,15 +161,15 @@ class Store:
             parameters["ExclusiveStartKey"] = to_item(last)
 
     def put(self, action: Put, *, blame: str) -> Item | None:
-        """Store the item, or return the one that is there if its condition fails. None: it is stored."""
+        """Store an item and return None. If the condition fails, return the existing item."""
         raise NotImplementedError
 
     def try_write(self, actions: Sequence[Action], *, blame: str = "") -> Reasons | None:
-        """Do all the actions, or none. None: done."""
+        """Do all actions or none. Return None if they are done."""
         raise NotImplementedError
 
     def update(self, action: Update) -> bool:
-        """Do one action. False: its condition failed."""
+        """Do one action. Return False if its condition fails."""
         raise NotImplementedError
 
     def delete_all(self, keys: Iterable[Key]) -> None:
@@ -177,14 +177,16 @@ class Store:
         raise NotImplementedError
 
     def write(self, actions: Sequence[Action], *, blame: str = "") -> dict[int, Item] | None:
-        """Do all the actions, or none. None: done. Else the index of each action whose condition failed, with the
-        item that was there ({} if there was none). A transaction that another one disturbed is tried again.
+        """Do all actions or none. Return None if they are done.
+
+        Otherwise return the existing item ({}: there is none) of each action whose condition failed, by index. If the
+        transaction conflicts with another one, it is retried.
         """
         for pause in backoff():
             reasons = self.try_write(actions, blame=blame)
             if reasons is None:
                 return None
-            if reasons.failed:  # the truth, whatever else is among the reasons
+            if reasons.failed:
                 return reasons.failed
             if reasons.too_large:
                 raise TooLarge([too_large(blame)])
@@ -197,7 +199,7 @@ class Store:
     def _get_some(
         self, wanted: Sequence[Key], found: dict[tuple[str, str], Item | Unavailable], consistent: bool
     ) -> list[Key]:
-        """Add to `found` what DynamoDB answers, or why it does not; return the keys that it left out."""
+        """Add the items, or Unavailable, to `found`. Return the keys that DynamoDB did not process."""
         try:
             if len(wanted) == 1:
                 item = self.get(wanted[0], consistent=consistent)
@@ -231,13 +233,13 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class Table(Store):
-    """A table that is written."""
+    """A table that can be written."""
 
     def put(self, action: Put, *, blame: str) -> Item | None:
-        """Stores the item, or returns the one that is there if the condition fails. None: it is stored.
+        """Store an item and return None. If the condition fails, return the existing item.
 
-        botocore may try twice: without a condition that stores the same again; with one, the second try meets the
-        first.
+        botocore may make two attempts. If the first one stored the item, the second one stores it again, or its
+        condition fails and the same item is returned.
         """
         returned = {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"} if action.condition is not None else {}
         for pause in backoff():
@@ -248,15 +250,15 @@ class Table(Store):
                 code = error.response["Error"]["Code"]
                 if code == "ConditionalCheckFailedException":
                     return from_item(cast("dict[str, Any]", error.response).get("Item", {}))
-                if code != "TransactionConflictException":  # somebody sends the same event in a transaction
+                if code != "TransactionConflictException":  # another request writes the same event in a transaction
                     raise
             time.sleep(pause)
         raise AssertionError("backoff does not end")
 
     def try_write(self, actions: Sequence[Action], *, blame: str = "") -> Reasons | None:
-        """Does all the actions, or none. None: done.
+        """Do all actions or none. Return None if they are done.
 
-        botocore sends one token with all attempts of a call, so a retry after a lost answer does not do it again.
+        botocore sends the same token with each attempt, so DynamoDB does not repeat a transaction that was done.
         """
         items = [
             {
@@ -281,8 +283,9 @@ class Table(Store):
         return None
 
     def update(self, action: Update) -> bool:
-        """Do one UpdateItem. Return False if its condition fails. For counts, with a client that makes one attempt,
-        because a second one would add again.
+        """Do one UpdateItem. Return False if its condition fails.
+
+        For counts, with a client that makes one attempt: a second one could count twice.
         """
         try:
             self._call("update_item", TableName=self.name, **written(action))
@@ -293,7 +296,7 @@ class Table(Store):
         return True
 
     def delete_all(self, keys: Iterable[Key]) -> None:
-        """Deletes items, 25 in a call, until DynamoDB has taken each of them."""
+        """Delete items, 25 in a call, until DynamoDB has processed all of them."""
         pending: list[Any] = [{"DeleteRequest": {"Key": to_item(key)}} for key in keys]
         pauses = backoff()
         while pending:
@@ -305,7 +308,7 @@ class Table(Store):
 
 
 def code_of(error: BaseException) -> str | None:
-    """Return DynamoDB's code of an error that no method of `Table` expects, such as AccessDeniedException."""
+    """Return DynamoDB's code of an unexpected error, such as AccessDeniedException. None for other exceptions."""
     return error.response["Error"]["Code"] if isinstance(error, ClientError) else None
 
 
@@ -323,19 +326,20 @@ def _reasons(listed: Sequence[Mapping[str, Any]]) -> Reasons:
 
 
 def _is_size(code: str, message: str) -> bool:
-    """There is no code of its own for this:
-    https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/CommonErrors.html
-    """
+    """Return whether an item is too large. DynamoDB reports it with the general code of validation errors."""
     return code in ("ValidationException", "ValidationError") and "tem size" in message
 
 
 def _check_body(response_dict: dict[str, Any], **_: Any) -> None:
-    """botocore fails on a body that is no JSON object, or takes it for {}: a user who is there would be unknown."""
+    """Raise HTTPClientError if a response is not a JSON object.
+
+    botocore would crash, or read it as {}: then an existing user would seem unknown.
+    """
     try:
         if isinstance(json.loads(response_dict["body"]), dict):
             return
     except ValueError:
         pass
     if response_dict["status_code"] < 500:
-        raise HTTPClientError(error="the body is no JSON object")
-    response_dict["body"] = b""  # an error that botocore knows, and after which it tries again
+        raise HTTPClientError(error="the body is not a JSON object")
+    response_dict["body"] = b""  # botocore retries it

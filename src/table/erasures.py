@@ -1,18 +1,22 @@
-"""What is left of users who were erased, and the receipts of erasures.
+"""Erase users, and keep the receipts of erasures.
 
-An erasure begins when a tombstone takes the profile's place: from then on every condition on the user fails. In the
-same transaction it leaves a note among the erasures, and marks the id as erased, for ever, by a digest that names
-nobody. Then the partition of the user is swept, in steps that are never lost: an event and the answer under its
-Idempotency-Key go together. When nothing is left, tombstone and note go, and only the mark stays. The mark is the
-receipt: it counts the events before they are deleted, each of them once.
+An erasure begins with one transaction, after which every condition on the user fails. It writes three items:
+
+    tombstone  replaces the profile
+    note       lists the erasure as unfinished
+    mark       keeps the digest of the erased id permanently; this is the receipt
+
+Then `sweep` deletes the items of the user's partition in steps. One transaction deletes an event together with the
+reply stored under its Idempotency-Key. If no item is left, `end` deletes the tombstone and the note. The mark counts
+each event once, before it is deleted:
 
     erasedAt        when the erasure was requested; a restored table keeps the first request
-    eventsDeleted   the events that were counted; absent if an older version may have deleted some
-    countedTo       while it is under way: the sort key of the last event that was counted
-    finishedOn      when nothing was left
+    eventsDeleted   the number of counted events; absent if an older version may have deleted some
+    countedTo       until the erasure is finished: the sort key of the last counted event
+    finishedOn      when the last item was deleted
 
-Erasures may run at the same time and be stopped anywhere. What they delete belongs to the erased user, whoever looks
-when, because the id never comes back.
+Erasures may run at the same time and may stop at any point. An erased id is never used again, so every item under it
+belongs to the erased user.
 """
 
 from collections.abc import Iterator, Sequence
@@ -43,13 +47,16 @@ from table.expressions import (
     Update,
 )
 
-STEP = 100  # items that a step looks at
-LAST = "~"  # sorts behind each sort key
+STEP = 100  # items that a step reads
+LAST = "~"  # sorts after each sort key
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """Dates are ISO 8601 in UTC. `finished_on` and `events_deleted` are unknown of what 1.1 finished."""
+    """The receipt of an erasure. Dates are ISO 8601 in UTC.
+
+    `finished_on` and `events_deleted` can be None if 1.1 finished the erasure.
+    """
 
     requested_on: str
     is_finished: bool
@@ -59,7 +66,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """One that is not done. `id` tells it from any other; 1.0 gave none."""
+    """An unfinished erasure. `id` is unique. It is None if 1.0 began the erasure."""
 
     account: str
     user_id: str
@@ -68,7 +75,7 @@ class Erasure:
 
 
 def pending(table: Store) -> list[Erasure]:
-    """All that are not done, the oldest first."""
+    """Return the unfinished erasures, the oldest first."""
     found = []
     for item in table.partition(keys.ERASURES):
         account, _, user_id = item["sk"].partition("#")
@@ -77,10 +84,10 @@ def pending(table: Store) -> list[Erasure]:
 
 
 def begin(account: Account, profile: Profile, now: datetime) -> str | None:
-    """Erase the user: from here on the user does not exist. Return when it was requested.
+    """Begin to erase a user and return when the erasure was requested. After this call the user does not exist.
 
-    None if the user, or the user's email, is not what `profile` says any more. A mark is there before only in a table
-    that was restored to a moment before an erasure: the receipt keeps the first request.
+    Return None if the user does not exist or has another email than `profile` says. A table that was restored to a time
+    before an erasure can already have a mark: then the receipt keeps the first request.
     """
     this = {"erasedAt": iso(now), "erasureId": token_hex(16)}  # two callers may erase the user in the same millisecond
     same_email = Compare("email", "=", profile.email) if profile.email else Absent("email")
@@ -95,7 +102,7 @@ def begin(account: Account, profile: Profile, now: datetime) -> str | None:
         if profile.email:
             actions.append(Delete(keys.email(account.name, profile.email)))
         failed = account.table.write(actions)
-        if failed is None or failed.get(0, {}).get("erasureId") == this["erasureId"]:  # by a lost attempt of ours
+        if failed is None or failed.get(0, {}).get("erasureId") == this["erasureId"]:  # a lost response
             return str(receipt["erasedAt"])
         if 0 in failed:
             return None
@@ -106,7 +113,8 @@ def begin(account: Account, profile: Profile, now: datetime) -> str | None:
 def receipt(account: Account, user_id: str) -> Receipt | None:
     """Return the receipt of the erasure of an id. None if it was not erased.
 
-    The mark is read before the note, and again if the note is gone: an erasure may begin and end in between.
+    The mark is read before the note. If there is no note, the mark is read again: the erasure may have begun and ended
+    between the two reads.
     """
     mark = account.table.get(keys.erased(account.name, user_id))
     if mark is None or "finishedOn" not in mark:
@@ -121,13 +129,13 @@ def receipt(account: Account, user_id: str) -> Receipt | None:
 
 
 def is_erased(account: Account, user_id: str) -> bool:
-    """Whether the id belonged to a user who was erased, whatever the stage of the erasure."""
+    """Return whether the id belonged to a user whose erasure has begun or ended."""
     tombstone, mark = account.table.get_all([keys.profile(account.name, user_id), keys.erased(account.name, user_id)])
     return isinstance(mark, dict) or (isinstance(tombstone, dict) and "erasedAt" in tombstone)
 
 
 def sweep(account: Account, user_id: str) -> bool:
-    """One step: deletes some of what the user left behind. True when nothing was left."""
+    """Delete some of an erased user's items. Return True if no item was left."""
     items, _ = account.table.query(
         KeyConditionExpression="pk = :pk",
         ExpressionAttributeValues=to_item({":pk": keys.user(account.name, user_id)}),
@@ -136,8 +144,8 @@ def sweep(account: Account, user_id: str) -> bool:
         ConsistentRead=True,
         Limit=STEP,
     )
-    # Whatever was there before the tombstone is seen now belongs to the erased user, even if 1.0, which may run beside
-    # this during a deployment, has given the id to somebody in the meantime.
+    # The items were read before the tombstone, so they belong to the erased user. Version 1.0, which can run during a
+    # deployment, may give the id to a new user after that.
     tombstone = account.table.get(keys.profile(account.name, user_id))
     if tombstone is None or "createdOn" in tombstone:
         return True
@@ -152,7 +160,7 @@ def sweep(account: Account, user_id: str) -> bool:
 
 
 def _again(mark: Item) -> Item:
-    """Return the receipt with which an erasure begins again: what a finished one has counted is not counted again."""
+    """Return the receipt of an erasure that begins again. It keeps the number that a finished erasure counted."""
     receipt = {"erasedAt": mark["erasedAt"]}
     if "eventsDeleted" in mark:
         receipt |= (
@@ -164,12 +172,12 @@ def _again(mark: Item) -> Item:
 
 
 def _count(account: Account, user_id: str, events: Sequence[str]) -> bool:
-    """Count the events of these sort keys, in their order, before they are deleted. False if another run counts, too.
+    """Count the events of these sort keys, in their order, before they are deleted. Return False if another run counts.
 
     |-- counted, perhaps deleted --| countedTo |-- counted now, on condition that countedTo is the same --|
 
-    What a stopped run has counted is not counted again. Of events that arrive meanwhile only those behind `countedTo`
-    are counted. An erasure that 1.0 or 1.1 began counts none.
+    Events that a stopped run counted are not counted again. An event that arrives later is counted only if its sort key
+    is after `countedTo`. An erasure that 1.0 or 1.1 began counts no events.
     """
     mark = account.table.get(keys.erased(account.name, user_id)) if events else None
     if mark is None or "eventsDeleted" not in mark or "finishedOn" in mark:
@@ -179,13 +187,13 @@ def _count(account: Account, user_id: str, events: Sequence[str]) -> bool:
         return True
     sets: dict[Path, Any] = {("countedTo",): new[-1]}
     same: Condition = Compare("countedTo", "=", mark["countedTo"]) if "countedTo" in mark else Absent("countedTo")
-    same &= Absent("finishedOn")  # which another run may have set since, after it had deleted these events
+    same &= Absent("finishedOn")  # another run may have deleted these events and finished
     changes = Changes(sets=sets, adds={"eventsDeleted": Decimal(len(new))})
     return account.table.write([Update(keys.erased(account.name, user_id), changes, same)]) is None
 
 
 def end(account: Account, erasure: Erasure, now: datetime) -> None:
-    """Finish the receipt, and delete note and tombstone: nothing is left. 1.0 put no mark when it began an erasure."""
+    """Finish the receipt, and delete the note and the tombstone. An erasure that 1.0 began gets its mark here."""
     this: Condition = Compare("erasedAt", "=", erasure.begun)
     this = this & Compare("erasureId", "=", erasure.id) if erasure.id else this
     note = Delete(keys.erasure(account.name, erasure.user_id), this | IS_NEW)
@@ -193,7 +201,7 @@ def end(account: Account, erasure: Erasure, now: datetime) -> None:
     key = keys.erased(account.name, erasure.user_id)
     mark = account.table.get(key) or {**key, "erasedAt": erasure.begun}
     finished = {name: value for name, value in mark.items() if name != "countedTo"} | {"finishedOn": iso(now)}
-    # Another run may be counting. Then nothing is written, and the next run ends the erasure.
+    # If another run is counting, the condition fails, and the next run ends the erasure.
     same = Compare("eventsDeleted", "=", mark["eventsDeleted"]) if "eventsDeleted" in mark else Absent("eventsDeleted")
     failed = account.table.write([note, tombstone, Put(finished, same)])
     if failed and "createdOn" in failed.get(1, {}):
@@ -201,13 +209,14 @@ def end(account: Account, erasure: Erasure, now: datetime) -> None:
 
 
 def _named_elsewhere(item: Item) -> bool:
-    """Whether another item, outside of the user's partition, names the user through this event."""
+    """Return whether an item in another partition refers to this event."""
     return "idempotencyKey" in item or "onceValue" in item
 
 
 def _transactions(items: list[Item]) -> Iterator[list[Item]]:
-    """Items that go together. A key comes once: DynamoDB takes no item twice in a transaction, and a day after one
-    event had the key another may have had it.
+    """Yield the items for each transaction. Events that had the same Idempotency-Key are in different transactions.
+
+    DynamoDB refuses a transaction with two actions on one item, and a key can be used again after 24 hours.
     """
     while items:
         one_of_each_key = {item.get("idempotencyKey", item["sk"]): item for item in items}
@@ -217,13 +226,13 @@ def _transactions(items: list[Item]) -> Iterator[list[Item]]:
 
 
 def _delete_together(account: Account, user_id: str, items: Sequence[Item]) -> None:
-    """Deletes items of the user, and in the same transaction what names the user elsewhere."""
+    """Delete items of a user and, in the same transaction, the items that refer to the user."""
     actions = [action for item in items for action in _deletion(account, user_id, item)]
     while actions:
         failed = account.table.write(actions)
         if failed is None:
             return
-        # A lock that has changed is read again by the next step; what another event has by now is not this user's.
+        # The next step reads a changed lock again. A reply or mark that another event has now is not deleted.
         actions = [action for index, action in enumerate(actions) if index not in failed]
 
 
@@ -237,7 +246,7 @@ def _deletion(account: Account, user_id: str, item: Item) -> Iterator[Action]:
     event_id = item.get("id", uuid)
     if "idempotencyKey" in item:
         yield replies.forget(account, item["idempotencyKey"], user_id, event_id)
-    # The mark stays for ever, but not an id that the caller made up, nor a digest by which the payload can be guessed.
+    # The mark stays. The caller's id and the digest, from which the payload could be guessed, are removed.
     if "onceValue" in item:
         mark = keys.once(account.name, item["type"], item["onceValue"])
         unnamed = Changes(sets={("eventId",): uuid}, removes=(("digest",),))

@@ -1,8 +1,8 @@
 """Conditions and updates as data.
 
-`calls` writes them for DynamoDB. `overlay` applies them to an item in memory, so that the check of a batch predicts the
-result of a write. tests/integration/test_expressions.py compares the two on all engines. A path is the attribute's name
-and the names inside it. Any name works, also reserved words, dots and #.
+`calls` writes them for DynamoDB, and `overlay` applies them to an item in memory. So the check of a batch predicts the
+result of a write. `tests/integration/test_expressions.py` compares the two on all engines. A path is the attribute's
+name and the names inside it. Any name works, also reserved words, dots and #.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ ORDERS: Mapping[str, Callable[[Any, Any], bool]] = {"<=": le, ">": gt}
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What must be true of the item that is there; {} where there is none. It is no truth value: see `holds`."""
+    """A condition on the existing item. It has no truth value, so that `if condition` is never written for `holds`."""
 
     operator: str
     operands: tuple[Any, ...]
@@ -37,8 +37,9 @@ class Condition:
         raise TypeError("a condition is not a truth value")
 
     def holds(self, item: Item) -> bool:
-        """False where a compared attribute is absent or of another type, as in DynamoDB: True is not 1, and no text is
-        below 2.
+        """Return whether the condition is true of an item ({}: there is none).
+
+        As in DynamoDB, a comparison is false if the attribute is absent or has another type: True is not 1.
         """
         if self.operator in ("AND", "OR"):
             held = [each.holds(item) for each in self.operands]
@@ -138,7 +139,7 @@ class Delete:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """An action that changes nothing, and fails if its condition does not hold."""
+    """An action that changes nothing and fails if its condition is false."""
 
     key: dict[str, str]
     condition: Condition
@@ -161,7 +162,7 @@ def written(action: Action) -> dict[str, Any]:
 
 
 class Placeholders:
-    """Placeholders of an expression for names, which can be reserved words, and for values."""
+    """The placeholders of an expression: for names, which can be reserved words, and for values."""
 
     def __init__(self) -> None:
         self._names: dict[str, str] = {}

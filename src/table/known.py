@@ -1,4 +1,4 @@
-"""What is known of the items of a lane while it is written."""
+"""The items that the writer of a lane has read or written."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -12,13 +12,13 @@ from table.primary_keys import Key
 
 
 class UserChanged(Exception):
-    """The user is not who was looked up any more: erased, or identified, or the address was claimed."""
+    """The user was erased or identified after the look-up, or another user claimed the address."""
 
 
 class Known:
-    """Items as they were read, met by a condition, or written. {}: there is none.
+    """A cache of items that were read, written, or returned by a failed condition. {}: there is no item.
 
-    Conditions judge. This only chooses what to write, and answers what needs no write.
+    The cache can be out of date. It decides what to write, and the conditions of the write detect a difference.
     """
 
     def __init__(self, account: Account) -> None:
@@ -26,29 +26,29 @@ class Known:
         self.forget(())
 
     def forget(self, written: Iterable[Action]) -> None:
-        """After a write only what was put is known. What was changed may be anything by now."""
+        """Forget all items, except those that a write put."""
         self.items: dict[tuple[str, str], Item | Unavailable] = {
             pair(action.key): action.item for action in written if isinstance(action, Put)
         }
         self.profiles: dict[str, Profile] = {}
         """By user id."""
         self.glanced: set[str] = set()
-        """Ids of users whose profile may be out of date by a moment."""
+        """Ids of users whose profile was read with eventual consistency."""
         self.stretches: list[tuple[datetime, datetime, list[Item]]] = []
-        """Of the user's timeline, with the moments from which and to which each was read."""
+        """Ranges of the user's timeline: first moment, last moment, items."""
         self.has_grown = False
 
     def doubt(self) -> None:
-        """Forget which events are not there: another request may have stored them with what is known from now on."""
+        """Forget which events are absent: another request may have stored them with an item that is read next."""
         self.items = {pair: item for pair, item in self.items.items() if item or not pair[1].startswith(keys.EVENT)}
 
     def get(self, key: Key) -> Item | None:
-        """Return what is known of an item; None if that is nothing."""
+        """Return the item; {} if there is none, None if that is unknown."""
         found = self.items.get(pair(key))
         return None if isinstance(found, Unavailable) else found
 
     def read(self, wanted: Sequence[Key], *, consistent: bool = True) -> Item:
-        """Return the first of some items; all of them are read as far as they are not known. Raise Unavailable."""
+        """Return the first of the items ({}: there is none). Read all that are unknown. Raise Unavailable."""
         unknown = {pair(key): key for key in wanted if pair(key) not in self.items}
         if unknown:
             if any(not sk.startswith(keys.EVENT) for _, sk in unknown):
@@ -62,7 +62,7 @@ class Known:
         return first
 
     def glance(self, user_id: str) -> Profile | None:
-        """Return the user's profile as it was a moment ago, for half the units. None: it is not known."""
+        """Return the profile, read with eventual consistency for half the units. None: it is unknown."""
         if user_id not in self.profiles:
             [item] = self.account.table.get_all([keys.profile(self.account.name, user_id)], consistent=False)
             seen = profiles.profile_of(user_id, item) if isinstance(item, dict) else None
@@ -71,7 +71,7 @@ class Known:
         return self.profiles.get(user_id)
 
     def profile(self, user_id: str) -> Profile:
-        """Return the user's profile, read if it is not known. Raise UserChanged if there is none, and Unavailable."""
+        """Return the profile. Read it if it is unknown. Raise UserChanged if there is none, and Unavailable."""
         if user_id not in self.profiles or user_id in self.glanced:
             seen = profiles.read(self.account, user_id)
             if seen is None:

@@ -1,8 +1,7 @@
-"""A table in whose place nothing is written: the check of a batch.
+"""A table that keeps its writes in memory, for the check of a batch.
 
-What would be written is kept in memory, over the table. So the code that decides and writes is the same as for a
-batch that is stored, and each event is judged by what is stored and by the events before it. Conditions are evaluated
-by the data that they are (expressions.py), on items that are read.
+The check uses the same code as a batch that is stored. Each event is checked against the stored items and the events
+before it. Conditions (expressions.py) are evaluated on the items that were read.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,8 +19,9 @@ MAX_ITEM_BYTES = 400 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Overlay(Store):
-    """A table over `below`, which can only be read. `written` holds the items as they would be, None for one that would
-    be gone.
+    """A table that reads from `below` and never writes to it.
+
+    `written` has the items as a write would leave them. None: it would delete the item.
     """
 
     below: Store

@@ -1,15 +1,14 @@
-"""Users, and the addresses that name them.
+"""Users and their email addresses.
 
-A profile's attributes and tags are maps of their own, so that one of them can be set or removed by itself. Three things
-are conditions of every change of them, and the profile holds what they need:
+Attributes and tags are maps, so a write can set or remove one entry. Every change of them has three conditions:
 
-    createdOn        the user exists; a user who is being erased has a tombstone in this place, without it
-    changedAt        no newer event has changed the attributes, or the change is made as a late one (section 9)
-    attributeBytes   attributes stay below a limit, so that what the system keeps always has its room (section 7)
+    createdOn        the user exists; the tombstone of an erased user does not have this attribute
+    changedAt        no newer event changed the attributes; otherwise the change is late (section 9)
+    attributeBytes   the attributes stay below a limit, so that the system's attributes always fit (section 7)
 
-`attributeBytes` is an upper bound: each change adds the bytes that it sets, whatever it replaces. When it reaches the
-limit, or in a profile of 1.0, which has neither number, the change is worked out on the profile as it is, and written
-on condition that it still is so. That is the rare way; the usual one reads nothing.
+`attributeBytes` is an upper bound: each change adds the bytes that it sets and subtracts nothing. If it reaches the
+limit, or if a profile of 1.0 lacks these numbers, `_exact` computes the change from the current profile. The write then
+requires that the profile is unchanged. All other changes read nothing.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -51,9 +50,9 @@ from table.expressions import (
     Update,
 )
 
-# DynamoDB takes 400 KB for an item; 8 KB are for what the system keeps, which takes less than 2.
+# An item may have 400 KB. 8 KB are reserved for the system's attributes, which take less than 2 KB.
 MAX_ATTRIBUTE_BYTES = (400 - 8) * 1024
-# An expression has 4 KB and 300 operators at most; a change of more paths replaces the maps as a whole.
+# An expression has at most 4 KB and 300 operators. A change of more paths replaces both maps.
 MAX_PATHS = 100
 
 EXISTS = Exists("createdOn")
@@ -62,8 +61,9 @@ EXISTS = Exists("createdOn")
 def look_up(
     account: Account, emails: Iterable[str], ids: Iterable[str]
 ) -> tuple[dict[str, str | Refused | None], dict[str, Profile | Refused | None]]:
-    """Return the id of the user whom each address names, and the profile of each id; with one call, however many they
-    are. Refused stands for what could not be read, None for what is not there.
+    """Return the user id of each email and the profile of each id, with one call.
+
+    None: there is no such user. Refused: the item could not be read.
     """
     emails, ids = list(dict.fromkeys(emails)), list(dict.fromkeys(ids))
     if not (emails or ids):
@@ -91,12 +91,12 @@ def read(account: Account, user_id: str) -> Profile | None:
 def _readable(user_id: str, item: Item) -> Profile | Refused | None:
     try:
         return profile_of(user_id, item)
-    except Exception as error:  # noqa: BLE001 one item that is not what it should be is the trouble of one user
+    except Exception as error:  # noqa: BLE001 an invalid item fails the events of one user
         return Failed.by(error)
 
 
 def profile_of(user_id: str, item: Item) -> Profile | None:
-    """The profile in an item; None for the tombstone of a user who is being erased."""
+    """Return the profile in an item. None: the item is the tombstone of an erased user."""
     if "createdOn" not in item:
         return None
     return Profile(
@@ -114,7 +114,10 @@ def profile_of(user_id: str, item: Item) -> Profile | None:
 def create(
     account: Account, user_id: str, email: str | None, change: Change, now: datetime, *, chosen_id: bool = False
 ) -> Profile | None:
-    """A new user. None when the email or the id belongs to a user already, or a chosen id to one who was erased."""
+    """Create a user and return the profile. Raise TooLarge.
+
+    Return None if a user has the email or the id, or if a chosen id was erased.
+    """
     size = bytes_of(change.attributes, change.add_tags)
     if size > MAX_ATTRIBUTE_BYTES:
         raise TooLarge([too_large("user")])
@@ -127,19 +130,19 @@ def create(
     actions: list[Put | Check] = [Put(item, IS_NEW)]
     if email:
         actions.append(claim(account, email, user_id))
-    if chosen_id:  # ids of ours are new, so they cost no look
+    if chosen_id:  # an id that the service made is new
         actions.append(was_never_erased(account, user_id))
     failed = account.table.write(actions, blame="user")
-    # The profile that is there may be ours, by an earlier attempt whose answer was lost.
+    # An attempt whose response was lost may have created this profile.
     if failed is None or failed.get(0, {}).get("cursorKey") == item["cursorKey"]:
         return profile_of(user_id, item)
     return None
 
 
 def change(account: Account, user_id: str, change: Change, seen: Profile) -> Profile | None:
-    """Changes the user now; `seen` is the profile as it was read. None when there is no such user any more."""
+    """Change a user whose profile was read as `seen`. Return the new profile, or None if the user does not exist."""
     while True:
-        now = replace(change, at=max(change.at, seen.changed_at or 0))  # whatever another clock says: it is never late
+        now = replace(change, at=max(change.at, seen.changed_at or 0))  # this change is never late
         planned = plan(account, user_id, [now], seen=seen)
         assert planned, "the profile is known"
         if planned.too_large:
@@ -154,9 +157,9 @@ def change(account: Account, user_id: str, change: Change, seen: Profile) -> Pro
 
 
 def change_email(account: Account, profile: Profile, email: str) -> str | None:
-    """Give the user another address, or a first one, and free the one before.
+    """Set the email of a user and release the previous one. Return None if this is done.
 
-    None: done. Otherwise the id of the user who has the address; "" if the user is not what `profile` says any more.
+    Otherwise return the id of the user who has the email, or "" if the user is not as `profile` says.
     """
     sets: dict[Path, Any] = {("email",): email}
     same_email = Compare("email", "=", profile.email) if profile.email else Absent("email")
@@ -171,7 +174,7 @@ def change_email(account: Account, profile: Profile, email: str) -> str | None:
 
 
 def remove_attribute(account: Account, user_id: str, name: str) -> bool:
-    """False when there is no such user. A removed attribute is no older than any event: a late one may set it again."""
+    """Remove an attribute, or all tags. Return False if the user does not exist. A late event may set it again."""
     all_tags: dict[Path, Any] = {("tags",): {}}
     changes = Changes(sets=all_tags) if name == "tags" else Changes(removes=(("attributes", name),))
     return account.table.write([Update(keys.profile(account.name, user_id), changes, EXISTS)]) is None
@@ -192,12 +195,12 @@ def new_item(account: Account, user_id: str, email: str | None, now: datetime) -
 
 
 def was_never_erased(account: Account, user_id: str) -> Check:
-    """Return the check of an id that a caller chose."""
+    """Return the check that an id, which a caller chose, was not erased."""
     return Check(keys.erased(account.name, user_id), IS_NEW)
 
 
 def claim(account: Account, email: str, user_id: str) -> Put:
-    """The address becomes this user's, unless it is somebody's."""
+    """Return the action that gives an email to a user. It fails if a user has the email."""
     return Put({**keys.email(account.name, email), "userId": user_id}, IS_NEW)
 
 
@@ -206,9 +209,9 @@ def claim(account: Account, email: str, user_id: str) -> Put:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How changes of one user are written: one action, and what it leaves out of each change.
+    """The action that writes changes of one user, and the warnings of each change.
 
-    `too_large` are the changes that do not fit: then the others are to be planned again, without them.
+    `too_large` has the indexes of changes that do not fit. If there are any, plan the other changes again.
     """
 
     action: Update | Check
@@ -224,9 +227,7 @@ def plan(
     claims_email: str | None = None,
     seen: Profile | None = None,
 ) -> Plan | None:
-    """Return the changes of one user, done one after the other, as one action. `seen` is what is known of the profile,
-    if anything. None: it has to be known.
-    """
+    """Return the plan for changes of one user, applied in their order. Return None if it needs the profile `seen`."""
     merged, most = merge(changes), _bytes_in_turn(changes)
     if merged.sets_attributes and not _is_plain(changes, merged, most, seen):
         return _exact(account, user_id, changes, claims_email, seen) if seen else None
@@ -254,7 +255,7 @@ def plan(
 
 
 def _is_plain(changes: Sequence[Change], merged: Change, most: int, seen: Profile | None) -> bool:
-    """Whether the changes, which set `most` bytes, can be written as paths, whatever else is in the profile."""
+    """Return whether the changes, which set `most` bytes, can be written without reading the whole profile."""
     paths = len(merged.attributes) + len(merged.add_tags) + len(merged.remove_tags)
     if paths > MAX_PATHS or most > MAX_ATTRIBUTE_BYTES or not are_in_order(changes):
         return False
@@ -266,7 +267,7 @@ def _is_plain(changes: Sequence[Change], merged: Change, most: int, seen: Profil
 
 
 def _exact(account: Account, user_id: str, changes: Sequence[Change], claims_email: str | None, seen: Profile) -> Plan:
-    """The changes, worked out on the profile as it was seen, written if its attributes are still the same."""
+    """Return the plan that computes the result from the profile `seen`, on condition that it is unchanged."""
     changed_at = _changed_at(seen)
     attributes, tags = dict(seen.attributes), seen.tags
     size = bytes_of(attributes, tags)
@@ -277,7 +278,7 @@ def _exact(account: Account, user_id: str, changes: Sequence[Change], claims_ema
         change = as_late(each, attributes) if late else each
         grown = _growth(change, attributes, tags)
         if change.sets_attributes and size + grown > max(MAX_ATTRIBUTE_BYTES, size):
-            if change.totals or change.latest:  # a purchase, or an open, is never lost to a full profile
+            if change.totals or change.latest:  # a full profile does not refuse a purchase or an open
                 change = without_attributes(change)
             else:
                 too_large.add(index)
@@ -309,14 +310,14 @@ def _exact(account: Account, user_id: str, changes: Sequence[Change], claims_ema
 def _of_the_system(
     merged: Change, seen: Profile | None, claims_email: str | None
 ) -> tuple[dict[Path, Any], list[Path], Condition]:
-    """What is set and removed beside attributes and tags, and the condition on the user."""
+    """Return what the changes set and remove of the system's attributes, and the condition on the user."""
     sets: dict[Path, Any] = {(name,): value for name, value in merged.system.items()}
     removes: list[Path] = []
     condition: Condition = EXISTS
     for name, latest in merged.latest.items():
         if seen and seen.system.get(name, "") > latest.date:
-            continue  # these dates only grow: what was seen to be newer is newer
-        # ---- the date that is there ---- this event: date and value are its own -------->
+            continue  # these dates never decrease
+        # ---- the stored date ---- this event: its date and values replace the stored ones -------->
         condition &= Absent(name) | Compare(name, "<=", latest.date)
         sets[(name,)] = latest.date
         sets |= {(other,): value for other, value in latest.others.items() if value is not None}
@@ -328,7 +329,7 @@ def _of_the_system(
 
 
 def _changed_at(seen: Profile) -> int:
-    """1.0 did not keep when attributes were changed: not before the user was created, if there are any."""
+    """Return when the attributes last changed. For a profile of 1.0 this is when the user was created."""
     if seen.changed_at is not None:
         return seen.changed_at
     has_any = seen.attributes or seen.tags
@@ -336,19 +337,17 @@ def _changed_at(seen: Profile) -> int:
 
 
 def bytes_of(attributes: Mapping[str, Any], tags: Iterable[str]) -> int:
-    """Bytes that attributes and tags take in a profile, at most."""
+    """Return an upper bound of the bytes of attributes and tags in a profile."""
     return size_of(attributes) + sum(len(tag.encode()) + 2 for tag in tags)
 
 
 def _bytes_in_turn(changes: Iterable[Change]) -> int:
-    """What changes set at most, one after the other: each of them has to fit, also if a later one takes it back."""
+    """Return the bytes that all changes set. Each change has to fit, even if a later one removes it again."""
     return sum(bytes_of(change.attributes, change.add_tags) for change in changes)
 
 
 def _growth(change: Change, attributes: Mapping[str, Any], tags: frozenset[str]) -> int:
-    """By how many bytes a change makes attributes and tags larger. It looks at nothing else: a batch has many changes,
-    and a profile may be large.
-    """
+    """Return by how many bytes a change enlarges attributes and tags, without measuring the whole profile."""
     replaced = {name: attributes[name] for name in change.attributes if name in attributes}
     return bytes_of(change.attributes, change.add_tags - tags) - bytes_of(replaced, change.remove_tags & tags)
 

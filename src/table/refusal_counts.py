@@ -1,11 +1,11 @@
-"""Counts of refusals, for the people of the account: contract, section 10.
+"""Counts of refusals, which the account can read: contract, section 10.
 
-There is an item for each hour, code, event type and field. A batch that is refused for several reasons is one write as
-well: the item of this combination counts each of them under its own name. So no item is larger than a write unit.
+There is an item for each hour, code, event type and field. A batch that is refused for several reasons is one write:
+the item of this combination has one count for each reason. So no item is larger than a write unit.
 
 A caller can cause any number of combinations, and a page reads whole hours. So an hour has a fixed number of slots, and
-the digest of a combination decides its slot. If another combination has the slot, which the condition of the write
-finds, only the most frequent reason of the batch is counted, in the item of that reason.
+the digest of a combination chooses its slot. If another combination has the slot, the condition of the write fails.
+Then only the most frequent reason of the batch is counted, in the item of that reason.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,10 +1,9 @@
-"""Answers that are given again under an Idempotency-Key (contract, section 7), and the answer to a discarded event.
+"""Responses that are returned again for an Idempotency-Key: contract, section 7.
 
-The item of a key is written in the transaction that stores the event, so there is no moment between the two. It names
-the user only together with an event, through which an erasure finds it. A discarded event leaves no event behind, and a
-duplicate has one that knows of another key. So the item of such an answer names nobody: not the user, who is named
-again by whoever repeats the request, and no id that a caller has made up. The same body brings its own id again, and
-the id of the first event is looked up again.
+One transaction writes the item of a key and the event. The item contains the user id only if there is such an event,
+because an erasure finds the item through the event. For a discarded event or a duplicate, the item contains neither the
+user id nor an id that a caller chose. A repeated request has these ids in its body, and the id of the first event is
+read again.
 """
 
 from dataclasses import asdict
@@ -29,7 +28,7 @@ CODES_OF_1_0 = {
 
 
 def settle(account: Account, entry: Entry, outcome: Outcome) -> Outcome:
-    """Return the outcome of an event that is not stored now: this one, or the one that its key remembers."""
+    """Remember the outcome of an event that is not created. Return it, or the outcome that its key already has."""
     while entry.key:
         failed = account.table.write([remember(account, entry, entry.key, outcome)])
         if failed is None:
@@ -40,7 +39,7 @@ def settle(account: Account, entry: Entry, outcome: Outcome) -> Outcome:
 
 
 def earlier(account: Account, entry: Entry) -> Outcome | None:
-    """Return the outcome that the event's key remembers, if there is one."""
+    """Return the outcome that is stored under the event's key, if there is one."""
     kept = account.table.get(keys.idempotency(account.name, entry.key.key_hash)) if entry.key else None
     if entry.key is None or kept is None or kept["expiresAt"] <= entry.received_at.timestamp():
         return None
@@ -48,10 +47,10 @@ def earlier(account: Account, entry: Entry) -> Outcome | None:
 
 
 def remember(account: Account, entry: Entry, key: IdempotencyKey, outcome: Outcome) -> Put:
-    """Keeps the answer for 24 hours.
+    """Return the action that stores an outcome under a key for 24 hours.
 
-    |-- first answer ------- 24 hours ------- expiresAt --|-- the key is free
-           repeats meet the item: its condition fails         (TTL deletes the item at any time later)
+    |-- first response ------- 24 hours ------- expiresAt --|-- the key is free
+           a repeat finds the item: its condition fails         (TTL deletes the item some time later)
     """
     seconds = int(entry.received_at.timestamp())
     item: Item = {
@@ -64,7 +63,7 @@ def remember(account: Account, entry: Entry, key: IdempotencyKey, outcome: Outco
     if outcome.status == "created":
         item |= {"userId": outcome.user_id, "eventId": outcome.event_id}
         item |= {"userCreated": True} if outcome.user_created else {}
-    else:  # there is always one, because 1.0 fails without
+    else:  # 1.0 needs this attribute
         item["eventId"] = outcome.event_id if is_uuid7(outcome.event_id) else entry.uuid
     if outcome.first:
         item["first"] = {
@@ -79,9 +78,9 @@ def remember(account: Account, entry: Entry, key: IdempotencyKey, outcome: Outco
 
 
 def replayed(account: Account, entry: Entry, key: IdempotencyKey, item: Item) -> Outcome | None:
-    """Return the remembered outcome. Raise KeyReused for another body.
+    """Return the stored outcome of a key. Raise KeyReused if the body differs.
 
-    None, if it is about a user who was erased since, and must not be named: the entry `replaces` it then.
+    Return None if its user was erased: then the entry `replaces` the item.
     """
     user_id = item.get("userId", "" if entry.is_new else entry.user_id)
     if user_id not in ("", entry.user_id) and profiles.read(account, user_id) is None:
@@ -104,7 +103,7 @@ def replayed(account: Account, entry: Entry, key: IdempotencyKey, item: Item) ->
 
 
 def forget(account: Account, key_hash: str, user_id: str, event_id: str) -> Delete:
-    """Deletes the answer about this event. Another event may have the key by now: then the condition fails."""
+    """Return the action that deletes the reply about this event. It fails if another event has the key now."""
     return Delete(keys.idempotency(account.name, key_hash), _is_about(user_id, event_id))
 
 
@@ -118,7 +117,7 @@ def _restriction(discarded: str | None) -> Restriction | None:
 
 
 def _first(account: Account, entry: Entry, kept: dict[str, Any]) -> First:
-    """The first event of a discarded one, with the id that was not kept, because a caller made it up."""
+    """Return the first event. If its id was not stored, because a caller chose it, read it from the table."""
     if "event_id" in kept:
         return First(**kept)
     if entry.once_value is not None:
