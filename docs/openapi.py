@@ -294,7 +294,10 @@ def send_event() -> Json:
     }
     status = {"type": "string", "examples": ["created", "discarded"]}
     headers = {
-        "X-Event-Id": header({"type": "string", "examples": [EVENT_ID]}, "The event's id: the caller's, or ours."),
+        "X-Event-Id": header(
+            {"type": "string", "examples": [EVENT_ID]},
+            "The event's id: the caller's, or ours. After a discard it names no stored event.",
+        ),
         "X-Event-Status": header(status, "Discarded: do not send it again."),
     }
     of_the_user = {
