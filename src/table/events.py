@@ -1,4 +1,4 @@
-"""Events as they are stored, and reading them."""
+"""Stored events, and events that are to be stored."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ from table.expressions import Item
 
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
-    """`uuid` is what stands for the event in its sort key."""
+    """An event in the table. `uuid` is the UUID in its sort key."""
 
     id: str
     uuid: str
@@ -37,10 +37,10 @@ class StoredEvent:
 
 @dataclass(eq=False)
 class Entry:
-    """An event on its way into the table: what was sent, the user whose it is, and its outcome when it is settled.
+    """An event that is to be stored: the request, its user, and its outcome when it is settled.
 
-    `nonce` tells an earlier try of this very write from an earlier request. `replaces` is an answer under the key that
-    does not count any more, because its user was erased.
+    `nonce` distinguishes an earlier attempt of the same write from an earlier request. `replaces` is a stored reply
+    that this one replaces, because the reply's user was erased.
     """
 
     request: EventRequest
@@ -48,12 +48,12 @@ class Entry:
     key: IdempotencyKey | None = None
     user_id: str = ""
     email: str | None = None
-    """The user's address, if there is one."""
+    """The user's email, if the user has one."""
     outcome: Outcome | Refused | None = None
     is_new: bool = False
     """Whether the user does not exist yet."""
     creates: bool = False
-    """Whether the user is to be created with this event, or else with the next one of its run."""
+    """Whether the user is to be created with this event, or with the next one of its run if this one is discarded."""
     replaces: Item | None = None
     nonce: str = field(default_factory=lambda: token_hex(8))
 
@@ -70,17 +70,17 @@ class Entry:
         self._changes: dict[str | None, Change] = {}
 
     def of_user(self, user_id: str, email: str | None, is_new: bool = False) -> None:
-        """Say whose the event is."""
+        """Set the user of the event."""
         if user_id != self.user_id:
             self.uuid = self.uuid_of(user_id)
         self.user_id, self.email, self.is_new, self.creates = user_id, email, is_new, False
 
     def uuid_of(self, user_id: str) -> str:
-        """Return what stands for the event in its sort key, if it is this user's."""
+        """Return the UUID of the sort key that the event would have as an event of this user."""
         return keys.event_uuid(user_id, self.event_id, self.happened_at) if self.own_id else self.event_id
 
     def change(self, email: str | None) -> Change:
-        """Return what the event changes of its user, who has this address by then."""
+        """Return the change that the event makes to its user, who has this email then."""
         if email not in self._changes:
             self._changes = {email: self.request.change(email)}
         return self._changes[email]
@@ -95,12 +95,12 @@ class Entry:
 
     @property
     def claimed(self) -> str | None:
-        """The address that the user, who has none, would get by the event."""
+        """The email that the event would give to a user without one."""
         return self.claims if self.email is None else None
 
     @cached_property
     def is_ordered(self) -> bool:
-        """Whether it may overtake no other of its user, because it changes the profile or keeps a distance."""
+        """Return whether the order of the event matters: it changes the profile or has a restriction."""
         change = self.restriction or self.claims or self.change(self.request.user.email)
         return bool(change and not self.is_of_bot)
 
@@ -110,12 +110,12 @@ class Entry:
 
     @property
     def is_plain(self) -> bool:
-        """Whether nothing but the event is written."""
+        """Return whether the event is the only item that is written."""
         return not (self.touches_user or self.key or self.is_of_bot or self.creates)
 
     @cached_property
     def size(self) -> int:
-        """At least as many bytes as DynamoDB counts for the payload."""
+        """An upper bound of the bytes that DynamoDB counts for the payload."""
         return len(self._canonical)
 
     @cached_property
@@ -127,12 +127,12 @@ class Entry:
         return canonical(self.type, self.payload)
 
     def first_for(self, other: "Entry") -> First:
-        """Return this event as the reason for which another one is discarded."""
+        """Return this event as the reason for which `other` is discarded."""
         return First(self.event_id, iso(self.happened_at), self.digest == other.digest, self.uuid)
 
 
 def item_of(account: Account, entry: Entry, warnings: Sequence[Notice], *, user_created: bool = False) -> Item:
-    """Return the event's item. What 1.0 did not know is there only where it says more than its absence."""
+    """Return the item of an event. Attributes that 1.0 did not have are optional."""
     item: Item = {
         **keys.event(account.name, entry.user_id, entry.uuid),
         "type": entry.type,
@@ -152,7 +152,7 @@ def item_of(account: Account, entry: Entry, warnings: Sequence[Notice], *, user_
         item["userCreated"] = True
     if entry.once_value is not None:  # so that an erasure finds the mark
         item["onceValue"] = entry.once_value
-    if entry.key:  # so that an erasure finds the key's item, which names the user
+    if entry.key:  # so that an erasure finds the item of the key, which has the user id
         item["idempotencyKey"] = entry.key.key_hash
     return item
 
@@ -172,9 +172,7 @@ def stored_event(item: Item) -> StoredEvent:
 
 
 def kept(warnings: Iterable[Notice]) -> Item:
-    """Return the attributes that keep warnings. 1.1 reads `warnings`, whose entries it takes for all that there is of
-    one, so their codes are a list of their own. 1.1 stored none, and only with events whose ids were the caller's.
-    """
+    """Return the attributes for warnings. Codes are a separate list, because 1.1 reads the entries of `warnings`."""
     listed = list(warnings)
     texts = [{"field": warning.field, "message": warning.message} for warning in listed]
     return {"warnings": texts} | ({"warningCodes": [warning.code for warning in listed]} if listed else {})
@@ -203,12 +201,12 @@ def discarded(entry: Entry, restriction: Restriction, first: First | None) -> Ou
 
 
 def is_of(entry: Entry, item: Item) -> bool:
-    """Whether the event that is stored is this one, by an earlier try of its write. Ids of ours are given once."""
+    """Return whether an earlier attempt of this write stored the item. The service uses an id of its own only once."""
     return not entry.own_id or item.get("nonce") == entry.nonce
 
 
 def duplicate(entry: Entry, item: Item) -> Outcome:
-    """Return the outcome of an event whose time and id are those of a stored one."""
+    """Return the outcome of an event that has the same time and id as a stored event."""
     event = stored_event(item)
     same = digest_of(event.type, event.payload) == entry.digest
     return Outcome(
@@ -223,7 +221,7 @@ def duplicate(entry: Entry, item: Item) -> Outcome:
 
 
 def first_of(event: StoredEvent, entry: Entry) -> First:
-    """Return the stored event as the reason for which this one is discarded."""
+    """Return a stored event as the reason for which `entry` is discarded."""
     same = digest_of(event.type, event.payload) == entry.digest
     return First(event.id, iso(event.happened_at), same, event.uuid)
 
@@ -240,9 +238,10 @@ def timeline(
     event_type: str | None = None,
     within: tuple[datetime | None, datetime | None] = (None, None),
 ) -> tuple[list[StoredEvent], str | None]:
-    """Return events older than `before`, newest first, at most `limit` of them, and the UUID to pass as `before` for
-    the next page (None after the last). `within` are the first moment and the end, which is not included. A page may
-    be short, because DynamoDB reads 1 MB at a time, but only the last one has no next.
+    """Return a page of a user's events, newest first, and the `before` of the next page (None: it was the last page).
+
+    `before` is the UUID of the event before which the page starts. `within` is the first moment and the end, which is
+    excluded. A page can have fewer than `limit` events, because DynamoDB reads at most 1 MB in a query.
     """
     first, last = keys.events_within(*within)
     start = keys.event(account.name, user_id, before) if before else None

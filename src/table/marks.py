@@ -1,7 +1,7 @@
-"""What keeps an event out, as items: the mark of a value that comes once, and the lock of a window of time.
+"""The items of restrictions: the mark of a unique value, and the lock of a window of time.
 
-A restriction of an event type (restrictions.py) becomes one action of the event's own transaction here, and the item
-that its condition met becomes the answer: which event came first.
+A restriction of an event type (restrictions.py) adds one action to the transaction that stores the event. If its
+condition fails, the existing item says which event was first.
 """
 
 from collections.abc import Callable, Iterable
@@ -20,9 +20,9 @@ IN_FLIGHT = timedelta(seconds=60)  # longer than any request takes
 
 
 def mark(account: Account, entry: Entry, value: str) -> Put:
-    """A value comes once for ever:
+    """Return the action that stores the mark of a unique value.
 
-    |-- first event: the mark is put --|-- any later one: the mark is there ---------->
+    |-- first event: the mark is stored --|-- each later event: the condition fails ---------->
     """
     item = keys.once(account.name, entry.type, value) | {
         "eventId": entry.event_id,
@@ -34,7 +34,7 @@ def mark(account: Account, entry: Entry, value: str) -> Put:
 
 
 def first_by_mark(entry: Entry, item: Item) -> First:
-    """Return the event that put the mark. 1.0 kept nothing but its id, which has the time in it."""
+    """Return the event that stored a mark. A mark of 1.0 has only the event's id, which contains its time."""
     return First(
         event_id=item["eventId"],
         created_on=item.get("createdOn") or iso(time_of(item["eventId"])),
@@ -44,34 +44,38 @@ def first_by_mark(entry: Entry, item: Item) -> First:
 
 
 Timeline = Callable[[datetime, datetime], Iterable[StoredEvent]]
-"""Reads the user's events from one moment to another, both included."""
+"""A function that reads the user's events from one moment to another, both included."""
 
 
 @dataclass(slots=True)
 class Window:
-    """The stored events of one user and type that keep a distance, while those of a run are judged one after the other.
+    """The minimum interval between stored events of one user and type. It checks the events of a run in their order.
 
-    The lock is one item for each user and type. `until`: no stored event of the type reaches beyond it with its window.
-    `newest`, `eventId`, `uuid`, `digest`: the latest of the stored ones that is known. `version`: the one that was let
-    in last, so it is another one after each. The lock of 1.0 has `eventId` and `until`, which is a window after that
-    event.
+    The lock is one item for each user and type:
 
-    |-- newest ---- a window ---- until --|-- behind: let in, if `until` has passed when it is written
-    |-- less than a window before or after the newest: discarded
-    |-- before that: discarded if the timeline has one too close; else let in, if the lock is still as it was before the
-        timeline was read
+        until                           the latest end of the window of any stored event
+        newest, eventId, uuid, digest   the latest stored event that is known
+        version                         the UUID of the event that was stored last; it differs after each event
 
-    `lock` may be out of date by a moment: what is discarded by it is stored, and the rest is a condition of the write.
+    The lock of 1.0 has only `eventId` and `until`, which is one window after the event. The time of an event decides:
+
+        after `until`                   created, on condition that `until` of the lock has passed
+        within a window of `newest`     discarded
+        earlier                         discarded if the timeline has an event within a window; otherwise created, on
+                                        condition that the lock has not changed since before the timeline was read
+
+    `lock` is read with eventual consistency. An event that it discards is certainly too close to a stored one. For all
+    others the condition of the write decides.
     """
 
     lock: Item
     length: timedelta
     accepted: list[Entry] = field(default_factory=list)
     is_late: bool = False
-    """Whether one of the accepted ones does not come behind all others."""
+    """Whether one of the accepted events is before another stored or accepted one."""
 
     def too_close(self, entry: Entry, timeline: Timeline) -> First | None:
-        """Return the event because of which this one is discarded."""
+        """Return the event that is too close to this one, if there is one."""
         for other in self.accepted:
             if abs(entry.happened_at - other.happened_at) < self.length:
                 return other.first_for(entry)
@@ -91,7 +95,7 @@ class Window:
         self.accepted.append(entry)
 
     def action(self, account: Account) -> Put:
-        """Return the lock as it is when the accepted events are in, if they may come in."""
+        """Return the action that changes the lock if the accepted events may be stored."""
         newest, last = max(self.accepted, key=lambda each: each.happened_at), self.accepted[-1]
         item: Item = {
             **keys.window(account.name, last.user_id, last.type),
@@ -103,7 +107,7 @@ class Window:
         if self.lock and self._newest > item["newest"]:
             item = self.lock
         item = {**item, "version": last.uuid, "until": self._until}
-        # TTL, which reads seconds, takes no lock while a request may be under way that has read that there is none.
+        # TTL must not delete a lock while a request is processed that has read the timeline without it.
         item["expiresAt"] = max(item["until"], milliseconds_of(last.received_at + IN_FLIGHT)) // 1000 + 1
         if not self.is_late:
             return Put(item, IS_NEW | Compare("until", "<=", milliseconds_of(self.accepted[0].happened_at)))
@@ -114,10 +118,10 @@ class Window:
         return Put(item, unchanged)
 
     def _is_behind(self, entry: Entry) -> bool:
-        """Whether the event comes behind every stored one of its type, window and all.
+        """Return whether the event is after the window of every stored event of its type.
 
-        Without a lock, whatever happens now does: TTL takes a lock only after its end. Of an earlier time nothing is
-        known.
+        Without a lock, this is true of an event that happens now: TTL deletes a lock only after its end. It is unknown
+        for an earlier event.
         """
         if not (self.lock or self.accepted):
             return entry.happened_at >= entry.received_at
@@ -128,7 +132,7 @@ class Window:
         ends = [milliseconds_of(each.happened_at + self.length) for each in self.accepted]
         if self.lock:
             ends.append(int(self.lock["until"]))
-        elif self.is_late:  # TTL may have taken a lock whose end has passed by now
+        elif self.is_late:  # TTL may have deleted an expired lock
             ends.append(milliseconds_of(self.accepted[0].received_at))
         return max(ends)
 

@@ -1,27 +1,27 @@
-"""The write path: how the events of one user come in.
+"""The write path: decide and store the events of one user.
 
-Theory of operation. Everything that an event changes is written by one call, so there is never half of an event.
-Rules are conditions of that call. What was read before only chooses what to write; it never decides. An event is up to
-six actions:
+One call writes everything that an event changes, so an event is stored completely or not at all. The rules are
+conditions of that call. Items that were read before it decide what to write, and the conditions verify them. An event
+has up to six actions:
 
-    event    the event, under a key made of its time and id     if nothing is there
-    key      the answer to give again under an Idempotency-Key  if none of the last 24 hours is there
-    once     the mark of a value that comes once                if nothing is there
-    window   the lock of a type that keeps a distance           if it has ended, or is as it was seen
-    user     what changes in the profile                        if the user exists, and is as it was taken to be
-    email    the address that a login claims                    if it is nobody's
+    event    the event, under a key made from its time and id   if there is no item
+    key      the reply stored under an Idempotency-Key          if there is none, or it has expired
+    once     the mark of a unique value                         if there is no item
+    window   the lock of a minimum interval                     if it has ended, or is unchanged
+    user     the change of the profile                          if the user exists, and is unchanged
+    email    the email that a login claims                      if no user has it
 
-With an upsert the user may be new: then `user` is the whole profile, if nothing is there, `email` is the address of the
-user, and a seventh action checks that an id that the caller chose was never erased.
+With `upsert` the user can be new. Then `user` creates the profile, `email` is the user's email, and a seventh action
+checks that an id, which the caller chose, was not erased.
 
-An event that is one action is a PutItem, which costs one write unit; if we made its id, nothing can be there, and it
-has no condition. Of the others, the longest run of one user's events that fits is one transaction. A run is decided in
-memory, one event after the other, by what is `Known`: a repeat, a value that was there, and an open too close to
-another need no write. Then it is written, on condition that everything was as the decision took it to be.
+An event with one action is a PutItem, which costs one write unit. If the service made its id, it needs no condition.
+Other events are written in runs: the longest sequence of a user's events that fits into one transaction. A run is
+decided in memory, one event after the other, with the items in `Known`. A duplicate or discarded event needs no write.
+Then the transaction writes the run, on condition that these items are unchanged.
 
-A transaction that is not done says for each action what was not true. That is known from then on, and the run is
-decided again, until the time is up. If an action is too large or throttled, the run is cut before its event; if nothing
-says which event is to blame, the run is halved, until one event is left, whose outcome this is.
+If a condition fails, the transaction returns the existing item, and the run is decided again, until the time is up. If
+an action is too large or throttled, the run is cut before its event. If the event is unknown, the run is halved until
+one event is left.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -46,18 +46,18 @@ from table.primary_keys import Key
 
 T = TypeVar("T")
 MAX_ITEM_BYTES = 400 * 1024
-MAX_QUERIES = 8  # of a run, so that something is stored before the time is up
+MAX_QUERIES = 8  # in a run, so that there is time to write it
 
 
 class _CutHere(Exception):
-    """What follows in the run is for another one."""
+    """The run ends before this event, which is part of the next run."""
 
 
 # --- Decide ---------------------------------------------------------------------------------------
 
 
 class _Step(NamedTuple):
-    """An action of a transaction, and the event for which it is. The user's and the address's are for all of them."""
+    """An action of a transaction, and its event. The actions of the user and the email belong to all events."""
 
     role: str
     action: Action
@@ -66,14 +66,14 @@ class _Step(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What a run comes to by all that is known. Nothing of it is true before its steps are done."""
+    """The outcomes of a run, and the steps that write it. The outcomes are final when the steps are done."""
 
     outcomes: dict[Entry, Outcome | Refused]
     steps: list[_Step] = field(default_factory=list)
 
 
 class _Run:
-    """The events of one user while they are decided, one after the other."""
+    """Decides the events of one user, one after the other."""
 
     def __init__(self, account: Account, known: Known, entries: Sequence[Entry], refused: dict[Entry, Refused]) -> None:
         self.account, self.known, self.entries, self.refused = account, known, entries, refused
@@ -89,10 +89,10 @@ class _Run:
             known.profiles[self.user_id] = blank
         self.outcomes: dict[Entry, Outcome | Refused] = {}
         self.created: dict[str, Entry] = {}
-        """What is to be stored, by UUID."""
+        """The events to store, by UUID."""
         self.changes: list[Change] = []
         self.repeats: list[tuple[Entry, Entry]] = []
-        """Of an event that is to be stored: what it repeats."""
+        """Events that repeat an event of the same run, each with that event."""
         self.values: dict[tuple[str, str], Entry] = {}
         self.windows: dict[str, marks.Window] = {}
 
@@ -115,7 +115,7 @@ class _Run:
         return replies.replayed(self.account, entry, entry.key, kept)
 
     def _by_restriction(self, entry: Entry) -> Outcome | None:
-        """A repeat of a stored event is a duplicate, whatever would keep it out now."""
+        """Return the outcome if a restriction applies: duplicate if the event is stored already, otherwise discarded."""
         restriction, first = (BOT, None) if entry.is_of_bot else (entry.restriction, self._first(entry))
         if restriction is None or not (first or entry.is_of_bot):
             return None
@@ -125,7 +125,7 @@ class _Run:
         return replace(discarded, user_id="") if self.creates and not self.created else discarded
 
     def _first(self, entry: Entry) -> First | None:
-        """Return the event because of which this one is not stored."""
+        """Return the event for which a restriction discards this one, if there is one."""
         if entry.once_value is not None:
             if other := self.values.get((entry.type, entry.once_value)):
                 return other.first_for(entry)
@@ -157,8 +157,10 @@ class _Run:
         return self.windows[entry.type]
 
     def _timeline(self, first: datetime, last: datetime) -> Iterable[StoredEvent]:
-        """Read a stretch of the user's timeline, as long as those of the run's other events reach into it. It also
-        tells which of them are stored: a second stretch is read when that is known of all.
+        """Return the events of a range of the user's timeline.
+
+        If the range is unknown, read it together with the overlapping ranges of the run's other events, and return
+        nothing: the run is decided again. Before a second range, read which events of the run are stored already.
         """
         for begin, end, found in self.known.stretches:
             if begin <= first and last <= end:
@@ -194,7 +196,7 @@ class _Run:
     # --- As actions -------------------------------------------------------------------------------
 
     def plan(self) -> _Plan | None:
-        """Return what is to be written. None: more is known now, so the run is to be decided again."""
+        """Return the plan of the run. None: items were read, so the run has to be decided again."""
         created, account = list(self.created.values()), self.account
         planned = self._of_user(created)
         if planned and planned.too_large:
@@ -233,7 +235,7 @@ class _Run:
             yield _Step("erased", profiles.was_never_erased(self.account, self.user_id))
 
     def _of_user(self, created: Sequence[Entry]) -> profiles.Plan | None:
-        """Return what the events change of the user, or check that there is one, if that matters."""
+        """Return the plan for the user's profile. None: the events need neither a change nor a check of it."""
         if not any(entry.touches_user for entry in created):
             return None
         late = any(map(self._is_late, created, self.changes))
@@ -242,7 +244,7 @@ class _Run:
         return plan(seen=seen) or plan(seen=self.known.profile(self.user_id))
 
     def _is_late(self, entry: Entry, change: Change) -> bool:
-        """Whether the profile has probably changed since, so that a write that does not know how would fail."""
+        """Return whether the profile has probably changed since the event, so that a write without a read would fail."""
         if not change or len(change.attributes) > profiles.MAX_PATHS:  # it is read anyway
             return False
         if entry.window:
@@ -250,15 +252,16 @@ class _Run:
         return milliseconds_of(entry.happened_at) + TOLERANCE_MS < milliseconds_of(entry.received_at)
 
     def _refuse(self, too_large_ones: Sequence[Entry]) -> None:
-        """Refuse events whose changes do not fit, when all is known of those before them. What they would have kept out
-        is decided again.
+        """Refuse events whose changes do not fit, if it is known which earlier events are repeats.
+
+        After a refused event with a restriction, later events are decided again.
         """
         values = [(entry.type, entry.once_value) for entry in self.entries if entry.once_value is not None]
         once = [keys.once(self.account.name, *each) for each in values]
         answers = [keys.idempotency(self.account.name, entry.key.key_hash) for entry in self.entries if entry.key]
         self.known.has_grown = self.user_id in self.known.glanced
         self.known.profile(self.user_id)
-        for wanted in ([*once, *answers], self._event_keys):  # in this order: another request may store both
+        for wanted in ([*once, *answers], self._event_keys):  # events last: a request stores both together
             for key in wanted:
                 self.known.read([key, *wanted])
         if self.known.has_grown:
@@ -270,7 +273,7 @@ class _Run:
 
 
 def _decide(account: Account, known: Known, entries: Sequence[Entry]) -> _Plan:
-    """Decide the events of a run, the first ones at least, until nothing more has to be read for it."""
+    """Return the plan for a run, or for its first events. Read items until all that it needs are known."""
     refused: dict[Entry, Refused] = {}
     while True:
         known.has_grown = False
@@ -283,7 +286,7 @@ def _decide(account: Account, known: Known, entries: Sequence[Entry]) -> _Plan:
             except Exception as error:
                 if isinstance(error, UserChanged):
                     raise
-                if place == 0:  # what an event meets is its own trouble
+                if place == 0:  # the error is the outcome of this event
                     return _Plan({entry: error if isinstance(error, Refused) else Failed.by(error)})
                 break
             if known.has_grown:
@@ -302,12 +305,12 @@ class Writer:
         self.account, self.known = account, Known(account)
         self.limit = MAX_ACTIONS  # of events in a run
         self.suspects = 0
-        """How many of the next events failed together: one of them, nobody knows which, is to blame."""
+        """The number of next events that failed together: an unknown one of them caused it."""
         self.ahead: dict[tuple[str, str], Item | Unavailable] = {}
-        """What another thread read for this lane. The lane takes it between two runs."""
+        """Items that another thread read for this lane. The lane uses them in its next run."""
 
     def write(self, entries: Sequence[Entry]) -> Iterator[float]:
-        """Settle some events of one user, one at least. Yield seconds to wait. Raise UserChanged."""
+        """Settle at least the first of some events of one user. Yield seconds to wait. Raise UserChanged."""
         if self.ahead:
             self._take_ahead()
         together = [entry for entry in entries if not entry.is_plain]
@@ -317,16 +320,18 @@ class Writer:
             entries[0].outcome = guarded(partial(self._put, entries[0]))
 
     def _take_ahead(self) -> None:
-        """Know what was read ahead, instead of marks and locks that may be newer than its absent events: one of these
-        may be the event that put them.
+        """Replace the known items by those that were read ahead, except for stored events.
+
+        A known mark can be newer than the items read ahead: its event is stored, but absent from them.
         """
         ahead, self.ahead = self.ahead, {}
         there = {each: item for each, item in self.known.items.items() if item and each[1].startswith(keys.EVENT)}
         self.known.items = ahead | there
 
     def _put(self, entry: Entry) -> Outcome:
-        """The id of a user is never used again: should the user be erased between the look-up and this, the event lies
-        where nobody can see it, and the erasure's last sweep takes it.
+        """Store a single event without a check of the user.
+
+        If the user was erased after the look-up, the event is not visible, and the erasure's last sweep deletes it.
         """
         warnings = entry.change(entry.email).warnings
         action = Put(events.item_of(self.account, entry, warnings), IS_NEW if entry.own_id else None)
@@ -385,13 +390,13 @@ class Writer:
                 entry.outcome = guarded(partial(replies.settle, self.account, entry, outcome))
 
     def _refuse(self, run: Sequence[Entry], refused: Refused) -> None:
-        """If many are to blame, the next ones are tried in ever smaller runs."""
+        """Settle a run as refused. Each time the next runs become smaller."""
         self.suspects, self.limit = 0, max(1, self.limit // 4)
         for entry in run:
             entry.outcome = refused
 
     def _learn(self, plan: _Plan, reasons: Reasons) -> None:
-        """Keep what the failed conditions met. Raise UserChanged if the user is another than was looked up."""
+        """Keep the items that failed conditions returned. Raise UserChanged if the user has to be looked up again."""
         self.known.doubt()
         for place, item in reasons.failed.items():
             role, action, _ = plan.steps[place]
@@ -412,20 +417,20 @@ class Writer:
 
 
 def _is_done(plan: _Plan, reasons: Reasons) -> bool:
-    """Whether an earlier try of this transaction, whose answer was lost, has done it."""
+    """Return whether an earlier attempt, whose response was lost, has done this transaction."""
     met = [(plan.steps[place], item) for place, item in reasons.failed.items()]
     return any(step.entry and item and step.role == "event" and events.is_of(step.entry, item) for step, item in met)
 
 
 def _is_erased(plan: _Plan, reasons: Reasons) -> bool:
-    """Whether the user that was to be created has an id that was erased, or is just being erased."""
+    """Return whether the new user has an id that was erased or is being erased."""
     met = [(plan.steps[place], item) for place, item in reasons.failed.items()]
     is_new = any(step.role == "user" and isinstance(step.action, Put) for step in plan.steps)
     return any(step.role == "erased" or (is_new and step.role == "user" and "erasedAt" in item) for step, item in met)
 
 
 def guarded(work: Callable[[], T]) -> T | Refused:
-    """Return what the work gives or is refused with. An error of ours is the outcome of one event."""
+    """Return the result of `work`, or the Refused that it raises. Another exception becomes Failed."""
     try:
         return work()
     except Refused as refused:
@@ -439,11 +444,10 @@ def _larger_part(entry: Entry) -> str:
 
 
 def read_ahead(account: Account, waiting: Sequence[tuple[Writer, Entry, Sequence[str]]]) -> None:
-    """Read together what shows which of the waiting events are repeats, or discarded. Of each, the ids of the users
-    whose it may be.
+    """Read with few calls which of the waiting events are stored or will be discarded.
 
-    Otherwise they would need calls of their own, in a batch that ran out of time before, and the rest would again have
-    none.
+    Each event comes with the ids of its possible users. Without this, a batch that is sent again after it
+    ran out of time would spend the time on such events, and could run out of time again.
     """
     marked: list[tuple[Writer, Key]] = []
     stored: list[tuple[Writer, Key]] = []
@@ -456,7 +460,7 @@ def read_ahead(account: Account, waiting: Sequence[tuple[Writer, Entry, Sequence
             if entry.own_id:
                 stored.append((writer, keys.event(account.name, user_id, entry.uuid_of(user_id))))
     ahead: dict[Writer, dict[tuple[str, str], Item | Unavailable]] = {writer: {} for writer, _, _ in waiting}
-    for wanted in (marked, stored):  # in this order, because another request may store both
+    for wanted in (marked, stored):  # events last: a request stores both together
         for (writer, key), item in zip(wanted, account.table.get_all([key for _, key in wanted]), strict=True):
             if not isinstance(item, Unavailable):
                 ahead[writer][pair(key)] = item or {}

@@ -1,8 +1,8 @@
-"""POST /v1/event/ and /v1/events/ as a use case: the outcome of events. Reads top to bottom.
+"""POST /v1/event/ and /v1/events/ as a use case: return the outcome of each event.
 
-Events whose order can matter are a lane: those of one user, with what they have in common with those of another. A
-lane settles its events in the order of the list, run by run (table/write.py), and nothing is ever skipped. So a batch
-means what its events would have meant, sent one after the other. Lanes know nothing of each other, and run in a few
+Events whose order can matter form a lane: the events of one user, and events of others that share an id, a unique value
+or an email with them. A lane settles its events in the order of the list, run by run (table/write.py), and skips
+none. So a batch has the same result as its events sent one after the other. Lanes are independent and run in a few
 threads. A single event is one lane, without threads.
 """
 
@@ -24,7 +24,7 @@ from table.known import UserChanged
 from table.write import Writer, guarded, read_ahead
 from use_cases.users import People, User
 
-ATTEMPTS = 5  # each further one means that somebody else changed the user or the address in between
+ATTEMPTS = 5  # another request changed the user or the email each time
 
 
 def collect_one(
@@ -35,7 +35,7 @@ def collect_one(
     *,
     upsert: bool = False,
 ) -> Outcome:
-    """Store the event, or discard it by a rule. Raise Refused, and whatever else went wrong."""
+    """Return the outcome of one event. Raise Refused, or the exception that made it fail."""
     [outcome] = collect([request], account, received_at, key, upsert=upsert)
     if isinstance(outcome, Refused):
         raise outcome.__cause__ if isinstance(outcome, Failed) and outcome.__cause__ else outcome
@@ -50,8 +50,9 @@ def collect(
     *,
     upsert: bool = False,
 ) -> list[Outcome | Refused]:
-    """Return the outcome of each event, in their order. What is refused already stays so. With `upsert` an event of a
-    user who does not exist creates the user.
+    """Return the outcome of each event, in their order. A request that is already Refused is returned unchanged.
+
+    With `upsert` an event of a user who does not exist creates the user.
     """
     begun = time.monotonic()
     entries = {
@@ -76,7 +77,7 @@ Tie = tuple[object, ...]
 
 
 def _groups(entries: Sequence[Entry], people: People) -> list[list[Entry]]:
-    """Join the events that have a tie in common, directly or through others (union-find)."""
+    """Group the events that share a tie, directly or through other events (union-find)."""
     if len(entries) == 1:
         return [list(entries)]
     ties = _ties(entries, people)
@@ -98,7 +99,7 @@ def _groups(entries: Sequence[Entry], people: People) -> list[list[Entry]]:
 
 
 def _ties(entries: Sequence[Entry], people: People) -> Callable[[Entry], Iterable[Tie]]:
-    """Return what an event needs for itself, or depends on."""
+    """Return a function that returns the ties of an event: events with the same tie are settled in order."""
     claimed = {entry.claims for entry in entries if entry.claims}
     moving = {
         (entry.event_id, entry.happened_at) for entry in entries if entry.claims or entry.request.user.email in claimed
@@ -126,17 +127,17 @@ def _ties(entries: Sequence[Entry], people: People) -> Callable[[Entry], Iterabl
 
 
 class _Lane:
-    """Events whose order can matter, in the order of the list."""
+    """Settles events whose order can matter, in the order of the list."""
 
     def __init__(self, account: Account, people: People, entries: list[Entry]) -> None:
         self.people, self.waiting, self.writer = people, entries, Writer(account)
         self.failed: set[str] = set()
-        """Ids and addresses of users of whom a change has failed."""
+        """Ids and emails of users for whom a change has failed."""
         self.looks = 0
         self.steps = self._settle()
 
     def _settle(self) -> Iterator[float]:
-        """Settle the events. Yield after each run, and while one has to wait: the seconds until it may go on."""
+        """Settle the events. Yield after each run, and before each wait: the seconds until the lane may continue."""
         self._expect_profiles()
         while run := self._next_run():
             try:
@@ -145,7 +146,7 @@ class _Lane:
                 self.looks = 0
             except UserChanged:
                 self._look_again(run)
-            except Exception as error:  # noqa: BLE001 an error that nobody foresaw is the outcome of one event
+            except Exception as error:  # noqa: BLE001 an unexpected error is the outcome of one event
                 run[0].outcome = Failed.by(error)
             settled = [entry for entry in run if entry.outcome]
             self.waiting = [entry for entry in self.waiting if not entry.outcome]
@@ -155,19 +156,19 @@ class _Lane:
                 yield 0
 
     def _next_run(self) -> list[Entry]:
-        """Return the next events of one user. Settle those before its end of which it is not known whose they are."""
+        """Return the next events of one user. Settle the events among them whose user cannot be found."""
         run: list[Entry] = []
         plain: dict[str, bool] = {}
         claimed: set[str | None] = set()
         for entry in self.waiting:
             if entry.request.user.email in claimed - {None}:
-                break  # it waits for the commit, which says who has the address
+                break  # the commit decides which user has the email
             if not self._name(entry):
                 continue
             if run and entry.user_id != run[0].user_id:
                 break
             if entry.uuid in plain and (plain[entry.uuid] or entry.is_plain):
-                break  # a plain one is put after the transaction
+                break  # a plain event is stored after the transaction
             entry.creates = entry.is_new and not run
             plain[entry.uuid] = entry.is_plain
             claimed.add(entry.claimed)
@@ -175,7 +176,7 @@ class _Lane:
         return run
 
     def _name(self, entry: Entry) -> bool:
-        """Find whose the event is, or settle it. After a change that failed, all later changes of its user fail."""
+        """Find the user of an event, or settle it. After a failed change, all later changes of the same user fail."""
         user = guarded(partial(self.people.find, entry))
         if not self.failed.isdisjoint(_names(entry, user)) and (
             isinstance(user, NotFound) or (isinstance(user, User) and entry.is_ordered)
@@ -189,7 +190,7 @@ class _Lane:
         return False
 
     def _follow(self, entry: Entry) -> None:
-        """Keep what the outcome of an event means for those after it."""
+        """Record what the outcome of an event means for later events."""
         user = User(entry.user_id, entry.email) if entry.user_id else entry.outcome
         if isinstance(entry.outcome, Unavailable | Failed) and entry.is_ordered:
             self.failed |= _names(entry, user)
@@ -199,11 +200,11 @@ class _Lane:
         if entry.claims and isinstance(known, Profile) and known.email is None:
             if isinstance(entry.outcome, Outcome) and entry.outcome.status == "created":
                 self.people.identify(User(entry.user_id, entry.claims))
-            elif self.waiting:  # somebody may have the address by now
+            elif self.waiting:  # another user may have the email now
                 self.people.look_up(self.waiting)
 
     def _know(self, entry: Entry) -> None:
-        """Keep that the user exists by now."""
+        """Record that the user exists now."""
         if entry.request.user.email:
             self.people.owners[entry.request.user.email] = entry.user_id
         elif self.waiting:
@@ -221,7 +222,7 @@ class _Lane:
                 entry.outcome = unavailable("UserChanged")
 
     def _expect_profiles(self) -> None:
-        """What was read to find users also says how to write."""
+        """Pass the profiles that the look-up has read to the writer."""
         for entry in self.waiting:
             profile = self.people.profiles.get(entry.request.user.id or "")
             if isinstance(profile, Profile):
@@ -229,7 +230,7 @@ class _Lane:
 
 
 def _names(entry: Entry, user: User | object) -> set[str]:
-    """Return the ids and addresses of whom the event is about, or may be: that of a login may be another user's."""
+    """Return the ids and emails of the users that the event may change. A login can be that of another user."""
     names = {entry.request.user.id, entry.request.user.email}
     if not isinstance(user, User) or user.email is None:
         names.add(entry.claims)
@@ -242,11 +243,11 @@ def _names(entry: Entry, user: User | object) -> set[str]:
 
 
 def _settle(lanes: Sequence[_Lane], account: Account, halfway: float) -> None:
-    """Let the lanes settle their events, in as many threads as the table bears.
+    """Settle the events of all lanes, in as many threads as the table allows.
 
-    A user's second lane comes after the first of every other user, and one that has to wait goes to the end, so that
-    no user's trouble takes the time of others. When half of the time is gone, what was settled by an earlier request is
-    read in one call: else a batch that is sent again would need that half for it every time.
+    A user's second lane comes after the first lane of every other user, and a lane that waits goes to the end of the
+    queue. So one user's events do not delay the others. After half of the time, one call reads which of the waiting
+    events are stored already. So a batch that ran out of time gets further when it is sent again.
     """
     queue: PriorityQueue[tuple[float, int, int]] = PriorityQueue()
     ranks: Counter[str | None] = Counter()

@@ -1,6 +1,6 @@
-"""The second half of DELETE /v1/user/...: removes what erased users left behind, however much it is.
+"""The second part of DELETE /v1/user/...: delete the items of erased users.
 
-It may be stopped at any point and run twice at once: the note of an erasure stays until nothing is left.
+It may stop at any point, and two runs may overlap: the note of an erasure stays until no item is left.
 """
 
 import time
@@ -14,16 +14,17 @@ from table import Account, erasures
 from table.calls import Store
 from table.erasures import Erasure
 
-# An event whose user was looked up before the erasure may still be written after it, but not after the time limit of
-# its function (15 s). Until then an erasure is not done, however empty it looks.
+# A request that looked up the user before the erasure can write an event after it, until the time limit of its function
+# (15 s). An erasure ends only after that, even if no item is left.
 IN_FLIGHT = timedelta(seconds=60)
 STEP_SECONDS = 10
 
 
 def erase_leftovers(table: Store, now: datetime) -> list[str]:
-    """Goes on with every erasure until `table.deadline`, by one step each, in turn, the oldest first. One that
-    DynamoDB hinders, or that fails, holds up no other. Returns when each that is not done yet began; raises the first
-    failure.
+    """Continue all erasures until `table.deadline`: one step of each, the oldest first, then the next step of each.
+
+    An erasure that is throttled or fails does not stop the others. Return when each unfinished erasure began. Raise the
+    first failure at the end.
     """
     run = time.monotonic()
     waiting = deque(erasures.pending(table))
@@ -33,9 +34,9 @@ def erase_leftovers(table: Store, now: datetime) -> list[str]:
         erasure = waiting.popleft()
         try:
             is_swept = _step(table, erasure, now, run)
-        except Unavailable:  # throttled, or out of time: the next run goes on here
+        except Unavailable:  # throttled, or out of time: the next run continues it
             unfinished.append(erasure.begun)
-        except Exception as failure:  # noqa: BLE001 raised when the others have had their turn
+        except Exception as failure:  # noqa: BLE001 raised after the steps of the others
             failures.append(failure)
         else:
             if not is_swept:
@@ -48,10 +49,10 @@ def erase_leftovers(table: Store, now: datetime) -> list[str]:
 
 
 def _step(table: Store, erasure: Erasure, now: datetime, run: float) -> bool:
-    """True when nothing is left of the user, or was before the erasure ended."""
+    """Do one step of an erasure. Return True if no item is left."""
     account = Account(replace(table, deadline=min(table.deadline, time.monotonic() + STEP_SECONDS)), erasure.account)
     is_swept = erasures.sweep(account, erasure.user_id)
-    moment = now + timedelta(seconds=time.monotonic() - run)  # a receipt may not be older than the last deletion
+    moment = now + timedelta(seconds=time.monotonic() - run)  # not earlier than the last deletion
     if is_swept and _may_end(erasure, now):
         erasures.end(account, erasure, moment)
     return is_swept

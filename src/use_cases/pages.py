@@ -1,4 +1,4 @@
-"""Pages of a list: how many entries one has, and where the next one begins."""
+"""Pages of a list: the limit of entries, and the cursor of the next page."""
 
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -11,7 +11,7 @@ LIMIT = f"limit must be a whole number from 1 to {MAX_LIMIT}."
 SIGNATURE_BYTES = 16
 
 Sign = Callable[[bytes], bytes]
-"""Returns the SIGNATURE_BYTES that show that a position is one of this list."""
+"""A function that returns SIGNATURE_BYTES, the signature of a position in a list."""
 
 
 def parse_limit(text: str | None) -> tuple[int, list[Problem]]:

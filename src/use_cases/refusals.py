@@ -1,4 +1,4 @@
-"""GET /v1/refusals: what was refused, without what was sent: contract, section 10."""
+"""GET /v1/refusals: counts of refused requests, without their content: contract, section 10."""
 
 import re
 from collections import Counter
@@ -39,7 +39,7 @@ FIXED_NAMES = {
 
 
 def count_refused(refused: Sequence[Refused], account: str, table: Store, request_id: str, now: datetime) -> None:
-    """Counts why each of the requests, or of the events of a batch, was refused: by its first problem."""
+    """Count the first problem of each refused request, or of each refused event of a batch."""
     counted: Counter[Reason] = Counter()
     for each in refused:
         first = each.problems[0]
@@ -49,9 +49,9 @@ def count_refused(refused: Sequence[Refused], account: str, table: Store, reques
 
 
 def known_field(field: str) -> str:
-    """The part of a dotted path that is made of names of the contract, without the place in a batch.
+    """Return the part of a dotted path that consists of names of the contract, without the index in a batch.
 
-    A caller may nest such names in any way: only where they have a meaning do they count, so that there are few parts.
+    A name counts only in a place where the contract has it, so callers cannot create any number of paths.
     """
     first, *rest = PLACE.sub("", field).split(".")
     known = [first] if first in FIXED_NAMES else []
@@ -66,7 +66,7 @@ def known_field(field: str) -> str:
 
 
 def known_type(body: object) -> str | None:
-    """The type of the event in a body that was refused, if it is one of ours."""
+    """Return the event type of a refused body, if the API has such a type."""
     event = body.get("event") if isinstance(body, Mapping) else None
     name = next(iter(event), None) if isinstance(event, Mapping) and len(event) == 1 else None
     event_type = WIRE_NAMES.get(name) if isinstance(name, str) else None
@@ -101,5 +101,5 @@ def _refusal(position: bytes | None) -> Refusal | None:
 
 
 def _sign(account: Account, position: bytes) -> bytes:
-    """The signature is not a secret; it shows which account the position is of, and finds mistakes."""
+    """Return the signature of a position. It is not secret: it detects mistakes, and cursors of another account."""
     return sha256(f"{account.name}#".encode() + position[:-1]).hexdigest()[:SIGNATURE_BYTES].encode()

@@ -49,8 +49,8 @@ from table.erasures import Receipt
 from table.events import Entry, StoredEvent
 from use_cases.pages import SIGNATURE_BYTES, Sign, cursor_of, parse_limit, position_of
 
-ATTEMPTS = 5  # each further one means that somebody else changed the user in between
-# Of JSON, which is a text in Lambda's answer of 6 MB at most, each quote and backslash twice.
+ATTEMPTS = 5  # another request changed the user each time
+# Lambda returns at most 6 MB. It contains the JSON as a string, so each quote and backslash takes two characters.
 MAX_PAGE_CHARACTERS = 2_500_000
 EMAIL_NAMES = {"email", "emailaddress", "mail"}  # without case and punctuation
 
@@ -58,11 +58,11 @@ TYPES = f"type must be one of {', '.join(CATALOGUE)}, spelled exactly so."
 CURSOR = "Send the cursor of the previous page for the same user, unchanged. To start again, leave it out."
 TIME_FORM = "like 2026-11-24T08:00:00Z. In a URL the + of an offset is written %2B."
 
-json_text = partial(simplejson.dumps, use_decimal=True)  # numbers as exact as they were sent
+json_text = partial(simplejson.dumps, use_decimal=True)  # numbers stay exact
 
 
 class User(NamedTuple):
-    """Who somebody is, as far as an event needs to know."""
+    """The user of an event."""
 
     id: str
     email: str | None
@@ -70,22 +70,23 @@ class User(NamedTuple):
 
 
 class People:
-    """The users that events name, as they were looked up."""
+    """The results of looking up the users of events."""
 
     def __init__(self, account: Account, *, upsert: bool = False) -> None:
         self.account, self.upsert = account, upsert
         self.new_ids: defaultdict[str, str] = defaultdict(lambda: new_id(datetime.now(UTC)))
-        """By address: the id of the user who is to be created with it."""
+        """By email: the id of the user that is to be created with it."""
         self.owners: dict[str, str | Refused | None] = {}
-        """By address: the id of the user who has it."""
+        """By email: the id of the user who has it. None: no user has it. Refused: it could not be read."""
         self.profiles: dict[str, Profile | Refused | None] = {}
-        """By id."""
+        """By id: the profile, None or Refused in the same way."""
         self.erased: dict[str, bool] = {}
-        """By an _id that the caller chose: whether its user was erased."""
+        """By an _id that a caller chose: whether its user was erased."""
 
     def look_up(self, entries: Sequence[Entry]) -> None:
-        """Find all whom the events name, or whose addresses they claim, with one call. What cannot be read is the
-        trouble of those who are named so.
+        """Read the users that the events name, and the emails that they claim, with one call.
+
+        An item that cannot be read fails only the events that need it.
         """
         named = [entry.request.user for entry in entries]
         emails = [each for entry in entries for each in (entry.request.user.email, entry.claims) if each]
@@ -93,15 +94,15 @@ class People:
         owners, found = profiles.look_up(self.account, emails, ids)
         self.owners |= owners
         self.profiles |= found
-        for profile in found.values():  # DynamoDB may read the address before, and the profile after a login claimed it
+        for profile in found.values():  # a login may claim the email between the two reads
             if isinstance(profile, Profile) and profile.email in owners and owners[profile.email] is None:
                 self.owners[profile.email] = profile.id
 
     def find(self, entry: Entry) -> User | Refused:
-        """Return whose the event is.
+        """Return the user of an event, or why it is refused.
 
-        A user without an email who logs in with that of another user is replaced by that user (section 5). The user may
-        have got an email since; a repeat of such a login is still that of the other user's event.
+        If a user without an email logs in with the email of another user, the event belongs to that other user (section
+        5). A repeat of such a login still belongs to the other user, even if the first user has an email now.
         """
         user = self._named(entry.request.user)
         if not isinstance(user, User) or entry.claims in (None, user.email):
@@ -113,7 +114,7 @@ class People:
         return User(str(owner), entry.claims) if is_theirs else user
 
     def possible(self, entry: Entry) -> list[str]:
-        """Return the ids of the users whose the event may be."""
+        """Return the ids of the event's possible users."""
         user = entry.request.user
         owners = [self.owners.get(email) for email in (user.email, entry.claims) if email]
         ids = [each for each in owners if isinstance(each, str)]
@@ -122,13 +123,13 @@ class People:
         return ids if user.email or not user.id else [*ids, user.id]
 
     def is_new(self, reference: UserReference) -> bool:
-        """Whether an upsert has to create the user, as far as it is known."""
+        """Return whether `upsert` has to create the user, according to the look-up."""
         if not self.upsert:
             return False
         return (self.owners.get(reference.email) if reference.email else self.profiles.get(str(reference.id))) is None
 
     def _create(self, reference: UserReference) -> User | Refused:
-        """Return the user who is to be created, under the rules of a PUT with upsert."""
+        """Return the new user, by the rules of a PUT with upsert, or why the event is refused."""
         email, user_id = reference.email, reference.id
         if user_id is None:
             return User(self.new_ids[str(email)], email, is_new=True)
@@ -138,12 +139,12 @@ class People:
             return Invalid([IDENTIFIERS_DISAGREE])
         if user_id not in self.erased:
             self.erased[user_id] = erasures.is_erased(self.account, user_id)
-        if self.erased[user_id]:  # of a discarded event, too, whose write does not ask
+        if self.erased[user_id]:  # a discarded event has no write that would check it
             return Conflict([ERASED_USER])
         return User(user_id, email, is_new=True)
 
     def identify(self, user: User) -> None:
-        """Say that the user has got this address by now."""
+        """Record that the user has this email now."""
         self.owners[str(user.email)] = user.id
         known = self.profiles.get(user.id)
         if isinstance(known, Profile):
@@ -166,12 +167,12 @@ class People:
         return User(profile.id, profile.email) if profile else NotFound([UNKNOWN_ID])
 
     def _is_repeat(self, entry: Entry, user_id: str) -> bool:
-        """Whether it is the user's event already."""
+        """Return whether the event is stored as an event of this user."""
         return entry.own_id and events.find(self.account, user_id, entry.uuid_of(user_id)) is not None
 
 
 class Changed(NamedTuple):
-    """A user as it is after a change, what was left out of the change, and whether the user is new."""
+    """The profile after a change, the warnings of the change, and whether the user is new."""
 
     profile: Profile
     warnings: tuple[Notice, ...]
@@ -179,7 +180,7 @@ class Changed(NamedTuple):
 
 
 def get(identifier: str, account: Account) -> Profile:
-    """The user whom an email or an _id names. Raises NotFound."""
+    """Return the user with an email or an _id. Raise NotFound."""
     if "@" in identifier:
         email = normal_email(identifier)
         user_id, unknown = profiles.user_id_of(account, email) if email else None, UNKNOWN_EMAIL
@@ -192,7 +193,7 @@ def get(identifier: str, account: Account) -> Profile:
 
 
 def create(sent: Mapping[str, Any], account: Account, now: datetime) -> Changed:
-    """A new user, anonymous without an email. Raises Invalid, TooLarge, and Conflict for a taken email."""
+    """Create a user, who is anonymous without an email. Raise Invalid, TooLarge, and Conflict for a taken email."""
     _check(sent)
     created = _create(new_id(now), normal_email(sent.get("email")), sent, account, now)
     if created is None:
@@ -201,9 +202,9 @@ def create(sent: Mapping[str, Any], account: Account, now: datetime) -> Changed:
 
 
 def change(identifier: str, sent: Mapping[str, Any], upsert: bool, account: Account, now: datetime) -> Changed:
-    """Sets attributes; with `upsert` of a user who is created if there is none.
+    """Set attributes of a user. With `upsert` create the user if there is none.
 
-    Raises Invalid, NotFound, TooLarge, and Conflict when the user to be created has a taken email or an erased _id.
+    Raise Invalid, NotFound, TooLarge, and Conflict if the new user has a taken email or an erased _id.
     """
     _check(sent)
     for _ in range(ATTEMPTS):
@@ -226,9 +227,9 @@ def change(identifier: str, sent: Mapping[str, Any], upsert: bool, account: Acco
 
 
 def change_email(identifier: str, sent: Mapping[str, Any], account: Account) -> Profile:
-    """Give a user another address, or an anonymous user a first one. Return the user as it is then.
+    """Set the email of a user, also of an anonymous one. Return the new profile.
 
-    Raises Invalid, NotFound, and Conflict if another user has the address.
+    Raise Invalid, NotFound, and Conflict if another user has the email.
     """
     email = normal_email(sent.get("email"))
     if email is None:
@@ -238,7 +239,7 @@ def change_email(identifier: str, sent: Mapping[str, Any], account: Account) -> 
         if profile.email == email:
             return profile
         owner = profiles.change_email(account, profile, email)
-        if owner in (None, profile.id):  # the user's own by now: an earlier attempt was done, its answer lost
+        if owner in (None, profile.id):  # done, perhaps by an attempt whose response was lost
             return get(profile.id, account)
         if owner:
             raise Conflict([OTHERS_EMAIL])
@@ -246,7 +247,7 @@ def change_email(identifier: str, sent: Mapping[str, Any], account: Account) -> 
 
 
 def remove_attribute(identifier: str, name: str, account: Account) -> Profile:
-    """Removes an attribute, if it is there. Raises NotFound, and Invalid for one that the system keeps."""
+    """Remove an attribute if the user has it. Raise NotFound, and Invalid for an attribute of the system."""
     if name != "tags" and not is_attribute(name):
         raise Invalid([EMAIL_STAYS if name == "email" else SYSTEM_ATTRIBUTE])
     for _ in range(ATTEMPTS):
@@ -259,9 +260,9 @@ def remove_attribute(identifier: str, name: str, account: Account) -> Profile:
 
 
 def erase(identifier: str, account: Account, now: datetime) -> tuple[Profile, str]:
-    """Erase a user: from here on the user does not exist, and `erasure` removes what is left.
+    """Begin the erasure of a user, which `erasure` continues. After this call the user does not exist.
 
-    Return the user, and when the erasure was requested. Raises NotFound.
+    Return the user, and when the erasure was requested. Raise NotFound.
     """
     for _ in range(ATTEMPTS):
         profile = get(identifier, account)
@@ -272,7 +273,7 @@ def erase(identifier: str, account: Account, now: datetime) -> tuple[Profile, st
 
 
 def receipt(user_id: str, account: Account) -> Receipt:
-    """Return the receipt of the erasure of an _id. Raises NotFound."""
+    """Return the receipt of the erasure of an _id. Raise NotFound."""
     found = erasures.receipt(account, user_id) if is_id(user_id) else None
     if found is None:
         raise NotFound([ERASURE_NOT_FOUND])
@@ -280,7 +281,7 @@ def receipt(user_id: str, account: Account) -> Receipt:
 
 
 def timeline(identifier: str, query: Mapping[str, str], account: Account) -> tuple[list[StoredEvent], str | None]:
-    """A page of the user's events, newest first, and the cursor of the next one. Raises NotFound and Invalid."""
+    """Return a page of a user's events, newest first, and the cursor of the next one. Raise NotFound and Invalid."""
     profile = get(identifier, account)
     limit, limit_problems = parse_limit(query.get("limit"))
     event_type, type_problems = _type(query.get("type"))
@@ -291,14 +292,14 @@ def timeline(identifier: str, query: Mapping[str, str], account: Account) -> tup
         raise Invalid(problems)
     page, last = events.timeline(account, profile.id, limit, before, event_type, within)
     sizes = accumulate(len(json_text(event.payload)) + len(event.id) for event in page)
-    fits = max(1, sum(size <= MAX_PAGE_CHARACTERS for size in sizes))  # no event is as long as an answer may be
+    fits = max(1, sum(size <= MAX_PAGE_CHARACTERS for size in sizes))  # a single event always fits
     if fits < len(page):
         page, last = page[:fits], page[fits - 1].uuid
     return page, cursor_of(UUID(last).bytes, sign) if last else None
 
 
 def _create_as(identifier: str, sent: Mapping[str, Any], account: Account, now: datetime) -> Changed | None:
-    """Creates the user whom the path names. None when there is one by now."""
+    """Create the user that the path names. Return None if the user exists now."""
     email = normal_email(identifier)
     if email:
         return _create(new_id(now), email, sent, account, now)
@@ -310,7 +311,7 @@ def _create_as(identifier: str, sent: Mapping[str, Any], account: Account, now: 
     created = _create(identifier, email, sent, account, now, chosen_id=True)
     if created is None and erasures.is_erased(account, identifier):
         raise Conflict([ERASED])
-    # The address may be this very user's, by a request at the same moment: then the user is there.
+    # A request at the same time may have created this user with the same email.
     if created is None and email and profiles.user_id_of(account, email) not in (None, identifier):
         raise Conflict([EMAIL_TAKEN])
     return created
@@ -333,7 +334,7 @@ def _create(
 
 
 def _misplaced_email(sent: Mapping[str, Any]) -> str | None:
-    """Return the field that looks like the email of a user who gets none: `Email`, or `email` in another object."""
+    """Return the field that looks like an email in a wrong place: `Email`, or `email` in another object."""
     named = {name: value for name, value in sent.items() if name != "email"}
     inner = {f"{name}.{each}": each for name, value in named.items() if isinstance(value, dict) for each in value}
     names = {name: name for name in named} | inner
@@ -341,7 +342,7 @@ def _misplaced_email(sent: Mapping[str, Any]) -> str | None:
 
 
 def _check(sent: Mapping[str, Any]) -> None:
-    """Raise Invalid with all that is wrong with the attributes that a caller sends."""
+    """Raise Invalid with all problems of the attributes that a caller sends."""
     wrong = {problem.field: problem.description for problem in unstorable(dict(sent), "")}
     if sent.get("email") is not None and normal_email(sent["email"]) is None:
         wrong["email"] = invalid_email("email").description
@@ -361,7 +362,7 @@ def _type(wire_name: str | None) -> tuple[str | None, list[Problem]]:
 
 
 def _range(first: str | None, end: str | None) -> tuple[tuple[datetime | None, datetime | None], list[Problem]]:
-    """Return the moments of `from` and `to`, and what is wrong with them."""
+    """Return the moments of `from` and `to`, and their problems."""
     given = {"from": first, "to": end}
     moments = {name: parse_rfc_3339(text) for name, text in given.items()}
     wrong = [name for name, text in given.items() if text is not None and moments[name] is None]
@@ -373,7 +374,7 @@ def _range(first: str | None, end: str | None) -> tuple[tuple[datetime | None, d
 
 
 def _before(cursor: str | None, sign: Sign) -> tuple[str | None, list[Problem]]:
-    """Return the UUID of the event before which a page begins, and what is wrong with its cursor."""
+    """Return the UUID of the event before which a page begins, and the problems of its cursor."""
     if cursor is None:
         return None, []
     position = position_of(cursor, sign)
@@ -381,5 +382,5 @@ def _before(cursor: str | None, sign: Sign) -> tuple[str | None, list[Problem]]:
 
 
 def _sign(profile: Profile, position: bytes) -> bytes:
-    """Sign with a key of this user's alone."""
+    """Return the signature of a position, made with the user's own key."""
     return hmac.digest(bytes.fromhex(profile.cursor_key), position, "sha256")[:SIGNATURE_BYTES]
