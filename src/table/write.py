@@ -115,7 +115,7 @@ class _Run:
         return replies.replayed(self.account, entry, entry.key, kept)
 
     def _by_restriction(self, entry: Entry) -> Outcome | None:
-        """Return the outcome if a restriction applies: duplicate if the event is stored already, otherwise discarded."""
+        """Return the outcome if a restriction applies: duplicate if the event is stored, otherwise discarded."""
         restriction, first = (BOT, None) if entry.is_of_bot else (entry.restriction, self._first(entry))
         if restriction is None or not (first or entry.is_of_bot):
             return None
@@ -244,7 +244,7 @@ class _Run:
         return plan(seen=seen) or plan(seen=self.known.profile(self.user_id))
 
     def _is_late(self, entry: Entry, change: Change) -> bool:
-        """Return whether the profile has probably changed since the event, so that a write without a read would fail."""
+        """Return whether the profile has probably changed since the event, so a write without a read would fail."""
         if not change or len(change.attributes) > profiles.MAX_PATHS:  # it is read anyway
             return False
         if entry.window:
