@@ -1,0 +1,1 @@
+"""The rules of the contract, without DynamoDB, HTTP and Lambda."""

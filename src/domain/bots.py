@@ -1,9 +1,9 @@
 """Decide whether a user agent declares itself a crawler: contract, section 4.
 
-The maintained list of `crawleruseragents` names crawlers by patterns. They are found anywhere in an agent: in models of
-phones, numbers of builds and names of apps too. So an agent that looks like a browser, a phone or an app is a person,
-and the list is not even loaded, unless its name has a word of automation or an address. Its name is the agent without
-the brackets that describe the device.
+The list of `crawleruseragents` has a pattern for each crawler. The patterns also match models of phones, numbers of
+builds and names of apps. So an agent that looks like a browser, a phone or an app counts as a person. It is compared
+with the list only if its name has a word of automation or an address. Its name is the agent without the brackets that
+describe the device.
 """
 
 import re
@@ -38,7 +38,7 @@ WORDS = (
     *(".com", ".io", ".net", ".org", *ADDRESSES),
 )
 WORDS_OF_A_DEVICE = ("bot/", "crawl", "preview", "spider", *ADDRESSES)
-# Proxies that fetch an image when a person opens a mail, and what shops run on or send with: never crawlers.
+# Proxies that fetch an image when a person opens a mail, and software of shops: never crawlers.
 SERVERS = (
     *("ImageProxy", "ImgProxy", "MailProxy", "FastmailUA"),
     *("WordPress", "WooCommerce", "Shopify", "Zapier", "Make/"),
@@ -46,7 +46,7 @@ SERVERS = (
 
 
 def declares_itself(agent: str) -> bool:
-    """Return whether the agent's own name or address is that of a crawler. In doubt it is a person's."""
+    """Return whether the agent's own name or address is that of a crawler. If it is unclear, it is a person's."""
     if any(server in agent for server in SERVERS):
         return False
     if any(person in agent for person in PERSONS):

@@ -1,4 +1,4 @@
-"""Contract, section 3: the event types. One class is one type and declares all about it: fields, restriction, changes.
+"""The event types: contract, section 3. Each class declares one type: its fields, restriction and changes.
 
 The class name in lower case is the type's name on the wire, and the docstring is its documentation. Each field's type
 has the text of its 400. Fields that a class does not name are stored unchanged. No code outside this module asks which
@@ -31,7 +31,7 @@ from domain.values import MAX_NAME_SHOWN, as_number, as_text, similar_names, uns
 # --- Field types ----------------------------------------------------------------------------------
 
 MAX_TAG_LENGTH = 255
-GIVEN_TWICE = object()  # replaces a field whose flat value and whose value under `generic` differ
+CONFLICTING = object()  # replaces a field whose flat value differs from its value under `generic`
 
 
 def _identifier(value: object) -> object:
@@ -47,7 +47,7 @@ def _text(value: object) -> object:
 
 
 def _not_twice(value: object) -> object:
-    if value is GIVEN_TWICE:
+    if value is CONFLICTING:
         raise ValueError("is given twice, flat and under generic, and the two differ")
     return value
 
@@ -136,7 +136,7 @@ class EventType(BaseModel):
     under_generic: ClassVar[tuple[str, ...]] = ()
     """The fields that servers nest under `generic` and browsers send flat: both are read."""
     counted: ClassVar[tuple[str, ...]] = ()
-    """The optional fields that something follows from: a name that only looks like one of them causes a warning."""
+    """The optional fields that change the profile: a similar name causes a warning."""
     maintains: ClassVar[Maintained | None] = None
     """The attributes of the profile that the system maintains for events of this type."""
     restriction: ClassVar[Restriction | None] = None
@@ -403,8 +403,8 @@ def _unknown_type(wire_name: str) -> Problem:
 
 
 def _same(name: str, flat: object, nested: object) -> object:
-    """Return `flat` if both places have the same value, else GIVEN_TWICE."""
-    return flat if _meaning(name, flat) == _meaning(name, nested) else GIVEN_TWICE
+    """Return `flat` if both places have the same value, else CONFLICTING."""
+    return flat if _meaning(name, flat) == _meaning(name, nested) else CONFLICTING
 
 
 def _meaning(name: str, value: object) -> object:

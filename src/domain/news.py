@@ -1,4 +1,4 @@
-"""The messages of the live feed, for new events and erased users. Knows neither the table nor Lambda."""
+"""The messages of the live feed, for new events and erased users."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class EventCreated:
 
 @dataclass(frozen=True, slots=True)
 class UserErased:
-    """A user was erased. This is the last message about the user, and it has nothing else."""
+    """A user was erased. This is the last message about the user."""
 
     account: str
     user_id: str
@@ -89,7 +89,7 @@ def message_of(news: News) -> Message:
 
 
 def _head(account: str, user_id: str, moment: str, name: str) -> dict[str, Any]:
-    """Return the version of the detail, and one id: the same for the same news, also if it is published again."""
+    """Return the version of the detail and an id. News that are published again have the same id."""
     return {"version": VERSION, "id": derived_id(datetime.fromisoformat(moment), account, user_id, name)}
 
 

@@ -29,9 +29,9 @@ class First:
 class Outcome:
     """The result of an event that is settled.
 
-    created     it is stored now, or was when its Idempotency-Key was first used (`replayed`)
-    duplicate   it was stored before, at `created_on`; `same_payload` says whether the payloads are equal
-    discarded   `restriction` discarded it; `first` is the event that caused this, if there is one
+    A created event is stored now, or was stored when its Idempotency-Key was first used (`replayed`). A duplicate was
+    stored before, at `created_on`; `same_payload` says whether the payloads are equal. A discarded event is not stored
+    because of `restriction`; `first` is the stored event that caused this, if there is one.
     """
 
     status: Literal["created", "duplicate", "discarded"]

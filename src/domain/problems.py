@@ -22,11 +22,10 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong (`message`), what to do (`description`), where (`field`, a dotted path), for programs (`code`).
+    """A problem: `message`, `description` (what to do), `field` (a dotted path) and `code` (for programs).
 
-    `hint` says what to do where the description is a documented text that says too little. `in_batch` is the field
-    that is named only for an event of a batch. `as_documented`: outside of a batch the body has no `code`, because the
-    public documentation shows it so.
+    `hint` says what to do if the documented description says too little. `in_batch` is the field that is named only for
+    an event of a batch. `as_documented`: outside of a batch the body has no `code`, as in the public documentation.
     """
 
     code: str
@@ -38,7 +37,7 @@ class Problem:
     as_documented: bool = False
 
     def under(self, place: str) -> "Problem":
-        """Return the same problem of an event of a batch; `place` is where the event is."""
+        """Return the same problem for an event of a batch, which is at `place`."""
         field = self.field or self.in_batch
         return replace(self, field=f"{place}.{field}" if field else place, as_documented=False)
 
@@ -67,7 +66,7 @@ class Refused(Exception):
 
     @property
     def is_ours(self) -> bool:
-        """Whether the fault is ours, so that the same request may be sent again."""
+        """Return whether the service failed, so the same request may be sent again."""
         return self.status >= 500
 
 
@@ -177,8 +176,7 @@ CODES: dict[str, type[Refused]] = {
     "internal_error": Failed,
 }
 
-# What each code of a warning means, whatever its message says. All places where a part of a request is dropped or
-# changed are here; tests/unit/test_warnings.py closes the list.
+# The code of each warning. The meaning of a code never changes; its message may.
 WARNINGS = (
     "system_attribute_ignored",
     "email_ignored",
@@ -351,7 +349,7 @@ SEND_THE_BATCH_AGAIN = {
 
 
 def of_a_batch(problem: Problem) -> Problem:
-    """Return a fault of ours as an event of a batch shows it."""
+    """Return a failure with the text for an event of a batch."""
     return replace(problem, description=SEND_THE_BATCH_AGAIN.get(problem, problem.description))
 
 
@@ -387,7 +385,7 @@ def invalid_event_time(description: str) -> Problem:
 
 
 def unknown_event_type(names: Sequence[str], field: str) -> Problem:
-    """`names` are all types, the most similar one first."""
+    """Return the problem of an unknown type. `names` are all types, the most similar one first."""
     description = (
         f"Type names are case-sensitive. Closest: {names[0]}. All types: {', '.join(names)}. "
         "For your own events use generic."
@@ -400,7 +398,7 @@ def invalid_payload(wire_name: str, needs: str, field: str) -> Problem:
 
 
 def missing_field(name: str, place: str, about: str, similar: str | None) -> Problem:
-    """`about` says what the field is; `similar` is a name in its place that differs in case or punctuation only."""
+    """Return the problem of a missing field, described by `about`. `similar` is a similar name that was sent."""
     description = f"Add {name} to {place}: {about[:1].lower()}{about[1:]}"
     if similar:
         description += f" It has {similar}; did you mean {name}? Names are case-sensitive."
@@ -439,7 +437,7 @@ TOO_LARGE = {
 
 
 def too_large(field: str) -> Problem:
-    """`field` is event or user."""
+    """Return the problem of an item above 400 KB. `field` is event or user."""
     return Problem("item_too_large", "Item too large", TOO_LARGE.get(field, TOO_LARGE["event"]), field)
 
 
@@ -456,12 +454,12 @@ OTHER_EVENT = Notice(
 
 
 def notices(code: str, message: str, fields: Sequence[str]) -> list[Notice]:
-    """One warning for each field; if there are very many, one for all the others."""
-    told = [Notice(field[:MAX_PLACE], message, code) for field in fields[:MAX_NOTICES]]
-    if left := len(fields) - len(told):
+    """Return one warning for each field, and one for all fields after the first MAX_NOTICES."""
+    listed = [Notice(field[:MAX_PLACE], message, code) for field in fields[:MAX_NOTICES]]
+    if left := len(fields) - len(listed):
         around = fields[0].rpartition(".")[0][:MAX_PLACE]
-        told.append(Notice(around, f"The same is true of {left} more.", code))
-    return told
+        listed.append(Notice(around, f"The same is true of {left} more.", code))
+    return listed
 
 
 def system_attributes_ignored(fields: Sequence[str]) -> list[Notice]:
@@ -502,7 +500,7 @@ def total_not_counted(field: str) -> Notice:
 
 
 def similar_name(field: str, known: str) -> Notice:
-    """`known` is a name of the contract that differs in case or punctuation only."""
+    """Return the warning of a name that differs from the name `known` of the contract only in case or punctuation."""
     return Notice(field, f"This name was not read; did you mean {known}? Names are case-sensitive.", "similar_name")
 
 

@@ -1,4 +1,4 @@
-"""Contract, sections 5, 6 and 9: what a user's profile is, and what an event changes of it. No DynamoDB here."""
+"""A user's profile, and how events change it: contract, sections 5, 6 and 9."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,10 +20,9 @@ from domain.problems import (
 from domain.times import iso, milliseconds_of
 from domain.values import as_number
 
-# What the system maintains: name and type, the latter as a JSON schema calls it. Callers cannot write these attributes.
-# An event type that maintains more adds them here (event_types.py).
+# The attributes that only the system writes, with their JSON schema types. Event types add theirs (event_types.py).
 SYSTEM_ATTRIBUTES: dict[str, str] = {"_id": "string", "createdOn": "string"}
-# 10^14 orders below this size, with parts as small as this, add up exactly in DynamoDB's 38 digits.
+# DynamoDB has 38 digits, so the sum of 10^14 such totals is exact.
 MAX_TOTAL = Decimal("1E15")
 SMALLEST_PART = Decimal("1E-9")
 # An event that is older than the profile's newest change by more than this is late: section 9.
@@ -48,7 +47,7 @@ class Profile:
     size: int | None = None
 
     def flat(self) -> dict[str, Any]:
-        """The one flat object that callers see."""
+        """Return the user as a flat object, as responses show it."""
         identity = {"_id": self.id} | ({"email": self.email} if self.email else {})
         tags = {"tags": sorted(self.tags)} if self.tags else {}
         return {**identity, **self.system, **self.attributes, **tags}
@@ -56,9 +55,7 @@ class Profile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latest:
-    """What belongs to the event with the latest time: a date attribute, and others that are set (None: removed) with
-    it.
-    """
+    """A date attribute of the event with the latest time. `others` are set together with it (None: removed)."""
 
     date: str
     others: Mapping[str, Any] = field(default_factory=dict)
@@ -66,10 +63,10 @@ class Latest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What happens to a profile by an event that happened at `at` (milliseconds since 1970).
+    """The change that an event makes to a profile. `at` is when it happened, in milliseconds since 1970.
 
-    `attributes` are set, `places` says where in the request each stood, `system` is set whatever the order of events,
-    `latest` by the time of the event, `totals` are added, and `warnings` say what was left out.
+    `attributes` and `system` are set; `latest` is set if the event is the latest one; `totals` are added. `places` has
+    the dotted path of each attribute in the request. `warnings` name the ignored parts of the request.
     """
 
     at: int = 0
@@ -94,7 +91,7 @@ NO_CHANGE = Change()
 
 
 def merge(changes: Iterable[Change]) -> Change:
-    """Return one change that does all of `changes`, one after the other."""
+    """Return one change with the result of all `changes`, applied in their order."""
     at = 0
     attributes: dict[str, Any] = {}
     places: dict[str, str] = {}
@@ -127,7 +124,7 @@ def merge(changes: Iterable[Change]) -> Change:
 
 
 def change_attributes(sent: Mapping[str, Any], email: str | None, prefix: str, at: int) -> Change:
-    """What setting the attributes `sent` changes of the user with `email`; `prefix` names their place."""
+    """Return the change that sets the attributes `sent` of the user with `email`. `prefix` begins their paths."""
     warnings = system_attributes_ignored([prefix + name for name in SYSTEM_ATTRIBUTES if name in sent])
     if "email" in sent and (normal_email(sent["email"]) or sent["email"]) != email:
         warnings.append(email_ignored(f"{prefix}email"))
@@ -144,12 +141,12 @@ def change_attributes(sent: Mapping[str, Any], email: str | None, prefix: str, a
 
 
 def is_attribute(name: str) -> bool:
-    """Whether callers may set what has this name, as it is."""
+    """Return whether callers may set an attribute with this name."""
     return name not in SYSTEM_ATTRIBUTES and name not in ("email", "tags")
 
 
 def change_tags(sent: str | list[str]) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the tags to add and the tags to remove. Of a tag that is sent twice the last one counts."""
+    """Return the tags to add and the tags to remove. If a tag is sent twice, the last one counts."""
     wanted = {tag: not part.strip().startswith("-") for part in _parts(sent) if (tag := _tag(part))}
     added = frozenset(tag for tag, stays in wanted.items() if stays)
     return added, frozenset(wanted) - added
@@ -164,7 +161,7 @@ def _tag(part: str) -> str:
 
 
 def _tag_warnings(sent: str | list[str], place: str) -> list[Notice]:
-    """Warn of tags of which nothing is left, and of commas between the tags of a string."""
+    """Return the warnings of tags without letters and digits, and of commas between the tags of a string."""
     places = [place if isinstance(sent, str) else f"{place}.{index}" for index in range(len(_parts(sent)))]
     empty = [each for each, part in zip(places, _parts(sent), strict=True) if part.strip() and not _tag(part)]
     commas = [comma_in_tags(place)] if isinstance(sent, str) and "," in sent else []
@@ -173,10 +170,10 @@ def _tag_warnings(sent: str | list[str], place: str) -> list[Notice]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Maintained:
-    """The names of the attributes that the system maintains for the events of a type; "" for what it does not keep.
+    """The names of the attributes that the system maintains for the events of a type; "" for those that it does not.
 
-    `number` counts the events, `total` adds their totals, `last_date` and `last_total` belong to the latest event, and
-    `flag` is true as soon as there is one.
+    `number` counts the events, `total` adds their totals, `last_date` and `last_total` are those of the latest event,
+    and `flag` is true after the first event.
     """
 
     last_date: str
@@ -187,14 +184,15 @@ class Maintained:
 
     @property
     def types(self) -> dict[str, str]:
-        """The type of each attribute, as a JSON schema calls it."""
+        """The type of each attribute in a JSON schema."""
         types = {self.flag: "boolean", self.number: "number", self.total: "number", self.last_total: "number"}
         return {name: kind for name, kind in {**types, self.last_date: "string"}.items() if name}
 
 
 def change_by_event(kept: Maintained, happened_at: datetime, total: object = None, sent_in: str = "") -> Change:
-    """Return the change that an accepted event makes to what the system maintains. A total that cannot be counted never
-    loses the event, and causes a warning if it was sent in the field `sent_in`.
+    """Return the change that an event makes to the attributes of the system.
+
+    A total that cannot be counted causes a warning if it was sent in the field `sent_in`.
     """
     value = countable(total)
     totals = {kept.number: Decimal(1)} | ({kept.total: value} if value is not None else {})
@@ -219,7 +217,7 @@ def countable(total: object) -> Decimal | None:
 
 
 def as_late(change: Change, attributes: Mapping[str, Any]) -> Change:
-    """What is left of a late change to a profile with these attributes: it sets what is lacking and removes nothing."""
+    """Return a late change to a profile with these attributes: it sets only missing ones and removes nothing."""
     left_out = [name for name in change.attributes if name in attributes]
     fields = [change.places.get(name, name) for name in left_out]
     fields += [change.places.get("tags", "tags")] if change.remove_tags else []
@@ -232,7 +230,7 @@ def as_late(change: Change, attributes: Mapping[str, Any]) -> Change:
 
 
 def without_attributes(change: Change) -> Change:
-    """What is left of a change whose attributes do not fit into the profile."""
+    """Return a change without its attributes and tags, which do not fit into the profile."""
     names = [*change.attributes, *(["tags"] if change.add_tags or change.remove_tags else [])]
     fields = [change.places.get(name, name) for name in names]
     return replace(
@@ -249,7 +247,7 @@ def is_late(change: Change, changed_at: int) -> bool:
 
 
 def are_in_order(changes: Sequence[Change]) -> bool:
-    """Whether none of the changes, done one after the other, is late because of one before it."""
+    """Return whether no change is late because of an earlier one in the list."""
     newest = 0
     for change in changes:
         if is_late(change, newest):

@@ -1,6 +1,4 @@
-"""Contract, sections 2, 8 and 9: what an event says, alone or in a batch, checked as a whole to tell all problems at
-once.
-"""
+"""Parse requests with one event or a batch, and report all problems at once: contract, sections 2, 8 and 9."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -58,7 +56,7 @@ FIRST_MOMENT = datetime(2000, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class UserReference:
-    """Whom a request is about: `email` in its normal form, `id`, or both."""
+    """The user of a request, by `email` in its normal form, by `id`, or by both."""
 
     email: str | None = None
     id: str | None = None
@@ -68,9 +66,7 @@ class UserReference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventRequest:
-    """One event. `own_id`: the caller gave it its id. `own_time`: the caller said when it happened. `warnings` name
-    what was not read.
-    """
+    """A valid request with one event. `own_id` and `own_time`: the caller sent its id, or when it happened."""
 
     user: UserReference
     event: ParsedEvent
@@ -82,7 +78,7 @@ class EventRequest:
     warnings: tuple[Notice, ...] = ()
 
     def change(self, email: str | None) -> Change:
-        """Return the change that this makes to the profile of its user, who has the address `email`, if any."""
+        """Return the change that the event makes to the profile of its user, who has `email`, if any."""
         sent, model = self.user.attributes, self.event.model
         changes = [model.changes(self.event.payload, email, self.happened_at)]
         if sent:
@@ -97,8 +93,9 @@ class EventRequest:
 def parse_request(
     body: Mapping[str, Any], received_at: datetime, other_problems: Iterable[Problem] = (), *, imported: bool = False
 ) -> EventRequest:
-    """The request that a JSON object makes, received at a moment to the millisecond. Raises Invalid with all that is
-    wrong with it, and `other_problems`.
+    """Return the request in a JSON object, which was received at a moment to the millisecond.
+
+    Raise Invalid with all its problems and `other_problems`.
     """
     event, problems = _parse_event(body.get("event"))
     user, user_problems = _parse_user(body.get("user"))
@@ -113,15 +110,16 @@ def parse_request(
 
 
 def unread(sent: Mapping[str, Any], known: Iterable[str], prefix: str) -> list[Notice]:
-    """Warn of the fields that differ from a known one only in case or punctuation, so that they were not read."""
+    """Return a warning for each field that differs from a known one only in case or punctuation."""
     return [similar_name(prefix + name, f"{prefix}{meant}") for name, meant in similar_names(sent, known).items()]
 
 
 def parse_batch(
     body: Mapping[str, Any], received_at: datetime, refuse: Callable[[object], Refused | None]
 ) -> list[EventRequest | Refused]:
-    """The requests of a batch, in their order; an event that is wrong harms no other. Raises Invalid for the batch
-    itself. `refuse` says what is wrong with how an event was sent.
+    """Return the request of each event of a batch, or the Refused for an invalid event. Raise Invalid for the batch.
+
+    `refuse` returns the Refused for an event whose JSON or size is wrong, or None.
     """
     events, imported = body.get("events"), body.get("import")
     if events is None or events == []:
@@ -143,14 +141,14 @@ def _parse_entry(entry: object, received_at: datetime, *, imported: bool) -> Eve
         return parse_request(entry, received_at, missing, imported=imported)
     except Invalid as invalid:
         return invalid
-    except Exception as error:  # noqa: BLE001 one event's error harms no other; the handler logs its cause
+    except Exception as error:  # noqa: BLE001 it fails this event only; the handler logs its cause
         return Failed.by(error)
 
 
 def _parse_identity(
     body: Mapping[str, Any], received_at: datetime, imported: bool
 ) -> tuple[dict[str, Any] | None, list[Problem]]:
-    """Return when the event happened and its id, the caller's or ours; or None and what is wrong with them."""
+    """Return the id and the time of the event, or None and their problems."""
     event_id, event_time = body.get("eventId"), body.get("eventTime")
     problems = [] if event_id is None or _is_event_id(event_id) else [INVALID_EVENT_ID]
     happened_at = parse_rfc_3339(event_time)
@@ -163,7 +161,7 @@ def _parse_identity(
             problems.append(MISSING_EVENT_TIME)
     if happened_at is not None:
         problems += _time_problems(happened_at, received_at, imported)
-    if problems:  # no id is made of a time that is out of range
+    if problems:  # an id cannot contain a time out of range
         return None, problems
     moment = happened_at or received_at
     identity = {

@@ -32,7 +32,7 @@ def to_the_millisecond(moment: datetime) -> datetime:
     return moment_of(milliseconds_of(moment))
 
 
-# What people write instead, and what is wrong with it.
+# Forms that callers write instead, and the fault of each.
 FAULTS = {
     r"-?\d+(\.\d+)?": " This is a Unix time.",
     r"\d{4}-\d\d-\d\d": " The time of day is missing.",

@@ -1,7 +1,7 @@
-"""One module for each function. `runtime` sets up what all of them need.
+"""One module for each function, and `runtime`, which all of them share.
 
-Importing creates no garbage, and searching for it takes a twentieth of the start. So this module turns the garbage
-collector off, and `runtime`, the last slow import, turns it on.
+The garbage collector takes 5 % of the start and finds nothing while modules are imported. So this module turns it off,
+and `runtime`, the last slow import, turns it on.
 """
 
 import gc

@@ -1,4 +1,4 @@
-"""Reads the body of a request: base64, gzip, UTF-8, JSON, sizes, and names that are given twice."""
+"""Read the body of a request: base64, gzip, UTF-8, JSON, sizes, and duplicate names."""
 
 import base64
 import json
@@ -37,7 +37,7 @@ NOT_AN_OBJECT = (
     "The body must be one JSON object, which starts with { at line 1, column 1. "
     'To send several events, use POST /v1/events/ with {"events": [...]}.'
 )
-# By how the parser's message begins. Its own texts differ between versions of Python.
+# By the beginning of the parser's message, whose text differs between versions of Python.
 FAULTS = {
     "Unterminated string": "The text that starts {at} has no closing quote.",
     "Invalid control character": r"The text contains a raw line break or tab {at}. Write it as \n or \t.",
@@ -54,7 +54,7 @@ FORM = re.compile(r"\s*(--|[\w.~%+*\[\]-]+=)")
 
 
 class Twice(dict[str, Any]):
-    """An object in which a name is given twice. Only the caller knows which of the two values counts."""
+    """An object with a duplicate name. Such a body is refused, because it is unclear which value counts."""
 
     name: str
 
@@ -63,7 +63,7 @@ Refuse = Callable[[object], Refused | None]
 
 
 def body_of(event: Event, limit: int = MAX_BODY_BYTES, too_large: Problem = BODY_TOO_LARGE) -> bytes:
-    """Return the body as the caller made it, unpacked if it is gzip.
+    """Return the bytes of the body, decompressed if it is gzip.
 
     Raise TooLarge, Invalid and UnsupportedEncoding.
     """
@@ -72,7 +72,7 @@ def body_of(event: Event, limit: int = MAX_BODY_BYTES, too_large: Problem = BODY
         raw = base64.b64decode(body, validate=True) if event.get("isBase64Encoded") else body.encode()
     except ValueError as error:
         raise Invalid([invalid_json(NOT_UTF_8)]) from error
-    # By its first bytes: the gateway may have decompressed it and kept the header.
+    # The first bytes decide, because the gateway may have decompressed the body and kept the header.
     if raw.startswith(GZIP):
         raw = _unpacked(raw, limit)
     elif _is_packed(raw, header(event, "Content-Encoding")):
@@ -92,9 +92,9 @@ def json_object(body: bytes) -> dict[str, Any]:
 
 
 def json_batch(body: bytes) -> tuple[dict[str, Any], Refuse]:
-    """Return the JSON object of a batch, and a function that says what is wrong with how one of its events was sent.
+    """Return the JSON object of a batch, and a function that returns the Refused for one of its events, or None.
 
-    Raise Invalid for what is wrong outside the events.
+    Raise Invalid for a problem outside the events.
     """
     marked: list[Twice] = []
     sent = _parsed(body, marked)
@@ -108,7 +108,7 @@ def json_batch(body: bytes) -> tuple[dict[str, Any], Refuse]:
 
 
 def _unpacked(raw: bytes, limit: int) -> bytes:
-    """Return the content of a gzip body: at most one byte more than would be accepted."""
+    """Return the decompressed body, but at most one byte more than `limit`."""
     unpacked = b""
     for _ in range(MAX_MEMBERS):  # RFC 1952: a file may be several members, one after the other
         member = zlib.decompressobj(GZIP_FORMAT)
@@ -127,7 +127,7 @@ def _unpacked(raw: bytes, limit: int) -> bytes:
 
 
 def _is_packed(raw: bytes, encoding: str | None) -> bool:
-    """Whether a body whose header says that it is compressed still is. Then it does not look like JSON."""
+    """Return whether a body is still compressed, as its header says. JSON was decompressed by the gateway."""
     if not encoding or encoding.strip().lower() in ("identity", "gzip", "x-gzip"):
         return False
     try:
@@ -141,7 +141,7 @@ def _is_packed(raw: bytes, encoding: str | None) -> bool:
 
 
 def _parsed(body: bytes, marked: list[Twice]) -> dict[str, Any]:
-    """Return the JSON object in a body. Add its objects in which a name is given twice to `marked`."""
+    """Return the JSON object in a body. Add its objects with a duplicate name to `marked`."""
     try:
         text = body.decode("utf-8-sig")  # some editors write a byte order mark
         value = json.loads(
@@ -163,7 +163,7 @@ def _parsed(body: bytes, marked: list[Twice]) -> dict[str, Any]:
 
 
 def _fault(text: str, error: json.JSONDecodeError) -> str:
-    """Say in our own words what is wrong with a text that is not JSON, and where."""
+    """Return the description of what is wrong with a text that is not JSON, and where."""
     if not text.strip():
         return EMPTY
     if FORM.match(text):
@@ -207,7 +207,7 @@ def _twice(value: Twice) -> Invalid:
 
 
 def _find_twice(value: object) -> Twice | None:
-    """Return an object in a JSON value in which a name is given twice."""
+    """Return an object with a duplicate name in a JSON value, if there is one."""
     waiting = [value]
     while waiting:
         part = waiting.pop()
@@ -221,7 +221,7 @@ def _find_twice(value: object) -> Twice | None:
 
 
 def _refuse(entry: object, *, is_long: bool, marked: bool) -> Refused | None:
-    """Say what is wrong with how an event of a batch was sent. Look for it only in a body that may have it."""
+    """Return the Refused for the JSON or size of an event of a batch. Search only in a body that may have one."""
     try:
         if is_long and _is_too_large(entry):
             return TooLarge([EVENT_TOO_LARGE])
@@ -232,7 +232,7 @@ def _refuse(entry: object, *, is_long: bool, marked: bool) -> Refused | None:
 
 
 def _is_too_large(entry: object) -> bool:
-    """Measured without spaces and escapes, so that a batch refuses no event that is accepted alone."""
+    """Return whether an event is too large without spaces and escapes. An event that fits alone is never too large."""
     numbers = 0
 
     def number(value: Decimal) -> str:

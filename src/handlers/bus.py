@@ -1,4 +1,4 @@
-"""Call EventBridge: put messages on the bus, as many at a time as fit, with retries while they can help."""
+"""Call EventBridge: put messages on the bus in as few calls as possible, with retries for temporary errors."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -34,7 +34,7 @@ def new_client() -> "EventBridgeClient":
 
 
 def publish(client: "EventBridgeClient", bus: str, messages: Sequence[Message], deadline: float) -> dict[int, str]:
-    """Put messages on the bus. Return the error codes of those that did not arrive for certain, by index.
+    """Put messages on the bus. Return the error code of each message that may not have arrived, by index.
 
     No call starts after `deadline` (time.monotonic).
     """

@@ -1,6 +1,6 @@
 """Count refusals for GET /v1/refusals.
 
-Counting never fails a request and hardly delays it: one attempt, a short time limit, and a lost count is accepted.
+A failed count never fails the request and hardly delays it: there is one attempt with a short time limit.
 """
 
 from collections.abc import Sequence

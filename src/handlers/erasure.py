@@ -1,4 +1,4 @@
-"""Continue what DELETE /v1/user/... began: each minute by the schedule, or when an operator invokes it."""
+"""Continue the erasures: each minute by a schedule, and when an operator invokes the function."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

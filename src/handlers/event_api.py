@@ -55,7 +55,7 @@ def _post_event(event: rest.Event, account: Account) -> rest.Response:
 
 
 def _answer(outcome: Outcome, *, logged_id: bool) -> rest.Response:
-    """Return the response of an event. A duplicate gets the response of the first."""
+    """Return the response for an event. A duplicate gets the response of the first request."""
     is_replay = outcome.replayed or outcome.status == "duplicate"
     status = "discarded" if outcome.restriction else "created"
     logger.append_keys(
@@ -88,7 +88,7 @@ def _post_events(event: rest.Event, account: Account) -> rest.Response:
 
 
 def _check_events(event: rest.Event, account: Account) -> rest.Response:
-    """Process a batch on a table that is only read."""
+    """Process a batch on a table that is not written."""
     from table.overlay import Overlay
 
     return _batch(event, Account(Overlay.over(account.table), account.name), stored=False)
@@ -167,7 +167,7 @@ def _result(place: int, entry: object, outcome: Outcome | Refused, request_id: s
 
 
 def _told(refused: Refused, place: int) -> list[Problem]:
-    """Return as many problems of one event as fit, the first one always: Lambda returns 6 MB at most."""
+    """Return the problems of one event: the first one, and more as far as they fit. Lambda returns at most 6 MB."""
     if refused.is_ours:
         return [of_a_batch(problem) for problem in refused.problems]
     problems = [problem.under(f"events.{place}") for problem in refused.problems]
@@ -190,7 +190,7 @@ def _type_of(entry: object) -> str | None:
 
 
 def _new_warnings(outcome: Outcome) -> Sequence[Notice]:
-    """Return the warnings of this request, without those of a first one of which it is a repeat."""
+    """Return the warnings of this request, without the stored warnings that a repeat returns again."""
     if outcome.status == "created" and not outcome.replayed:
         return outcome.warnings
     return () if outcome.same_payload else outcome.warnings[-1:]

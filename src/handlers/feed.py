@@ -1,7 +1,7 @@
 """Publish the table's stream on the bus: new events, and erased users.
 
-Lambda passes the records that match the template's filter, in batches, and repeats those that are not reported as done.
-So a record can be published twice and is not lost: FeedQueue names a record that always fails.
+Lambda passes batches of the records that match the template's filter, and repeats records that failed. So a record can
+be published twice. A record that always fails is listed in FeedQueue.
 """
 
 import os
@@ -32,7 +32,7 @@ processor = BatchProcessor(EventType.DynamoDBStreams, raise_on_entire_batch_fail
 
 
 class NotPublished(Exception):
-    """A record was not published. Its text is an error code, so that the log contains nothing of the record."""
+    """A record was not published. The message is an error code, so the log contains no data of the record."""
 
 
 @observed
@@ -45,7 +45,7 @@ def handler(event: dict[str, Any], context: Any) -> "PartialItemFailureResponse"
     metrics.record("FeedFailed", len(failed))
     logger.info("answered", outcome="done", records=len(records), failed=Counter(failed.values()))
     # Lambda retries from a reported record, but halves a batch only if its invocation fails. So a record that always
-    # fails ends up alone and goes to the queue alone.
+    # fails is alone in its batch at the end, and goes to the queue alone.
     if len(records) > 1 and _number(records[0]) in failed:
         raise NotPublished(f"{len(failed)} of {len(records)} records")
     return answer

@@ -5,8 +5,8 @@
     {"action": "expire", "account": NAME, "keyId": ID, "expiresOn": DATE}
     {"action": "revoke", "account": NAME, "keyId": ID}
 
-`create` returns the key, shown this once. DATE is ISO 8601 with an offset. SCOPES is a list of "send", "read", "write"
-and "erase"; without it a key has all. Errors have the shape of the API's.
+`create` returns the key, which is never shown again. DATE is ISO 8601 with an offset. SCOPES is a list of "send",
+"read", "write" and "erase". Without it a key has all scopes. Errors have the same form as those of the API.
 """
 
 from datetime import UTC, datetime

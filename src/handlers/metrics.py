@@ -1,6 +1,6 @@
-"""Metrics for CloudWatch in embedded metric format, one line for each request that is not a batch.
+"""Metrics for CloudWatch in embedded metric format. A request prints one line; a batch can print more.
 
-Dimensions are closed lists of this code (event types, reasons), never values of a caller.
+Values of dimensions are from closed lists (event types, reasons), never from a caller.
 """
 
 import json
@@ -18,8 +18,8 @@ METRICS: Mapping[str, tuple[str, str | None]] = {
     "EventsDiscarded": ("Count", "reason"),  # the code of a Restriction, in upper case
     "EventsFailed": ("Count", "type"),  # on our side, alone or in a batch; "unknown" if the type is unknown
     "RequestsRefused": ("Count", "reason"),  # the name of a subclass of Refused; also for each event of a batch
-    "Warnings": ("Count", "code"),  # one for each code that an event or a request is warned of
-    "UnknownUsers": ("Count", None),  # 0 or 1 for each event: the average is their share
+    "Warnings": ("Count", "code"),  # one for each warning code of an event or a request
+    "UnknownUsers": ("Count", None),  # 0 or 1 for each event, so the average is a rate
     "StoreLatency": ("Milliseconds", None),
     "StoreThrottles": ("Count", None),
     "OldestErasure": ("Seconds", None),  # the age of the oldest unfinished one, 0 if there is none
@@ -27,7 +27,7 @@ METRICS: Mapping[str, tuple[str, str | None]] = {
     "FeedFailed": ("Count", None),  # records that are not, which Lambda repeats
 }
 
-MAX_VALUES = 99  # of a metric in a line; with one more Powertools would print on its own
+MAX_VALUES = 99  # of a metric in a line: at 100 Powertools prints the line
 
 _metrics = Metrics(namespace=NAMESPACE)
 _recorded: list[tuple[str, float, str]] = []
@@ -71,10 +71,10 @@ def publish() -> None:
 
 
 def _print(line: _Line) -> None:
-    """Print a line by service and, if there is a dimension, by service and dimension.
+    """Print a line with the dimension service and, if it has another one, with both.
 
-    Powertools applies each set of dimensions to all metrics of a line. The format itself has a list of metrics for
-    each set, so that latency does not become one more metric for each type and reason.
+    Powertools applies each set of dimensions to all metrics of a line. The format allows a list of metrics for each, so
+    latency is not counted for each type and reason.
     """
     for name, value in line.recorded:
         _metrics.add_metric(name, METRICS[name][0], value)

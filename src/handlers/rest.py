@@ -56,8 +56,8 @@ RETRY_AFTER = {"Retry-After": "1"}  # seconds
 def endpoint(routes: Mapping[str, Route]) -> Callable[[Event, Any], Response]:
     """Return the Lambda handler for some routes, by their names: "POST /event".
 
-    It logs one line with the fields that this module and the routes name. It logs nothing else of a request, because
-    paths, field names and values can identify a person.
+    It logs one line with the fields that this module and the routes add. The line contains no paths, field names or
+    values, because they can identify a person.
     """
 
     @observed
@@ -73,7 +73,7 @@ def endpoint(routes: Mapping[str, Route]) -> Callable[[Event, Any], Response]:
         )
         try:
             response = _answer(routes.get(route, UNKNOWN), event)
-        except Exception as error:  # noqa: BLE001 the last resort: the caller learns the request id, the log the rest
+        except Exception as error:  # noqa: BLE001 the response has the request id, and the log the error
             response = _failure(error, event)
         response["headers"]["X-Request-Id"] = gateway_id(event)
         log = logger.error if logger.get_current_keys()["outcome"] == "failed" else logger.info
@@ -84,7 +84,7 @@ def endpoint(routes: Mapping[str, Route]) -> Callable[[Event, Any], Response]:
 
 
 def _answer(route: Route, event: Event) -> Response:
-    """Return the response of the route, or of its refusal. Other exceptions pass through."""
+    """Return the response of the route, or of the Refused that it raises."""
     try:
         account = Account(table(), _account_name(event))
         _check_scope(route.scope, event)
@@ -157,7 +157,7 @@ def response(status: int, body: str, headers: Mapping[str, str]) -> Response:
 
 
 def warnings_of(warnings: Iterable[Notice], place: str = "") -> list[dict[str, str]]:
-    """Return warnings as a body shows them. `place` is where the event of a batch is. 1.1 stored them without codes."""
+    """Return warnings as a body has them. `place` is the path of an event of a batch. 1.1 stored no codes."""
     return [
         {"field": place + warning.field, "message": warning.message} | ({"code": warning.code} if warning.code else {})
         for warning in warnings
@@ -165,7 +165,7 @@ def warnings_of(warnings: Iterable[Notice], place: str = "") -> list[dict[str, s
 
 
 def errors_of(problems: Iterable[Problem], request_id: str = "") -> dict[str, Any]:
-    """Return an error body, which has one shape. With `request_id` each description names it."""
+    """Return an error body. Each description includes `request_id`, if it is given."""
     return {
         "errors": [
             {
@@ -181,7 +181,7 @@ def errors_of(problems: Iterable[Problem], request_id: str = "") -> dict[str, An
 
 
 def count_warnings(warned: Iterable[Iterable[Notice]]) -> None:
-    """Count and log the codes of warnings: each once for each event or request that has it."""
+    """Count and log the codes of warnings, each code once for each event or request."""
     codes = Counter(code for warnings in warned for code in {warning.code for warning in warnings} if code)
     for code, times in codes.items():
         record("Warnings", times, kind=code)
@@ -190,9 +190,9 @@ def count_warnings(warned: Iterable[Iterable[Notice]]) -> None:
 
 
 def log_failure(error: BaseException) -> None:
-    """Log a failure on our side: DynamoDB's code as `cause`, or an exception by type and place.
+    """Log a failure: DynamoDB's code as `cause`, or the type and the stack of an exception.
 
-    The message of an exception is not logged, because it can contain values of the caller.
+    The message of an exception is not logged, because it can contain values of a caller.
     """
     logger.append_keys(outcome="failed")
     if isinstance(error, Unavailable):
@@ -205,7 +205,7 @@ def log_failure(error: BaseException) -> None:
 def _check_scope(scope: str, event: Event) -> None:
     """Raise Forbidden if the key does not have the scope.
 
-    The gateway caches the authorizer's answer, so right after the update from 1.1 it can have no scopes.
+    The gateway caches the authorizer's response, so right after the update from 1.1 it can have no scopes.
     """
     scopes = _authorizer(event).get("scopes")
     if scope and scope not in (ALL_SCOPES if scopes is None else str(scopes).split(" ")):
@@ -239,7 +239,7 @@ def _refusal(refused: Refused, event: Event) -> Response:
 
 
 def _count(refused: Refused, event: Event) -> None:
-    """Count a refusal for GET /v1/refusals, if it is the caller's fault and the caller is known."""
+    """Count a refusal for GET /v1/refusals, if the caller caused it and its account is known."""
     if not refused.is_ours and not isinstance(refused, Unauthorized):
         counting.count(_account_name(event), [refused], gateway_id(event), now())
 
@@ -251,7 +251,7 @@ def _failure(error: Exception, event: Event) -> Response:
 
 
 def _account_name(event: Event) -> str:
-    """Return the account that the authorizer found for the API key. Raises Unauthorized."""
+    """Return the name of the account that the authorizer found for the API key. Raise Unauthorized."""
     account = _authorizer(event).get("account")
     if not isinstance(account, str) or not account:
         raise Unauthorized([UNAUTHORIZED])

@@ -1,4 +1,4 @@
-"""The set-up of every function, once per execution environment."""
+"""The set-up of every function: once for each execution environment."""
 
 import gc
 import math
@@ -26,7 +26,7 @@ client = new_client()
 
 
 def table(seconds: float = REQUEST_SECONDS) -> Table:
-    """Return the table for a request that can start calls for that many seconds."""
+    """Return the table for a request that may start calls during this number of seconds."""
     return Table(client, TABLE_NAME, time.monotonic() + seconds)
 
 
@@ -59,7 +59,7 @@ def _begin_call(context: dict[str, Any], **_: Any) -> None:
 
 
 def _record_answer(context: dict[str, Any], parsed_response: dict[str, Any] | None, event_name: str, **_: Any) -> None:
-    """Record an attempt that botocore made. Without a response there was none in time."""
+    """Record an attempt that botocore made. `parsed_response` is None if there was none in time."""
     begun, ended = context["begun"], time.time()
     answer = parsed_response or {"Error": {"Code": "NoAnswer"}}
     reasons = (answer.get("Error"), *answer.get("CancellationReasons", ()))
@@ -78,9 +78,9 @@ def _record_answer(context: dict[str, Any], parsed_response: dict[str, Any] | No
 
 
 def _log_throttle(answer: dict[str, Any], code: str, *_: str) -> None:
-    """Add the number of throttled calls to the request's log line, and DynamoDB's reason for the last one.
+    """Add the number of throttled calls to the request's log line, and the reason of the last one.
 
-    The reason is the limit that was reached. A cancelled transaction names no limit, so then it is the error's code.
+    The reason is the limit that was reached, or the code of a cancelled transaction, which does not name the limit.
     """
     listed = answer.get("ThrottlingReasons") or answer.get("throttlingReasons") or [{"reason": code}]
     throttles = logger.get_current_keys().get("throttles", 0) + 1
@@ -90,6 +90,6 @@ def _log_throttle(answer: dict[str, Any], code: str, *_: str) -> None:
 client.meta.events.register("before-call.dynamodb", _begin_call)
 client.meta.events.register("response-received.dynamodb", _record_answer)
 
-# All objects so far are permanent, so the collector can skip them.
+# All existing objects are permanent, so the collector can skip them.
 gc.freeze()
 gc.enable()

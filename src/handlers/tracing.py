@@ -1,8 +1,8 @@
-"""DynamoDB's calls in X-Ray's traces. Imported only where tracing is on.
+"""Calls of DynamoDB as subsegments of X-Ray's traces. Imported only if tracing is on.
 
-Lambda begins the trace. A call is a subsegment, sent to the daemon that runs with the function:
+Subsegments are sent to the daemon that runs with the function. AWS's SDK is deprecated and imports all of botocore.
+
 https://docs.aws.amazon.com/xray/latest/devguide/xray-api-sendingdata.html
-AWS's SDK does the same, but it is deprecated and would import all of botocore.
 """
 
 import json
@@ -13,7 +13,7 @@ from secrets import token_hex
 
 
 def send_call(operation: str, begun: float, ended: float, *, failed: bool, throttled: bool) -> None:
-    """Send a call without its parameters. Times are seconds since 1970."""
+    """Send a subsegment for a call, without its parameters. Times are seconds since 1970."""
     header = dict(part.partition("=")[::2] for part in os.environ.get("_X_AMZN_TRACE_ID", "").split(";"))
     host, _, port = os.environ.get("AWS_XRAY_DAEMON_ADDRESS", "").rpartition(":")
     if header.get("Sampled") != "1" or not host:

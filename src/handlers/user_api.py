@@ -1,4 +1,4 @@
-"""/v1/user/..., /v1/erasures/... and /v1/refusals: API Gateway has routed the request; a route is a function here."""
+"""/v1/user/..., /v1/erasures/... and /v1/refusals, with one function for each route."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -60,7 +60,7 @@ def _get_events(event: rest.Event, account: Account) -> rest.Response:
 
 
 def _get_refusals(event: rest.Event, account: Account) -> rest.Response:
-    from use_cases import refusals  # no caller waits for this one
+    from use_cases import refusals  # rarely used
 
     page, cursor = refusals.newest(rest.query(event), account, rest.now())
     listed = [

@@ -1,8 +1,8 @@
 """A shop whose processes add events to one outbox and are killed: run with python, it reads runs from stdin.
 
-A run is a list of processes, each {"name", "first", "last", "users", "kill_at"?, "kill_after"?}: it adds the events
-from `first` to `last`, kills itself with SIGKILL at a step, or is killed after some seconds. Steps are each write of
-the file and each request, before and after. For each run it prints how many processes were killed.
+A run is a list of processes, each {"name", "first", "last", "users", "kill_at"?, "kill_after"?}. A process adds the
+events from `first` to `last`. It kills itself with SIGKILL at a step, or is killed after some seconds. There is a step
+before and after each write of the file and each request. For each run it prints how many processes were killed.
 """
 
 import json

@@ -46,7 +46,7 @@ def added(folder: Path) -> set[str]:
 
 
 def in_order_and_once(added: set[str], stub: Stub) -> None:
-    """What was added is stored. An event whose `add` did not return may be stored too."""
+    """Check that added events are stored once. An event whose `add` did not return may be stored too."""
     stored = [entry["eventId"] for entry in stub.stored]
     assert added <= set(stored)
     assert len(set(stored)) == len(stored)

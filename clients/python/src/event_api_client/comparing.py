@@ -25,7 +25,7 @@ STATES = (STORED, DIFFERENT, MISSING, UNKNOWN_USER, INVALID)
 
 
 class Found(NamedTuple):
-    """What is known of an order of the file."""
+    """The result of comparing one order of the file."""
 
     line: int
     type: str

@@ -20,7 +20,7 @@ from event_api_client.entries import iso, parse_time, time_of_uuid7, to_json
 from event_api_client.rows import Row, csv_rows, json_rows
 
 NAMESPACE = UUID("6f2b1f64-35c7-5a0e-9d0e-3c1f0a7e4b11")
-"""Makes the `_id` of users whom a source knows by ids of its own."""
+"""The namespace of `_id`s that are made from the user ids of a source."""
 
 
 class UnreadableRowError(Exception):
@@ -151,14 +151,14 @@ def _vibetrace_item(text: str) -> dict[str, Any]:
     return {"itemId": item_id.strip(), "quantity": number(quantity)}
 
 
-# Of Shopify's payment states: https://help.shopify.com/en/manual/fulfillment/managing-orders/exporting-orders
+# Payment states of Shopify: https://help.shopify.com/en/manual/fulfillment/managing-orders/exporting-orders
 NOT_PAID = {"voided", "expired"}
 REFUNDED = {"refunded", "partially_refunded"}
 
 
 @csv_format("Name", "Email", "Created at", "Total")
 def shopify(rows: Iterable[Row]) -> Iterator[Item]:
-    """The orders export: one row for each line item, and only the first row of an order is complete.
+    """Read the export of orders: one row for each line item, of which the first one is complete.
 
     Not carried over: names (one cell cannot be split safely), streets, taxes, fulfilment, notes and tags.
     """
@@ -232,7 +232,7 @@ def _shopify_item(cell: Mapping[str, str]) -> dict[str, Any]:
     return without_empty(item) | quantity
 
 
-# Of WooCommerce's states: https://woocommerce.github.io/woocommerce-rest-api-docs/#order-properties
+# Order states of WooCommerce: https://woocommerce.github.io/woocommerce-rest-api-docs/#order-properties
 NOT_ORDERED = {"pending", "failed", "cancelled", "trash", "checkout-draft", "auto-draft"}
 
 
@@ -291,7 +291,7 @@ def _woocommerce_item(item: Mapping[str, Any]) -> dict[str, Any]:
     return {"itemId": text(item, "sku") or identifier(item, "product_id")} | without_empty(found)
 
 
-# Of Segment's specification: https://segment.com/docs/connections/spec/ecommerce/v2/
+# Events of Segment's specification: https://segment.com/docs/connections/spec/ecommerce/v2/
 # Their name, our type, our required field, their fields for it.
 SEGMENT_EVENTS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "product viewed": ("viewitem", "itemId", ("product_id", "sku")),
@@ -304,7 +304,7 @@ SEGMENT_EVENTS: dict[str, tuple[str, str, tuple[str, ...]]] = {
 
 @json_format
 def segment(rows: Iterable[Row]) -> Iterator[Item]:
-    """Calls of Segment: `messageId` is the id, `timestamp` the time.
+    """Read calls of Segment. `messageId` is the id of an event, `timestamp` its time.
 
     A user is named by an email of the call or by that of an earlier `identify` with the same `userId`. Others are
     anonymous users, with an `_id` that is made of `userId` or `anonymousId`.
@@ -346,7 +346,7 @@ def _segment_call(row: Row, addresses: sqlite3.Connection) -> Iterator[Item]:
 
 
 def _segment_user(call: Mapping[str, Any], addresses: sqlite3.Connection) -> dict[str, Any]:
-    """Return whom a call names. Remember the address of an `identify`."""
+    """Return the user of a call. Remember the email of an `identify`."""
     user_id, anonymous_id = (str(call.get(name) or "") for name in ("userId", "anonymousId"))
     places = (part(call, "traits"), part(part(call, "context"), "traits"), part(call, "properties"))
     email = next((text(place, "email") for place in places if "@" in text(place, "email")), "")
@@ -447,7 +447,7 @@ def moment(text: str, without_offset: timezone | None = None) -> datetime:
 
 
 def amount(text: str) -> str:
-    """Return an amount with a decimal point. A text that is no clear amount stays unchanged, and the API says so."""
+    """Return an amount with a decimal point. An ambiguous text stays unchanged, and the API warns of it."""
     plain = text.replace("\u00a0", "").replace(" ", "")
     if re.fullmatch(r"-?\d+,\d{1,2}", plain, re.ASCII):  # 59,90
         return plain.replace(",", ".")

@@ -38,7 +38,7 @@ class ImportStoppedError(Exception):
 
 
 class Unit(NamedTuple):
-    """An entry as it is sent, with its line."""
+    """An entry in the form in which it is sent, with its line."""
 
     line: int
     entry: bytes
@@ -50,7 +50,7 @@ Tell = Callable[[Unit, Result], None]
 
 @dataclass
 class Counts:
-    """What happened to the rows. `notes` are for people."""
+    """The numbers of rows by outcome, and `notes` for people."""
 
     read: int = 0
     created: int = 0
@@ -76,7 +76,7 @@ class Counts:
 
 @dataclass
 class Patience:
-    """What all connections settled, and since when nothing was settled."""
+    """The number of settled events of all connections, and when the last one was settled."""
 
     settled: int = 0
     since: float = field(default_factory=time.monotonic)
@@ -98,7 +98,7 @@ class Patience:
 def deliver(units: Sequence[Unit], send: Send, tell: Tell, patience: Patience) -> None:
     """Send a batch until each event is settled, as section 8 of the contract says. Raises ImportStoppedError.
 
-    An event that fails FAILURES times while others are settled is told as failed.
+    An event that fails FAILURES times while others are settled is reported as failed.
     """
     waiting, attempts, at_first = list(units), 0, patience.settled
     failures: Counter[int] = Counter()
@@ -208,7 +208,7 @@ class Connections:
 
 @dataclass(frozen=True)
 class Job:
-    """What to import, and how."""
+    """A file to import, and the options of the import."""
 
     path: Path
     source: Source

@@ -143,7 +143,7 @@ FIELDS = {plain(name): name for name in ("user", "event", "eventId", "eventTime"
 
 
 def head_of(path: Path, like: str = "") -> str:
-    """Return what tells files apart: how many bytes of the beginning, and their digest."""
+    """Return the length and the digest of the beginning of a file, which identify it."""
     size = int(like.partition(":")[0]) if like else HEAD_BYTES
     with path.open("rb") as file:
         head = file.read(size)

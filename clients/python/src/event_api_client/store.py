@@ -1,7 +1,7 @@
-"""The file of an outbox: a SQLite database in WAL mode. What `write` has done is on disk when it returns.
+"""The file of an outbox: a SQLite database in WAL mode. A write is on disk when `write` returns.
 
-Several processes may share the file. They add at any time; a lock beside the file lets one of them send at a time,
-so the events of a user stay in order. The system releases the lock when its process ends, by kill -9 too.
+Several processes may share the file. All may add events at any time. A lock file lets only one process send, so the
+events of a user stay in order. The system releases the lock when the process ends, also after kill -9.
 """
 
 import os
