@@ -7,7 +7,7 @@ import pytest
 
 from docs import growth, simulation
 from docs.growth import BATCH, Inputs
-from docs.simulation import LIMITS, Traffic, Zipf, first_size, folded, simulate
+from docs.simulation import LIMITS, Traffic, Zipf, first_size, simulate
 
 sizes = pytest.mark.parametrize("size", [1, BATCH])
 
@@ -37,13 +37,6 @@ def test_what_is_turned_away_by_a_sale_is_accepted_after_it() -> None:
     assert outcome.turned_away.keys() == {"API Gateway"}
     assert outcome.waiting == 0
     assert 0 < outcome.longest_minutes < simulation.SALE_MINUTES
-
-
-def test_folding_saves_what_the_issue_says_of_thirty_updates_of_one_user() -> None:
-    inputs = Inputs(batch=30, mix={"update": 100})
-    batches = [Counter({(1, True): 30})] * simulation.SAMPLES
-    assert 30 * folded(inputs, batches) == pytest.approx(62)
-    assert 30 * inputs.wru == 120
 
 
 def test_the_shares_of_all_ranks_are_one_and_are_drawn_as_often() -> None:
