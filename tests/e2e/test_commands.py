@@ -1,4 +1,4 @@
-"""Run the commands of README.md unchanged; those of docs/runbook.md are in test_runbook.py."""
+"""Run the commands of README.md and docs/quickstart.md unchanged; those of docs/runbook.md are in test_runbook.py."""
 
 import os
 import re
@@ -20,14 +20,16 @@ from engines import skip_lane
 from local import aws, dynamodb, stack
 from local.stack import ROOT
 
-# Each block has its name here, or is run elsewhere: `make test` is this, five are in test_tour.py, Newman is in
-# test_postman.py. `sam local` is not run, because it needs Docker.
-[MAKE_RUN, _MAKE_TEST, SEND, LOOK, *_TOUR, SEND_MANY, _NEWMAN, _DB, _SAM, _CURL] = blocks("README.md")
+# Each block has its name here, or is run elsewhere: `make test` is this, test_tour.py runs the tour.
+[ORDER, MAKE_RUN, _DEMO, _MAKE_TEST] = blocks("README.md")
+[_MAKE_RUN, SEND, LOOK, MISTAKE, SEND_MANY, *_TOUR] = blocks("docs/quickstart.md")
+[CREATED] = blocks("README.md", "json")
+[_CREATED, REFUSED] = blocks("docs/quickstart.md", "json")
 
 
 REQUEST = r"\d\d:\d\d:\d\d  [A-Z]+ +/v1/\S+ +\d{3} +\d+ ms(  [\w ,]+)?"
 
-# --- README.md, from its beginning ---
+# --- README.md and docs/quickstart.md, from their beginnings ---
 
 
 @contextmanager
@@ -60,16 +62,19 @@ def make_key(clone: Path, account: str) -> str:
 
 
 @pytest.mark.http
-def test_make_run_serves_the_readmes_requests_makes_keys_and_finds_its_data_again(clone: Path) -> None:
-    created, *_ = blocks("README.md", "json")
+def test_make_run_serves_the_documents_requests_makes_keys_and_finds_its_data_again(clone: Path) -> None:
     with running(clone) as first:
         api_url = first["API_URL"]
-        assert shell(f"curl {first['curl']}", api_url, clone).rstrip().endswith(created.strip())
+        assert shell(f"curl {first['curl']}", api_url, clone).rstrip().endswith(CREATED.strip())
         for url in (first["DOCS_URL"], first["USERS_URL"], first["LIVE_URL"]):
             assert shell(f"curl --head {url}", api_url, clone).startswith("HTTP/1.1 200")
+        assert shell(ORDER, api_url, clone, **first).strip() == CREATED.strip()
+        assert "Event discarded" in shell(ORDER, api_url, clone, **first)
+        assert '"totalPurchasesValue": 59.9' in shell(LOOK, api_url, clone, **first)
         answer = shell(SEND, api_url, clone, **first)
         assert answer.startswith("HTTP/1.1 200")
-        assert answer.rstrip().endswith(created.strip())
+        assert answer.rstrip().endswith(CREATED.strip())
+        assert shell(MISTAKE, api_url, clone, **first).strip() == REFUSED.strip()
         assert '"firstname": "Ana"' in shell(LOOK, api_url, clone, **first)
         assert '"status": "created"' in shell(SEND_MANY, api_url, clone, **first)
         assert '"status": "duplicate"' in shell(SEND_MANY, api_url, clone, **first)

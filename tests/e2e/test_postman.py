@@ -1,4 +1,4 @@
-"""docs/postman.json, run by Newman with the README's command: from scratch, and again."""
+"""docs/postman.json, run by Newman with the command of docs/clients.md: from scratch, and again."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from e2e.conftest import Caller, shell
 from engines import skip_lane
 from local.stack import ROOT
 
-[COMMAND] = [block.strip() for block in blocks("README.md") if "newman" in block]
+[COMMAND] = [block.strip() for block in blocks("docs/clients.md") if "newman" in block]
 
 
 def requests(item: dict[str, Any]) -> list[dict[str, Any]]:
