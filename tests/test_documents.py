@@ -46,6 +46,15 @@ def test_the_readme_lists_every_page_of_docs() -> None:
     assert sorted(listed) == [page for page in PAGES if page.startswith("docs/")]
 
 
+def test_each_group_of_guarantees_names_tests_that_exist() -> None:
+    tests = {Path(name).name for name in tracked() if name.startswith("tests/")}
+    groups = re.split(r"^## ", text("docs/guarantees.md"), flags=re.MULTILINE)[1:-1]  # the last one is about the engines
+    for group in groups:
+        named = re.findall(r"`(?:tests/\w+/)?(test_\w+\.py)`", group)
+        assert named, group
+        assert set(named) <= tests
+
+
 def test_the_contract_has_each_section_that_is_cited() -> None:
     sections = set(re.findall(r"^## (\d+)\. ", text("docs/contract.md"), re.MULTILINE))
     assert sections == {str(number) for number in range(1, 13)}
