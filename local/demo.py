@@ -1,7 +1,7 @@
 """A believable shop for the running stack: `make demo`.
 
-It has a few hundred customers and a month of what they do, and what goes wrong in every shop: a crawler, a webhook that
-is sent twice, totals with a currency sign, requests that the API refuses. One seed and one day make the same
+It has a few hundred customers and their events of a month. It also has the usual errors of shops: a crawler, a webhook
+that is sent twice, totals with a currency sign, requests that the API refuses. One seed and one day make the same
 events, with the same ids, so a second `make demo` on that day stores nothing twice.
 """
 
@@ -64,7 +64,7 @@ class Shop:
         first = "Ana" if number == 0 else self.random.choice(FIRST_NAMES.split())
         last, city = self.random.choice(LAST_NAMES.split()), self.random.choice([*CITIES])
         email = ANA if number == 0 else f"{plain(first)}.{plain(last)}.{number}@example.com"
-        anonymous = number % 12 == 5  # a visitor whom the shop knows only by a cookie
+        anonymous = number % 12 == 5  # a visitor that the shop knows only by a cookie
         _id = f"01900000-0000-7000-8000-{number:012}"
         user: Event = {"_id": _id} if anonymous else {"email": email}
         about = {} if anonymous else {"firstname": first, "lastname": last, "city": city, "country": CITIES[city]}
@@ -113,7 +113,7 @@ class Shop:
         lines = [{"itemId": item, "price": price} for _, item, price in items]
         confirmation = {"generic": {**order, "total": total, "status": "paid"}, "items": lines}
         yield event(next(steps), confirmation=confirmation)
-        if self.orders % 40 == 3:  # a webhook that is delivered again, with an id of its own
+        if self.orders % 40 == 3:  # a webhook that is delivered again, with another id
             yield event(next(steps), confirmation=confirmation)
         if self.random.random() < 0.1 and day + 3 < DAYS:
             refund = {"refundId": f"R-{order['orderId']}", "total": items[0][2], "reason": self.random.choice(REASONS)}

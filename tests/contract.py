@@ -54,7 +54,7 @@ class Sent:
     fields: dict[str, Any] = field(default_factory=dict)
     own_time: bool = True
     also: str | None = None
-    """The _id beside the email."""
+    """The _id that is sent with the email."""
     wrong: Wrong | None = None
 
     @property
@@ -178,9 +178,7 @@ class Contract:
         return Expected("refused", reason=reason) if reason else self.takes(sent, now, imported=imported, new_id=new_id)
 
     def receives_under(self, key: str, sent: Sent, now: datetime) -> Expected:
-        """What comes of an event that is sent under an Idempotency-Key: for 24 hours the first answer, if it is as the
-        first one was.
-        """
+        """Return the outcome of an event with an Idempotency-Key: for 24 hours that of the first equal one."""
         reason = self._wrong(sent, now) or self._nobody(sent)
         keyed = self.keys.get(key)
         if keyed and now < keyed.until and not reason:
@@ -246,7 +244,7 @@ class Contract:
         return None if sent.also in (None, person.id) else Reason("identifiers_disagree", sent.type, "user")
 
     def erase(self, person: Person, now: datetime) -> None:
-        """What was there once stays so; nothing is told of it any more. The keys of their events are free."""
+        """Erase a person. Marks of unique values stay; the Idempotency-Keys of the person's events are free again."""
         self.people.remove(person)
         self.keys = {key: each for key, each in self.keys.items() if each.expected.user_id != person.id}
         self.erased.append((person.id, now))

@@ -85,7 +85,7 @@ def engine(request: pytest.FixtureRequest) -> "DynamoDBClient":
 
 @pytest.fixture
 def table(engine: "DynamoDBClient") -> Iterator[Table]:
-    """An empty table of its own for each test."""
+    """Yield an empty table for each test."""
     with new_table(engine, f"test-{uuid4()}") as made:
         yield made
 

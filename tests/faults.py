@@ -46,7 +46,7 @@ Done = TypeVar("Done")
 
 
 class Clock:
-    """In the place of the module `time`, where a function and its SDK wait and look whether the time is up."""
+    """Replaces the module `time` in a function and its SDK: a test moves it, and nothing waits."""
 
     def __init__(self) -> None:
         self.now = 0.0

@@ -1,4 +1,4 @@
-"""The table as it is stored, below the code: what is in it, and what version 1.0 would write into it.
+"""Read the stored items directly, and create the items that version 1.0 would write.
 
 Items are in the low-level form of DynamoDB's API, {"pk": {"S": ...}, ...}.
 """
@@ -81,7 +81,7 @@ def put_many(table: Store, items: Sequence[Item]) -> None:
 def a_profile_of_1_0(
     user_id: str, email: str | None, created_on: datetime, attributes: Mapping[str, str] | None = None
 ) -> list[Item]:
-    """The user's items, without what 1.1 keeps besides. The attributes are texts."""
+    """Return the items of a user as 1.0 wrote them. The attributes are strings."""
     profile = {
         **profile_key(user_id),
         "createdOn": {"S": iso(created_on)},
@@ -121,7 +121,7 @@ def keyed_events_of_1_0(
 
 
 def an_erasure_of_1_0(user_id: str, now: datetime) -> list[Item]:
-    """The tombstone and the task. Nothing says for ever that the _id was erased."""
+    """Return the tombstone and the note. There is no mark, which would stay permanently."""
     erased_at = {"erasedAt": {"S": iso(now)}}
     tombstone = {**profile_key(user_id), **erased_at, "erasureId": {"S": "fedcba9876543210fedcba9876543210"}}
     return [tombstone, {**erasure_key(user_id), **erased_at}]

@@ -1,6 +1,7 @@
-"""Pump a table's stream into the feed function as Lambda documents it, with a bus that can fail.
+"""Pass a table's stream to the feed function as Lambda documents it, with a bus that can fail.
 
-DynamoDB Local has the stream; the emulator of `make run` pumps too, but leaves out all that happens after a failure:
+DynamoDB Local has the stream. The emulator of `make run` invokes the function too, but does not handle failures.
+
 https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html
 https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html
 """
@@ -33,9 +34,9 @@ class Bus:
     """The events that the function put on the bus; `faults` decide the next calls of PutEvents."""
 
     sent: list[dict[str, Any]] = field(default_factory=list)
-    """The entries of every call, in order, with what came of them under "ErrorCode"."""
+    """The entries of every call, in order, with their "ErrorCode"."""
     calls: list[int] = field(default_factory=list)
-    """How many entries each call had."""
+    """The number of entries of each call."""
     faults: "Iterator[BusFault | None]" = field(default_factory=lambda: iter(()))
 
     @classmethod

@@ -1,13 +1,13 @@
-"""Records table_of_1_0.json, which holds what version 1.0 writes, and what it answered.
+"""Record table_of_1_0.json: the items and the responses of version 1.0.
 
     PYTHONPATH=src:tests:. .venv/bin/python -m table_of_1_0
 
-The code of 1.0 runs over DynamoDB Local on a made-up morning. A new recording has other random ids. The file has
+The code of 1.0 runs with DynamoDB Local and a fixed time. A new recording has other random ids. The file has
 
     items     the table, in DynamoDB's JSON
-    answers   what 1.0 answered, by name: to each request of KEYED, and at noon who the users are and what their events
-    ids       of the users whom no address names
-    keys      API keys, by what became of them; they open nothing
+    answers   the responses of 1.0, by name: to each request of KEYED, and the users and their events at noon
+    ids       the ids of users without an email
+    keys      API keys, by their state; no deployment accepts them
 """
 
 import json

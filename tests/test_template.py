@@ -83,7 +83,7 @@ def test_what_the_feed_gives_up_can_still_be_read_in_the_stream_for_most_of_a_da
     assert mapping["MaximumRetryAttempts"] > 0
 
 
-# --- What the gateway refuses by itself ---
+# --- Errors of the gateway ---
 
 RESPONSES = RESOURCES["Api"]["Properties"]["GatewayResponses"]
 

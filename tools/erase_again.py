@@ -1,13 +1,13 @@
-"""Carry into a table restored to an earlier moment what may not be undone since: `make erasures`.
+"""Carry erasures and API keys from the old table to a restored one: `make erasures`.
 
-- Users who were erased since are erased again. The old table remembers them by hashes, so each user of the restored
-  table is hashed and compared. ErasureFunction deletes what they left once the functions use the restored table. The
-  hashes are copied, so that an erased _id is never given again, and receipts stay.
-- API keys that were created, revoked or given another expiry since are so in the restored table too. If a key changed
-  in both tables, the later change wins, and a revoked key stays revoked.
+- Users who were erased after the backup are erased again. The old table has only hashes of their ids, so each user of
+  the restored table is hashed and compared. ErasureFunction deletes their items after the functions use the restored
+  table. The hashes are copied. So an erased _id is never used again, and receipts stay.
+- API keys that were created, revoked or given another expiry after the backup are copied. If a key changed in both
+  tables, the later change wins, and a revoked key stays revoked.
 
-Both tables are read once, in parallel segments. A run that stops goes on where it stopped when it is started again. It
-may be run any number of times.
+Both tables are read once, in parallel segments. A stopped run continues when it is started again. The command can be
+run any number of times.
 """
 
 import argparse
@@ -73,8 +73,10 @@ def main() -> int:
 
 @dataclass
 class Run:
-    """What a run has done, so that another one goes on from there. Kept in a file that only its owner can read, because
-    the place in a table may name a user; the file is deleted when the run is complete.
+    """The progress of a run, in a file, so that another run can continue it.
+
+    Only the file's owner can read it, because a position in a table can contain a user's email. It is deleted when the
+    run is complete.
     """
 
     old: str
@@ -137,7 +139,7 @@ def erase_again(client: "DynamoDBClient", run: Run, *, show_progress: bool = Fal
         return {"carried": sum(carry(item, old, restored) for item in items if item["sk"] != keys.ERASED)}
 
     def erase(items: list[Item]) -> dict[str, int]:
-        """Deal with a page of the restored table: erase the users whom the old table erased."""
+        """Process a page of the restored table: erase the users that were erased in the old table."""
         found = [keys.account_and_user_of(item) for item in items]
         return {"erased": sum(erase_user(restored, *user) for user in found if keys.erased(*user)["pk"] in run.marks)}
 
@@ -235,7 +237,7 @@ def erase_user(table: Table, account: str, user_id: str) -> bool:
 
 
 def carry(key: Item, old: Table, restored: Table) -> bool:
-    """Change an account's API key in the restored table as it was changed in the old one. Return whether it was."""
+    """Copy the state of an API key to the restored table, if it is newer. Return whether it was."""
     by_hash = keys.api_key(key["keyHash"])
     there = restored.get({"pk": key["pk"], "sk": key["sk"]})
     while _is_newer(key, there):
@@ -252,8 +254,9 @@ def carry(key: Item, old: Table, restored: Table) -> bool:
 
 
 def _is_newer(key: Item, there: Item | None) -> bool:
-    """Whether the old table has a later state of a key than the restored one. 1.1 did not note when a key changed; then
-    the old table's state is the later one.
+    """Return whether the old table has the newer state of a key.
+
+    1.1 did not store when a key changed: then the old table's state is newer.
     """
     if there is None or "revokedOn" in there:
         return there is None

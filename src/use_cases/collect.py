@@ -132,7 +132,7 @@ class _Lane:
     def __init__(self, account: Account, people: People, entries: list[Entry]) -> None:
         self.people, self.waiting, self.writer = people, entries, Writer(account)
         self.failed: set[str] = set()
-        """Ids and emails of users for whom a change has failed."""
+        """Ids and emails of users with a failed change."""
         self.looks = 0
         self.steps = self._settle()
 

@@ -130,7 +130,7 @@ def test_a_request_that_names_no_host_leaves_no_path_in_the_terminal(caplog: pyt
     assert caplog.records == []
 
 
-# --- Whom it answers ------------------------------------------------------------------------------
+# --- Callers --------------------------------------------------------------------------------------
 
 
 def test_the_page_is_for_this_machine_only(page: str) -> None:

@@ -1,4 +1,4 @@
-"""What each event costs: its calls of DynamoDB and their capacity units, exactly."""
+"""The exact costs of each event: its calls of DynamoDB and their capacity units."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -272,7 +272,7 @@ def test_a_check_costs_no_write(account: Account) -> None:
 
 
 def test_a_refused_request_or_batch_costs_one_write_unit_at_most(account: Account) -> None:
-    """Whatever a batch is refused for, and what was refused before in the hour: the longest names that there are."""
+    """The worst case: the longest names, and other refusals in the same hour."""
     fields = sorted(CATALOGUE["confirmation"].model_fields, key=len, reverse=True)
     refused = [Invalid([invalid_field("", "", f"event.confirmation.{name}")]) for name in fields]
     for each in refused:

@@ -111,7 +111,7 @@ def answered(what: Callable[[], Result]) -> Result | Refused:
 
 
 def owners(account: Account, emails: Sequence[str]) -> dict[str, str]:
-    """The id of the user whom each address names. Each such user has this address and no other."""
+    """Return the id of the user of each email, and check that the user has this email."""
     found = {email: profiles.user_id_of(account, email) for email in emails}
     taken = {email: user_id for email, user_id in found.items() if user_id}
     assert {email: the_profile(account, user_id)["email"] for email, user_id in taken.items()} == {
@@ -184,7 +184,7 @@ def test_events_by_the_old_address_are_stored_or_404_and_none_is_lost_while_it_c
 
 
 def test_updates_in_batches_from_many_callers_are_never_reordered(account: Account) -> None:
-    """Each caller sets an attribute of its own, and one that all have, whose value is the last of some batch."""
+    """Each caller sets its own attribute and a shared one, whose final value is the last of some batch."""
     user_id, now, size, callers = a_user(account).id, a_moment(), 9, 8
 
     def send_two_batches(caller: int) -> None:

@@ -206,7 +206,7 @@ def test_who_dies_at_any_call_leaves_all_or_nothing_and_can_ask_again(
         assert number > 1
 
 
-# --- Somebody else does something in between ------------------------------------------------------
+# --- Another request in between -------------------------------------------------------------------
 
 
 def interrupted(

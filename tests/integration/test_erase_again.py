@@ -1,4 +1,4 @@
-"""A table restored to an earlier moment: who was erased since is erased again, and keys are as they were made since."""
+"""After a restore, users who were erased after the backup are erased again, and later changes of keys are copied."""
 
 import contextlib
 from collections.abc import Iterator

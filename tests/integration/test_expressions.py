@@ -1,6 +1,6 @@
-"""What conditions and updates do in memory is what each engine does with them: the check of a batch relies on it.
+"""Conditions and updates have the same result in memory as on each engine: the check of a batch relies on it.
 
-hypothesis makes up items, transactions and conditions. The same is done to a table and to an overlay.
+hypothesis creates items, transactions and conditions. The test applies them to a table and to an overlay.
 """
 
 from dataclasses import dataclass
@@ -166,7 +166,7 @@ def assert_agreed(table: Table, there: dict[str, Item], condition: Condition) ->
 def test_transactions_do_in_memory_what_they_do_in_the_table(
     table: Table, there: dict[str, Item], sent: list[list[Spec]]
 ) -> None:
-    """Whether each is done, what stood in its way, and what is there after it."""
+    """Compare the result of each transaction, its failed conditions, and the items after it."""
     real, imagined = f"real-{uuid4()}", f"imagined-{uuid4()}"
     for pk in (real, imagined):
         put(table, pk, there)

@@ -188,13 +188,13 @@ def send_in(seconds: float, account: Account, clock: Clock, batch: list[dict[str
 
 
 def of_two_users(account: Account) -> list[dict[str, Any]]:
-    """They share orders, so they are settled in turns."""
+    """Return orders of two users with the same ids, so that they share a lane."""
     users = [a_user(account, f"user{number}@example.com").id for number in range(2)]
     return [an_entry({"confirmation": {"orderId": n // 2 % 30, "n": n}}, _id=users[n % 2]) for n in range(100)]
 
 
 def of_many_users(account: Account) -> list[dict[str, Any]]:
-    """Orders that are all known already."""
+    """Return orders that are stored already."""
     a_user(account)
     orders = [{"confirmation": {"orderId": number}} for number in range(100)]
     send_batch(account, [an_entry(each) for each in orders])
@@ -207,7 +207,7 @@ def of_many_users(account: Account) -> list[dict[str, Any]]:
 def test_a_batch_that_runs_out_of_time_gets_further_each_time_it_is_sent(
     make: Callable[[Account], list[dict[str, Any]]], account: Account, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever the outcomes are: what was settled before is read together."""
+    """The events that an earlier request settled are read together, regardless of their outcomes."""
     monkeypatch.setattr(calls, "THREADS", 1)
     batch = make(account)
     settled = [0]
@@ -333,7 +333,7 @@ def test_no_later_change_overtakes_one_of_which_is_not_known_whether_it_is_a_rep
 ) -> None:
     user_id = a_user(account, a=MOST).id
     batch = [an_entry({"update": {"b": MOST}}, _id=user_id), an_entry({"update": {"c": 1}})]
-    # The first call finds the users; the next one, as their ids are two, is to tell which events are stored.
+    # The first call reads the users, and the next one reads which of the two events are stored.
     with faults(account.table.client, "BatchGetItem", goes_well, *[throttled] * MANY):
         assert told(send_batch(account, batch)) == ["unavailable", "unavailable"]
     assert told(send_batch(account, batch)) == ["item_too_large", "created"]
@@ -341,7 +341,7 @@ def test_no_later_change_overtakes_one_of_which_is_not_known_whether_it_is_a_rep
 
 @aws_engine_only
 def test_a_login_that_another_user_replaces_is_looked_for_among_the_events_of_that_user_alone(account: Account) -> None:
-    """An id is unique within one user, and the former user may have used it."""
+    """An id is unique within one user, and the anonymous user may have used it."""
     a_user(account)
     anonymous, now = a_user(account, None).id, a_moment()
     send_batch(account, [an_entry({"update": {"size": 1}}, eventId="e-1", eventTime=now, _id=anonymous)])

@@ -1,7 +1,7 @@
 """Contract section 7: attributes fill a profile up to a limit; the system's attributes fit above it.
 
-No test here knows that limit in bytes. A profile is filled until one more byte is refused, with values of every kind,
-because the size of an item in DynamoDB differs from that of its JSON. On AWS's own engine, which measures.
+No test here knows that limit in bytes. A profile is filled until one more byte is refused. Values of every kind are
+used, because the size of an item in DynamoDB differs from that of its JSON. The engine is AWS's own, which measures.
 """
 
 import itertools

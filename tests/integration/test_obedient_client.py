@@ -1,13 +1,13 @@
-"""A client that only obeys the contract (section 8) loses nothing and stores nothing twice, whatever happens to it.
+"""A client that obeys the contract (section 8) loses nothing and stores nothing twice, with any faults.
 
-It sends a batch, or a single event with its id, again after 207 with `failed` events, 429, 500, 503 or no answer, and
-never otherwise. Between it and the function requests and answers get lost. Between the function and DynamoDB every
-fault of faults.py may come with any attempt of any call: the whole call or a single item is throttled, an answer is
-lost, the function dies, the time is up, somebody else sends the same. In the end the table is what the model of the
-contract (contract.py) says of the same events, one after the other, when nothing goes wrong.
+It sends a batch, or a single event with its id, again after 207 with `failed` events, 429, 500, 503 or no response, and
+in no other case. Requests and responses between the client and the function are lost. Each attempt of a call of
+DynamoDB can have any fault of faults.py: the whole call or one item is throttled, the response is lost, the function
+dies, the time is up, or another request sends the same events. At the end the table must be equal to the model of the
+contract (contract.py), which processes the same events one after the other without faults.
 
-The clock of the function is one that the test moves, so nothing waits. What happens is made up from SEED; the puts of a
-batch run side by side, so a run may come out differently the next time.
+The test moves the clock of the function, so nothing waits. Faults are chosen from SEED. The writes of a batch run in
+parallel, so a repeated run can differ.
 """
 
 import gzip
@@ -93,18 +93,18 @@ def is_to_be_sent_again(answer: Answer) -> bool:
 
 @dataclass
 class Weather:
-    """What happens to the attempts of DynamoDB's calls, and to requests and answers between the client and us."""
+    """Random faults of DynamoDB's calls, and of requests and responses of the client."""
 
     random: Random
     clock: Clock
     severity: float = 0.0
     happened: Counter[str] = field(default_factory=Counter)
     somebody_else: Callable[[], object] = lambda: None
-    """Sends what is being sent."""
+    """Sends the current request."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def strikes(self, request: AWSPreparedRequest, event_name: str, **_: Any) -> Any:
-        """A hook of botocore, before each attempt is sent."""
+        """Choose a fault for an attempt: a hook of botocore, before it is sent."""
         with self.lock:
             if self.random.random() >= self.severity:
                 return None
@@ -145,7 +145,7 @@ class Weather:
         self.somebody_else()
 
     def is_doubtful(self, since: Counter[str]) -> bool:
-        """Whether something may have been stored of which the function cannot know."""
+        """Return whether something may be stored although the function saw no success."""
         return bool({name.split(",")[0] for name in self.happened - since} & {"lost", "died after", "somebody else"})
 
 
@@ -163,7 +163,7 @@ def die_after(request: AWSPreparedRequest) -> None:
 
 @dataclass
 class Step:
-    """A batch, or a single event, and what comes of each of its events when all goes well."""
+    """A batch, or a single event, and the outcome of each event without faults."""
 
     sent: list[Sent]
     expected: list[Expected]
@@ -171,11 +171,10 @@ class Step:
 
 
 class Story:
-    """Users, what is sent of them, and the model that has taken it all.
+    """Users, the requests about them, and the model that has processed all requests.
 
-    What two events of a batch mean to each other depends on which is stored first only where the contract promises an
-    order, which is for the changes of one user. So within a batch users have orders of their own, and an id comes again
-    only with the same event.
+    The contract promises an order only for the changes of one user. So within a batch, users have different orders, and
+    an id is repeated only with the same event.
     """
 
     def __init__(self, account: Account, random: Random) -> None:
@@ -252,7 +251,7 @@ class Line:
     story: Story
     step: Step
     not_alone: bool
-    """Somebody else stores at the same time."""
+    """Another request stores events at the same time."""
     requests: int = 0
 
     def post(self, path: str, body: Any) -> Answer | None:
@@ -300,12 +299,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def clients(
     dynamodb_local_client: "DynamoDBClient", clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> "Iterator[Sequence[DynamoDBClient]]":
-    """Those of the function, in the process of the test."""
+    """Replace the function's clients of DynamoDB."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", dynamodb_local_client.meta.endpoint_url)
     made = new_client(), new_client(IMPATIENT_CONFIG)
     monkeypatch.setattr(runtime, "client", made[0])
     monkeypatch.setattr(runtime, "_impatient_client", lambda: made[1])
-    # On Lambda a process answers one request at a time, so the metrics of two at once are nobody's.
+    # On Lambda a process handles one request at a time, so two at once have no correct metrics.
     monkeypatch.setattr(runtime, "publish", lambda: None)
     yield made
     for each in made:
@@ -316,7 +315,7 @@ def clients(
 def shop(
     dynamodb_local_client: "DynamoDBClient", clients: "Sequence[DynamoDBClient]", monkeypatch: pytest.MonkeyPatch
 ) -> Shop:
-    """A table for each run, as it is without any weather, and an account in it."""
+    """Return a context with an account in a new table, whose client has no faults."""
 
     @contextmanager
     def new() -> Iterator[Account]:
@@ -346,7 +345,7 @@ def body_of(step: Step) -> tuple[str, Any]:
 
 
 def told(step: Step, answer: Answer) -> list[dict[str, Any]]:
-    """What came of each event, of a single one too."""
+    """Return the result of each event of a batch, or of a single event."""
     if not step.alone:
         results: list[dict[str, Any]] = answer.body["results"]
         return results
@@ -372,10 +371,10 @@ def compare(step: Step, answer: Answer) -> None:
 
 
 def changes_keep_their_order(step: Step, answer: Answer, not_alone: bool) -> None:
-    """After a `failed` event that would have changed a user, nothing that changes that user is stored.
+    """Assert that no change of a user is stored after a `failed` event that would have changed the same user.
 
-    A login that was stored as another user's changes nobody when it is sent again. If its sender has got an address
-    by somebody else's request meanwhile, its failure is not that other user's.
+    A login that was stored as an event of another user changes no user when it is sent again. If another request gave
+    its sender an email in between, its failure does not count for that other user.
     """
     if step.alone or "results" not in answer.body:
         return

@@ -90,7 +90,7 @@ def answer_to(body: str) -> str:
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Of the processor, so that what else runs here does not count; the best of three, so that a pause does not."""
+    """Return the processor time of `work`, without other processes. The best of three runs excludes pauses."""
 
     def once() -> float:
         begun = process_time()
@@ -109,7 +109,7 @@ def test_work_and_answer_grow_no_faster_than_the_body(body: Callable[[int], str]
 
 
 def test_many_changes_of_a_large_profile_look_at_it_as_often_as_one_does() -> None:
-    """A batch has 100. Otherwise the time is up whenever the batch is sent again, and none of it ever comes in."""
+    """A batch has 100 changes. If each read the whole profile, the batch would run out of time at each attempt."""
     account = Account(Table(new_client(), "none", math.inf), "shop")
     large = Profile("ana", attributes={f"{number}": Decimal(1) for number in range(30_000)}, changed_at=0)
     changes = [change_attributes({f"new {number}": Decimal(1)}, ANA, "", 1) for number in range(100)]

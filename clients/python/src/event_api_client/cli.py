@@ -145,7 +145,7 @@ def _so_far(counts: Counts) -> str:
 
 @contextmanager
 def _progress() -> Iterator[Callable[[int, int, str], None]]:
-    """Show a progress bar on a terminal. Yield the function that updates it with the read bytes, all bytes and a text."""
+    """Show a progress bar on a terminal. Yield its update function (read bytes, all bytes, text)."""
     columns = (BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.fields[text]}"))
     with Progress(
         *columns, TextColumn("{task.fields[rate]}"), TimeRemainingColumn(), console=err, transient=True
