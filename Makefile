@@ -111,9 +111,10 @@ docs: $(VENV)/documenting ## Serve the documentation as a site (DOCS_PORT=8015)
 	@$(PY) -m docs.site serve --dev-addr 127.0.0.1:$(DOCS_PORT)
 DOCS_PORT = 8015
 
-lint: $(VENV)/installed ## Check style, format and types
+lint: $(VENV)/installed ## Check style, format, words and types
 	@$(VENV)/bin/ruff check
 	@$(VENV)/bin/ruff format --check
+	@$(PY) .ci/plain.py
 	@$(VENV)/bin/mypy
 	@cd clients/python && $(abspath $(VENV))/bin/mypy
 

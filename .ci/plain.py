@@ -1,4 +1,4 @@
-"""Find words that our readers stumble over: Markdown, docstrings, comments, help and descriptions. Exit code 1 if any.
+"""Find unclear words in Markdown, docstrings, comments, help and descriptions. Exit code 1 if there is one.
 
 Write the word on the right instead, or reword the sentence.
 """
@@ -17,15 +17,17 @@ INSTEAD = {
     r"(lets?|letting|comes?|came) in": "accept, store",
     r"(keeps?|kept) (\w+ ){1,3}out": "discard, refuse",
     r"turn(s|ed)? (\w+ )?away": "refuse",
-    r"who(m|ever|mever)|somebody|anybody": "the caller, the user, another request",
+    r"who(m|ever|mever)|(some|any|no)body": "the caller, the user, another request",
+    r"whatever|wherever|however often": "any, regardless of",
+    r"the (latter|former)": "the noun",
     r"besides?": "next to, with, also",
     r"in (the|its|their) place of": "instead of",
-    r"from (then|now|that moment) on": "after that",
+    r"from (here|then|now|that moment) on": "after that",
     r"for ever|in vain|of no use": "permanently, without effect",
     r"of (ours|yours|theirs)|(by|for) (itself|themselves)": "our, your, separately",
     r"as (it|they) stands?": "unchanged",
     r"(stands?|stood|lies|lay) (beside|under|behind|outside)": "is next to, is below",
-    r"door plate|tombstone takes|goes? off|look again|the way in": "the technical name",
+    r"glances?|goes? off|look again|the way in": "the technical name",
     r"(?<!there )(is|are|was|were) no (?!longer|more|less|one\b)\w+": "is not a …",
 }
 ALL = "|".join(rf"(?P<r{index}>\b(?:{pattern})\b)" for index, pattern in enumerate(INSTEAD))
@@ -46,7 +48,7 @@ def python(text: str) -> Iterator[tuple[int, str]]:
 
 
 def lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield what people read in a file, line by line, with the line numbers."""
+    """Yield the prose of a file, line by line, with the line numbers."""
     text = path.read_text()
     if path.suffix == ".py":
         yield from python(text)

@@ -87,7 +87,7 @@ MEANS: dict[str, About] = {
     "invalid_parameter": About(
         "A header or a query parameter has a wrong value.", "Correct the one that `field` names."
     ),
-    "bad_request": About("API Gateway refused the request by itself.", "Check the URL and the headers."),
+    "bad_request": About("API Gateway refused the request.", "Check the URL and the headers."),
     "unauthorized": About(
         "The API key is missing, unknown, expired or revoked.",
         "Send a valid key in `Authorization`, alone or after `Bearer `.",

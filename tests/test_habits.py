@@ -4,12 +4,14 @@ import json
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 from samcli.yamlhelper import yaml_parse
 
 from documents import text
+from local.stack import ROOT
 
 # They need no second run: `make lint` calls them.
 SLOW_HOOKS = "ruff,ruff-format,mypy"
@@ -61,3 +63,19 @@ def test_the_hooks_find_nothing_in_a_clone(clone: Path, tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=clone, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     assert done.stdout.count("Passed") == text(".pre-commit-config.yaml").count("{id: ") - len(SLOW_HOOKS.split(","))
+
+
+def test_an_unclear_word_is_found_in_prose_and_not_in_code(tmp_path: Path) -> None:
+    (tmp_path / "read.md").write_text("Mend it.\n\n```sh\nmend it\n```\n")
+    (tmp_path / "read.py").write_text('"""Return the time.\n\nIt goes off."""\n\nwhom = "whom"  # of ours\n')
+    for arguments in ("init --quiet", "add ."):
+        command = ["git", *arguments.split()]
+        subprocess.run(command, cwd=tmp_path, check=True)
+    command = [sys.executable, str(ROOT / ".ci" / "plain.py")]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert [line.split(";")[0] for line in done.stdout.splitlines()] == [
+        "read.md:1: “Mend”",
+        "read.py:3: “goes off”",
+        "read.py:5: “of ours”",
+    ]
