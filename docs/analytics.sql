@@ -104,7 +104,8 @@ SELECT
 FROM items
 WHERE sk = 'PROFILE' AND (item -> '/createdOn') IS NOT NULL;
 
--- When an event happened is in the first 48 bits of the UUID in its key.
+-- When an event happened is in the first 48 bits of the UUID in its key. An event that has ended by the time of the
+-- query is left out, whether or not DynamoDB had deleted it.
 CREATE OR REPLACE VIEW events AS
 SELECT
     account,
@@ -117,7 +118,10 @@ SELECT
     coalesce((item ->> '/imported/BOOL')::BOOLEAN, false) AS imported,
     item -> '/payload/M' AS payload
 FROM items
-WHERE sk LIKE 'EVENT#%' AND (account, userId) IN (SELECT (account, id) FROM users);
+WHERE
+    sk LIKE 'EVENT#%'
+    AND (account, userId) IN (SELECT (account, id) FROM users)
+    AND coalesce((item ->> '/expiresAt/N')::BIGINT > epoch(now()), true);
 
 -- One row for each order. `total` is NULL where the service could not count what was sent, which is in `sentTotal`.
 CREATE OR REPLACE VIEW orders AS

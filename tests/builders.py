@@ -113,15 +113,19 @@ def the_profile(account: Account, identifier: str = ANA) -> dict[str, Any]:
     return users.get(identifier, account).flat()
 
 
-def the_pages(account: Account, identifier: str = ANA, **query: str) -> Iterator[list[StoredEvent]]:
+def the_pages(
+    account: Account, identifier: str = ANA, now: datetime | None = None, **query: str
+) -> Iterator[list[StoredEvent]]:
     """Yield the pages of the user's timeline."""
     cursor: str | None = ""
     while cursor is not None:
-        page, cursor = users.timeline(identifier, query | ({"cursor": cursor} if cursor else {}), account)
+        page, cursor = users.timeline(
+            identifier, query | ({"cursor": cursor} if cursor else {}), account, now or a_moment()
+        )
         yield list(page)
 
 
 def the_events(account: Account, identifier: str = ANA, **query: str) -> list[str]:
     """Return the ids of all events of the user, newest first."""
     query = {"limit": "100"} | query
-    return [event.id for page in the_pages(account, identifier, **query) for event in page]
+    return [event.id for page in the_pages(account, identifier, None, **query) for event in page]

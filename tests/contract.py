@@ -79,6 +79,11 @@ class Stored:
     """The fields that were left out."""
     of_the_erased: bool = False
 
+    def has_ended(self, days: int, now: datetime) -> bool:
+        """To the second, at whose end it ends."""
+        end = max(self.at, self.received_at) + timedelta(days=days)
+        return bool(days) and now.replace(microsecond=0) >= end
+
 
 @dataclass(frozen=True)
 class Expected:
@@ -113,10 +118,11 @@ class Person:
     tags: set[str] = field(default_factory=set)
     changed_at: datetime = LONG_AGO
     purchases: int = 0
-    spent: Decimal = Decimal(0)
+    spent: Decimal | None = None
+    """None: no total counted."""
     last_purchase: tuple[datetime, Decimal | None] | None = None
     refunds: int = 0
-    refunded: Decimal = Decimal(0)
+    refunded: Decimal | None = None
     last_refund: datetime | None = None
     last_open: datetime | None = None
     events: list[Stored] = field(default_factory=list)
@@ -146,15 +152,23 @@ class Person:
 
     def buys(self, total: Decimal | None, at: datetime) -> None:
         self.purchases += 1
-        self.spent += total or 0
+        self.spent = added(self.spent, total)
         if self.last_purchase is None or at >= self.last_purchase[0]:
             self.last_purchase = at, total
 
 
-class Contract:
-    """An account: its users, the values that are stored once, the refusals, and the messages of the feed."""
+def added(total: Decimal | None, value: Decimal | None) -> Decimal | None:
+    return total if value is None else (total or 0) + value
 
-    def __init__(self) -> None:
+
+class Contract:
+    """An account: its users, the values that are stored once, the refusals, and the messages of the feed.
+
+    Events are kept for `event_days`. 0: without a limit.
+    """
+
+    def __init__(self, event_days: int = 0) -> None:
+        self.event_days = event_days
         self.people: list[Person] = []
         self.once: defaultdict[str, dict[str, Stored]] = defaultdict(dict)
         """By type and value."""
@@ -171,6 +185,11 @@ class Contract:
 
     def named(self, who: str) -> Person | None:
         return next((person for person in self.people if who in (person.email, person.id)), None)
+
+    def time_is(self, now: datetime) -> None:
+        """End the events whose time is up. What they caused stays."""
+        for person in self.people:
+            person.events = [each for each in person.events if not each.has_ended(self.event_days, now)]
 
     def receives(self, sent: Sent, now: datetime, *, imported: bool = False, new_id: str | None = None) -> Expected:
         """Return the result of an event that can be wrong."""
@@ -216,7 +235,10 @@ class Contract:
         first = self._first(sent, person)
         if first:
             same_as_first = as_sent(next(iter(first)).payload) == as_sent(sent.payload) if len(first) == 1 else None
-            named = frozenset(each.id for each in first if not each.of_the_erased)
+            # With a limit, the mark of a value does not name an event: only the user's own stored event can be named.
+            named = frozenset(
+                each.id for each in first if not each.of_the_erased and (not self.event_days or each in person.events)
+            )
             return Expected("discarded", None if creates else person.id, same_as_first, named)
         stored = self._store(sent, person, now, imported)
         if claims and person.email is None:
@@ -291,7 +313,7 @@ class Contract:
             person.buys(sent.payload.get("total"), sent.at)
         if sent.type == "refund":
             person.refunds += 1
-            person.refunded += sent.payload.get("total") or 0
+            person.refunded = added(person.refunded, sent.payload.get("total"))
             person.last_refund = max(person.last_refund or sent.at, sent.at)
         if sent.type == "emailopen":
             person.last_open = max(person.last_open or sent.at, sent.at)
@@ -327,12 +349,10 @@ def shown(person: Person) -> dict[str, Any]:
     profile |= {"lastEmailOpenDate": iso(person.last_open)} if person.last_open else {}
     if person.last_refund:
         profile |= {"numberOfRefunds": Decimal(person.refunds), "lastRefundDate": iso(person.last_refund)}
-        counted = [each for each in person.events if each.type == "refund" and "total" in each.payload]
-        profile |= {"totalRefundsValue": Decimal(person.refunded)} if counted else {}
+        profile |= {} if person.refunded is None else {"totalRefundsValue": Decimal(person.refunded)}
     if person.last_purchase:
         at, value = person.last_purchase
         profile |= {"isCustomer": True, "numberOfPurchases": Decimal(person.purchases), "lastPurchaseDate": iso(at)}
         profile |= {} if value is None else {"lastPurchaseValue": Decimal(value)}
-        counted = [each for each in person.events if each.type == "confirmation" and "total" in each.payload]
-        profile |= {"totalPurchasesValue": Decimal(person.spent)} if counted else {}
+        profile |= {} if person.spent is None else {"totalPurchasesValue": Decimal(person.spent)}
     return profile

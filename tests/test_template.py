@@ -45,6 +45,14 @@ def test_every_condition_and_parameter_is_used() -> None:
         assert len(re.findall(rf"\b{name}\b", text)) > 1, name
 
 
+@pytest.mark.parametrize("days", ["0", "40", "99", "100", "9999"])
+def test_events_are_kept_without_a_limit_or_for_40_days_at_least(days: str) -> None:
+    """A repeat may be 35 days old, and must find its first event."""
+    pattern = TEMPLATE["Parameters"]["EventRetentionDays"]["AllowedPattern"]
+    assert re.fullmatch(pattern, days)
+    assert not [wrong for wrong in ("", "-1", "1", "9", "39", "040", "4.5", "10000") if re.fullmatch(pattern, wrong)]
+
+
 # --- Time limits ---
 
 

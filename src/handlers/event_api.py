@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import accumulate
 from typing import Any
 
@@ -91,7 +92,7 @@ def _check_events(event: rest.Event, account: Account) -> rest.Response:
     """Process a batch on a table that is not written."""
     from table.overlay import Overlay
 
-    return _batch(event, Account(Overlay.over(account.table), account.name), stored=False)
+    return _batch(event, replace(account, table=Overlay.over(account.table)), stored=False)
 
 
 def _batch(event: rest.Event, account: Account, *, stored: bool = True) -> rest.Response:

@@ -30,7 +30,7 @@ from domain.problems import (
 from domain.times import to_the_millisecond
 from handlers import counting
 from handlers.metrics import record
-from handlers.runtime import logger, observed, table
+from handlers.runtime import EVENT_DAYS, logger, observed, table
 from table import Account
 from table.calls import code_of
 
@@ -86,7 +86,7 @@ def endpoint(routes: Mapping[str, Route]) -> Callable[[Event, Any], Response]:
 def _answer(route: Route, event: Event) -> Response:
     """Return the response of the route, or of the Refused that it raises."""
     try:
-        account = Account(table(), _account_name(event))
+        account = Account(table(), _account_name(event), EVENT_DAYS)
         _check_scope(route.scope, event)
         return route.answer(event, account)
     except Refused as refused:

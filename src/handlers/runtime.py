@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 TABLE_NAME = os.environ["TABLE_NAME"]  # set by the template; required
+EVENT_DAYS = int(os.environ.get("EVENT_RETENTION_DAYS", "0"))  # only the function that stores events has it
 TRACING = os.environ.get("TRACING") == "Active"
 
 logger = Logger()

@@ -54,7 +54,7 @@ def _get_erasure(event: rest.Event, account: Account) -> rest.Response:
 
 
 def _get_events(event: rest.Event, account: Account) -> rest.Response:
-    page, cursor = users.timeline(_identifier(event), rest.query(event), account)
+    page, cursor = users.timeline(_identifier(event), rest.query(event), account, rest.now())
     listed = [_shown(each) for each in page]
     return rest.ok({"events": listed} | ({"cursor": cursor} if cursor else {}), dumps=users.json_text)
 

@@ -32,3 +32,5 @@ class Account:
 
     table: "Store"
     name: str
+    event_days: int = 0
+    """The number of days for which new events are kept. 0: without a limit."""

@@ -11,7 +11,8 @@ reply stored under its Idempotency-Key. If no item is left, `end` deletes the to
 each event once, before it is deleted:
 
     erasedAt        when the erasure was requested; a restored table keeps the first request
-    eventsDeleted   the number of counted events; absent if an older version may have deleted some
+    eventsDeleted   the number of counted events, without those that had ended when the erasure was requested; absent if
+                    an older version may have deleted some
     countedTo       until the erasure is finished: the sort key of the last counted event
     finishedOn      when the last item was deleted
 
@@ -40,6 +41,7 @@ from table.expressions import (
     Compare,
     Condition,
     Delete,
+    Ended,
     Exists,
     Item,
     Path,
@@ -140,7 +142,7 @@ def sweep(account: Account, user_id: str) -> bool:
         KeyConditionExpression="pk = :pk",
         ExpressionAttributeValues=to_item({":pk": keys.user(account.name, user_id)}),
         ExpressionAttributeNames={"#key": "idempotencyKey", "#id": "id", "#type": "type", "#once": "onceValue"},
-        ProjectionExpression="pk, sk, #key, #id, #type, #once, eventId",
+        ProjectionExpression="pk, sk, #key, #id, #type, #once, eventId, expiresAt",
         ConsistentRead=True,
         Limit=STEP,
     )
@@ -150,7 +152,9 @@ def sweep(account: Account, user_id: str) -> bool:
     if tombstone is None or "createdOn" in tombstone:
         return True
     leftovers = [item for item in items if item["sk"] != keys.PROFILE]
-    if not _count(account, user_id, [item["sk"] for item in leftovers if item["sk"].startswith(keys.EVENT)]):
+    has_ended = Ended(datetime.fromisoformat(tombstone["erasedAt"])).holds
+    stored = [item for item in leftovers if item["sk"].startswith(keys.EVENT) and not has_ended(item)]
+    if not _count(account, user_id, [item["sk"] for item in stored]):
         return False
     plain = [item for item in leftovers if not _named_elsewhere(item) and item["sk"].startswith(keys.EVENT)]
     account.table.delete_all([{"pk": item["pk"], "sk": item["sk"]} for item in plain])

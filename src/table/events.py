@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from hashlib import sha256
 from secrets import token_hex
@@ -14,11 +14,11 @@ from domain.problems import OTHER_EVENT, Notice, Refused
 from domain.profile import Change
 from domain.request import EventRequest
 from domain.restrictions import Restriction, is_bot
-from domain.times import iso
+from domain.times import iso, milliseconds_of
 from table import Account
 from table import primary_keys as keys
 from table.attribute_values import DIGEST_LENGTH, Document, canonical, digest_of, to_item
-from table.expressions import Item
+from table.expressions import IS_NEW, Ended, Item, Put
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +131,30 @@ class Entry:
         return First(self.event_id, iso(self.happened_at), self.digest == other.digest, self.uuid)
 
 
-def item_of(account: Account, entry: Entry, warnings: Sequence[Notice], *, user_created: bool = False) -> Item:
+def put(account: Account, entry: Entry, warnings: Sequence[Notice], *, user_created: bool = False) -> Put:
+    """Return the action that stores an event.
+
+    |-- stored: a repeat is a duplicate ---- expiresAt --|-- a repeat is created (TTL deletes the item some time later)
+    """
+    item = _item_of(account, entry, warnings, user_created=user_created)
+    return Put(item, IS_NEW | Ended(entry.received_at))
+
+
+def end_of(account: Account, entry: Entry, name: str = "expiresAt") -> Item:
+    """Return the attribute that says when the event ends, in seconds; {} if it does not."""
+    if not account.event_days:
+        return {}
+    end = max(entry.happened_at, entry.received_at) + timedelta(days=account.event_days)
+    return {name: -(-milliseconds_of(end) // 1000)}
+
+
+def _item_of(account: Account, entry: Entry, warnings: Sequence[Notice], *, user_created: bool = False) -> Item:
     """Return the item of an event. Attributes that 1.0 did not have are optional."""
     item: Item = {
         **keys.event(account.name, entry.user_id, entry.uuid),
         "type": entry.type,
         "payload": entry.payload,
+        **end_of(account, entry),
     }
     if entry.request.own_time:
         item["receivedOn"] = iso(entry.received_at)
@@ -226,25 +244,31 @@ def first_of(event: StoredEvent, entry: Entry) -> First:
     return First(event.id, iso(event.happened_at), same, event.uuid)
 
 
-def find(account: Account, user_id: str, uuid: str) -> Item | None:
-    return account.table.get(keys.event(account.name, user_id, uuid))
+def find(account: Account, user_id: str, uuid: str, now: datetime) -> Item | None:
+    found = account.table.get(keys.event(account.name, user_id, uuid))
+    return None if found is None or Ended(now).holds(found) else found
 
 
-def timeline(
-    account: Account,
-    user_id: str,
-    limit: int,
-    before: str | None = None,
-    event_type: str | None = None,
-    within: tuple[datetime | None, datetime | None] = (None, None),
-) -> tuple[list[StoredEvent], str | None]:
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The part of a timeline that a caller asks for."""
+
+    limit: int
+    before: str | None = None
+    """The UUID of the event before which the page starts."""
+    type: str | None = None
+    within: tuple[datetime | None, datetime | None] = (None, None)
+    """The first moment, and the end, which is excluded."""
+
+
+def timeline(account: Account, user_id: str, wanted: Wanted, now: datetime) -> tuple[list[StoredEvent], str | None]:
     """Return a page of a user's events, newest first, and the `before` of the next page (None: it was the last page).
 
-    `before` is the UUID of the event before which the page starts. `within` is the first moment and the end, which is
-    excluded. A page can have fewer than `limit` events, because DynamoDB reads at most 1 MB in a query.
+    A page can have fewer than `limit` events, because DynamoDB reads at most 1 MB in a query. Events that have ended
+    are skipped: if the first query returns any, a second one reads up to 1 MB.
     """
-    first, last = keys.events_within(*within)
-    start = keys.event(account.name, user_id, before) if before else None
+    first, last = keys.events_within(*wanted.within)
+    start = keys.event(account.name, user_id, wanted.before) if wanted.before else None
     if start and start["sk"] < first:
         return [], None
     parameters: dict[str, Any] = {
@@ -253,16 +277,21 @@ def timeline(
         "ScanIndexForward": False,
         "ConsistentRead": True,
     }
-    if event_type:
+    if wanted.type:
         parameters["FilterExpression"] = "#type = :type"
         parameters["ExpressionAttributeNames"] = {"#type": "type"}
-        parameters["ExpressionAttributeValues"][":type"] = {"S": event_type}
+        parameters["ExpressionAttributeValues"][":type"] = {"S": wanted.type}
     else:
-        parameters["Limit"] = limit + 1
+        parameters["Limit"] = wanted.limit + 1
     if start and start["sk"] < last:  # DynamoDB refuses to start outside of the range
         parameters["ExclusiveStartKey"] = to_item(start)
+    has_ended = Ended(now).holds
     items, after = account.table.query(**parameters)
-    events = [stored_event(item) for item in items]
-    if len(events) > limit:
-        return events[:limit], events[limit - 1].uuid
+    if after and any(map(has_ended, items)):
+        parameters.pop("Limit", None)
+        more, after = account.table.query(**parameters | {"ExclusiveStartKey": to_item(after)})
+        items += more
+    events = [stored_event(item) for item in items if not has_ended(item)]
+    if len(events) > wanted.limit:
+        return events[: wanted.limit], events[wanted.limit - 1].uuid
     return events, keys.uuid_of(after) if after else None

@@ -7,10 +7,12 @@ name and the names inside it. Any name works, also reserved words, dots and #.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Context, Decimal
 from operator import gt, le
 from typing import Any
 
+from domain.times import milliseconds_of
 from table.attribute_values import serialize, to_item
 
 Item = dict[str, Any]
@@ -73,6 +75,11 @@ def Compare(name: str, operator: str, value: Any) -> Condition:  # noqa: N802
 
 
 IS_NEW = Absent("pk")  # no item has the key
+
+
+def Ended(now: datetime, name: str = "expiresAt") -> Condition:  # noqa: N802
+    """Return the condition that an item has ended. It then counts as absent, because TTL deletes items late."""
+    return Compare(name, "<=", milliseconds_of(now) // 1000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

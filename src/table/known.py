@@ -7,7 +7,7 @@ from domain.problems import Unavailable
 from domain.profile import Profile
 from table import Account, profiles
 from table import primary_keys as keys
-from table.expressions import Action, Item, Put
+from table.expressions import Action, Ended, Item, Put
 from table.primary_keys import Key
 
 
@@ -18,11 +18,12 @@ class UserChanged(Exception):
 class Known:
     """A cache of items that were read, written, or returned by a failed condition. {}: there is no item.
 
-    The cache can be out of date. It decides what to write, and the conditions of the write detect a difference.
+    The cache can be out of date. It decides what to write, and the conditions of the write detect a difference. `now`
+    decides which events and replies have ended.
     """
 
-    def __init__(self, account: Account) -> None:
-        self.account = account
+    def __init__(self, account: Account, now: datetime) -> None:
+        self.account, self.has_ended = account, Ended(now).holds
         self.forget(())
 
     def forget(self, written: Iterable[Action]) -> None:
@@ -43,9 +44,9 @@ class Known:
         self.items = {pair: item for pair, item in self.items.items() if item or not pair[1].startswith(keys.EVENT)}
 
     def get(self, key: Key) -> Item | None:
-        """Return the item; {} if there is none, None if that is unknown."""
+        """Return the item; {} if there is none, None if that is unknown or the item has ended."""
         found = self.items.get(pair(key))
-        return None if isinstance(found, Unavailable) else found
+        return None if isinstance(found, Unavailable) or (found and self.has_ended(found)) else found
 
     def read(self, wanted: Sequence[Key], *, consistent: bool = True) -> Item:
         """Return the first of the items ({}: there is none). Read all that are unknown. Raise Unavailable."""

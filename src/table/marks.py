@@ -13,8 +13,8 @@ from domain.outcomes import First
 from domain.times import iso, milliseconds_of, moment_of
 from table import Account
 from table import primary_keys as keys
-from table.events import Entry, StoredEvent, first_of
-from table.expressions import IS_NEW, Absent, Compare, Condition, Item, Put
+from table.events import Entry, StoredEvent, end_of, first_of
+from table.expressions import IS_NEW, Absent, Compare, Condition, Ended, Item, Put
 
 IN_FLIGHT = timedelta(seconds=60)  # longer than any request takes
 
@@ -23,14 +23,24 @@ def mark(account: Account, entry: Entry, value: str) -> Put:
     """Return the action that stores the mark of a unique value.
 
     |-- first event: the mark is stored --|-- each later event: the condition fails ---------->
+
+    The mark stays when the event ends, and an erasure finds a mark only through its event. So if events end, the mark
+    contains from the start only what an erasure leaves of it: no id that the caller made up, and no digest.
     """
+    of_the_event = (
+        {"eventId": entry.uuid} if account.event_days else {"eventId": entry.event_id, "digest": entry.digest}
+    )
     item = keys.once(account.name, entry.type, value) | {
-        "eventId": entry.event_id,
         "uuid": entry.uuid,
         "createdOn": iso(entry.happened_at),
-        "digest": entry.digest,
+        **of_the_event,
     }
     return Put(item, IS_NEW)
+
+
+def describes(mark: Item) -> bool:
+    """Return whether a mark contains all that is known of its event. A mark of 1.0 does: its event has no digest."""
+    return "digest" in mark or "uuid" not in mark
 
 
 def first_by_mark(entry: Entry, item: Item) -> First:
@@ -55,6 +65,7 @@ class Window:
 
         until                           the latest end of the window of any stored event
         newest, eventId, uuid, digest   the latest stored event that is known
+        newestEnds                      when `newest` ends, if it does; after that it discards no event
         version                         the UUID of the event that was stored last; it differs after each event
 
     The lock of 1.0 has only `eventId` and `until`, which is one window after the event. The time of an event decides:
@@ -79,7 +90,8 @@ class Window:
         for other in self.accepted:
             if abs(entry.happened_at - other.happened_at) < self.length:
                 return other.first_for(entry)
-        if self.lock and abs(milliseconds_of(entry.happened_at) - self._newest) < self._milliseconds:
+        counts = self.lock and not Ended(entry.received_at, "newestEnds").holds(self.lock)
+        if counts and abs(milliseconds_of(entry.happened_at) - self._newest) < self._milliseconds:
             uuid = self.lock["uuid" if "uuid" in self.lock else "eventId"]
             return First(self.lock["eventId"], iso(moment_of(self._newest)), _same(entry, self.lock), uuid)
         if self._is_behind(entry):
@@ -103,6 +115,7 @@ class Window:
             "eventId": newest.event_id,
             "uuid": newest.uuid,
             "digest": newest.digest,
+            **end_of(account, newest, "newestEnds"),
         }
         if self.lock and self._newest > item["newest"]:
             item = self.lock

@@ -2,7 +2,7 @@
 
     item              pk                                     sk                    deleted
     profile           <account>#USER#<user id>               PROFILE               by erasure
-    event             <account>#USER#<user id>               EVENT#<UUID>          by erasure
+    event             <account>#USER#<user id>               EVENT#<UUID>          by TTL, by erasure
     email open        <account>#USER#<user id>               EMAILOPEN             by TTL, by erasure
     other window      <account>#USER#<user id>               WINDOW#<type>         by TTL, by erasure
     email             <account>#EMAIL#<email>                EMAIL                 by erasure

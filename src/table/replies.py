@@ -18,7 +18,8 @@ from domain.restrictions import Restriction
 from table import Account, profiles
 from table import primary_keys as keys
 from table.events import Entry, find, kept, stored_event, warnings_in
-from table.expressions import IS_NEW, Compare, Condition, Delete, Item, Put
+from table.expressions import IS_NEW, Compare, Condition, Delete, Ended, Item, Put
+from table.marks import describes
 
 CODES_OF_1_0 = {
     "A confirmation with this orderId was already received": "order_id_seen",
@@ -41,7 +42,7 @@ def settle(account: Account, entry: Entry, outcome: Outcome) -> Outcome:
 def earlier(account: Account, entry: Entry) -> Outcome | None:
     """Return the outcome that is stored under the event's key, if there is one."""
     kept = account.table.get(keys.idempotency(account.name, entry.key.key_hash)) if entry.key else None
-    if entry.key is None or kept is None or kept["expiresAt"] <= entry.received_at.timestamp():
+    if entry.key is None or kept is None or Ended(entry.received_at).holds(kept):
         return None
     return replayed(account, entry, entry.key, kept)
 
@@ -71,7 +72,7 @@ def remember(account: Account, entry: Entry, key: IdempotencyKey, outcome: Outco
             for name, value in asdict(outcome.first).items()
             if value is not None and (name != "event_id" or is_uuid7(value))
         }
-    is_free: Condition = IS_NEW | Compare("expiresAt", "<=", seconds)
+    is_free: Condition = IS_NEW | Ended(entry.received_at)
     if entry.replaces:
         is_free |= _is_about(entry.replaces["userId"], entry.replaces["eventId"])
     return Put(item, is_free)
@@ -122,6 +123,7 @@ def _first(account: Account, entry: Entry, kept: dict[str, Any]) -> First:
         return First(**kept)
     if entry.once_value is not None:
         mark = account.table.get(keys.once(account.name, entry.type, entry.once_value))
-        return First(event_id=mark["eventId"] if mark else kept["uuid"], **kept)
-    item = find(account, entry.user_id, kept["uuid"])
+        if mark and describes(mark):
+            return First(event_id=mark["eventId"], **kept)
+    item = find(account, entry.user_id, kept["uuid"], entry.received_at)
     return First(event_id=stored_event(item).id if item else kept["uuid"], **kept)

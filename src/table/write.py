@@ -110,7 +110,7 @@ class _Run:
         if found := self.known.get(self._event_key(entry)):
             return events.created(entry) if events.is_of(entry, found) else events.duplicate(entry, found)
         kept = self.known.get(keys.idempotency(self.account.name, entry.key.key_hash)) if entry.key else None
-        if not entry.key or not kept or kept["expiresAt"] <= int(entry.received_at.timestamp()):
+        if not entry.key or not kept:
             return None
         return replies.replayed(self.account, entry, entry.key, kept)
 
@@ -119,8 +119,10 @@ class _Run:
         restriction, first = (BOT, None) if entry.is_of_bot else (entry.restriction, self._first(entry))
         if restriction is None or not (first or entry.is_of_bot):
             return None
-        if entry.own_id and (found := self.known.read([self._event_key(entry), *self._event_keys])):
-            return events.duplicate(entry, found)
+        if entry.own_id:
+            self.known.read([self._event_key(entry), *self._event_keys])
+            if found := self.known.get(self._event_key(entry)):
+                return events.duplicate(entry, found)
         discarded = events.discarded(entry, restriction, first)
         return replace(discarded, user_id="") if self.creates and not self.created else discarded
 
@@ -129,9 +131,24 @@ class _Run:
         if entry.once_value is not None:
             if other := self.values.get((entry.type, entry.once_value)):
                 return other.first_for(entry)
-            mark = self.known.get(keys.once(self.account.name, entry.type, entry.once_value))
-            return marks.first_by_mark(entry, mark) if mark else None
+            mark = self._mark(entry)
+            return self._first_by_mark(entry, mark) if mark else None
         return self._window(entry).too_close(entry, self._timeline) if entry.window else None
+
+    def _mark(self, entry: Entry) -> Item | None:
+        """Return what is known of the mark of an event that comes once."""
+        value = entry.once_value
+        return None if value is None else self.known.get(keys.once(self.account.name, entry.type, value))
+
+    def _first_by_mark(self, entry: Entry, mark: Item) -> First:
+        """Return the event of a mark. Read it if the mark does not describe it, with those of the run's other marks."""
+        if self.account.event_days and not marks.describes(mark):
+            marked = [each for each in map(self._mark, self.entries) if each and not marks.describes(each)]
+            wanted = [keys.event(self.account.name, entry.user_id, each["uuid"]) for each in (mark, *marked)]
+            self.known.read(wanted)
+            if found := self.known.get(wanted[0]):
+                return events.first_of(events.stored_event(found), entry)
+        return marks.first_by_mark(entry, mark)
 
     def _accept(self, entry: Entry) -> None:
         change = entry.change(self.email)
@@ -180,7 +197,8 @@ class _Run:
             keys.user(self.account.name, self.user_id), keys.events_between(first, last)
         )
         types, ours = {each.type for each in windowed}, set(map(pair, self._event_keys))
-        found = [item for item in items if item["type"] in types or pair(item) in ours]
+        wanted = [item for item in items if item["type"] in types or pair(item) in ours]
+        found = [item for item in wanted if not self.known.has_ended(item)]
         self.known.stretches.append((first, last, found))
         self.known.items |= {pair(item): item for item in found if pair(item) in ours}
         self.known.has_grown = True
@@ -209,8 +227,9 @@ class _Run:
             is_first = self.creates and place == 0
             outcome = events.created(entry, (*self.changes[place].warnings, *more), user_created=is_first)
             self.outcomes[entry] = outcome
-            items[entry] = events.item_of(account, entry, outcome.warnings, user_created=is_first)
-            steps.append(_Step("event", Put(items[entry], IS_NEW), entry))
+            put = events.put(account, entry, outcome.warnings, user_created=is_first)
+            items[entry] = put.item
+            steps.append(_Step("event", put, entry))
             if entry.key:
                 steps.append(_Step("key", replies.remember(account, entry, entry.key, outcome), entry))
             if entry.once_value is not None:
@@ -301,8 +320,8 @@ def _decide(account: Account, known: Known, entries: Sequence[Entry]) -> _Plan:
 class Writer:
     """Writes the events of a lane, run by run."""
 
-    def __init__(self, account: Account) -> None:
-        self.account, self.known = account, Known(account)
+    def __init__(self, account: Account, now: datetime) -> None:
+        self.account, self.known = account, Known(account, now)
         self.limit = MAX_ACTIONS  # of events in a run
         self.suspects = 0
         """The number of next events that failed together: an unknown one of them caused it."""
@@ -334,7 +353,8 @@ class Writer:
         If the user was erased after the look-up, the event is not visible, and the erasure's last sweep deletes it.
         """
         warnings = entry.change(entry.email).warnings
-        action = Put(events.item_of(self.account, entry, warnings), IS_NEW if entry.own_id else None)
+        action = events.put(self.account, entry, warnings)
+        action = action if entry.own_id else Put(action.item)
         found = self.known.get(action.key) or self.account.table.put(action, blame="event")
         if found is None or events.is_of(entry, found):
             self.known.items[pair(action.key)] = action.item

@@ -130,7 +130,7 @@ class _Lane:
     """Settles events whose order can matter, in the order of the list."""
 
     def __init__(self, account: Account, people: People, entries: list[Entry]) -> None:
-        self.people, self.waiting, self.writer = people, entries, Writer(account)
+        self.people, self.waiting, self.writer = people, entries, Writer(account, entries[0].received_at)
         self.failed: set[str] = set()
         """Ids and emails of users with a failed change."""
         self.looks = 0

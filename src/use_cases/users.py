@@ -46,7 +46,7 @@ from domain.times import EPOCH, milliseconds_of, parse_rfc_3339
 from domain.values import letters_of, unstorable
 from table import Account, erasures, events, profiles
 from table.erasures import Receipt
-from table.events import Entry, StoredEvent
+from table.events import Entry, StoredEvent, Wanted
 from use_cases.pages import SIGNATURE_BYTES, Sign, cursor_of, parse_limit, position_of
 
 ATTEMPTS = 5  # another request changed the user each time
@@ -168,7 +168,8 @@ class People:
 
     def _is_repeat(self, entry: Entry, user_id: str) -> bool:
         """Return whether the event is stored as an event of this user."""
-        return entry.own_id and events.find(self.account, user_id, entry.uuid_of(user_id)) is not None
+        uuid = entry.uuid_of(user_id)
+        return entry.own_id and events.find(self.account, user_id, uuid, entry.received_at) is not None
 
 
 class Changed(NamedTuple):
@@ -280,7 +281,9 @@ def receipt(user_id: str, account: Account) -> Receipt:
     return found
 
 
-def timeline(identifier: str, query: Mapping[str, str], account: Account) -> tuple[list[StoredEvent], str | None]:
+def timeline(
+    identifier: str, query: Mapping[str, str], account: Account, now: datetime
+) -> tuple[list[StoredEvent], str | None]:
     """Return a page of a user's events, newest first, and the cursor of the next one. Raise NotFound and Invalid."""
     profile = get(identifier, account)
     limit, limit_problems = parse_limit(query.get("limit"))
@@ -290,7 +293,7 @@ def timeline(identifier: str, query: Mapping[str, str], account: Account) -> tup
     within, range_problems = _range(query.get("from"), query.get("to"))
     if problems := limit_problems + type_problems + cursor_problems + range_problems:
         raise Invalid(problems)
-    page, last = events.timeline(account, profile.id, limit, before, event_type, within)
+    page, last = events.timeline(account, profile.id, Wanted(limit, before, event_type, within), now)
     sizes = accumulate(len(json_text(event.payload)) + len(event.id) for event in page)
     fits = max(1, sum(size <= MAX_PAGE_CHARACTERS for size in sizes))  # a single event always fits
     if fits < len(page):

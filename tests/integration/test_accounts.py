@@ -56,9 +56,9 @@ def test_a_cursor_does_not_open_the_same_id_in_another_account(account: Account,
     for each in (account, other):
         for _ in range(2):
             send(each, {"search": {"query": "x"}}, _id=mine.id)
-    _, cursor = users.timeline(mine.id, {"limit": "1"}, account)
+    _, cursor = users.timeline(mine.id, {"limit": "1"}, account, a_moment())
     with pytest.raises(Invalid):
-        users.timeline(mine.id, {"cursor": str(cursor)}, other)
+        users.timeline(mine.id, {"cursor": str(cursor)}, other, a_moment())
 
 
 def test_an_erasure_leaves_the_same_id_and_address_of_another_account_alone(account: Account, other: Account) -> None:

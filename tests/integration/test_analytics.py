@@ -6,6 +6,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -90,7 +91,7 @@ def test_every_type_of_event_is_told_as_the_api_tells_it(account: Account, expor
     user = a_user(account)
     for event_type in CATALOGUE:
         send(account, {event_type: an_example(event_type)})
-    [*told], _ = users.timeline(ANA, {}, account)
+    [*told], _ = users.timeline(ANA, {}, account, a_moment())
     rows = ask(export(), "SELECT id, type, userId, payload FROM events ORDER BY createdOn DESC, id DESC")
     payloads = [deserialize({"M": row["payload"]}) for row in rows]
     assert {row["userId"] for row in rows} == {user.id}
@@ -139,6 +140,14 @@ def test_a_callers_own_id_and_time_are_told(account: Account, export: Export) ->
     [row] = ask(export(), "SELECT id, createdOn, receivedOn, imported FROM events")
     times = {"createdOn": shown(MONDAY), "receivedOn": shown(MONDAY + timedelta(hours=1))}
     assert row == {"id": "our-own#1", **times, "imported": True}
+
+
+def test_an_event_that_has_ended_by_the_time_of_the_query_is_in_no_view(account: Account, export: Export) -> None:
+    kept_for_40_days = replace(account, event_days=40)
+    a_user(account)
+    for days, order in ((41, "ended"), (39, "there")):
+        send(kept_for_40_days, an_order(order, 1), a_moment() - timedelta(days=days))
+    assert ask(export(), "SELECT orderId FROM orders") == [{"orderId": "there"}]
 
 
 # --- users ---

@@ -142,7 +142,7 @@ def outcome_of(body: bytes, account: Account) -> str:
         return type(refused).__name__
     if answer.restriction:
         return "discarded"
-    [event] = users.timeline(ANA, {"limit": "1"}, account)[0]
+    [event] = users.timeline(ANA, {"limit": "1"}, account, a_moment())[0]
     assert (event.id, event.payload) == (answer.event_id, request.event.payload)
     if event.type == "update":
         profile = users.get(ANA, account).flat()

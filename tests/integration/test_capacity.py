@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -93,6 +94,18 @@ def test_an_idempotency_key_makes_a_transaction_of_a_plain_event(account: Accoun
     with bill(account.table) as it:
         send(account, {"search": {"query": "x"}}, key=IdempotencyKey.of("key", b"body"))
     assert it == BILLS["plain-idempotent"]
+
+
+@pytest.mark.parametrize(
+    ("event_type", "kind"),
+    [("search", "plain"), ("update", "update"), ("confirmation", "confirmation"), ("emailopen", "emailopen")],
+)
+def test_a_limit_of_days_costs_no_unit(account: Account, event_type: str, kind: str) -> None:
+    a_user(account)
+    event = filled(event_type) if kind == "plain" else {event_type: an_example(event_type)}
+    with bill(account.table) as it:
+        send(replace(account, event_days=40), event)
+    assert it == BILLS[kind]
 
 
 def test_a_key_that_the_gateway_does_not_remember_costs_one_read(account: Account) -> None:

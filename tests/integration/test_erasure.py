@@ -54,7 +54,7 @@ def test_a_new_user_with_the_address_keeps_what_is_theirs_while_the_old_one_is_s
     send(account, {"search": {"query": "mine"}})
     assert erase_leftovers(account.table, now + LATER) == []
     assert the_profile(account)["colour"] == "blue"
-    assert len(users.timeline(ANA, {}, account)[0]) == 1
+    assert len(users.timeline(ANA, {}, account, a_moment())[0]) == 1
 
 
 def test_another_user_keeps_an_idempotency_key_that_the_erased_one_had_before(account: Account) -> None:

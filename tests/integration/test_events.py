@@ -45,7 +45,7 @@ def test_an_event_is_stored_as_it_was_sent_at_its_time(account: Account, event_t
     payload = an_example(event_type) | {"extra": [1.5, {"deep": None}], "text": "ñ"}
     now = a_moment()
     answer = send(account, {event_type: payload}, now=now)
-    [event], after = users.timeline(ANA, {}, account)
+    [event], after = users.timeline(ANA, {}, account, a_moment())
     assert (event.id, event.type, event.payload) == (answer.event_id, event_type, as_sent(payload))
     assert time_of(event.id) == now
     assert after is None
@@ -106,7 +106,7 @@ def test_a_total_that_is_no_number_is_kept_as_sent_and_reported(account: Account
     a_user(account)
     answer = send(account, {"confirmation": {"orderId": 1} | order})
     assert [warning.field for warning in answer.warnings] == ["event.confirmation.total"]
-    [event] = users.timeline(ANA, {}, account)[0]
+    [event] = users.timeline(ANA, {}, account, a_moment())[0]
     assert event.payload == {"orderId": 1} | order
     assert "totalPurchasesValue" not in the_profile(account)
 

@@ -5,13 +5,16 @@ import itertools
 import json
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from builders import ANA, a_moment, a_user, send, the_events
+from builders import ANA, a_moment, a_user, an_entry, send, send_batch, the_events
 from domain.ids import new_id
+from domain.times import iso
 from engines import new_table
 from faults import Crash
 from handlers import bus as eventbridge
@@ -95,13 +98,20 @@ def test_everything_that_happens_to_an_account_is_told_as_events_and_erasures_on
     assert ANA not in json.dumps(bus.sent)
 
 
-def test_a_change_of_an_item_that_is_there_is_no_new_event(table: Table, account: Account, bus: Bus) -> None:
-    [event_id] = put_events(table, 1)
-    [record] = stream(table)
-    item = {**{name: record["dynamodb"]["Keys"][name]["S"] for name in ("pk", "sk")}, "type": "x"}
-    table.put(Put(item), blame="event")
+@pytest.mark.parametrize("ttl", [False, True], ids=["still there", "deleted"])
+def test_an_event_in_the_place_of_one_that_has_ended_is_told_and_what_ttl_deletes_is_not(
+    table: Table, account: Account, bus: Bus, ttl: bool
+) -> None:
+    a_user(account)
+    shop, now = replace(account, event_days=40), a_moment()
+    entry = an_entry({"search": {"query": "x"}}, eventId="mine", eventTime=now)
+    send_batch(shop, [entry], now)
+    if ttl:
+        table.delete_all([{name: value["S"] for name, value in stream(table)[-1]["dynamodb"]["Keys"].items()}])
+    send_batch(shop, [entry], now + timedelta(days=41), imported=True)
     Pump().pump(stream(table))
-    assert ids(bus.published()) == [event_id]
+    assert [detail["receivedOn"] for detail in bus.published()] == [iso(now), iso(now + timedelta(days=41))]
+    assert len(bus.sent) == 2
 
 
 # --- What fails on the way ------------------------------------------------------------------------

@@ -191,8 +191,10 @@ class Shop(RuleBasedStateMachine):
 
     # --- Users ------------------------------------------------------------------------------------
 
-    @initialize()
-    def somebody_is_there(self) -> None:
+    @initialize(event_days=st.sampled_from([0, 40]))
+    def somebody_is_there(self, event_days: int) -> None:
+        self.model.event_days = event_days
+        self.patched.setattr(rest, "EVENT_DAYS", event_days)
         self.create(ADDRESSES[0], {})
         self.create(None, {})
 
@@ -338,12 +340,14 @@ class Shop(RuleBasedStateMachine):
     # --- What happens meanwhile -------------------------------------------------------------------
 
     @rule(
-        minutes=st.sampled_from([0, 1, 5, 20, DAY]),
+        minutes=st.sampled_from([0, 1, 5, 20, DAY, 40 * DAY]),
         milliseconds=milliseconds,
         what=st.sampled_from(["", "sweep", "TTL"]),
     )
     def meanwhile(self, minutes: int, milliseconds: int, what: str) -> None:
         self.now += timedelta(minutes=minutes, milliseconds=milliseconds)
+        self.model.time_is(self.now)
+        self.told.clear()
         self.counted = None
         if what == "sweep":
             erase_leftovers(self.table, self.now)
@@ -506,7 +510,7 @@ class Shop(RuleBasedStateMachine):
             query["cursor"] = answer.body["cursor"]
 
     def timeline(self, user_id: str) -> list[StoredEvent]:
-        return list(chain.from_iterable(the_pages(self.account, user_id, limit="100")))
+        return list(chain.from_iterable(the_pages(self.account, user_id, self.now, limit="100")))
 
     def stored(self) -> list[dict[str, Any]]:
         pages: Any = self.client.get_paginator("scan").paginate(TableName=self.table.name)

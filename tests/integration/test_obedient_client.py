@@ -396,7 +396,7 @@ def everything_is_as_the_model_says(account: Account, model: Contract) -> None:
         profile = the_profile(account, person.id)
         del profile["createdOn"]
         assert profile == shown(person)
-        page, _ = users.timeline(person.id, {"limit": "100"}, account)
+        page, _ = users.timeline(person.id, {"limit": "100"}, account, a_moment())
         found = [(event.happened_at, event.id, event.type, event.payload) for event in page]
         kept = [(each.at, each.id, each.type, as_sent(each.payload)) for each in person.events]
         assert sorted(found, key=repr) == sorted(kept, key=repr)

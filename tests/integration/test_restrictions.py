@@ -295,7 +295,7 @@ def ttl_takes_locks(account: Account, now: datetime | None = None) -> None:
 
 
 def stored_times(account: Account, windowed: Windowed) -> list[datetime]:
-    page, _ = users.timeline(ANA, {"limit": "100", "type": windowed.type}, account)
+    page, _ = users.timeline(ANA, {"limit": "100", "type": windowed.type}, account, a_moment())
     return [event.happened_at for event in page]
 
 

@@ -67,7 +67,7 @@ def test_an_unknown_user_is_not_found(account: Account, identifier: str) -> None
     for call in (
         lambda: users.get(identifier, account),
         lambda: users.erase(identifier, account, a_moment()),
-        lambda: users.timeline(identifier, {}, account),
+        lambda: users.timeline(identifier, {}, account, a_moment()),
         lambda: change(account, identifier, {"a": 1}),
     ):
         with pytest.raises(NotFound):
@@ -190,7 +190,7 @@ def search(account: Account, count: int, **user: Any) -> list[str]:
 def test_the_pages_hold_each_event_once_newest_first(account: Account, limit: str) -> None:
     a_user(account)
     sent = search(account, 7)
-    pages = list(the_pages(account, limit=limit))
+    pages = list(the_pages(account, ANA, None, limit=limit))
     assert all(0 < len(page) <= int(limit) for page in pages)
     assert [event.id for page in pages for event in page] == sent
 
@@ -199,7 +199,7 @@ def test_paging_neither_skips_nor_repeats_while_events_arrive(account: Account) 
     a_user(account)
     sent = search(account, 6)
     read: list[str] = []
-    for page in the_pages(account, limit="2"):
+    for page in the_pages(account, ANA, None, limit="2"):
         read += [event.id for event in page]
         send(account, {"search": {"query": "meanwhile"}}, now=a_moment() + timedelta(seconds=10))
     assert read == sent
@@ -214,14 +214,14 @@ def test_from_and_to_bound_the_timeline_to_the_millisecond_and_cursors_stay_with
     moments = [begin + timedelta(milliseconds=n) for n in (0, 1, 1, 2, 5)]
     sent = [(now, send(account, {"search": {"query": "x"}}, now=now).event_id) for now in moments]
     bounds = [None, begin - timedelta(days=9000), *(begin + timedelta(milliseconds=n) for n in (0, 1, 2, 3, 9))]
-    _, outside = users.timeline(ANA, {"limit": "1"}, account)
+    _, outside = users.timeline(ANA, {"limit": "1"}, account, a_moment())
     for first, end in itertools.combinations_with_replacement([None, *bounds, None], 2):
         given = {"from": first, "to": end}
         query = {"limit": limit} | {name: iso(moment) for name, moment in given.items() if moment}
         wanted = {each for now, each in sent if (not first or first <= now) and (not end or now < end)}
         assert sorted(the_events(account, **query)) == sorted(wanted)
         # A cursor of a page with other bounds.
-        page, _ = users.timeline(ANA, query | {"cursor": str(outside), "limit": "100"}, account)
+        page, _ = users.timeline(ANA, query | {"cursor": str(outside), "limit": "100"}, account, a_moment())
         assert {event.id for event in page} == wanted - {sent[-1][1]}
 
 
@@ -229,16 +229,16 @@ def test_from_before_all_times_is_the_beginning(account: Account) -> None:
     a_user(account)
     [sent] = search(account, 1)
     for first in ("0001-01-01T00:00:00Z", "1969-12-31T23:59:59Z"):
-        page, _ = users.timeline(ANA, {"from": first, "to": "9999-12-31T23:59:59Z"}, account)
+        page, _ = users.timeline(ANA, {"from": first, "to": "9999-12-31T23:59:59Z"}, account, a_moment())
         assert [event.id for event in page] == [sent]
-        assert users.timeline(ANA, {"from": first, "to": first}, account) == ([], None)
+        assert users.timeline(ANA, {"from": first, "to": first}, account, a_moment()) == ([], None)
     with pytest.raises(Invalid):
-        users.timeline(ANA, {"from": "2026-11-24T08:00:00.001Z", "to": "2026-11-24T08:00:00Z"}, account)
+        users.timeline(ANA, {"from": "2026-11-24T08:00:00.001Z", "to": "2026-11-24T08:00:00Z"}, account, a_moment())
 
 
 def test_no_other_item_of_the_user_is_in_the_timeline(account: Account) -> None:
     a_user(account)
-    assert users.timeline(ANA, {}, account) == ([], None)
+    assert users.timeline(ANA, {}, account, a_moment()) == ([], None)
     answer = send(account, {"emailopen": {}})
     assert the_events(account) == [answer.event_id]
 
@@ -265,7 +265,7 @@ def test_a_page_whose_json_is_much_longer_than_its_items_is_short(account: Accou
     a_user(account)
     body = json_object(f'{{"user": {{"email": "{ANA}"}}, "event": {{"checkout": {{"a": {long}}}}}}}'.encode())
     sent = [collect_one(parsed(body), account, a_moment()).event_id for _ in range(26)]
-    pages = list(the_pages(account, limit="100"))
+    pages = list(the_pages(account, ANA, None, limit="100"))
     assert len(pages) > 1
     assert all(
         len(json.dumps(users.json_text([event.payload for event in page]))) < LAMBDA_ANSWER_BYTES for page in pages
@@ -283,7 +283,7 @@ def test_an_event_whose_json_is_longer_than_a_page_has_a_page_of_its_own(account
         for number, value in enumerate(values)
     ]
     assert [outcome.status for outcome in send_batch(account, batch) if isinstance(outcome, Outcome)] == ["created"] * 3
-    pages = list(the_pages(account, limit="100"))
+    pages = list(the_pages(account, ANA, None, limit="100"))
     assert all(
         len(json.dumps(users.json_text([event.payload for event in page]))) < LAMBDA_ANSWER_BYTES for page in pages
     )
@@ -300,21 +300,21 @@ def test_a_wrong_parameter_of_the_timeline_is_invalid(account: Account, query: d
     a_user(account)
     search(account, 1)
     with pytest.raises(Invalid) as refused:
-        users.timeline(ANA, query, account)
+        users.timeline(ANA, query, account, a_moment())
     assert [problem.field for problem in refused.value.problems] == list(query)
 
 
 def test_all_that_is_wrong_with_a_query_is_told_at_once(account: Account) -> None:
     a_user(account)
     with pytest.raises(Invalid) as refused:
-        users.timeline(ANA, {"cursor": "x", "limit": "0", "type": "x"}, account)
+        users.timeline(ANA, {"cursor": "x", "limit": "0", "type": "x"}, account, a_moment())
     assert [problem.field for problem in refused.value.problems] == ["limit", "type", "cursor"]
 
 
 def test_no_byte_of_a_cursor_can_be_changed(account: Account) -> None:
     a_user(account)
     search(account, 2)
-    _, cursor = users.timeline(ANA, {"limit": "1"}, account)
+    _, cursor = users.timeline(ANA, {"limit": "1"}, account, a_moment())
     assert cursor
     signed = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
     flipped = [signed[:n] + bytes([signed[n] ^ 1]) + signed[n + 1 :] for n in range(len(signed))]
@@ -323,24 +323,24 @@ def test_no_byte_of_a_cursor_can_be_changed(account: Account) -> None:
     texts += [cursor + "=", cursor + "A", " " + cursor, cursor[:-1], cursor.swapcase()]
     for text in texts:
         with pytest.raises(Invalid):
-            users.timeline(ANA, {"cursor": text}, account)
-    assert len(users.timeline(ANA, {"cursor": cursor}, account)[0]) == 1
+            users.timeline(ANA, {"cursor": text}, account, a_moment())
+    assert len(users.timeline(ANA, {"cursor": cursor}, account, a_moment())[0]) == 1
 
 
 def test_a_cursor_is_its_users_alone(account: Account) -> None:
     a_user(account), a_user(account, BOB)
     search(account, 3)
     search(account, 3, email=BOB)
-    _, cursor = users.timeline(ANA, {"limit": "1"}, account)
+    _, cursor = users.timeline(ANA, {"limit": "1"}, account, a_moment())
     assert cursor
     with pytest.raises(Invalid):
-        users.timeline(BOB, {"cursor": cursor}, account)
+        users.timeline(BOB, {"cursor": cursor}, account, a_moment())
 
 
 def test_a_cursor_says_nothing_about_the_user(account: Account) -> None:
     a_user(account)
     search(account, 2)
     ana = users.get(ANA, account)
-    _, cursor = users.timeline(ANA, {"limit": "1"}, account)
+    _, cursor = users.timeline(ANA, {"limit": "1"}, account, a_moment())
     assert ana.id not in str(cursor)
     assert ana.cursor_key not in str(cursor) + str(ana.flat())
