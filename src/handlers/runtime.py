@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from aws_lambda_powertools import Logger
 
 from handlers.metrics import publish, record
-from table.calls import IMPATIENT_CONFIG, REQUEST_SECONDS, THROTTLING_CODES, Table, new_client
+from table.calls import FAIL_FAST_CONFIG, REQUEST_SECONDS, THROTTLING_CODES, Table, new_client
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -32,13 +32,13 @@ def table(seconds: float = REQUEST_SECONDS) -> Table:
 
 
 @cache
-def _impatient_client() -> "DynamoDBClient":
-    return new_client(IMPATIENT_CONFIG)
+def _fail_fast_client() -> "DynamoDBClient":
+    return new_client(FAIL_FAST_CONFIG)
 
 
-def impatient_table() -> Table:
+def fail_fast_table() -> Table:
     """Return the table for a write with a short time limit. Its client is created on first use."""
-    return Table(_impatient_client(), TABLE_NAME, math.inf)
+    return Table(_fail_fast_client(), TABLE_NAME, math.inf)
 
 
 def observed(handler: Callable[[dict[str, Any], Any], T]) -> Callable[[dict[str, Any], Any], T]:

@@ -20,7 +20,7 @@ from domain.backoff import backoff
 from domain.problems import TooLarge, Unavailable, too_large, unavailable
 from table.attribute_values import from_item, to_item
 from table.expressions import VERBS, Action, Item, Put, Update, written
-from table.primary_keys import Key
+from table.primary_keys import Key, pair
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -37,7 +37,7 @@ CLIENT_CONFIG = Config(
     max_pool_connections=16,  # the lanes of a batch run in threads
 )
 # For optional writes: one attempt with short time limits.
-IMPATIENT_CONFIG = Config(connect_timeout=0.2, read_timeout=0.3, retries={"mode": "standard", "total_max_attempts": 1})
+FAIL_FAST_CONFIG = Config(connect_timeout=0.2, read_timeout=0.3, retries={"mode": "standard", "total_max_attempts": 1})
 REQUEST_SECONDS = 6.0
 MAX_READ, MAX_DELETED, MAX_ACTIONS = 100, 25, 100  # items in one BatchGetItem, BatchWriteItem, TransactWriteItems
 THREADS = 8  # that write a batch
@@ -103,7 +103,7 @@ class Store:
     """A table that can be read. The methods that write are implemented by subclasses.
 
     After `deadline` (time.monotonic) no further call starts. Every method raises Unavailable if DynamoDB throttles or
-    does not respond, or if the time is up. It raises TooLarge with the field `blame` if an item would exceed 400 KB.
+    does not respond, or if the time is up. It raises TooLarge, which names `field`, if an item would exceed 400 KB.
     """
 
     client: "DynamoDBClient"
@@ -122,7 +122,7 @@ class Store:
     def get_all(self, wanted: Sequence[Key], *, consistent: bool = True) -> list[Item | Unavailable | None]:
         """Return the item of each key, in their order. None: there is no item. Unavailable: it could not be read."""
         found: dict[tuple[str, str], Item | Unavailable] = {}
-        pending = list({(key["pk"], key["sk"]): key for key in wanted}.values())
+        pending = list({pair(key): key for key in wanted}.values())
         pauses = backoff()
         for attempt in range(READ_ATTEMPTS):
             if attempt and pending:
@@ -131,8 +131,8 @@ class Store:
             for start in range(0, len(pending), MAX_READ):
                 left += self._get_some(pending[start : start + MAX_READ], found, consistent)
             pending = left
-        found |= {(key["pk"], key["sk"]): unavailable("UnprocessedKeys") for key in pending}
-        return [found.get((key["pk"], key["sk"])) for key in wanted]
+        found |= {pair(key): unavailable("UnprocessedKeys") for key in pending}
+        return [found.get(pair(key)) for key in wanted]
 
     def query(self, **parameters: Any) -> tuple[list[Item], Item | None]:
         """Return the items of one page, and the key after which the next page starts. None: it was the last page."""
@@ -160,11 +160,11 @@ class Store:
                 return
             parameters["ExclusiveStartKey"] = to_item(last)
 
-    def put(self, action: Put, *, blame: str) -> Item | None:
+    def put(self, action: Put, *, field: str) -> Item | None:
         """Store an item and return None. If the condition fails, return the existing item."""
         raise NotImplementedError
 
-    def try_write(self, actions: Sequence[Action], *, blame: str = "") -> Reasons | None:
+    def try_write(self, actions: Sequence[Action], *, field: str = "") -> Reasons | None:
         """Do all actions or none. Return None if they are done."""
         raise NotImplementedError
 
@@ -176,20 +176,20 @@ class Store:
         """Delete items."""
         raise NotImplementedError
 
-    def write(self, actions: Sequence[Action], *, blame: str = "") -> dict[int, Item] | None:
+    def write(self, actions: Sequence[Action], *, field: str = "") -> dict[int, Item] | None:
         """Do all actions or none. Return None if they are done.
 
         Otherwise return the existing item ({}: there is none) of each action whose condition failed, by index. If the
         transaction conflicts with another one, it is retried.
         """
         for pause in backoff():
-            reasons = self.try_write(actions, blame=blame)
+            reasons = self.try_write(actions, field=field)
             if reasons is None:
                 return None
             if reasons.failed:
                 return reasons.failed
             if reasons.too_large:
-                raise TooLarge([too_large(blame)])
+                raise TooLarge([too_large(field)])
             for code in reasons.busy.values():
                 if code != CONFLICT:
                     raise unavailable(code)
@@ -203,19 +203,19 @@ class Store:
         try:
             if len(wanted) == 1:
                 item = self.get(wanted[0], consistent=consistent)
-                found |= {(wanted[0]["pk"], wanted[0]["sk"]): item} if item else {}
+                found |= {pair(wanted[0]): item} if item else {}
                 return []
             asked = {"Keys": [to_item(key) for key in wanted], "ConsistentRead": consistent}
             answer = self._call("batch_get_item", RequestItems={self.name: asked})
         except Unavailable as refused:
-            found |= {(key["pk"], key["sk"]): refused for key in wanted}
+            found |= {pair(key): refused for key in wanted}
             return []
         for item in map(from_item, answer["Responses"].get(self.name, ())):
-            found[item["pk"], item["sk"]] = item
+            found[pair(item)] = item
         left = answer.get("UnprocessedKeys", {}).get(self.name, {}).get("Keys", ())
         return [from_item(key) for key in left]
 
-    def _call(self, operation: str, blame: str = "", /, **parameters: Any) -> Any:
+    def _call(self, operation: str, field: str = "", /, **parameters: Any) -> Any:
         if time.monotonic() >= self.deadline:
             raise unavailable("OutOfTime")
         try:
@@ -227,7 +227,7 @@ class Store:
             if error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500 or code in RETRYABLE_CODES:
                 raise unavailable(code) from error
             if _is_size(code, message):
-                raise TooLarge([too_large(blame)]) from error
+                raise TooLarge([too_large(field)]) from error
             raise
 
 
@@ -235,7 +235,7 @@ class Store:
 class Table(Store):
     """A table that can be written."""
 
-    def put(self, action: Put, *, blame: str) -> Item | None:
+    def put(self, action: Put, *, field: str) -> Item | None:
         """Store an item and return None. If the condition fails, return the existing item.
 
         botocore may make two attempts. If the first one stored the item, the second one stores it again, or its
@@ -244,7 +244,7 @@ class Table(Store):
         returned = {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"} if action.condition is not None else {}
         for pause in backoff():
             try:
-                self._call("put_item", blame, TableName=self.name, **written(action), **returned)
+                self._call("put_item", field, TableName=self.name, **written(action), **returned)
                 return None
             except ClientError as error:
                 code = error.response["Error"]["Code"]
@@ -255,7 +255,7 @@ class Table(Store):
             time.sleep(pause)
         raise AssertionError("backoff does not end")
 
-    def try_write(self, actions: Sequence[Action], *, blame: str = "") -> Reasons | None:
+    def try_write(self, actions: Sequence[Action], *, field: str = "") -> Reasons | None:
         """Do all actions or none. Return None if they are done.
 
         botocore sends the same token with each attempt, so DynamoDB does not repeat a transaction that was done.
@@ -271,7 +271,7 @@ class Table(Store):
             for action in actions
         ]
         try:
-            self._call("transact_write_items", blame, TransactItems=items)
+            self._call("transact_write_items", field, TransactItems=items)
         except ClientError as error:
             listed = error.response.get("CancellationReasons")
             if listed is None:

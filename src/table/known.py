@@ -8,7 +8,7 @@ from domain.profile import Profile
 from table import Account, profiles
 from table import primary_keys as keys
 from table.expressions import Action, Ended, Item, Put
-from table.primary_keys import Key
+from table.primary_keys import Key, pair
 
 
 class UserChanged(Exception):
@@ -33,15 +33,15 @@ class Known:
         }
         self.profiles: dict[str, Profile] = {}
         """By user id."""
-        self.glanced: set[str] = set()
+        self.maybe_stale: set[str] = set()
         """Ids of users whose profile was read with eventual consistency."""
-        self.stretches: list[tuple[datetime, datetime, list[Item]]] = []
+        self.ranges: list[tuple[datetime, datetime, list[Item]]] = []
         """Ranges of the user's timeline: first moment, last moment, items."""
-        self.has_grown = False
+        self.has_read = False
 
-    def doubt(self) -> None:
+    def forget_absent_events(self) -> None:
         """Forget which events are absent: another request may have stored them with an item that is read next."""
-        self.items = {pair: item for pair, item in self.items.items() if item or not pair[1].startswith(keys.EVENT)}
+        self.items = {each: item for each, item in self.items.items() if item or not each[1].startswith(keys.EVENT)}
 
     def get(self, key: Key) -> Item | None:
         """Return the item; {} if there is none, None if that is unknown or the item has ended."""
@@ -53,34 +53,30 @@ class Known:
         unknown = {pair(key): key for key in wanted if pair(key) not in self.items}
         if unknown:
             if any(not sk.startswith(keys.EVENT) for _, sk in unknown):
-                self.doubt()
+                self.forget_absent_events()
             found = self.account.table.get_all(list(unknown.values()), consistent=consistent)
             self.items |= {each: item or {} for each, item in zip(unknown, found, strict=True)}
-            self.has_grown = True
+            self.has_read = True
         first = self.items[pair(wanted[0])]
         if isinstance(first, Unavailable):
             raise first
         return first
 
-    def glance(self, user_id: str) -> Profile | None:
+    def eventual_profile(self, user_id: str) -> Profile | None:
         """Return the profile, read with eventual consistency for half the units. None: it is unknown."""
         if user_id not in self.profiles:
             [item] = self.account.table.get_all([keys.profile(self.account.name, user_id)], consistent=False)
             seen = profiles.profile_of(user_id, item) if isinstance(item, dict) else None
             self.profiles |= {user_id: seen} if seen else {}
-            self.glanced.add(user_id)
+            self.maybe_stale.add(user_id)
         return self.profiles.get(user_id)
 
     def profile(self, user_id: str) -> Profile:
         """Return the profile. Read it if it is unknown. Raise UserChanged if there is none, and Unavailable."""
-        if user_id not in self.profiles or user_id in self.glanced:
+        if user_id not in self.profiles or user_id in self.maybe_stale:
             seen = profiles.read(self.account, user_id)
             if seen is None:
                 raise UserChanged
             self.profiles[user_id] = seen
-            self.glanced.discard(user_id)
+            self.maybe_stale.discard(user_id)
         return self.profiles[user_id]
-
-
-def pair(key: Key) -> tuple[str, str]:
-    return key["pk"], key["sk"]

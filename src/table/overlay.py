@@ -4,15 +4,14 @@ The check uses the same code as a batch that is stored. Each event is checked ag
 before it. Conditions (expressions.py) are evaluated on the items that were read.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from domain.problems import Unavailable
 from table.attribute_values import size_of
 from table.calls import Reasons, Store
 from table.expressions import Action, Item, Put
-from table.primary_keys import Key
+from table.primary_keys import Key, pair
 
 MAX_ITEM_BYTES = 400 * 1024
 
@@ -43,13 +42,13 @@ class Overlay(Store):
         return found
 
     def get_all(self, wanted: Sequence[Key], *, consistent: bool = True) -> list[Item | Unavailable | None]:
-        others = [key for key in wanted if _pair(key) not in self.written]
+        others = [key for key in wanted if pair(key) not in self.written]
         read = (
-            dict(zip(map(_pair, others), self.below.get_all(others, consistent=consistent), strict=True))
+            dict(zip(map(pair, others), self.below.get_all(others, consistent=consistent), strict=True))
             if others
             else {}
         )
-        return [self.written[_pair(key)] if _pair(key) in self.written else read[_pair(key)] for key in wanted]
+        return [self.written[pair(key)] if pair(key) in self.written else read[pair(key)] for key in wanted]
 
     def partition(self, pk: str, between: tuple[str, str] | None = None) -> Iterator[Item]:
         found: dict[str, Item | None] = {item["sk"]: item for item in self.below.partition(pk, between)}
@@ -58,11 +57,11 @@ class Overlay(Store):
                 found[sk] = item
         yield from (item for _, item in sorted(found.items()) if item is not None)
 
-    def put(self, action: Put, *, blame: str) -> Item | None:
-        failed = self.write([action], blame=blame)
+    def put(self, action: Put, *, field: str) -> Item | None:
+        failed = self.write([action], field=field)
         return failed[0] if failed else None
 
-    def try_write(self, actions: Sequence[Action], *, blame: str = "") -> Reasons | None:  # noqa: ARG002 Table's
+    def try_write(self, actions: Sequence[Action], *, field: str = "") -> Reasons | None:  # noqa: ARG002 Table's
         there = [item if isinstance(item, dict) else {} for item in self._read([action.key for action in actions])]
         reasons = Reasons()
         after: dict[tuple[str, str], Item | None] = {}
@@ -70,7 +69,7 @@ class Overlay(Store):
             if action.condition is not None and not action.condition.holds(item):
                 reasons.failed[index] = item
                 continue
-            changed = after[_pair(action.key)] = action.applied(item)
+            changed = after[pair(action.key)] = action.applied(item)
             if changed and _size(changed) > MAX_ITEM_BYTES:
                 reasons.too_large.add(index)
         if reasons.failed or reasons.too_large:
@@ -84,10 +83,6 @@ class Overlay(Store):
             if isinstance(item, Unavailable):
                 raise item
         return [item for item in found if not isinstance(item, Unavailable)]
-
-
-def _pair(key: Mapping[str, Any]) -> tuple[str, str]:
-    return key["pk"], key["sk"]
 
 
 def _size(item: Item) -> int:

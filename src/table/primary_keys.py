@@ -44,6 +44,11 @@ WINDOWS_OF_1_0 = {"emailopen": "EMAILOPEN"}
 ONCES_OF_1_0 = {"confirmation": "ORDER"}
 
 
+def pair(key: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the two parts of the key of an item, to find the item in a dict."""
+    return key["pk"], key["sk"]
+
+
 def user(account: str, user_id: str) -> str:
     """Return the partition of a user."""
     return f"{account}#USER#{user_id}"

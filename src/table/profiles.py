@@ -132,7 +132,7 @@ def create(
         actions.append(claim(account, email, user_id))
     if chosen_id:  # an id that the service made is new
         actions.append(was_never_erased(account, user_id))
-    failed = account.table.write(actions, blame="user")
+    failed = account.table.write(actions, field="user")
     # An attempt whose response was lost may have created this profile.
     if failed is None or failed.get(0, {}).get("cursorKey") == item["cursorKey"]:
         return profile_of(user_id, item)
@@ -147,7 +147,7 @@ def change(account: Account, user_id: str, change: Change, seen: Profile) -> Pro
         assert planned, "the profile is known"
         if planned.too_large:
             raise TooLarge([too_large("user")])
-        failed = account.table.write([planned.action], blame="user")
+        failed = account.table.write([planned.action], field="user")
         if failed is None:
             return read(account, user_id)
         found = profile_of(user_id, failed[0])

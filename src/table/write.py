@@ -41,15 +41,15 @@ from table import primary_keys as keys
 from table.calls import CONFLICT, MAX_ACTIONS, Reasons
 from table.events import Entry, StoredEvent
 from table.expressions import IS_NEW, Action, Item, Put, Update
-from table.known import Known, UserChanged, pair
-from table.primary_keys import Key
+from table.known import Known, UserChanged
+from table.primary_keys import Key, pair
 
 T = TypeVar("T")
 MAX_ITEM_BYTES = 400 * 1024
 MAX_QUERIES = 8  # in a run, so that there is time to write it
 
 
-class _CutHere(Exception):
+class _RunEnds(Exception):
     """The run ends before this event, which is part of the next run."""
 
 
@@ -155,7 +155,7 @@ class _Run:
         self.actions += 1 + bool(entry.key) + (entry.once_value is not None)
         self.actions += bool(entry.window and not self._window(entry).accepted)
         if self.actions > MAX_ACTIONS:
-            raise _CutHere
+            raise _RunEnds
         self.created[entry.uuid] = entry
         self.changes.append(change)
         if entry.once_value is not None:
@@ -179,15 +179,15 @@ class _Run:
         If the range is unknown, read it together with the overlapping ranges of the run's other events, and return
         nothing: the run is decided again. Before a second range, read which events of the run are stored already.
         """
-        for begin, end, found in self.known.stretches:
+        for begin, end, found in self.known.ranges:
             if begin <= first and last <= end:
                 return map(events.stored_event, found)
-        if self.known.stretches and self._event_keys:
+        if self.known.ranges and self._event_keys:
             self.known.read(self._event_keys)
-            if self.known.has_grown:
+            if self.known.has_read:
                 return []
-        if len(self.known.stretches) == MAX_QUERIES:
-            raise _CutHere
+        if len(self.known.ranges) == MAX_QUERIES:
+            raise _RunEnds
         windowed = [each for each in self.entries if each.window]
         reach, moments = (last - first) / 2, sorted(each.happened_at for each in windowed)
         for moment in (*moments, *reversed(moments)):
@@ -199,9 +199,9 @@ class _Run:
         types, ours = {each.type for each in windowed}, set(map(pair, self._event_keys))
         wanted = [item for item in items if item["type"] in types or pair(item) in ours]
         found = [item for item in wanted if not self.known.has_ended(item)]
-        self.known.stretches.append((first, last, found))
+        self.known.ranges.append((first, last, found))
         self.known.items |= {pair(item): item for item in found if pair(item) in ours}
-        self.known.has_grown = True
+        self.known.has_read = True
         return []
 
     def _event_key(self, entry: Entry) -> Key:
@@ -258,7 +258,7 @@ class _Run:
         if not any(entry.touches_user for entry in created):
             return None
         late = any(map(self._is_late, created, self.changes))
-        seen = self.known.glance(self.user_id) if late else self.known.profiles.get(self.user_id)
+        seen = self.known.eventual_profile(self.user_id) if late else self.known.profiles.get(self.user_id)
         plan = partial(profiles.plan, self.account, self.user_id, self.changes, claims_email=self.claimed)
         return plan(seen=seen) or plan(seen=self.known.profile(self.user_id))
 
@@ -278,12 +278,12 @@ class _Run:
         values = [(entry.type, entry.once_value) for entry in self.entries if entry.once_value is not None]
         once = [keys.once(self.account.name, *each) for each in values]
         answers = [keys.idempotency(self.account.name, entry.key.key_hash) for entry in self.entries if entry.key]
-        self.known.has_grown = self.user_id in self.known.glanced
+        self.known.has_read = self.user_id in self.known.maybe_stale
         self.known.profile(self.user_id)
         for wanted in ([*once, *answers], self._event_keys):  # events last: a request stores both together
             for key in wanted:
                 self.known.read([key, *wanted])
-        if self.known.has_grown:
+        if self.known.has_read:
             return
         for entry in too_large_ones:
             self.refused[entry] = TooLarge([too_large("user")])
@@ -295,12 +295,12 @@ def _decide(account: Account, known: Known, entries: Sequence[Entry]) -> _Plan:
     """Return the plan for a run, or for its first events. Read items until all that it needs are known."""
     refused: dict[Entry, Refused] = {}
     while True:
-        known.has_grown = False
+        known.has_read = False
         run = _Run(account, known, entries, refused)
         for place, entry in enumerate(entries):
             try:
                 run.decide(entry)
-            except _CutHere:
+            except _RunEnds:
                 break
             except Exception as error:
                 if isinstance(error, UserChanged):
@@ -308,9 +308,9 @@ def _decide(account: Account, known: Known, entries: Sequence[Entry]) -> _Plan:
                 if place == 0:  # the error is the outcome of this event
                     return _Plan({entry: error if isinstance(error, Refused) else Failed.by(error)})
                 break
-            if known.has_grown:
+            if known.has_read:
                 break
-        if not known.has_grown and (plan := run.plan()):
+        if not known.has_read and (plan := run.plan()):
             return plan
 
 
@@ -323,7 +323,7 @@ class Writer:
     def __init__(self, account: Account, now: datetime) -> None:
         self.account, self.known = account, Known(account, now)
         self.limit = MAX_ACTIONS  # of events in a run
-        self.suspects = 0
+        self.failed_together = 0
         """The number of next events that failed together: an unknown one of them caused it."""
         self.ahead: dict[tuple[str, str], Item | Unavailable] = {}
         """Items that another thread read for this lane. The lane uses them in its next run."""
@@ -331,14 +331,14 @@ class Writer:
     def write(self, entries: Sequence[Entry]) -> Iterator[float]:
         """Settle at least the first of some events of one user. Yield seconds to wait. Raise UserChanged."""
         if self.ahead:
-            self._take_ahead()
+            self._use_read_ahead()
         together = [entry for entry in entries if not entry.is_plain]
         if together:
-            yield from self._write(together[: (self.suspects + 1) // 2 or self.limit])
+            yield from self._write(together[: (self.failed_together + 1) // 2 or self.limit])
         else:
             entries[0].outcome = guarded(partial(self._put, entries[0]))
 
-    def _take_ahead(self) -> None:
+    def _use_read_ahead(self) -> None:
         """Replace the known items by those that were read ahead, except for stored events.
 
         A known mark can be newer than the items read ahead: its event is stored, but absent from them.
@@ -355,7 +355,7 @@ class Writer:
         warnings = entry.change(entry.email).warnings
         action = events.put(self.account, entry, warnings)
         action = action if entry.own_id else Put(action.item)
-        found = self.known.get(action.key) or self.account.table.put(action, blame="event")
+        found = self.known.get(action.key) or self.account.table.put(action, field="event")
         if found is None or events.is_of(entry, found):
             self.known.items[pair(action.key)] = action.item
             return events.created(entry, warnings)
@@ -377,13 +377,13 @@ class Writer:
                 if len(run) == 1:
                     by_size = TooLarge([too_large(_larger_part(run[0]))])
                     return self._refuse(run, by_size if isinstance(error, TooLarge) else Failed.by(error))
-                run, self.suspects = run[: len(run) // 2], len(run)
+                run, self.failed_together = run[: len(run) // 2], len(run)
                 continue
             if reasons is None or _is_done(plan, reasons):
                 return self._settle(plan)
             if _is_erased(plan, reasons):
                 return self._refuse(run, Conflict([ERASED_USER]))
-            self._learn(plan, reasons)
+            self._keep_existing(plan, reasons)
             throttled = {place: code for place, code in reasons.busy.items() if code != CONFLICT}
             if reasons.too_large or (throttled and was_throttled):
                 blamed = {plan.steps[place].entry for place in (*reasons.too_large, *throttled)}
@@ -392,7 +392,7 @@ class Writer:
                     by_size = TooLarge([too_large("user" if first is None else "event")])
                     by_traffic = unavailable(next(iter(throttled.values()), ""))
                     return self._refuse(run, by_size if reasons.too_large else by_traffic)
-                self.suspects = len(run) if first is None else first + 1
+                self.failed_together = len(run) if first is None else first + 1
                 run = run[: len(run) // 2 if first is None else max(first, 1)]
             was_throttled = was_throttled or bool(throttled)
             if reasons.busy:
@@ -401,8 +401,8 @@ class Writer:
     def _settle(self, plan: _Plan) -> None:
         if plan.steps:
             self.known.forget(step.action for step in plan.steps)
-        self.known.stretches.clear()
-        self.suspects = max(0, self.suspects - len(plan.outcomes))
+        self.known.ranges.clear()
+        self.failed_together = max(0, self.failed_together - len(plan.outcomes))
         self.limit = min(2 * self.limit, MAX_ACTIONS)
         for entry, outcome in plan.outcomes.items():
             entry.outcome = outcome
@@ -411,18 +411,18 @@ class Writer:
 
     def _refuse(self, run: Sequence[Entry], refused: Refused) -> None:
         """Settle a run as refused. Each time the next runs become smaller."""
-        self.suspects, self.limit = 0, max(1, self.limit // 4)
+        self.failed_together, self.limit = 0, max(1, self.limit // 4)
         for entry in run:
             entry.outcome = refused
 
-    def _learn(self, plan: _Plan, reasons: Reasons) -> None:
+    def _keep_existing(self, plan: _Plan, reasons: Reasons) -> None:
         """Keep the items that failed conditions returned. Raise UserChanged if the user has to be looked up again."""
-        self.known.doubt()
+        self.known.forget_absent_events()
         for place, item in reasons.failed.items():
             role, action, _ = plan.steps[place]
             self.known.items[pair(action.key)] = item
             if role == "window":
-                self.known.stretches.clear()
+                self.known.ranges.clear()
             elif role == "user":
                 user_id = next(iter(plan.outcomes)).user_id
                 seen = profiles.profile_of(user_id, item)
@@ -431,7 +431,7 @@ class Writer:
                 if seen.email and any(step.role == "email" for step in plan.steps):
                     raise UserChanged
                 self.known.profiles[user_id] = seen
-                self.known.glanced.discard(user_id)
+                self.known.maybe_stale.discard(user_id)
             elif role == "email":
                 raise UserChanged
 

@@ -175,7 +175,7 @@ def places(value: Any) -> Iterator[tuple[Any, Any, Any]]:
 @pytest.fixture
 def account(dynamodb_local_client: "DynamoDBClient", monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
     monkeypatch.setattr("handlers.runtime.client", dynamodb_local_client)
-    monkeypatch.setattr("handlers.runtime._impatient_client", lambda: dynamodb_local_client)
+    monkeypatch.setattr("handlers.runtime._fail_fast_client", lambda: dynamodb_local_client)
     with new_table(dynamodb_local_client, os.environ["TABLE_NAME"]) as table:
         yield Account(table, ACCOUNT)
 

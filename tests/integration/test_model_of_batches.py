@@ -604,7 +604,7 @@ def test_a_batch_means_what_its_events_mean_one_after_the_other(
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", dynamodb_local_client.meta.endpoint_url)
     Shop.client = new_client(CLIENT_CONFIG.merge(Config(connect_timeout=60, read_timeout=60)))
     monkeypatch.setattr(runtime, "client", Shop.client)
-    monkeypatch.setattr(runtime, "_impatient_client", lambda: Shop.client)  # a slow machine loses no count
+    monkeypatch.setattr(runtime, "_fail_fast_client", lambda: Shop.client)  # a slow machine loses no count
     Shop.streams = aws.client("dynamodbstreams", dynamodb_local_client.meta.endpoint_url)
     with Bus.running() as Shop.bus:
         run_state_machine_as_test(

@@ -53,7 +53,7 @@ from figures import STRESS, Figures
 from handlers import runtime
 from stored import everything
 from table import Account, calls
-from table.calls import IMPATIENT_CONFIG, new_client
+from table.calls import FAIL_FAST_CONFIG, new_client
 from use_cases import collect, users
 
 if TYPE_CHECKING:
@@ -301,9 +301,9 @@ def clients(
 ) -> "Iterator[Sequence[DynamoDBClient]]":
     """Replace the function's clients of DynamoDB."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", dynamodb_local_client.meta.endpoint_url)
-    made = new_client(), new_client(IMPATIENT_CONFIG)
+    made = new_client(), new_client(FAIL_FAST_CONFIG)
     monkeypatch.setattr(runtime, "client", made[0])
-    monkeypatch.setattr(runtime, "_impatient_client", lambda: made[1])
+    monkeypatch.setattr(runtime, "_fail_fast_client", lambda: made[1])
     # On Lambda a process handles one request at a time, so two at once have no correct metrics.
     monkeypatch.setattr(runtime, "publish", lambda: None)
     yield made
