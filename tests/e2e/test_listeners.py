@@ -186,12 +186,19 @@ def test_the_listener_for_files_is_deployed_and_deleted(
     assert rules(deployed.endpoint) == before
 
 
-def test_the_page_points_the_aws_commands_at_the_emulator_of_make_run() -> None:
+def test_the_page_sends_the_commands_to_the_emulator_of_make_run(tmp_path: Path) -> None:
     [exported] = [block for block in blocks(PAGE) if "AWS_ENDPOINT_URL" in block]
-    told = dict(setting.split("=", 1) for setting in exported.split()[1:])
-    [port] = re.findall(r"^PORT \?= (\d+)$", text("Makefile"), re.MULTILINE)
-    assert told.pop("STACK") == stack.STACK_NAME
-    assert told.items() <= aws.environment(f"http://{aws.HOST}:{port}").items()
+    endpoint = f"http://{aws.HOST}:8110"
+    (tmp_path / ".stack").mkdir()
+    (tmp_path / ".stack" / "endpoint").write_text(endpoint)
+    mine = dict.fromkeys(("STACK", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "mine")
+    env = dict(line.partition("=")[::2] for line in shell(f"{exported}\nenv", "none", tmp_path, **mine).splitlines())
+    assert env["STACK"] == stack.STACK_NAME
+    assert env["PATH"].startswith(f"{tmp_path}/.venv/bin:")
+    emulator = aws.environment(endpoint)
+    assert {name: env[name] for name in emulator if name.startswith("AWS_")} == {
+        name: value for name, value in emulator.items() if name.startswith("AWS_")
+    }
 
 
 @pytest.mark.parametrize(
