@@ -46,20 +46,20 @@ def _text(value: object) -> object:
     return value
 
 
-def _not_twice(value: object) -> object:
+def _one_value(value: object) -> object:
     if value is CONFLICTING:
         raise ValueError("is given twice, flat and under generic, and the two differ")
     return value
 
 
 def _order_id(value: object) -> object:
-    if not 1 <= len(as_text(_not_twice(value))) <= 256:
+    if not 1 <= len(as_text(_one_value(value))) <= 256:
         raise ValueError("must be a string of 1 to 256 characters, or a number")
     return value
 
 
 def _event_name(value: object) -> object:
-    name = _not_twice(value)
+    name = _one_value(value)
     if not isinstance(name, str) or not name.strip() or len(name) > 255:
         raise ValueError("must be a string of 1 to 255 characters")
     return value
@@ -117,7 +117,7 @@ Tags = Annotated[
     WithJsonSchema(TAGS_SCHEMA),
 ]
 Email = Annotated[Any, PlainValidator(_email), WithJsonSchema({"type": ["string", "null"], "format": "idn-email"})]
-NotTwice = Annotated[Any, PlainValidator(_not_twice), WithJsonSchema({})]
+OneValue = Annotated[Any, PlainValidator(_one_value), WithJsonSchema({})]
 
 # --- The catalogue --------------------------------------------------------------------------------
 
@@ -226,12 +226,12 @@ class Confirmation(EventType):
     )
 
     orderId: OrderId = Field(description="The shop's number of the order.", examples=["A-1001"])
-    total: NotTwice = Field(None, description="What the order is worth; a number or a numeric string.", examples=[59.9])
-    status: NotTwice = Field(None, description="State of the order.", examples=["paid"])
-    currency: NotTwice = Field(None, description="Currency of the amounts.", examples=["EUR"])
-    coupons: NotTwice = Field(None, description="Coupons used.", examples=["SUMMER"])
-    total_shipping: NotTwice = Field(None, description="Costs of shipping.", examples=[4.9])
-    phone: NotTwice = Field(None, description="The customer's telephone number.")
+    total: OneValue = Field(None, description="What the order is worth; a number or a numeric string.", examples=[59.9])
+    status: OneValue = Field(None, description="State of the order.", examples=["paid"])
+    currency: OneValue = Field(None, description="Currency of the amounts.", examples=["EUR"])
+    coupons: OneValue = Field(None, description="Coupons used.", examples=["SUMMER"])
+    total_shipping: OneValue = Field(None, description="Costs of shipping.", examples=[4.9])
+    phone: OneValue = Field(None, description="The customer's telephone number.")
     items: Items = Field([], description="What was bought.", examples=[[{"itemId": "SKU-1", "quantity": 1}]])
 
 
@@ -247,9 +247,9 @@ class Refund(EventType):
 
     refundId: OrderId = Field(description="The shop's number of the refund.", examples=["R-77"])
     orderId: OrderId = Field(description="The shop's number of the order.", examples=["A-1001"])
-    total: NotTwice = Field(None, description="The amount paid back; a number or a numeric string.", examples=[19.9])
-    currency: NotTwice = Field(None, description="Currency of the amount.", examples=["EUR"])
-    reason: NotTwice = Field(None, description="Why the money was paid back.", examples=["size"])
+    total: OneValue = Field(None, description="The amount paid back; a number or a numeric string.", examples=[19.9])
+    currency: OneValue = Field(None, description="Currency of the amount.", examples=["EUR"])
+    reason: OneValue = Field(None, description="Why the money was paid back.", examples=["size"])
     items: Items = Field([], description="The items of the refund.", examples=[[{"itemId": "SKU-1", "quantity": 1}]])
 
 

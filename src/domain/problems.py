@@ -65,7 +65,7 @@ class Refused(Exception):
         super().__init__("; ".join(problem.message for problem in self.problems))
 
     @property
-    def is_ours(self) -> bool:
+    def is_server_error(self) -> bool:
         """Return whether the service failed, so the same request may be sent again."""
         return self.status >= 500
 
@@ -243,7 +243,7 @@ IDENTIFIERS_DISAGREE = Problem(
     "email and _id belong to different users. Send one of them.",
     "user",
 )
-ID_OF_NOBODY = Problem(
+NO_USER_WITH_ID = Problem(
     "identifiers_disagree",
     "User identifiers disagree",
     "The email belongs to a user, but no user has this _id. Send one of them.",

@@ -53,7 +53,7 @@ TRAILING_COMMA = "There is a comma too many {at}."
 FORM = re.compile(r"\s*(--|[\w.~%+*\[\]-]+=)")
 
 
-class Twice(dict[str, Any]):
+class DuplicateName(dict[str, Any]):
     """An object with a duplicate name. Such a body is refused, because it is unclear which value counts."""
 
     name: str
@@ -84,10 +84,10 @@ def body_of(event: Event, limit: int = MAX_BODY_BYTES, too_large: Problem = BODY
 
 def json_object(body: bytes) -> dict[str, Any]:
     """Return the JSON object in a body, with its numbers as Decimal. Raise Invalid."""
-    marked: list[Twice] = []
-    sent = _parsed(body, marked)
-    if marked:
-        raise _twice(marked[0])
+    duplicates: list[DuplicateName] = []
+    sent = _parsed(body, duplicates)
+    if duplicates:
+        raise _duplicate_name(duplicates[0])
     return sent
 
 
@@ -96,12 +96,14 @@ def json_batch(body: bytes) -> tuple[dict[str, Any], Refuse]:
 
     Raise Invalid for a problem outside the events.
     """
-    marked: list[Twice] = []
-    sent = _parsed(body, marked)
-    around = sent if isinstance(sent, Twice) else _find_twice({**sent, "events": []}) if marked else None
+    duplicates: list[DuplicateName] = []
+    sent = _parsed(body, duplicates)
+    around = None
+    if duplicates:
+        around = sent if isinstance(sent, DuplicateName) else _find_duplicate({**sent, "events": []})
     if around:
-        raise _twice(around)
-    return sent, partial(_refuse, is_long=len(body) > MAX_BODY_BYTES, marked=bool(marked))
+        raise _duplicate_name(around)
+    return sent, partial(_refuse, is_long=len(body) > MAX_BODY_BYTES, duplicates=bool(duplicates))
 
 
 # --- Compression ----------------------------------------------------------------------------------
@@ -140,8 +142,8 @@ def _is_packed(raw: bytes, encoding: str | None) -> bool:
 # --- JSON -----------------------------------------------------------------------------------------
 
 
-def _parsed(body: bytes, marked: list[Twice]) -> dict[str, Any]:
-    """Return the JSON object in a body. Add its objects with a duplicate name to `marked`."""
+def _parsed(body: bytes, duplicates: list[DuplicateName]) -> dict[str, Any]:
+    """Return the JSON object in a body. Add its objects with a duplicate name to `duplicates`."""
     try:
         text = body.decode("utf-8-sig")  # some editors write a byte order mark
         value = json.loads(
@@ -149,7 +151,7 @@ def _parsed(body: bytes, marked: list[Twice]) -> dict[str, Any]:
             parse_int=_number,
             parse_float=_number,
             parse_constant=_number,
-            object_pairs_hook=partial(_object, marked),
+            object_pairs_hook=partial(_object, duplicates),
         )
     except json.JSONDecodeError as error:
         raise Invalid([invalid_json(_fault(text, error))]) from error
@@ -191,27 +193,27 @@ def _number(text: str) -> Decimal:
         return Decimal("NaN")
 
 
-def _object(marked: list[Twice], pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _object(duplicates: list[DuplicateName], pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) == len(pairs):
         return value
     times = Counter(name for name, _ in pairs)
-    found = Twice(value)
+    found = DuplicateName(value)
     found.name = next(name for name in times if times[name] > 1)
-    marked.append(found)
+    duplicates.append(found)
     return found
 
 
-def _twice(value: Twice) -> Invalid:
+def _duplicate_name(value: DuplicateName) -> Invalid:
     return Invalid([invalid_json(f"The name {json.dumps(value.name[:64])} is given twice in one object.")])
 
 
-def _find_twice(value: object) -> Twice | None:
+def _find_duplicate(value: object) -> DuplicateName | None:
     """Return an object with a duplicate name in a JSON value, if there is one."""
     waiting = [value]
     while waiting:
         part = waiting.pop()
-        if isinstance(part, Twice):
+        if isinstance(part, DuplicateName):
             return part
         waiting += part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
     return None
@@ -220,15 +222,15 @@ def _find_twice(value: object) -> Twice | None:
 # --- Events of a batch ----------------------------------------------------------------------------
 
 
-def _refuse(entry: object, *, is_long: bool, marked: bool) -> Refused | None:
+def _refuse(entry: object, *, is_long: bool, duplicates: bool) -> Refused | None:
     """Return the Refused for the JSON or size of an event of a batch. Search only in a body that may have one."""
     try:
         if is_long and _is_too_large(entry):
             return TooLarge([EVENT_TOO_LARGE])
     except RecursionError:  # as deep as the parser allows
         return Invalid([invalid_json(TOO_DEEP)])
-    wrong = _find_twice(entry) if marked else None
-    return _twice(wrong) if wrong else None
+    wrong = _find_duplicate(entry) if duplicates else None
+    return _duplicate_name(wrong) if wrong else None
 
 
 def _is_too_large(entry: object) -> bool:

@@ -106,7 +106,7 @@ def _batch(event: rest.Event, account: Account, *, stored: bool = True) -> rest.
     for entry, outcome in zip(sent["events"], outcomes, strict=True):
         if isinstance(outcome, Refused):
             outcome.event_type = _type_of(entry)
-    refused = [outcome for outcome in outcomes if isinstance(outcome, Refused) and not outcome.is_ours]
+    refused = [outcome for outcome in outcomes if isinstance(outcome, Refused) and not outcome.is_server_error]
     if stored:
         if refused:
             counting.count(account.name, refused, rest.gateway_id(event), now)
@@ -131,7 +131,7 @@ def _results(outcomes: Sequence[Outcome | Refused], body: dict[str, Any]) -> res
         codes=codes,
         types=Counter(outcome.event_type or "unknown" for outcome in refused) or None,
     )
-    failures = [outcome for outcome in refused if outcome.is_ours]
+    failures = [outcome for outcome in refused if outcome.is_server_error]
     for failed in failures:
         rest.log_failure(failed.__cause__ if isinstance(failed, Failed) and failed.__cause__ else failed)
     headers = {"X-Error-Code": refused[0].problems[0].code} if refused else {}
@@ -152,9 +152,9 @@ def _result(place: int, entry: object, outcome: Outcome | Refused, request_id: s
     if isinstance(outcome, Refused):
         event_id = entry.get("eventId") if isinstance(entry, dict) else None
         return {
-            "status": "failed" if outcome.is_ours else "refused",
+            "status": "failed" if outcome.is_server_error else "refused",
             "eventId": event_id[:MAX_EVENT_ID_LENGTH] if isinstance(event_id, str) else None,
-            **rest.errors_of(_told(outcome, place), request_id if outcome.is_ours else ""),
+            **rest.errors_of(_listed_problems(outcome, place), request_id if outcome.is_server_error else ""),
         }
     result: dict[str, Any] = {"status": outcome.status, "eventId": outcome.event_id}
     result |= {"userId": outcome.user_id} if outcome.user_id else {}
@@ -167,9 +167,9 @@ def _result(place: int, entry: object, outcome: Outcome | Refused, request_id: s
     return result | {"warnings": rest.warnings_of(outcome.warnings, f"events.{place}.")}
 
 
-def _told(refused: Refused, place: int) -> list[Problem]:
+def _listed_problems(refused: Refused, place: int) -> list[Problem]:
     """Return the problems of one event: the first one, and more as far as they fit. Lambda returns at most 6 MB."""
-    if refused.is_ours:
+    if refused.is_server_error:
         return [of_a_batch(problem) for problem in refused.problems]
     problems = [problem.under(f"events.{place}") for problem in refused.problems]
     sizes = accumulate(len(json.dumps(problem.field)) for problem in problems)
@@ -201,7 +201,7 @@ def _count(outcome: Outcome | Exception, event_type: str | None) -> None:
     """Record the metrics of one event, alone or in a batch."""
     kind = event_type or "unknown"
     if isinstance(outcome, Exception):
-        if not isinstance(outcome, Refused) or outcome.is_ours:
+        if not isinstance(outcome, Refused) or outcome.is_server_error:
             record("EventsFailed", kind=kind)
         elif isinstance(outcome, NotFound):
             record("UnknownUsers", 1)

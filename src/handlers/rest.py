@@ -226,7 +226,7 @@ def _refusal(refused: Refused, event: Event) -> Response:
     problems = [problem.message for problem in refused.problems]
     logger.append_keys(outcome="refused", refused=kind, problems=problems, codes=codes)
     headers = {"X-Error-Code": codes[0]}
-    if refused.is_ours:
+    if refused.is_server_error:
         log_failure(refused)
     if isinstance(refused, Unavailable):
         headers |= RETRY_AFTER
@@ -234,13 +234,13 @@ def _refusal(refused: Refused, event: Event) -> Response:
         headers["Accept-Encoding"] = "gzip"
     elif isinstance(refused, Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"
-    body = errors_of(refused.problems, gateway_id(event) if refused.is_ours else "")
+    body = errors_of(refused.problems, gateway_id(event) if refused.is_server_error else "")
     return response(refused.status, json.dumps(body), headers)
 
 
 def _count(refused: Refused, event: Event) -> None:
     """Count a refusal for GET /v1/refusals, if the caller caused it and its account is known."""
-    if not refused.is_ours and not isinstance(refused, Unauthorized):
+    if not refused.is_server_error and not isinstance(refused, Unauthorized):
         counting.count(_account_name(event), [refused], gateway_id(event), now())
 
 

@@ -228,10 +228,10 @@ def plan(
     seen: Profile | None = None,
 ) -> Plan | None:
     """Return the plan for changes of one user, applied in their order. Return None if it needs the profile `seen`."""
-    merged, most = merge(changes), _bytes_in_turn(changes)
+    merged, most = merge(changes), _bytes_of_all(changes)
     if merged.sets_attributes and not _is_plain(changes, merged, most, seen):
         return _exact(account, user_id, changes, claims_email, seen) if seen else None
-    sets, removes, condition = _of_the_system(merged, seen, claims_email)
+    sets, removes, condition = _system_changes(merged, seen, claims_email)
     adds = dict(merged.totals)
     if merged.sets_attributes:
         sets |= {("attributes", name): value for name, value in merged.attributes.items()}
@@ -289,7 +289,7 @@ def _exact(account: Account, user_id: str, changes: Sequence[Change], claims_ema
             changed_at = max(changed_at, change.at) if each.sets_attributes and not late else changed_at
         done.append(change)
     merged = merge(change for index, change in enumerate(done) if index not in too_large)
-    sets, removes, condition = _of_the_system(merged, seen, claims_email)
+    sets, removes, condition = _system_changes(merged, seen, claims_email)
     sets |= {
         ("attributes",): attributes,
         ("tags",): _tag_map(tags),
@@ -307,7 +307,7 @@ def _exact(account: Account, user_id: str, changes: Sequence[Change], claims_ema
     return Plan(action, warnings, frozenset(too_large))
 
 
-def _of_the_system(
+def _system_changes(
     merged: Change, seen: Profile | None, claims_email: str | None
 ) -> tuple[dict[Path, Any], list[Path], Condition]:
     """Return what the changes set and remove of the system's attributes, and the condition on the user."""
@@ -341,7 +341,7 @@ def bytes_of(attributes: Mapping[str, Any], tags: Iterable[str]) -> int:
     return size_of(attributes) + sum(len(tag.encode()) + 2 for tag in tags)
 
 
-def _bytes_in_turn(changes: Iterable[Change]) -> int:
+def _bytes_of_all(changes: Iterable[Change]) -> int:
     """Return the bytes that all changes set. Each change has to fit, even if a later one removes it again."""
     return sum(bytes_of(change.attributes, change.add_tags) for change in changes)
 

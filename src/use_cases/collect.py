@@ -63,7 +63,7 @@ def collect(
     people = People(account, upsert=upsert)
     people.look_up(list(entries.values()))
     lanes = [_Lane(account, people, group) for group in _groups(list(entries.values()), people)]
-    _settle(lanes, account, halfway=(begun + account.table.deadline) / 2)
+    _settle(lanes, account, half_time=(begun + account.table.deadline) / 2)
     outcomes = [
         request if isinstance(request, Refused) else entries[place].outcome for place, request in enumerate(requests)
     ]
@@ -133,25 +133,25 @@ class _Lane:
         self.people, self.waiting, self.writer = people, entries, Writer(account, entries[0].received_at)
         self.failed: set[str] = set()
         """Ids and emails of users with a failed change."""
-        self.looks = 0
+        self.look_ups = 0
         self.steps = self._settle()
 
     def _settle(self) -> Iterator[float]:
         """Settle the events. Yield after each run, and before each wait: the seconds until the lane may continue."""
-        self._expect_profiles()
+        self._share_profiles()
         while run := self._next_run():
             try:
                 yield from self.writer.write(run)
                 assert any(entry.outcome for entry in run)
-                self.looks = 0
+                self.look_ups = 0
             except UserChanged:
-                self._look_again(run)
+                self._retry_look_up(run)
             except Exception as error:  # noqa: BLE001 an unexpected error is the outcome of one event
                 run[0].outcome = Failed.by(error)
             settled = [entry for entry in run if entry.outcome]
             self.waiting = [entry for entry in self.waiting if not entry.outcome]
             for entry in settled:
-                self._follow(entry)
+                self._apply_outcome(entry)
             if self.waiting:
                 yield 0
 
@@ -163,7 +163,7 @@ class _Lane:
         for entry in self.waiting:
             if entry.request.user.email in claimed - {None}:
                 break  # the commit decides which user has the email
-            if not self._name(entry):
+            if not self._find_user(entry):
                 continue
             if run and entry.user_id != run[0].user_id:
                 break
@@ -175,10 +175,10 @@ class _Lane:
             run.append(entry)
         return run
 
-    def _name(self, entry: Entry) -> bool:
+    def _find_user(self, entry: Entry) -> bool:
         """Find the user of an event, or settle it. After a failed change, all later changes of the same user fail."""
         user = guarded(partial(self.people.find, entry))
-        if not self.failed.isdisjoint(_names(entry, user)) and (
+        if not self.failed.isdisjoint(_identifiers(entry, user)) and (
             isinstance(user, NotFound) or (isinstance(user, User) and entry.is_ordered)
         ):
             user = unavailable("EarlierChangeFailed")
@@ -186,16 +186,16 @@ class _Lane:
             entry.of_user(*user)
             return True
         entry.outcome = user
-        self._follow(entry)
+        self._apply_outcome(entry)
         return False
 
-    def _follow(self, entry: Entry) -> None:
+    def _apply_outcome(self, entry: Entry) -> None:
         """Record what the outcome of an event means for later events."""
         user = User(entry.user_id, entry.email) if entry.user_id else entry.outcome
         if isinstance(entry.outcome, Unavailable | Failed) and entry.is_ordered:
-            self.failed |= _names(entry, user)
+            self.failed |= _identifiers(entry, user)
         if entry.is_new and isinstance(entry.outcome, Outcome) and entry.outcome.user_created:
-            self._know(entry)
+            self._record_created(entry)
         known = self.people.profiles.get(entry.user_id)
         if entry.claims and isinstance(known, Profile) and known.email is None:
             if isinstance(entry.outcome, Outcome) and entry.outcome.status == "created":
@@ -203,25 +203,25 @@ class _Lane:
             elif self.waiting:  # another user may have the email now
                 self.people.look_up(self.waiting)
 
-    def _know(self, entry: Entry) -> None:
+    def _record_created(self, entry: Entry) -> None:
         """Record that the user exists now."""
         if entry.request.user.email:
             self.people.owners[entry.request.user.email] = entry.user_id
         elif self.waiting:
             self.people.look_up(self.waiting)
 
-    def _look_again(self, run: Sequence[Entry]) -> None:
-        self.looks += 1
+    def _retry_look_up(self, run: Sequence[Entry]) -> None:
+        self.look_ups += 1
         self.writer.known.forget(())
-        if self.looks < ATTEMPTS:
+        if self.look_ups < ATTEMPTS:
             self.people.look_up(self.waiting)
-            self._expect_profiles()
+            self._share_profiles()
         else:
-            self.looks = 0
+            self.look_ups = 0
             for entry in run:
                 entry.outcome = unavailable("UserChanged")
 
-    def _expect_profiles(self) -> None:
+    def _share_profiles(self) -> None:
         """Pass the profiles that the look-up has read to the writer."""
         for entry in self.waiting:
             profile = self.people.profiles.get(entry.request.user.id or "")
@@ -229,7 +229,7 @@ class _Lane:
                 self.writer.known.profiles[profile.id] = profile
 
 
-def _names(entry: Entry, user: User | object) -> set[str]:
+def _identifiers(entry: Entry, user: User | object) -> set[str]:
     """Return the ids and emails of the users that the event may change. A login can be that of another user."""
     names = {entry.request.user.id, entry.request.user.email}
     if not isinstance(user, User) or user.email is None:
@@ -242,7 +242,7 @@ def _names(entry: Entry, user: User | object) -> set[str]:
 # --- Side by side ---------------------------------------------------------------------------------
 
 
-def _settle(lanes: Sequence[_Lane], account: Account, halfway: float) -> None:
+def _settle(lanes: Sequence[_Lane], account: Account, half_time: float) -> None:
     """Settle the events of all lanes, in as many threads as the table allows.
 
     A user's second lane comes after the first lane of every other user, and a lane that waits goes to the end of the
@@ -261,7 +261,7 @@ def _settle(lanes: Sequence[_Lane], account: Account, halfway: float) -> None:
         with suppress(Empty):
             while True:
                 due, rank, number = queue.get_nowait()
-                if (now := time.monotonic()) > halfway:
+                if (now := time.monotonic()) > half_time:
                     with suppress(IndexError):  # once
                         guarded(partial(ahead.pop(), list(_waiting(lanes))))
                 if due > now:

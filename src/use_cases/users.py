@@ -21,9 +21,9 @@ from domain.problems import (
     ERASED,
     ERASED_USER,
     ERASURE_NOT_FOUND,
-    ID_OF_NOBODY,
     IDENTIFIERS_DISAGREE,
     INVALID_ID,
+    NO_USER_WITH_ID,
     OTHERS_EMAIL,
     SYSTEM_ATTRIBUTE,
     UNKNOWN_EMAIL,
@@ -159,7 +159,7 @@ class People:
                 return NotFound([UNKNOWN_EMAIL])
             if isinstance(user_id, str) and reference.id not in (None, user_id):
                 other = reference.id and is_id(reference.id) and profiles.read(self.account, reference.id)
-                return Invalid([IDENTIFIERS_DISAGREE if other else ID_OF_NOBODY])
+                return Invalid([IDENTIFIERS_DISAGREE if other else NO_USER_WITH_ID])
             return User(user_id, reference.email) if isinstance(user_id, str) else user_id
         profile = self.profiles.get(str(reference.id))
         if isinstance(profile, Refused):
