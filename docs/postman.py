@@ -108,10 +108,10 @@ def batches() -> Iterator[Json]:
     order = of_a_batch({"confirmation": {"orderId": "{{order_id}}"}}, eventId="{{event_id}}-order")
     nobody = of_a_batch({"emailopen": {}}, eventId="{{event_id}}-nobody", user={"email": f"nobody-{EMAIL}"})
     for name, path in (("Check events", "events/check"), ("Send events", "events/")):
-        yield request(name, "POST", path, {"events": [view, order]}, tests=came_of_it(200, "created", "discarded"))
-    again = came_of_it(207, "duplicate", "refused")
+        yield request(name, "POST", path, {"events": [view, order]}, tests=has_results(200, "created", "discarded"))
+    again = has_results(207, "duplicate", "refused")
     yield request("Send one of them again, and a wrong one", "POST", "events/", {"events": [view, nobody]}, tests=again)
-    yield request("Only a wrong one", "POST", "events/", {"events": [nobody]}, tests=came_of_it(400, "refused"))
+    yield request("Only a wrong one", "POST", "events/", {"events": [nobody]}, tests=has_results(400, "refused"))
     yield request("No events", "POST", "events/", {"events": []}, tests=refused(400, MISSING_EVENTS))
 
 
@@ -176,7 +176,7 @@ def of_a_batch(sent: Json, **more: object) -> Json:
     return {"eventTime": "{{event_time}}", "user": USER, "event": sent, **more}
 
 
-def came_of_it(code: int, *statuses: str) -> list[Test]:
+def has_results(code: int, *statuses: str) -> list[Test]:
     told = f"pm.expect(pm.response.json().results.map(each => each.status)).to.eql({json.dumps(statuses)});"
     return [status(code), ("it tells of each event", told)]
 

@@ -21,7 +21,7 @@ def send(api_url: str, api_key: str) -> Iterator[tuple[str, int, str]]:
     requests = [(file["path"], name) for name, file in files.items() if file.get("path", "").startswith("/event")]
     for _, name in sorted(requests):
         answer, body = _answer(api_url, api_key, files[name])
-        yield name, answer.status, _what_came_of_it(answer, body)
+        yield name, answer.status, _result_text(answer, body)
 
 
 def _answer(api_url: str, api_key: str, event: dict[str, Any]) -> tuple[HTTPResponse, Any]:
@@ -42,7 +42,7 @@ def _answer(api_url: str, api_key: str, event: dict[str, Any]) -> tuple[HTTPResp
     return answer, json.loads(answer.read())
 
 
-def _what_came_of_it(answer: HTTPResponse, body: Any) -> str:
+def _result_text(answer: HTTPResponse, body: Any) -> str:
     if isinstance(body.get("results"), list):
         return ", ".join(result["status"] for result in body["results"])
     status: str = answer.headers["X-Event-Status"] or answer.headers["X-Error-Code"]

@@ -71,7 +71,7 @@ def running(port: int = 0, folder: Path | None = None, parameters: Mapping[str, 
         deploy(endpoint, parameters or {})
         api_id = outputs(endpoint)["ApiId"]
         gateway.complete(endpoint, STACK_NAME, api_id)
-        tell_ready(process)
+        print_ready(process)
         yield Stack(endpoint, api_url(endpoint, api_id), process)
 
 
@@ -171,7 +171,7 @@ def wait_until_up(process: subprocess.Popen[bytes], endpoint: str, log: Path) ->
         time.sleep(0.1)
 
 
-def tell_ready(process: subprocess.Popen[bytes]) -> None:
+def print_ready(process: subprocess.Popen[bytes]) -> None:
     assert process.stdin is not None
     process.stdin.write(READY)
 

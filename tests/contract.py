@@ -198,7 +198,7 @@ class Contract:
 
     def receives_under(self, key: str, sent: Sent, now: datetime) -> Expected:
         """Return the outcome of an event with an Idempotency-Key: for 24 hours that of the first equal one."""
-        reason = self._wrong(sent, now) or self._nobody(sent)
+        reason = self._wrong(sent, now) or self._unknown_user(sent)
         keyed = self.keys.get(key)
         if keyed and now < keyed.until and not reason:
             reason = None if sent == keyed.sent else Reason("idempotency_key_reused", sent.type)
@@ -218,7 +218,7 @@ class Contract:
         """Return the result of a valid event, and store it if it is created. In an upsert a new user gets `new_id`."""
         person = self.named(sent.who)
         creates = new_id is not None and person is None
-        nobody = self._not_creatable(sent) if creates else self._nobody(sent)
+        nobody = self._not_creatable(sent) if creates else self._unknown_user(sent)
         if creates and not nobody:
             person = Person(str(sent.also or new_id), sent.who) if "@" in sent.who else Person(sent.who, None)
         if person is None or nobody:
@@ -259,7 +259,7 @@ class Contract:
             return sent.wrong.reason
         return None if oldest <= sent.at <= now + AHEAD else Reason("invalid_event_time", sent.type, "eventTime")
 
-    def _nobody(self, sent: Sent) -> Reason | None:
+    def _unknown_user(self, sent: Sent) -> Reason | None:
         person = self.named(sent.who)
         if person is None:
             return Reason("user_not_found", sent.type, "user.email" if "@" in sent.who else "user._id")

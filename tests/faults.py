@@ -7,7 +7,7 @@ with crash(client, "after", 2), pytest.raises(Crash):
     ...     # the process dies: its second call of DynamoDB is done, and its answer is lost
 
 with Proxy.running(endpoint) as proxy:
-    proxy.faults["PutItem"] = itertools.repeat(silent)
+    proxy.faults["PutItem"] = itertools.repeat(no_response)
     ...     # on the wire, so that the time limits and the parser are the real ones too
 """
 
@@ -86,7 +86,7 @@ class Crash(BaseException):
 
 
 @contextlib.contextmanager
-def meanwhile(client: "DynamoDBClient", when: str, number: int, do: Callable[[], object]) -> Iterator[list[str]]:
+def at_call(client: "DynamoDBClient", when: str, number: int, do: Callable[[], object]) -> Iterator[list[str]]:
     """Something happens before or after the call of DynamoDB with this number. Yields the calls until then."""
     calls: list[str] = []
 
@@ -119,7 +119,7 @@ def at_each_call(
             def happens(prepared: Prepared = prepared, done: list[Done] = done) -> None:
                 done.append(somebody(prepared))
 
-            with meanwhile(client, when, number, happens):
+            with at_call(client, when, number, happens):
                 result = run(prepared)
             if not done:
                 break
@@ -133,7 +133,7 @@ def crash(client: "DynamoDBClient", when: str, number: int) -> contextlib.Abstra
     def die() -> None:
         raise Crash
 
-    return meanwhile(client, when, number, die)
+    return at_call(client, when, number, die)
 
 
 def lost_answer(request: AWSPreparedRequest) -> None:
@@ -149,11 +149,11 @@ def no_connection(request: AWSPreparedRequest) -> None:
 def without_token(fault: Fault) -> Fault:
     """The same for an engine that forgets the token by which it would know the second attempt."""
 
-    def forgetful(request: AWSPreparedRequest) -> Any:
+    def with_new_token(request: AWSPreparedRequest) -> Any:
         request.body = re.sub(r'(?<="ClientRequestToken": ")[^"]+', str(uuid4()), _body(request)).encode()
         return fault(request)
 
-    return forgetful
+    return with_new_token
 
 
 def _body(request: AWSPreparedRequest) -> str:
@@ -299,18 +299,18 @@ class Request(BaseHTTPRequestHandler):
 WireFault = Callable[[Request], None]
 
 
-def silent(request: Request) -> None:
+def no_response(request: Request) -> None:
     """No answer, until the SDK gives up."""
     with contextlib.suppress(OSError):
         request.connection.recv(1)
 
 
-def done_then_silent(request: Request) -> None:
+def done_without_response(request: Request) -> None:
     request.ask()
-    silent(request)
+    no_response(request)
 
 
-def done_then_cut_off(request: Request) -> None:
+def done_with_cut_off_response(request: Request) -> None:
     """The connection ends in the middle of the answer."""
     status, body = request.ask()
     request.reply(status, body[: len(body) // 2], length=len(body))
@@ -322,7 +322,7 @@ def reset(request: Request) -> None:
     os.close(request.connection.detach())
 
 
-def disturbed(request: Request) -> None:
+def in_conflict(request: Request) -> None:
     """Answer as if another transaction was in conflict; do nothing."""
     request.reply(400, json.dumps(CONFLICT).encode())
 

@@ -123,7 +123,7 @@ class Release:
     def key_function(self, action: str, at: datetime, **more: Any) -> Any:
         return self.invoke("keys", {"action": action, "account": ACCOUNT, **more}, at)
 
-    def lets_in(self, api_key: str, at: datetime) -> bool:
+    def is_allowed(self, api_key: str, at: datetime) -> bool:
         asked = {"authorizationToken": api_key, "methodArn": "arn:aws:execute-api:eu-west-1:1:api/v1/GET/user"}
         policy = self.invoke("authorizer", asked, at)["policyDocument"]
         return bool(policy["Statement"][0]["Effect"] == "Allow")

@@ -99,7 +99,7 @@ def test_each_code_has_an_address_on_the_site(built: Path) -> None:
     assert set(CODES) <= set(re.findall(r'<h3 id="(\w+)"', (built / "codes.html").read_text()))
 
 
-def test_each_program_to_run_sends_an_order_of_its_own() -> None:
+def test_each_program_to_run_sends_a_different_order() -> None:
     def orders(*places: str) -> list[str]:
         files = [name for name in tracked() if name.startswith(places)]
         return [number for name in files for number in sorted(set(re.findall(r"\bA-\d{4}\b", text(name))))]

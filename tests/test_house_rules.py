@@ -106,7 +106,7 @@ def test_the_tools_of_operators_and_what_runs_here_do_not_import_each_other() ->
 # --- Table keys -----------------------------------------------------------------------------------
 
 
-def test_only_the_rooms_of_the_table_know_a_key() -> None:
+def test_only_the_modules_of_the_table_know_a_key() -> None:
     """Words of the keys, and names of attributes that hold them, appear in the code of no other module."""
     doc = str(ast.get_docstring(tree(TABLE / "primary_keys.py")))
     rows = re.findall(r"^ {4}\w[\w ]+?  +(\S+(?: id>| \S+>)?\S*)  +(\S+)", doc, re.MULTILINE)[1:]
@@ -258,7 +258,7 @@ def test_each_variable_of_the_code_is_set_by_the_template_or_by_lambda() -> None
 
 
 @pytest.mark.skipif(not IS_CLONE, reason="this is no clone")
-def test_no_tracked_file_holds_a_path_of_somebodys_machine() -> None:
+def test_no_tracked_file_contains_a_path_of_a_machine() -> None:
     machine = re.compile(r"(?<![\w.$}-])(?:/" + r"root|/" + r"work|/" + r"home/(?!runner)\w+|/" + r"Users/\w+)/")
     for name in tracked():
         with contextlib.suppress(UnicodeDecodeError):

@@ -125,7 +125,7 @@ def test_each_status_is_in_every_list() -> None:
     assert answered == documented == promised == {200, 207, *openapi.MEANINGS}
 
 
-def test_each_restriction_has_an_example_and_a_code_of_its_own() -> None:
+def test_each_restriction_has_an_example_and_a_separate_code() -> None:
     answers = DOCUMENT["paths"]["/event/"]["post"]["responses"]["200"]["content"]["application/json"]["examples"]
     shown = {code: each["value"]["results"]["email"] for code, each in answers.items() if code != "created"}
     assert shown == {code: restriction.text for code, restriction in restrictions().items()}

@@ -223,7 +223,7 @@ def test_the_dashboards_widgets_do_not_overlap() -> None:
 SECTIONS = dict(re.findall(r"^### (\w+Alarm)\n(.*?)(?=^##)", RUNBOOK.read_text(), re.MULTILINE | re.DOTALL))
 
 
-def test_each_alarm_has_its_part_of_the_runbook_and_tells_somebody() -> None:
+def test_each_alarm_has_its_part_of_the_runbook_and_a_notification() -> None:
     assert sorted(SECTIONS) == sorted(ALARMS)
     for alarm in ALARMS.values():
         assert alarm["AlarmActions"] == alarm["OKActions"] == [{"Ref": "AlarmTopic"}]

@@ -85,7 +85,7 @@ def profile(identifier: str = ANA, **parts: Any) -> dict[str, Any]:
 # --- Statuses ---------------------------------------------------------------------------------------
 
 
-def test_a_batch_tells_of_each_event_in_its_order(ana: Profile) -> None:
+def test_a_batch_returns_the_result_of_each_event_in_order(ana: Profile) -> None:
     sent = [entry({"search": {"query": str(n)}}) for n in range(100)]
     answer = send(*sent)
     assert answer.status == 200
@@ -139,7 +139,7 @@ def test_a_batch_of_which_some_are_refused_is_207_and_settles_the_others(ana: Pr
     }
 
 
-def test_a_batch_of_which_all_are_refused_is_400_and_tells_of_each(ana: Profile) -> None:
+def test_a_batch_in_which_all_are_refused_is_400_with_results(ana: Profile) -> None:
     answer = send(entry(SEARCH, email=BOB), {}, entry({"x": {}}))
     assert (answer.status, statuses(answer)) == (400, ["refused"] * 3)
     assert "errors" not in answer.body
@@ -162,7 +162,7 @@ WRONG_BATCHES: dict[str, tuple[Any, str]] = {
 
 @pytest.mark.parametrize("path", ["/events", "/events/check"])
 @pytest.mark.parametrize("name", WRONG_BATCHES)
-def test_a_batch_that_is_wrong_itself_is_400_and_nothing_is_looked_at(name: str, path: str, ana: Profile) -> None:
+def test_an_invalid_batch_is_400_and_no_event_is_processed(name: str, path: str, ana: Profile) -> None:
     body, code = WRONG_BATCHES[name]
     answer = call("POST", path, body)
     assert answer.status == 400
@@ -228,7 +228,7 @@ def _nested(levels: int) -> Any:
 
 
 @pytest.mark.parametrize("poison", POISON)
-def test_a_wrong_event_at_any_place_harms_no_other(poison: str, ana: Profile) -> None:
+def test_an_invalid_event_in_any_position_affects_no_other(poison: str, ana: Profile) -> None:
     make, code, field = POISON[poison]
     for place in range(4):
         sent: list[Any] = [
@@ -262,7 +262,7 @@ def test_a_batch_made_of_every_wrong_event_settles_all_others(ana: Profile) -> N
     assert len(stored_ids()) == len(poisons)
 
 
-def test_all_that_is_wrong_with_an_event_is_told_at_once(ana: Profile) -> None:
+def test_all_problems_of_an_event_are_reported_at_once(ana: Profile) -> None:
     wrong = {"eventId": " ", "eventTime": "x", "user": {"email": "x", "city": 1}, "event": {"viewitem": {}}}
     fields = {error["field"] for error in results(send(entry(SEARCH), wrong))[1]["errors"]}
     assert fields == {
@@ -536,7 +536,7 @@ def mixed_events() -> list[Any]:
     ]
 
 
-def test_a_check_changes_nothing_byte_for_byte_and_foretells_exactly(demo: Account, ana: Profile) -> None:
+def test_a_check_changes_nothing_and_predicts_each_result(demo: Account, ana: Profile) -> None:
     sent = mixed_events()
     for _ in range(2):  # on an empty profile, and when all is there already
         before = everything(demo.table)

@@ -53,7 +53,7 @@ def update(attributes: str) -> Answer:
         "{'a': 1}",
     ],
 )
-def test_a_body_that_is_no_json_object_is_invalid_json(body: str, ana: Profile) -> None:
+def test_a_body_that_is_not_a_json_object_is_invalid_json(body: str, ana: Profile) -> None:
     answer = post(body)
     assert (answer.status, answer.errors) == (400, [("Invalid JSON", None)])
 
@@ -84,12 +84,12 @@ def test_the_content_type_does_not_matter(ana: Profile) -> None:
         assert post(BODY, headers=headers).status == 200
 
 
-def test_a_body_may_come_in_base64(ana: Profile) -> None:
+def test_a_body_may_be_in_base64(ana: Profile) -> None:
     assert post(base64.b64encode(BODY.encode()).decode(), isBase64Encoded=True).status == 200
 
 
 @pytest.mark.parametrize("body", ["%%%", base64.b64encode(b'{"user": "\xff"}').decode(), "é", "\ud800"])
-def test_a_body_that_is_no_utf_8_is_400(body: str, ana: Profile) -> None:
+def test_a_body_that_is_not_utf_8_is_400(body: str, ana: Profile) -> None:
     answer = post(body, isBase64Encoded=True)
     assert (answer.status, answer.errors) == (400, [("Invalid JSON", None)])
 
@@ -148,7 +148,7 @@ def test_values_come_back_exactly_in_type_and_value(ana: Profile) -> None:
 
 
 @pytest.mark.parametrize("name", ["Idempotency-Key", "idempotency-key", "IDEMPOTENCY-KEY", "iDeMpOtEnCy-KeY"])
-def test_a_header_name_comes_in_any_case(name: str, ana: Profile) -> None:
+def test_a_header_name_may_have_any_case(name: str, ana: Profile) -> None:
     first, repeat = (post(BODY, headers={name: "k"}) for _ in range(2))
     assert "Idempotent-Replayed" not in first.headers
     assert repeat.headers["Idempotent-Replayed"] == "true"
@@ -176,7 +176,7 @@ def test_a_key_whose_first_answer_was_that_of_a_duplicate_is_not_free_for_anothe
     assert post(event | {"eventId": "e-2"}, headers=headers).status == 422
 
 
-def test_what_is_wrong_with_the_body_and_with_its_key_is_told_at_once(ana: Profile) -> None:
+def test_problems_of_the_body_and_its_key_are_reported_at_once(ana: Profile) -> None:
     answer = post({"user": {"email": "x"}, "event": {"search": {}}}, headers={"Idempotency-Key": ""})
     assert [field for _, field in answer.errors] == ["event.search.query", "user.email", "Idempotency-Key"]
 
@@ -243,7 +243,7 @@ def test_nothing_that_was_sent_is_in_a_header_of_an_answer(ana: Profile) -> None
 # --- Our fault ------------------------------------------------------------------------------------
 
 
-def test_a_failure_of_ours_tells_the_request_id_and_nothing_internal(ana: Profile) -> None:
+def test_a_5xx_has_the_request_id_and_nothing_internal(ana: Profile) -> None:
     def another_table(params: dict[str, Any], **_: Any) -> None:
         params["TableName"] = "gone"
 

@@ -123,7 +123,7 @@ def test_a_documented_body_is_returned_to_the_letter(name: str, text: str, ana: 
 
 
 @pytest.mark.parametrize("name", BATCHES)
-def test_a_batch_tells_of_each_event_and_a_check_stores_none(name: str, ana: Profile) -> None:
+def test_a_batch_returns_each_result_and_a_check_stores_none(name: str, ana: Profile) -> None:
     answer = replay(name)
     assert [each["status"] for each in answer.body["results"]] == BATCHES[name]
     assert [each["eventId"] for each in answer.body["results"]] == ids_of(name)
@@ -197,12 +197,12 @@ def test_a_key_is_created_and_listed_without_its_secret(demo: Account) -> None:
     }
 
 
-def test_a_wrong_request_for_a_key_is_told_all_its_problems(demo: Account) -> None:
+def test_a_wrong_request_for_a_key_gets_all_its_problems(demo: Account) -> None:
     answer = invoke("KeyFunction", event_file("key-invalid"))
     assert [error["field"] for error in answer["errors"]] == ["action", "account"]
 
 
-def test_the_authorizer_denies_a_key_that_nobody_made(demo: Account) -> None:
+def test_the_authorizer_denies_an_unknown_key(demo: Account) -> None:
     policy = invoke("AuthorizerFunction", event_file("authorizer"))
     assert policy["policyDocument"]["Statement"][0]["Effect"] == "Deny"
 

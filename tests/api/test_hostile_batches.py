@@ -50,9 +50,7 @@ def test_an_event_that_is_taken_alone_is_not_too_large_for_a_batch(value: Any, a
 
 
 @pytest.mark.parametrize(("begin", "end"), [("[", "]"), ('{"a":', "}")])
-def test_no_depth_is_a_fault_of_ours_nor_harms_another_event_that_could_be_read(
-    begin: str, end: str, ana: Profile
-) -> None:
+def test_no_depth_causes_a_5xx_or_affects_another_event(begin: str, end: str, ana: Profile) -> None:
     """Just before a body is too deep to be read, what is done with it may be: it is measured if it is long."""
     short, long = (an_event("e-1", event={"search": {"query": "x" * size}}) for size in (1, 257 * KIB))
 
@@ -67,7 +65,7 @@ def test_no_depth_is_a_fault_of_ours_nor_harms_another_event_that_could_be_read(
 
 
 @pytest.mark.parametrize("letter", ["\x7f", "\u0107"])
-def test_an_answer_is_no_longer_than_lambda_returns_whatever_names_are_made_up(letter: str, ana: Profile) -> None:
+def test_a_response_is_no_longer_than_lambda_allows_with_any_names(letter: str, ana: Profile) -> None:
     """Each letter becomes up to seven in the answer. `call` checks the length."""
     name = letter * (9_000 // len(letter.encode()))
     assert send(*(an_event("e-1", event={name: {}}) for _ in range(100))).status == 400
@@ -89,7 +87,7 @@ def test_a_number_counts_as_many_bytes_as_its_shortest_form(number: str, bytes_m
     assert ("body_too_large" in codes) == bool(bytes_more)
 
 
-def test_a_name_given_twice_in_one_event_harms_no_other(ana: Profile) -> None:
+def test_a_duplicate_name_in_one_event_affects_no_other(ana: Profile) -> None:
     start = f'"eventTime": "{iso(a_moment())}", "user": {{"email": "{ANA}"}}, "event"'
     wrong = f'{{"eventId": "e-1", {start}: {{"search": {{"query": "x", "query": "y"}}}}}}'
     right = f'{{"eventId": "e-2", {start}: {{"search": {{"query": "x"}}}}}}'

@@ -19,7 +19,7 @@ class Gone(NotFound):
     """A kind of refusal that a later version could add."""
 
 
-class Mute(Exception):
+class WithoutText(Exception):
     def __str__(self) -> str:
         raise ValueError("not even this")
 
@@ -31,7 +31,7 @@ def a_refusal(kind: type[Refused]) -> Refused:
 KINDS = [Refused, *Refused.__subclasses__()]
 FAILURES: list[Exception] = [
     KeyError("status"), ValueError("\ud800"), RecursionError(), MemoryError(), StopIteration(), AssertionError(),
-    TimeoutError(), Mute(), ExceptionGroup("two", [KeyError(), ValueError()]), Exception(),
+    TimeoutError(), WithoutText(), ExceptionGroup("two", [KeyError(), ValueError()]), Exception(),
 ]  # fmt: skip
 
 
@@ -55,15 +55,15 @@ def test_each_kind_of_refusal_is_an_answer_with_its_status(kind: type[Refused], 
     assert body["errors"][0]["code"] == PROBLEM.code
 
 
-def test_a_new_kind_answers_like_the_one_that_it_is_a_case_of(functions_table: Table) -> None:
-    class Unheard(Refused): ...
+def test_a_new_kind_of_refusal_gets_the_status_of_its_base_class(functions_table: Table) -> None:
+    class NewKind(Refused): ...
 
     assert answer_to(Gone([PROBLEM]))[0] == 404
-    assert answer_to(Unheard([PROBLEM]))[0] == 500
+    assert answer_to(NewKind([PROBLEM]))[0] == 500
 
 
 @pytest.mark.parametrize("kind", [Gone, Refused], ids=lambda kind: kind.__name__)
-def test_a_refusal_that_says_nothing_is_a_failure_of_ours(kind: type[Refused], functions_table: Table) -> None:
+def test_a_refusal_without_problems_is_a_500(kind: type[Refused], functions_table: Table) -> None:
     status, body = answer_to(kind([]))
     assert (status, body["errors"][0]["code"]) == (500, "internal_error")
 

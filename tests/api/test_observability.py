@@ -222,7 +222,7 @@ def test_a_failure_is_one_error_with_its_place_but_without_its_message(ana: str,
         lambda: user_api.handler(gateway_event("DELETE", "/user/{id}", user="ana%40example.com"), Context()),
     ],
 )
-def test_no_line_says_who_somebody_is(ana: str, printed: Printed, ask: Callable[[], object]) -> None:
+def test_no_log_line_identifies_a_person(ana: str, printed: Printed, ask: Callable[[], object]) -> None:
     before = logger.log_level
     logger.setLevel("DEBUG")
     ask()

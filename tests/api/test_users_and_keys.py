@@ -76,7 +76,7 @@ def test_an_upsert_of_what_can_be_no_user_is_400(demo: Account) -> None:
 
 @pytest.mark.parametrize(("method", "path"), [("POST", "/user"), ("PUT", "/user/{id}")])
 @pytest.mark.parametrize("body", [None, "", "{", "[]", '{"a": 1, "a": 2}'])
-def test_a_body_that_is_no_json_object_is_400(method: str, path: str, body: str, ana: Profile) -> None:
+def test_a_body_that_is_not_a_json_object_is_400(method: str, path: str, body: str, ana: Profile) -> None:
     answer = call(method, path, body, pathParameters={"id": ANA})
     assert (answer.status, answer.errors) == (400, [("Invalid JSON", None)])
 
@@ -162,7 +162,7 @@ def test_a_key_opens_its_account_until_it_is_revoked(demo: Account) -> None:
     assert keys("revoke", keyId=first["keyId"])["errors"][0]["message"] == "Key revoked"
 
 
-def test_a_key_opens_nothing_from_its_expiry_on(demo: Account) -> None:
+def test_a_key_is_denied_after_its_expiry(demo: Account) -> None:
     past, future = (iso(a_moment() + timedelta(hours=hours)) for hours in (-1, 1))
     assert effect(keys("create", expiresOn=past)["apiKey"])[0] == "Deny"
     key = keys("create", expiresOn=future)

@@ -38,7 +38,7 @@ def cells(printed: str) -> list[list[str]]:
 
 
 @pytest.mark.http
-def test_what_was_sent_to_make_run_is_counted_and_whoever_is_erased_is_not(clone: Path) -> None:
+def test_events_of_make_run_are_counted_and_those_of_erased_users_are_not(clone: Path) -> None:
     with running(clone) as found:
         caller, ana = Caller(found["API_URL"], found["API_KEY"]), {"email": "ana@example.com"}
         for event in ({"search": {"query": "shoes"}}, {"confirmation": {"orderId": "A-1", "total": "59.90"}}):

@@ -105,7 +105,7 @@ def test_every_operation_and_every_event_type_is_shown(browser: Chrome, page: st
     ("element", "attribute", "refused"),
     [("img", "src", "img-src"), ("script", "src", "script-src-elem"), ("script", "text", "script-src-elem")],
 )
-def test_a_page_may_take_nothing_from_elsewhere_and_run_no_script_of_its_own(
+def test_a_page_may_load_nothing_from_other_hosts_and_run_no_inline_script(
     element: str, attribute: str, refused: str, path: str, browser: Chrome
 ) -> None:
     put_in = """

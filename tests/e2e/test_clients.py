@@ -117,7 +117,7 @@ def environment(caller: Caller) -> dict[str, str]:
     return {"API_URL": caller.api_url, "API_KEY": caller.key}
 
 
-def assert_it_printed_what_came_of_it(output: str) -> None:
+def assert_it_printed_the_results(output: str) -> None:
     [created, refused, purchases, orders, erasure, message] = output.splitlines()
     assert (created, refused) == ("view-1 created", "view-2 user_not_found")
     assert purchases == "1 Ana"
@@ -135,14 +135,14 @@ def test_the_programs_call_every_operation() -> None:
 
 def test_the_python_program_type_checks_and_what_the_types_forbid_does_not(python_client: Path) -> None:
     program = written(python_client, "checked.py", PYTHON, FORBIDDEN_IN_PYTHON)
-    mypy = [sys.executable, "-m", "mypy", "--follow-imports=silent"]
+    mypy = [sys.executable, "-m", "mypy", "--follow-imports=no_response"]
     run(python_client, *mypy, "--strict", program)
     run(python_client, *mypy, "-p", "generated_client.models", "-p", "generated_client.api")
 
 
 def test_the_python_program_does_what_it_says(python_client: Path, caller: Caller) -> None:
     program = written(python_client, "program.py", PYTHON)
-    assert_it_printed_what_came_of_it(run(python_client, sys.executable, program, **environment(caller)))
+    assert_it_printed_the_results(run(python_client, sys.executable, program, **environment(caller)))
 
 
 def test_the_python_client_sends_every_example(python_client: Path, caller: Caller, ana: dict[str, str]) -> None:
@@ -168,4 +168,4 @@ def test_the_typescript_program_type_checks_and_does_what_it_says(typescript_cli
     written(typescript_client, "program.mts", TYPESCRIPT)
     commands = re.findall(r"`(npx tsc\s[^`]+|node program\.mjs)`", text("docs/clients.md"))
     compile_and_run = "\n".join(commands).replace("npx ", "node_modules/.bin/")
-    assert_it_printed_what_came_of_it(run(typescript_client, "bash", "-euc", compile_and_run, **environment(caller)))
+    assert_it_printed_the_results(run(typescript_client, "bash", "-euc", compile_and_run, **environment(caller)))

@@ -98,7 +98,7 @@ def invoke_locally(function: str, event: str, endpoint: str) -> str:
 
 
 @pytest.mark.dynamodb_local
-def test_make_dynamodb_serves_the_functions_of_sam_local_and_tells_that_its_port_is_taken() -> None:
+def test_make_dynamodb_serves_sam_local_and_reports_a_port_in_use() -> None:
     try:
         dynamodb.command()
     except dynamodb.ToolMissing as missing:

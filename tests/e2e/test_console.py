@@ -171,7 +171,7 @@ def test_no_other_site_uses_the_key_through_the_users_browser(
     assert through_page.send("GET", f"/user/{ana['email']}", None, sent).status == status
 
 
-def test_a_page_that_is_not_there_tells_which_are(page: str) -> None:
+def test_an_unknown_page_lists_the_pages(page: str) -> None:
     answer = answer_to(Request(f"{page}nowhere"))
     assert answer.status == 404
     for address in re.findall(r'<a href="(.*?)"', answer.text):
@@ -229,7 +229,7 @@ def test_make_console_says_what_is_missing_or_wrong(caller: Caller) -> None:
         assert caller.key not in text
 
 
-def test_make_console_serves_the_pages_and_shows_the_key_to_nobody(caller: Caller, ana: dict[str, str]) -> None:
+def test_make_console_serves_the_pages_and_never_shows_the_key(caller: Caller, ana: dict[str, str]) -> None:
     env = os.environ | {"API_URL": f"{caller.api_url}/", "API_KEY": f"{caller.key}\r"}  # as from a file of Windows
     pipe = subprocess.PIPE
     with subprocess.Popen(

@@ -89,7 +89,7 @@ PLUS, ESCAPED = "a+t@example.com", "a%2bt@example.com"  # what one decoding too 
 
 @pytest.mark.parametrize(("named", "other"), [(PLUS, ESCAPED), (ESCAPED, PLUS)])
 @pytest.mark.parametrize("safe", ["", "@"], ids=["encoded", "with a bare @"])
-def test_a_path_is_decoded_once_and_names_nobody_else(caller: Caller, named: str, other: str, safe: str) -> None:
+def test_a_path_is_decoded_once_and_names_no_other_user(caller: Caller, named: str, other: str, safe: str) -> None:
     for email in (PLUS, ESCAPED):
         assert caller.send("POST", "/user/", {"email": email}).status == 200
     path = f"/user/{quote(named.replace('t', 'T'), safe=safe)}"

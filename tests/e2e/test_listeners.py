@@ -115,17 +115,17 @@ def test_a_function_stores_each_event_once_and_erases_who_is_erased(
     account, _, _ = item["user"]["S"].partition("/")
     again = {"account": account, "userId": user_id, "id": item["event"]["S"], "type": "search"}
 
-    def tell_again() -> None:
+    def publish_again() -> None:
         bus, detail = stack.STACK_NAME, json.dumps(again)
         events.put_events(
             Entries=[{"EventBusName": bus, "Source": "event-api", "DetailType": CREATED, "Detail": detail}]
         )
 
-    tell_again()
+    publish_again()
     a_day(caller, ana, "boots")
     erased = [{"user": item["user"], "event": {"S": "0"}}]
     assert until(lambda: of(user_id), lambda found: found == erased) == erased
-    tell_again()
+    publish_again()
     bea = {"email": "bea@example.com"}
     assert caller.send("POST", "/user/", bea).status == 200
     after = str(caller.event(bea, {"search": {"query": "hats"}}).headers["X-User-Id"])

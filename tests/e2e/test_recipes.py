@@ -159,7 +159,7 @@ def test_a_discarded_event_is_not_sent_again(language: str, tmp_path: Path) -> N
 
 
 @every_language
-def test_a_recipe_does_not_repeat_what_has_to_be_mended(language: str, tmp_path: Path) -> None:
+def test_a_recipe_does_not_repeat_an_invalid_request(language: str, tmp_path: Path) -> None:
     with api_that_answers(WRONG_REQUEST) as (api_url, requests):
         done = run(language, tmp_path, api_url, "key")
     assert done.returncode != 0
@@ -233,7 +233,7 @@ def test_what_failed_is_sent_again(language: str, status: int, tmp_path: Path) -
 
 
 @every_language
-def test_a_batch_that_has_to_be_mended_is_not_sent_again(language: str, tmp_path: Path) -> None:
+def test_an_invalid_batch_is_not_sent_again(language: str, tmp_path: Path) -> None:
     sent, done = batches(language, tmp_path, WRONG_REQUEST)
     assert len(sent) == 1
     assert done.returncode != 0

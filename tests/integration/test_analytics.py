@@ -87,7 +87,7 @@ def an_order(order_id: Any, total: Any, **fields: Any) -> dict[str, Any]:
 # --- events ---
 
 
-def test_every_type_of_event_is_told_as_the_api_tells_it(account: Account, export: Export) -> None:
+def test_every_type_of_event_is_exported_as_the_api_returns_it(account: Account, export: Export) -> None:
     user = a_user(account)
     for event_type in CATALOGUE:
         send(account, {event_type: an_example(event_type)})
@@ -153,7 +153,7 @@ def test_an_event_that_has_ended_by_the_time_of_the_query_is_in_no_view(account:
 # --- users ---
 
 
-def test_a_user_is_told_as_the_api_tells_it(account: Account, export: Export) -> None:
+def test_a_user_is_exported_as_the_api_returns_it(account: Account, export: Export) -> None:
     a_user(account, city="Vigo", size=Decimal("43.5"), tags="vip;b2b")
     send(account, an_order("A-1", "59.90"), MONDAY)
     send(account, {"emailopen": {}}, MONDAY + timedelta(hours=1))
@@ -362,7 +362,7 @@ def test_parquet_holds_the_same_rows(table: Table, export: Export) -> None:
     assert len(written) == 14
 
 
-def test_whoever_is_being_erased_is_in_no_view(account: Account, export: Export) -> None:
+def test_a_user_who_is_being_erased_is_in_no_view(account: Account, export: Export) -> None:
     ana = a_user(account)
     a_user(account, "ben@example.com")
     for email in (ANA, "ben@example.com"):

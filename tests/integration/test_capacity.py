@@ -250,7 +250,7 @@ def test_an_event_that_cannot_be_stored_costs_few_calls_among_98_others(account:
 
 
 @pytest.mark.parametrize("own_id", [None, "open-2"], ids=["UUIDv7", "own id"])
-def test_an_open_of_its_own_time_costs_no_more_than_one_of_now(account: Account, own_id: str | None) -> None:
+def test_an_open_with_an_event_time_costs_no_more_than_one_without(account: Account, own_id: str | None) -> None:
     a_user(account)
     now = a_moment()
     send_batch(account, [an_entry({"emailopen": {}}, eventTime=now)], now)

@@ -14,7 +14,7 @@ from table import Account
 from table.overlay import Overlay
 
 
-def told(outcomes: Sequence[Outcome | Refused]) -> list[object]:
+def labels(outcomes: Sequence[Outcome | Refused]) -> list[object]:
     return [each if isinstance(each, Outcome) else (type(each), each.problems) for each in outcomes]
 
 
@@ -24,10 +24,10 @@ def test_a_check_predicts_what_does_not_fit_into_a_profile_and_changes_nothing(a
     updates = [{"a": "x" * 200_000, "b": "x" * 190_000}, {"c": "x" * 50_000}, {"c": 1}]
     entries = [an_entry({"update": each}) for each in updates]
     before = everything(account.table)
-    checked = told(send_batch(replace(account, table=Overlay.over(account.table)), entries))
+    checked = labels(send_batch(replace(account, table=Overlay.over(account.table)), entries))
     assert everything(account.table) == before
     done = send_batch(account, entries)
-    assert checked == told(done)
+    assert checked == labels(done)
     assert [type(each) for each in done] == [Outcome, TooLarge, Outcome]
 
 

@@ -74,7 +74,7 @@ def test_over_tls_it_trusts_the_roots_that_it_is_given_and_no_others(
         assert new_client().list_tables()["TableNames"] is not None
 
 
-def test_it_retries_and_gives_up_as_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_client_retries_and_stops_as_it_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:1")
     client = new_client()
     sent: list[AWSPreparedRequest] = []

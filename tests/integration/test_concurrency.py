@@ -156,7 +156,7 @@ def test_a_change_and_a_login_that_claim_one_address_give_it_to_one_user(account
 
 
 @pytest.mark.parametrize("attempt", range(8))
-def test_a_change_beside_an_erasure_leaves_no_address_behind(account: Account, attempt: int) -> None:
+def test_a_change_during_an_erasure_leaves_no_email_behind(account: Account, attempt: int) -> None:
     ana, new = a_user(account), "new@example.com"
     changed, erased = race(
         lambda: users.change_email(ana.id, {"email": new}, account),

@@ -25,7 +25,7 @@ from domain.outcomes import IdempotencyKey
 from domain.problems import NotFound, Refused
 from domain.times import iso
 from engines import aws_engine_only, new_table
-from faults import CRASH_POINTS, Crash, crash, meanwhile
+from faults import CRASH_POINTS, Crash, at_call, crash
 from table import Account, api_keys, profiles
 from use_cases import users
 from use_cases.erasure import IN_FLIGHT, erase_leftovers
@@ -217,7 +217,7 @@ def interrupted(
         for number in itertools.count(1):
             done: list[list[str]] = []
             with prepared(engine, use_case.given) as account:
-                with meanwhile(
+                with at_call(
                     engine, when, number, partial(lambda account, done: done.append(somebody(account)), account, done)
                 ):
                     outcome(use_case.request, account, NOW)
@@ -247,7 +247,7 @@ def change_all(account: Account) -> list[str]:
 
 
 @pytest.mark.parametrize("use_case", USE_CASES, ids=lambda each: each.name)
-def test_of_who_is_erased_at_any_call_nothing_is_left(engine: "DynamoDBClient", use_case: UseCase) -> None:
+def test_nothing_is_left_of_a_user_who_is_erased_at_any_call(engine: "DynamoDBClient", use_case: UseCase) -> None:
     for account, erased in interrupted(engine, use_case, erase_all):
         assert erase_leftovers(account.table, NOW + IN_FLIGHT) == []
         left = "".join(everything(account))
@@ -255,7 +255,7 @@ def test_of_who_is_erased_at_any_call_nothing_is_left(engine: "DynamoDBClient", 
 
 
 @pytest.mark.parametrize("use_case", USE_CASES, ids=lambda each: each.name)
-def test_what_somebody_else_sets_at_any_call_stays(engine: "DynamoDBClient", use_case: UseCase) -> None:
+def test_what_another_request_sets_at_any_call_stays(engine: "DynamoDBClient", use_case: UseCase) -> None:
     for account, changed in interrupted(engine, use_case, change_all):
         for user_id in changed:
             profile = profiles.read(account, user_id)

@@ -59,7 +59,7 @@ def again(old: Table, restored: Table) -> int:
     return erased
 
 
-def test_who_was_erased_since_is_erased_again_and_nobody_else(old: Table, table: Table) -> None:
+def test_only_users_erased_after_the_backup_are_erased_again(old: Table, table: Table) -> None:
     shop, other = Account(table, "shop"), Account(table, "other")
     ana, bob = a_user(shop), a_user(shop, "bob@example.com")
     theirs = a_user(other)
@@ -72,7 +72,7 @@ def test_who_was_erased_since_is_erased_again_and_nobody_else(old: Table, table:
     assert exists(other, theirs.id)
 
 
-def test_a_second_run_finds_nobody_before_and_after_the_erasure_is_finished(old: Table, table: Table) -> None:
+def test_a_second_run_erases_no_user_before_and_after_the_erasure_is_finished(old: Table, table: Table) -> None:
     shop = Account(table, "shop")
     remember_erasure(old, "shop", a_user(shop).id)
     assert again(old, table) == 1

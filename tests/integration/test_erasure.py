@@ -8,7 +8,7 @@ from builders import ANA, a_moment, a_user, send, the_profile
 from domain.outcomes import IdempotencyKey
 from domain.problems import NotFound
 from domain.times import iso
-from faults import CRASH_POINTS, meanwhile
+from faults import CRASH_POINTS, at_call
 from stored import as_text
 from table import Account, erasures
 from table.attribute_values import digest_of
@@ -98,7 +98,7 @@ def test_a_key_that_two_events_of_a_user_had_one_after_the_other_holds_up_no_era
     assert key.key_hash not in left
 
 
-def test_nothing_that_is_left_tells_what_an_order_said(account: Account) -> None:
+def test_no_item_that_stays_contains_the_content_of_an_order(account: Account) -> None:
     """A digest of a short payload reveals it: with the order's number one can try all telephone numbers."""
     a_user(account)
     order = {"orderId": "A-1", "phone": "+34 600 000 000"}
@@ -142,7 +142,7 @@ def test_a_receipt_counts_each_event_once_though_another_run_does_the_same(
     for _ in range(3):
         send(account, {"search": {"query": "x"}})
     users.erase(ANA, account, now)
-    with meanwhile(account.table.client, when, number, lambda: erase_leftovers(account.table, now + LATER)):
+    with at_call(account.table.client, when, number, lambda: erase_leftovers(account.table, now + LATER)):
         erase_leftovers(account.table, now + LATER)
     erase_leftovers(account.table, now + LATER)
     assert users.receipt(ana.id, account).events_deleted == 3

@@ -100,7 +100,7 @@ def test_an_erased_id_never_comes_back(table: Table, account: Account, begins: B
             send(account, SEARCH, _id=person.id)
 
 
-def test_that_the_id_was_erased_is_told_though_somebody_has_the_address_by_now(table: Table, account: Account) -> None:
+def test_an_erased_id_is_refused_as_erased_even_if_another_user_has_the_email(table: Table, account: Account) -> None:
     person, now = a_person(account), a_moment()
     users.erase(person.id, account, now)
     a_user(account, person.email)
@@ -110,7 +110,7 @@ def test_that_the_id_was_erased_is_told_though_somebody_has_the_address_by_now(t
 
 
 @begun_by_1_0_and_1_1
-def test_what_keeps_an_erased_id_out_names_nobody(table: Table, account: Account, begins: Begin) -> None:
+def test_the_mark_of_an_erased_id_identifies_no_person(table: Table, account: Account, begins: Begin) -> None:
     person, now = a_person(account), a_moment()
     begins(table, account, person, now)
     erase_leftovers(table, now)
@@ -158,11 +158,11 @@ def test_an_upsert_at_any_call_of_the_delete_changes_who_is_there_or_is_refused(
         assert person.id not in as_text(table)
 
 
-# --- Who comes anew -------------------------------------------------------------------------------
+# --- Who comes returned -------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Anew:
+class Returned:
     """The answers to a new user with an erased address: to an open, and to an event with the old key."""
 
     email: str
@@ -171,28 +171,28 @@ class Anew:
     event_ids: list[str]
 
 
-def comes_back(account: Account, person: Person) -> Anew:
+def return_as_new(account: Account, person: Person) -> Returned:
     """By the old _id if we let them, else by the address; opens an email and sends an event under the old key."""
     if upsert(person, account, email=person.email):
         a_user(account, person.email)
     answers = [send(account, OPEN, email=person.email), send(account, SEARCH, key=person.key, email=person.email)]
     user_id = the_profile(account, person.email)["_id"]
     assert [(answer.restriction, answer.replayed, answer.user_id) for answer in answers] == [(None, False, user_id)] * 2
-    return Anew(person.email, person.key, user_id, [answer.event_id for answer in answers])
+    return Returned(person.email, person.key, user_id, [answer.event_id for answer in answers])
 
 
-def check_all_there(account: Account, anew: Anew) -> None:
-    assert sorted(the_events(account, anew.email)) == sorted(anew.event_ids)
-    assert send(account, OPEN, email=anew.email).restriction, "the window that opened is open"
-    repeat = send(account, SEARCH, key=anew.key, email=anew.email)
-    assert (repeat.event_id, repeat.user_id, repeat.replayed) == (anew.event_ids[1], anew.user_id, True)
-    assert sorted(the_events(account, anew.email)) == sorted(anew.event_ids)
+def check_all_there(account: Account, returned: Returned) -> None:
+    assert sorted(the_events(account, returned.email)) == sorted(returned.event_ids)
+    assert send(account, OPEN, email=returned.email).restriction, "the window that opened is open"
+    repeat = send(account, SEARCH, key=returned.key, email=returned.email)
+    assert (repeat.event_id, repeat.user_id, repeat.replayed) == (returned.event_ids[1], returned.user_id, True)
+    assert sorted(the_events(account, returned.email)) == sorted(returned.event_ids)
 
 
 @aws_engine_only
 @begun_by_1_0_and_1_1
 @pytest.mark.parametrize("overlapping", [True, False], ids=["two runs overlap", "one run"])
-def test_who_comes_back_at_any_call_of_an_erasures_run_loses_nothing(
+def test_a_user_who_returns_at_any_call_of_an_erasure_loses_nothing(
     table: Table, account: Account, begins: Begin, overlapping: bool
 ) -> None:
     now = a_moment()
@@ -202,21 +202,21 @@ def test_who_comes_back_at_any_call_of_an_erasures_run_loses_nothing(
         begins(table, account, person, now)
         return person
 
-    def somebody(person: Person) -> Anew:
+    def another_request(person: Person) -> Returned:
         if overlapping:
             erase_leftovers(table, now + LATER)
-        return comes_back(account, person)
+        return return_as_new(account, person)
 
-    outcomes = at_each_call(table.client, prepare, lambda _: erase_leftovers(table, now + LATER), somebody)
-    for person, anew, _ in outcomes:
-        check_all_there(account, anew)
+    outcomes = at_each_call(table.client, prepare, lambda _: erase_leftovers(table, now + LATER), another_request)
+    for person, returned, _ in outcomes:
+        check_all_there(account, returned)
         assert erase_leftovers(table, now + 2 * LATER) == []
-        check_all_there(account, anew)
+        check_all_there(account, returned)
         assert person.id not in as_text(table)
 
 
 @aws_engine_only
-def test_who_comes_back_and_is_erased_again_at_any_call_leaves_nothing(table: Table, account: Account) -> None:
+def test_a_user_who_returns_and_is_erased_again_at_any_call_leaves_nothing(table: Table, account: Account) -> None:
     """A stale run must not end the later erasure before what is in flight for it has landed."""
     now = a_moment()
     again = now + LATER
@@ -226,13 +226,13 @@ def test_who_comes_back_and_is_erased_again_at_any_call_leaves_nothing(table: Ta
         users.erase(person.id, account, now)
         return person
 
-    def somebody(person: Person) -> str:
+    def another_request(person: Person) -> str:
         erase_leftovers(table, again)
-        anew = comes_back(account, person)
-        users.erase(anew.user_id, account, again)
-        return anew.user_id
+        returned = return_as_new(account, person)
+        users.erase(returned.user_id, account, again)
+        return returned.user_id
 
-    outcomes = at_each_call(table.client, prepare, lambda _: erase_leftovers(table, again), somebody)
+    outcomes = at_each_call(table.client, prepare, lambda _: erase_leftovers(table, again), another_request)
     for person, user_id, _ in outcomes:
         in_flight = keyed_events_of_1_0(user_id, [new_id(again)], [person.key.key_hash], again + timedelta(days=1))
         put(table, *in_flight)

@@ -85,7 +85,7 @@ def short_run(table: Table, clock: Clock, calls: float, now: datetime) -> list[s
     return erase_leftovers(Table(table.client, table.name, clock.now + calls), now)
 
 
-def calls_of_a_whole_run(table: Table, clock: Clock, now: datetime) -> float:
+def calls_of_a_run(table: Table, clock: Clock, now: datetime) -> float:
     begun = clock.now
     assert erase_leftovers(table, now) == []
     return clock.now - begun
@@ -116,7 +116,7 @@ def test_the_oldest_erasure_gets_further_in_each_run_however_many_there_are(
         return [oldest, *(each for each in by_key if each != oldest)]
 
     erased()
-    calls = calls_of_a_whole_run(table, clock, now + LATER) // 4
+    calls = calls_of_a_run(table, clock, now + LATER) // 4
     oldest, *others = erased()
     before = left(table, oldest)
     while oldest in as_text(table):
@@ -140,7 +140,7 @@ def test_what_is_not_done_is_told_with_its_beginning(table: Table, account: Acco
 
 
 @pytest.mark.parametrize("when", CRASH_POINTS)
-def test_whoever_dies_at_any_call_an_event_goes_together_with_its_key(
+def test_an_event_and_its_key_are_deleted_together_if_the_process_dies_at_any_call(
     table: Table, account: Account, when: str
 ) -> None:
     """An event that went first would leave a key that names the person and that nothing finds any more."""
@@ -183,7 +183,7 @@ def _sent(request: AWSPreparedRequest) -> Any:
 
 
 @pytest.fixture
-def impatient(table: Table, monkeypatch: pytest.MonkeyPatch) -> "DynamoDBClient":
+def client_without_retries(table: Table, monkeypatch: pytest.MonkeyPatch) -> "DynamoDBClient":
     """A client without retries, as if it had made them already."""
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     client: DynamoDBClient = aws.client("dynamodb", table.client.meta.endpoint_url)
@@ -192,10 +192,10 @@ def impatient(table: Table, monkeypatch: pytest.MonkeyPatch) -> "DynamoDBClient"
 
 @pytest.mark.parametrize("fault", [throttled, conflict, unprocessed], ids=["throttled", "in conflict", "not processed"])
 @pytest.mark.parametrize("first", ["hot", "cold"])
-def test_an_erasure_that_dynamodb_refuses_holds_up_no_other(
+def test_an_erasure_that_dynamodb_throttles_delays_no_other(
     account: Account,
     table: Table,
-    impatient: "DynamoDBClient",
+    client_without_retries: "DynamoDBClient",
     monkeypatch: pytest.MonkeyPatch,
     fault: Fault,
     first: str,
@@ -209,19 +209,19 @@ def test_an_erasure_that_dynamodb_refuses_holds_up_no_other(
         return fault(request) if ids["hot"] in body else None
 
     clock = Clock()
-    impatient.meta.events.register_first("before-send.dynamodb", refuse)
-    impatient.meta.events.register_first(CRASH_POINTS["before"], clock.call)
+    client_without_retries.meta.events.register_first("before-send.dynamodb", refuse)
+    client_without_retries.meta.events.register_first(CRASH_POINTS["before"], clock.call)
     with monkeypatch.context() as patched:
         patched.setattr(time, "monotonic", lambda: clock.now)
         patched.setattr(time, "sleep", clock.sleep)
-        erase_leftovers(Table(impatient, table.name, 100), now + LATER)
+        erase_leftovers(Table(client_without_retries, table.name, 100), now + LATER)
     assert ids["cold"] not in as_text(table)
     assert erase_leftovers(table, now + LATER) == []
     assert ids["hot"] not in as_text(table)
 
 
 def test_a_refused_erasure_is_told_among_those_that_are_not_done(
-    account: Account, table: Table, impatient: "DynamoDBClient"
+    account: Account, table: Table, client_without_retries: "DynamoDBClient"
 ) -> None:
     now = a_moment()
     hot = an_erased_user(table, account, "hot@example.com", 3, now)
@@ -231,6 +231,6 @@ def test_a_refused_erasure_is_told_among_those_that_are_not_done(
         body = request.body.decode() if isinstance(request.body, bytes) else str(request.body)
         return throttled(request) if hot in body else None
 
-    impatient.meta.events.register_first("before-send.dynamodb", refuse)
-    assert erase_leftovers(Table(impatient, table.name, table.deadline), now + LATER) == [iso(now)]
+    client_without_retries.meta.events.register_first("before-send.dynamodb", refuse)
+    assert erase_leftovers(Table(client_without_retries, table.name, table.deadline), now + LATER) == [iso(now)]
     assert hot in as_text(table)

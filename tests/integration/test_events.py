@@ -52,7 +52,7 @@ def test_an_event_is_stored_as_it_was_sent_at_its_time(account: Account, event_t
 
 
 @pytest.mark.parametrize("event_type", CATALOGUE)
-def test_an_event_of_nobody_stores_nothing(account: Account, event_type: str) -> None:
+def test_an_event_of_an_unknown_user_stores_nothing(account: Account, event_type: str) -> None:
     ana = a_user(account)
     before = everything(account.table)
     ids = (new_id(a_moment()), f"{ana.id}#", "x", "")
@@ -102,7 +102,7 @@ def test_purchases_are_counted_exactly(account: Account) -> None:
 
 
 @pytest.mark.parametrize("order", [{"total": "59,90 €"}, {"total": None}, {"generic": {"total": "1e9999999"}}])
-def test_a_total_that_is_no_number_is_kept_as_sent_and_reported(account: Account, order: dict[str, Any]) -> None:
+def test_a_total_that_is_not_a_number_is_stored_unchanged_and_reported(account: Account, order: dict[str, Any]) -> None:
     a_user(account)
     answer = send(account, {"confirmation": {"orderId": 1} | order})
     assert [warning.field for warning in answer.warnings] == ["event.confirmation.total"]
@@ -218,7 +218,7 @@ def test_values_nested_to_the_last_level_come_back(account: Account) -> None:
 # --- Login ----------------------------------------------------------------------------------------
 
 
-def test_an_anonymous_user_takes_an_address_that_is_nobodys(account: Account) -> None:
+def test_an_anonymous_user_gets_an_email_that_no_user_has(account: Account) -> None:
     anonymous = a_user(account, None)
     answer = send(account, {"login": {"email": " Ana@example.com", "visits": 1}}, _id=anonymous.id)
     assert (answer.user_id, answer.warnings) == (anonymous.id, ())

@@ -35,7 +35,7 @@ def account(table: Table, monkeypatch: pytest.MonkeyPatch) -> Account:
     return Account(Table(new_client(), table.name, time.monotonic() + 60), "shop")
 
 
-def told(outcomes: list[Outcome | Refused]) -> list[str]:
+def labels(outcomes: list[Outcome | Refused]) -> list[str]:
     """The status of each event, or the code of its problem."""
     return [each.status if isinstance(each, Outcome) else each.problems[0].code for each in outcomes]
 
@@ -58,19 +58,19 @@ def test_an_item_that_is_throttled_fails_its_own_event_and_the_later_changes(acc
     a_user(account)
     orders = [an_entry({"confirmation": {"orderId": order_id, "total": 1}}) for order_id in ("1", "2", "3")]
     with faults(account.table.client, "TransactWriteItems", *[throttled_order("2")] * MANY):
-        assert told(send_batch(account, orders)) == ["created", "unavailable", "unavailable"]
+        assert labels(send_batch(account, orders)) == ["created", "unavailable", "unavailable"]
     assert the_profile(account)["numberOfPurchases"] == 1
-    assert told(send_batch(account, orders)) == ["duplicate", "created", "created"]
+    assert labels(send_batch(account, orders)) == ["duplicate", "created", "created"]
 
 
 @aws_engine_only
 def test_a_repeat_is_a_duplicate_although_the_profile_has_no_room_for_it_any_more(account: Account) -> None:
     user_id = a_user(account).id
     first = an_entry({"update": {"a": HALF}}, _id=user_id)
-    assert told(send_batch(account, [first])) == ["created"]
+    assert labels(send_batch(account, [first])) == ["created"]
     users.remove_attribute(ANA, "a", account)
     send(account, {"update": {"b": HALF}}, _id=user_id)
-    assert told(send_batch(account, [first, an_entry({"update": {"c": MOST}}, _id=user_id)])) == [
+    assert labels(send_batch(account, [first, an_entry({"update": {"c": MOST}}, _id=user_id)])) == [
         "duplicate",
         "item_too_large",
     ]
@@ -87,7 +87,7 @@ def test_a_repeat_under_a_key_gets_its_answer_although_the_profile_has_no_room_a
 
 
 @aws_engine_only
-def test_after_a_login_that_failed_no_change_of_whom_it_names_is_made(account: Account) -> None:
+def test_after_a_failed_login_no_change_of_its_users_is_stored(account: Account) -> None:
     """No change of its user, of the owner of the address, or of the user that the address would name."""
     a_user(account)
     anonymous = a_user(account, None).id
@@ -97,7 +97,7 @@ def test_after_a_login_that_failed_no_change_of_whom_it_names_is_made(account: A
     after = [an_entry({"update": {"a": 1}}, _id=anonymous), *claims]
     for batch in (of_ana, named, after):
         with faults(account.table.client, "TransactWriteItems", *[throttled_with(batch[0])] * MANY):
-            assert told(send_batch(account, batch)) == ["unavailable", "unavailable"]
+            assert labels(send_batch(account, batch)) == ["unavailable", "unavailable"]
 
 
 def throttled_with(entry: dict[str, Any]) -> Fault:
@@ -118,13 +118,13 @@ def test_a_login_is_a_duplicate_although_its_user_has_got_another_address_since(
         an_entry({"login": {"email": ANA, "a": 1}}, eventId="e-1", _id=anonymous),
         an_entry({"login": {"email": "b@example.com"}}, _id=anonymous),
     ]
-    assert told(send_batch(account, batch)) == ["created", "created"]
-    assert told(send_batch(account, batch)) == ["duplicate", "duplicate"]
+    assert labels(send_batch(account, batch)) == ["created", "created"]
+    assert labels(send_batch(account, batch)) == ["duplicate", "duplicate"]
     assert "a" not in the_profile(account, anonymous)
 
 
 @aws_engine_only
-def test_a_login_of_which_is_not_known_whom_it_names_keeps_its_place_before_their_changes(account: Account) -> None:
+def test_later_changes_wait_for_a_login_whose_user_is_unknown(account: Account) -> None:
     anonymous, ana = a_user(account, None).id, a_user(account).id
     batch = [
         an_entry({"login": {"email": ANA, "size": 1}}, _id=anonymous),
@@ -134,18 +134,18 @@ def test_a_login_of_which_is_not_known_whom_it_names_keeps_its_place_before_thei
     ]
     client = account.table.client
     with faults(client, "BatchGetItem", without(ANA)), faults(client, "GetItem", *[throttled] * MANY):
-        assert told(send_batch(account, batch)) == ["unavailable"] * 4
-    assert told(send_batch(account, batch)) == ["created"] * 4
+        assert labels(send_batch(account, batch)) == ["unavailable"] * 4
+    assert labels(send_batch(account, batch)) == ["created"] * 4
     assert the_profile(account)["size"] == 3
 
 
 @aws_engine_only
-def test_of_two_logins_with_one_new_address_the_second_does_not_overtake_the_first_that_fails(account: Account) -> None:
+def test_a_second_login_with_the_same_new_email_is_not_stored_before_the_failed_first(account: Account) -> None:
     first, second = a_user(account, None).id, a_user(account, None).id
     batch = [an_entry({"login": {"email": ANA}}, _id=each) for each in (first, second)]
     with faults(account.table.client, "TransactWriteItems", *[throttled_with(batch[0])] * MANY):
-        assert told(send_batch(account, batch)) == ["unavailable", "unavailable"]
-    assert told(send_batch(account, batch)) == ["created", "created"]
+        assert labels(send_batch(account, batch)) == ["unavailable", "unavailable"]
+    assert labels(send_batch(account, batch)) == ["created", "created"]
     assert the_profile(account)["_id"] == first
 
 
@@ -155,12 +155,12 @@ def test_after_a_change_of_a_user_who_is_never_found_as_looked_up_no_later_one_i
     orders = [an_entry({"confirmation": {"orderId": "A-1", "total": total}}) for total in (1, 2)]
     not_there = cancelled(*["None"] * 3, {"Code": "ConditionalCheckFailed"})  # no profile, though one was looked up
     with faults(account.table.client, "TransactWriteItems", *[not_there] * ATTEMPTS):
-        outcomes = told(send_batch(account, [*orders, an_entry({"update": {"size": 1}})]))
+        outcomes = labels(send_batch(account, [*orders, an_entry({"update": {"size": 1}})]))
     assert outcomes == ["unavailable", "unavailable", "unavailable"]
     assert the_events(account) == []
 
 
-def goes_well(_: AWSPreparedRequest) -> None: ...
+def succeeds(_: AWSPreparedRequest) -> None: ...
 
 
 # --- What time there is ---------------------------------------------------------------------------
@@ -184,7 +184,7 @@ def clock(account: Account, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
 
 
 def send_in(seconds: float, account: Account, clock: Clock, batch: list[dict[str, Any]]) -> list[str]:
-    return told(send_batch(replace(account, table=replace(account.table, deadline=clock.now + seconds)), batch))
+    return labels(send_batch(replace(account, table=replace(account.table, deadline=clock.now + seconds)), batch))
 
 
 def of_two_users(account: Account) -> list[dict[str, Any]]:
@@ -218,7 +218,7 @@ def test_a_batch_that_runs_out_of_time_gets_further_each_time_it_is_sent(
 
 
 @aws_engine_only
-def test_users_whom_others_keep_changing_take_no_time_of_others(account: Account, clock: Clock) -> None:
+def test_users_that_other_requests_keep_changing_take_no_time_of_other_users(account: Account, clock: Clock) -> None:
     """Ten of them, more than there are threads, each with ten events."""
     hot = [a_user(account, f"hot{number}@example.com").id for number in range(10)]
     calm = [a_user(account, f"calm{number}@example.com").id for number in range(5)]
@@ -253,13 +253,13 @@ def test_one_user_of_many_throttled_events_takes_no_time_of_others(account: Acco
 
 @aws_engine_only
 @pytest.mark.parametrize("event", [{"emailopen": {}}, {"search": {"query": "x"}}], ids=["lock", "disagreement"])
-def test_a_read_that_is_throttled_is_the_trouble_of_one_event(account: Account, event: dict[str, Any]) -> None:
+def test_a_throttled_read_fails_one_event(account: Account, event: dict[str, Any]) -> None:
     """It is a lock, and which user has the _id that disagrees with an address."""
     ana, bob, eve = (a_user(account, f"{name}@example.com").id for name in ("ana", "bob", "eve"))
     user = {"_id": ana} if "emailopen" in event else {"email": ANA, "_id": bob}
     others = [an_entry({"update": {"size": 1}}, _id=eve), an_entry({"search": {"query": "x"}}, _id=ana)]
     with faults(account.table.client, "GetItem", *[throttled] * MANY):
-        assert told(send_batch(account, [an_entry(event, **user), *others])) == ["unavailable", "created", "created"]
+        assert labels(send_batch(account, [an_entry(event, **user), *others])) == ["unavailable", "created", "created"]
 
 
 @aws_engine_only
@@ -268,11 +268,11 @@ def test_a_read_that_fails_for_a_reason_that_is_not_foreseen_ends_a_run(account:
     user_id, now = a_user(account).id, a_moment() - timedelta(days=1)
     opens = [an_entry({"emailopen": {}}, eventTime=now + n * timedelta(hours=1), _id=user_id) for n in range(2)]
     with faults(account.table.client, "BatchGetItem", *[error("AccessDeniedException")] * MANY):
-        assert told(send_batch(account, opens)) == ["created", "created"]
+        assert labels(send_batch(account, opens)) == ["created", "created"]
 
 
 @aws_engine_only
-def test_a_late_change_needs_no_look_at_the_profile(account: Account) -> None:
+def test_a_late_change_does_not_read_the_profile(account: Account) -> None:
     a_user(account), a_user(account, "bob@example.com")
     then = a_moment() - timedelta(hours=1)
     batch = [
@@ -280,16 +280,16 @@ def test_a_late_change_needs_no_look_at_the_profile(account: Account) -> None:
         an_entry({"search": {"query": "x"}}, email="bob@example.com"),
     ]
     with faults(account.table.client, "GetItem", *[throttled] * MANY):
-        assert told(send_batch(account, batch)) == ["created", "created"]
+        assert labels(send_batch(account, batch)) == ["created", "created"]
 
 
 @aws_engine_only
-def test_a_user_who_cannot_be_read_is_the_trouble_of_their_own_events(account: Account) -> None:
+def test_a_user_who_cannot_be_read_fails_only_the_events_of_that_user(account: Account) -> None:
     ana, bob = a_user(account).id, a_user(account, "bob@example.com").id
     key = profile_key(ana)
     account.table.client.put_item(TableName=account.table.name, Item={**key, "createdOn": {"S": "unreadable"}})
     batch = [an_entry({"search": {"query": "x"}}, _id=each) for each in (ana, bob)]
-    assert told(send_batch(account, batch)) == ["internal_error", "created"]
+    assert labels(send_batch(account, batch)) == ["internal_error", "created"]
 
 
 def without(address: str) -> Fault:
@@ -306,7 +306,7 @@ def without(address: str) -> Fault:
 
 
 @aws_engine_only
-def test_no_later_change_overtakes_an_open_that_fails_on_a_second_look(account: Account, table: Table) -> None:
+def test_no_later_change_is_stored_before_an_open_that_fails_on_a_second_read(account: Account, table: Table) -> None:
     """Another open was stored in between, and its effect on this one cannot be read."""
     a_user(account)
     earlier = a_moment() - 3 * EMAIL_OPEN_WINDOW
@@ -315,32 +315,32 @@ def test_no_later_change_overtakes_an_open_that_fails_on_a_second_look(account: 
         an_entry({"update": {"city": "Rome"}}, eventTime=earlier),
     ]
 
-    def another_open(_: AWSPreparedRequest) -> None:
+    def store_another_open(_: AWSPreparedRequest) -> None:
         send(Account(table, "shop"), {"emailopen": {}}, earlier + 2 * EMAIL_OPEN_WINDOW)
 
     with (
-        faults(account.table.client, "TransactWriteItems", another_open),
-        faults(account.table.client, "Query", goes_well, *[throttled] * MANY),
+        faults(account.table.client, "TransactWriteItems", store_another_open),
+        faults(account.table.client, "Query", succeeds, *[throttled] * MANY),
     ):
-        assert told(send_batch(account, batch)) == ["unavailable", "unavailable"]
-    assert told(send_batch(account, batch)) == ["created", "created"]
+        assert labels(send_batch(account, batch)) == ["unavailable", "unavailable"]
+    assert labels(send_batch(account, batch)) == ["created", "created"]
     assert the_profile(account)["city"] == "Rome"
 
 
 @aws_engine_only
-def test_no_later_change_overtakes_one_of_which_is_not_known_whether_it_is_a_repeat_or_too_large(
+def test_no_later_change_is_stored_before_one_that_may_be_a_repeat_or_too_large(
     account: Account,
 ) -> None:
     user_id = a_user(account, a=MOST).id
     batch = [an_entry({"update": {"b": MOST}}, _id=user_id), an_entry({"update": {"c": 1}})]
     # The first call reads the users, and the next one reads which of the two events are stored.
-    with faults(account.table.client, "BatchGetItem", goes_well, *[throttled] * MANY):
-        assert told(send_batch(account, batch)) == ["unavailable", "unavailable"]
-    assert told(send_batch(account, batch)) == ["item_too_large", "created"]
+    with faults(account.table.client, "BatchGetItem", succeeds, *[throttled] * MANY):
+        assert labels(send_batch(account, batch)) == ["unavailable", "unavailable"]
+    assert labels(send_batch(account, batch)) == ["item_too_large", "created"]
 
 
 @aws_engine_only
-def test_a_login_that_another_user_replaces_is_looked_for_among_the_events_of_that_user_alone(account: Account) -> None:
+def test_a_login_of_another_user_is_searched_only_among_that_users_events(account: Account) -> None:
     """An id is unique within one user, and the anonymous user may have used it."""
     a_user(account)
     anonymous, now = a_user(account, None).id, a_moment()
@@ -350,8 +350,8 @@ def test_a_login_that_another_user_replaces_is_looked_for_among_the_events_of_th
         an_entry({"login": {"email": ANA}}, eventId="e-1", eventTime=now, _id=anonymous),
         an_entry({"login": {"email": ANA}}, _id=anonymous),
     ]
-    assert told(send_batch(account, batch)) == ["created", "created", "created"]
-    assert told(send_batch(account, batch)) == ["duplicate", "duplicate", "duplicate"]
+    assert labels(send_batch(account, batch)) == ["created", "created", "created"]
+    assert labels(send_batch(account, batch)) == ["duplicate", "duplicate", "duplicate"]
 
 
 def test_a_look_up_that_reads_the_address_before_a_login_and_the_profile_after_it_knows_the_user(
@@ -361,17 +361,17 @@ def test_a_look_up_that_reads_the_address_before_a_login_and_the_profile_after_i
     user = a_user(account)
     whole = profiles.look_up
 
-    def torn(*asked: Any) -> Any:
+    def inconsistent_look_up(*asked: Any) -> Any:
         owners, found = whole(*asked)
         return dict.fromkeys(owners), found
 
-    monkeypatch.setattr(profiles, "look_up", torn)
+    monkeypatch.setattr(profiles, "look_up", inconsistent_look_up)
     login, search = {"login": {"email": ANA}}, {"search": {"query": "x"}}
     batch = [an_entry(login, _id=user.id), an_entry(search, eventId="by-address")]
-    assert told(send_batch(account, batch)) == ["created", "created"]
+    assert labels(send_batch(account, batch)) == ["created", "created"]
 
 
-def test_an_event_that_another_request_stores_meanwhile_is_a_duplicate_and_never_discarded(account: Account) -> None:
+def test_an_event_that_another_request_stores_first_is_a_duplicate_and_never_discarded(account: Account) -> None:
     """A lock may be read after the event was seen to be absent. Then the event may be why the lock is there."""
 
     def prepare(name: str) -> list[dict[str, Any]]:
@@ -379,11 +379,11 @@ def test_an_event_that_another_request_stores_meanwhile_is_a_duplicate_and_never
         send(account, order, _id=user.id)
         return [an_entry(order, _id=user.id, eventId="again"), an_entry({"emailopen": {}}, _id=user.id, eventId="open")]
 
-    def somebody(batch: list[dict[str, Any]]) -> Any:
+    def another_request(batch: list[dict[str, Any]]) -> Any:
         return send_batch(account, batch[1:])
 
-    def ours(batch: list[dict[str, Any]]) -> list[str]:
-        return told(send_batch(account, batch))
+    def this_request(batch: list[dict[str, Any]]) -> list[str]:
+        return labels(send_batch(account, batch))
 
-    for _, _, (order, email_open) in at_each_call(account.table.client, prepare, ours, somebody):
+    for _, _, (order, email_open) in at_each_call(account.table.client, prepare, this_request, another_request):
         assert (order, email_open) in {("discarded", "created"), ("discarded", "duplicate")}

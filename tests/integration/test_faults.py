@@ -118,7 +118,7 @@ def test_a_fault_that_passes_is_not_noticed_and_one_that_stays_is_unavailable(
     assert len(the_events(account)) == 1
 
 
-def test_a_disturbance_that_stays_is_unavailable_before_the_time_is_up(account: Account) -> None:
+def test_a_lasting_conflict_is_unavailable_before_the_time_is_up(account: Account) -> None:
     a_user(account)
     conflict = cancelled("None", "TransactionConflict", "None")
     with faults(account.table.client, "TransactWriteItems", *[conflict] * 500), pytest.raises(Unavailable):

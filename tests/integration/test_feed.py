@@ -117,7 +117,9 @@ def test_an_event_in_the_place_of_one_that_has_ended_is_told_and_what_ttl_delete
 # --- What fails on the way ------------------------------------------------------------------------
 
 
-def test_a_crash_after_delivery_and_before_the_answer_tells_twice_and_loses_nothing(table: Table, bus: Bus) -> None:
+def test_a_crash_after_delivery_and_before_the_response_publishes_twice_and_loses_nothing(
+    table: Table, bus: Bus
+) -> None:
     stored = put_events(table, 30)
     crashes = iter([Crash, Crash])
 
@@ -161,14 +163,14 @@ def test_an_entry_that_the_bus_never_takes_goes_to_the_queue_alone(table: Table,
 def test_a_record_that_kills_the_function_goes_to_the_queue_alone(table: Table, bus: Bus) -> None:
     stored = put_events(table, 40)
 
-    def mortal(event: Any) -> Any:
+    def invoke_or_crash(event: Any) -> Any:
         if stored[7] in json.dumps(event):
             raise Crash
         return invoke_feed(event)
 
     pump = Pump()
     records = stream(table)
-    pump.pump(records, mortal)
+    pump.pump(records, invoke_or_crash)
     assert set(ids(bus.published())) == set(stored) - {stored[7]}
     [poison] = [each for each in records if stored[7] in each["dynamodb"]["Keys"]["sk"]["S"]]
     assert_alone(pump, poison)
@@ -187,12 +189,12 @@ def test_a_bus_that_is_down_for_longer_than_an_invocation_loses_nothing(
     stored = put_events(table, 100)
     monkeypatch.setattr(eventbridge, "backoff", lambda *_: itertools.repeat(60))  # one attempt an invocation
 
-    def in_a_bad_hour(event: Any) -> Any:
+    def invoke_while_down(event: Any) -> Any:
         bus.faults = itertools.repeat(throttled) if len(pump.invocations) < 6 else iter(())
         return invoke_feed(event)
 
     pump = Pump()
-    pump.pump(stream(table), in_a_bad_hour)
+    pump.pump(stream(table), invoke_while_down)
     assert len(pump.invocations) > 6
     assert set(ids(bus.published())) == set(stored)
     assert pump.queue == []

@@ -416,7 +416,7 @@ def test_however_many_fill_a_profile_at_once_a_purchase_finds_room(account: Acco
 
 
 @pytest.mark.parametrize("theirs", ["longer", "gone", "tags"])
-def test_of_a_value_that_somebody_else_changes_at_any_call_the_room_stays_true(
+def test_the_size_stays_correct_if_another_request_changes_a_value_at_any_call(
     account: Account, table: Table, theirs: str
 ) -> None:
     a_user(account, "new@example.com")

@@ -40,7 +40,7 @@ def erase(table: Table, account: Account, user_id: str, by: str) -> None:
 
 @every_event
 @ways_to_begin
-def test_a_repeat_for_whoever_came_back_is_stored_for_the_new_user(
+def test_a_repeat_for_a_returned_user_is_stored_for_the_new_user(
     table: Table, account: Account, event: dict[str, Any], by: str
 ) -> None:
     erased = a_user(account)

@@ -31,7 +31,7 @@ ORDERS: list[dict[str, Any]] = [{"total": 10}, {"total": "20,00"}, {"total": "5.
 
 
 @pytest.mark.parametrize("latest", range(len(ORDERS)), ids=lambda index: repr(ORDERS[index]))
-def test_in_whatever_order_purchases_are_stored_the_latest_is_the_last(account: Account, latest: int) -> None:
+def test_the_latest_purchase_is_the_last_one_in_any_order_of_storing(account: Account, latest: int) -> None:
     now = a_moment()
     orders = [*(order for index, order in enumerate(ORDERS) if index != latest), ORDERS[latest]]
     for number, order_of_storing in enumerate(itertools.permutations(range(len(orders)))):

@@ -192,7 +192,7 @@ class Shop(RuleBasedStateMachine):
     # --- Users ------------------------------------------------------------------------------------
 
     @initialize(event_days=st.sampled_from([0, 40]))
-    def somebody_is_there(self, event_days: int) -> None:
+    def create_first_users(self, event_days: int) -> None:
         self.model.event_days = event_days
         self.patched.setattr(rest, "EVENT_DAYS", event_days)
         self.create(ADDRESSES[0], {})
@@ -260,7 +260,7 @@ class Shop(RuleBasedStateMachine):
         if expected.reason:
             self.refuses([expected.reason])
         if check:
-            foretells(check.body["results"][0], result)
+            assert_predicted(check.body["results"][0], result)
         Shop.tried["events"] += 1
 
     @precondition(lambda self: self.model.people)
@@ -363,24 +363,24 @@ class Shop(RuleBasedStateMachine):
     # --- What must hold ---------------------------------------------------------------------------
 
     @invariant()
-    def the_feed_and_all_readers_tell_what_the_model_says(self) -> None:
+    def the_feed_and_all_readers_agree_with_the_model(self) -> None:
         """Compare everything; read again only what has changed by the table's stream."""
         Shop.tried["steps"] += 1
         records = self.stream.read()
         changed = {record["dynamodb"]["Keys"]["pk"]["S"] for record in records}
-        self.feed_tells(records)
+        self.check_feed(records)
         for person in self.model.people:
             if person.id not in self.told or keys.user(SHOP, person.id) in changed:
                 self.told[person.id] = (
                     the_profile(self.account, person.id),
                     self.timeline(person.id),
                 )
-            is_as_told(person, *self.told[person.id])
+            assert_shown(person, *self.told[person.id])
         if self.counted is None or keys.refusals(SHOP) in changed:
             self.counted = list(self.refusals())
-        self.refusals_tell(self.counted)
+        self.check_refusals(self.counted)
 
-    def feed_tells(self, records: Sequence[Any]) -> None:
+    def check_feed(self, records: Sequence[Any]) -> None:
         self.bus.sent.clear()
         Pump().pump(records)
         created, erased = self.bus.published(), self.bus.published("UserErased")
@@ -409,7 +409,7 @@ class Shop(RuleBasedStateMachine):
         self.model.created.clear()
         self.model.erased.clear()
 
-    def refusals_tell(self, counted: Sequence[dict[str, Any]]) -> None:
+    def check_refusals(self, counted: Sequence[dict[str, Any]]) -> None:
         found = {
             (each["hour"], Reason(each["code"], each.get("type", ""), each.get("field", ""))): each for each in counted
         }
@@ -535,7 +535,7 @@ class Stream:
         return [as_lambda_has_it(record, self.arn) for record in page["Records"]]
 
 
-def is_as_told(person: Person, profile: dict[str, Any], events: Sequence[StoredEvent]) -> None:
+def assert_shown(person: Person, profile: dict[str, Any], events: Sequence[StoredEvent]) -> None:
     """Assert that the readers show a person as the model does."""
     assert {name: value for name, value in profile.items() if name != "createdOn"} == shown(person)
     assert [each.happened_at for each in events] == sorted((each.happened_at for each in events), reverse=True)
@@ -562,7 +562,7 @@ def as_result(answer: Answer) -> dict[str, Any]:
     return {**known, "status": answer.headers["X-Event-Status"], **first}
 
 
-def foretells(checked: dict[str, Any], result: dict[str, Any]) -> None:
+def assert_predicted(checked: dict[str, Any], result: dict[str, Any]) -> None:
     """Assert that the check of a batch of one predicted the single call."""
     for name in ("status", "eventId", "userId", "samePayload", "first"):
         if name in result:

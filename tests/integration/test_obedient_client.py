@@ -62,7 +62,7 @@ if TYPE_CHECKING:
 SEED = 20261124
 RUNS = 12 * STRESS
 Shop = Callable[[], AbstractContextManager[Account]]
-PATIENCE = 500  # requests, after which the weather is to blame, or the code
+PATIENCE = 500  # requests, after which the injector is to blame, or the code
 SEVERITIES = [0.0, 0.05, 0.2, 0.4, 0.7]  # the share of attempts that meet a fault, while one request is answered
 NOBODY = "nobody@example.com"
 
@@ -92,18 +92,18 @@ def is_to_be_sent_again(answer: Answer) -> bool:
 
 
 @dataclass
-class Weather:
+class FaultInjector:
     """Random faults of DynamoDB's calls, and of requests and responses of the client."""
 
     random: Random
     clock: Clock
     severity: float = 0.0
     happened: Counter[str] = field(default_factory=Counter)
-    somebody_else: Callable[[], object] = lambda: None
+    another_request: Callable[[], object] = lambda: None
     """Sends the current request."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def strikes(self, request: AWSPreparedRequest, event_name: str, **_: Any) -> Any:
+    def choose_fault(self, request: AWSPreparedRequest, event_name: str, **_: Any) -> Any:
         """Choose a fault for an attempt: a hook of botocore, before it is sent."""
         with self.lock:
             if self.random.random() >= self.severity:
@@ -127,7 +127,7 @@ class Weather:
             found |= {
                 "item throttled": one_action("ThrottlingError", self.random),
                 "item over its limit": one_action("ProvisionedThroughputExceeded", self.random),
-                "item disturbed": one_action("TransactionConflict", self.random),
+                "item in_conflict": one_action("TransactionConflict", self.random),
                 "in progress": error("TransactionInProgressException"),
                 "lost, token forgotten": without_token(lost_answer),
                 "token forgotten": without_token(lambda _: None),
@@ -135,16 +135,16 @@ class Weather:
         if operation == "BatchGetItem":
             found |= {f"unprocessed keys {n}": unprocessed(self.random) for n in range(3)}
         if operation == "PutItem":
-            found["item disturbed"] = error("TransactionConflictException")
+            found["item in_conflict"] = error("TransactionConflictException")
         return list(found.items())
 
     def slow(self, _: AWSPreparedRequest) -> None:
         self.clock.sleep(self.random.uniform(0, 1.5 * calls.REQUEST_SECONDS))
 
     def meanwhile(self, _: AWSPreparedRequest) -> None:
-        self.somebody_else()
+        self.another_request()
 
-    def is_doubtful(self, since: Counter[str]) -> bool:
+    def may_be_stored(self, since: Counter[str]) -> bool:
         """Return whether something may be stored although the function saw no success."""
         return bool({name.split(",")[0] for name in self.happened - since} & {"lost", "died after", "somebody else"})
 
@@ -247,7 +247,7 @@ class Story:
 class Line:
     """From the client to the function, by way of the gateway."""
 
-    weather: Weather
+    injector: FaultInjector
     story: Story
     step: Step
     not_alone: bool
@@ -255,22 +255,22 @@ class Line:
     requests: int = 0
 
     def post(self, path: str, body: Any) -> Answer | None:
-        weather, random = self.weather, self.weather.random
+        injector, random = self.injector, self.injector.random
         self.requests += 1
-        weather.severity = severity = random.choice(SEVERITIES)
-        weather.somebody_else = lambda: self.post_meanwhile(path, body)
+        injector.severity = severity = random.choice(SEVERITIES)
+        injector.another_request = lambda: self.post_meanwhile(path, body)
         match random.random():
             case way if way < severity / 8:
                 return None
             case way if way < severity / 4:
                 return Answer(429, {}, "")
-        happened, stored = weather.happened.copy(), self.stored()
+        happened, stored = injector.happened.copy(), self.stored()
         try:
             answer = call("POST", path, body, self.story.account.name)
         except Crash:
             return random.choice([None, Answer(500, {}, "")])
-        changes_keep_their_order(self.step, answer, self.not_alone)
-        if answer.status >= 500 and not weather.is_doubtful(happened):
+        assert_order_of_changes(self.step, answer, self.not_alone)
+        if answer.status >= 500 and not injector.may_be_stored(happened):
             assert self.stored() == stored, (answer.status, self.step.sent)
         return None if random.random() < severity / 4 else answer
 
@@ -278,10 +278,10 @@ class Line:
         return Counter() if self.not_alone else events_of(self.story.account)
 
     def post_meanwhile(self, path: str, body: Any) -> None:
-        """Another function answers the same, in better weather."""
-        severity, self.weather.severity = self.weather.severity, 0.0
+        """Another function answers the same, in better injector."""
+        severity, self.injector.severity = self.injector.severity, 0.0
         call("POST", path, body, self.story.account.name)
-        self.weather.severity = severity
+        self.injector.severity = severity
 
 
 # --- The function ---------------------------------------------------------------------------------
@@ -327,13 +327,13 @@ def shop(
 
 
 @contextmanager
-def weather(seed: int, clock: Clock, clients: "Sequence[DynamoDBClient]") -> Iterator[Weather]:
-    it = Weather(Random(seed), clock)
+def injector(seed: int, clock: Clock, clients: "Sequence[DynamoDBClient]") -> Iterator[FaultInjector]:
+    it = FaultInjector(Random(seed), clock)
     for each in clients:
-        each.meta.events.register_first("before-send.dynamodb", it.strikes)
+        each.meta.events.register_first("before-send.dynamodb", it.choose_fault)
     yield it
     for each in clients:
-        each.meta.events.unregister("before-send.dynamodb", it.strikes)
+        each.meta.events.unregister("before-send.dynamodb", it.choose_fault)
 
 
 # --- What must hold -------------------------------------------------------------------------------
@@ -344,7 +344,7 @@ def body_of(step: Step) -> tuple[str, Any]:
     return ("/event", entries[0]) if step.alone else ("/events", {"events": entries})
 
 
-def told(step: Step, answer: Answer) -> list[dict[str, Any]]:
+def results_of(step: Step, answer: Answer) -> list[dict[str, Any]]:
     """Return the result of each event of a batch, or of a single event."""
     if not step.alone:
         results: list[dict[str, Any]] = answer.body["results"]
@@ -359,7 +359,7 @@ def told(step: Step, answer: Answer) -> list[dict[str, Any]]:
 
 def compare(step: Step, answer: Answer) -> None:
     """Assert that settled events have the outcome of the model."""
-    for sent, expected, result in zip(step.sent, step.expected, told(step, answer), strict=True):
+    for sent, expected, result in zip(step.sent, step.expected, results_of(step, answer), strict=True):
         if result["status"] == "failed":
             continue
         possible = {expected.status, "duplicate"} if expected.status == "created" else {expected.status}
@@ -370,7 +370,7 @@ def compare(step: Step, answer: Answer) -> None:
             assert result["samePayload"] == (expected.same is not False), (sent, expected, result)
 
 
-def changes_keep_their_order(step: Step, answer: Answer, not_alone: bool) -> None:
+def assert_order_of_changes(step: Step, answer: Answer, not_alone: bool) -> None:
     """Assert that no change of a user is stored after a `failed` event that would have changed the same user.
 
     A login that was stored as an event of another user changes no user when it is sent again. If another request gave
@@ -379,7 +379,7 @@ def changes_keep_their_order(step: Step, answer: Answer, not_alone: bool) -> Non
     if step.alone or "results" not in answer.body:
         return
     failed: set[str | None] = set()
-    for sent, expected, result in zip(step.sent, step.expected, told(step, answer), strict=True):
+    for sent, expected, result in zip(step.sent, step.expected, results_of(step, answer), strict=True):
         if expected.status == "created" and (sent.type != "search" or sent.fields):
             assert not (result["status"] == "created" and expected.user_id in failed), (sent, answer.body)
             may_be_repeat = not_alone and "@" not in sent.who and sent.who != expected.user_id
@@ -391,7 +391,7 @@ def events_of(account: Account) -> Counter[str]:
     return Counter(item["id"]["S"] for item in everything(account.table) if item["sk"]["S"].startswith("EVENT#"))
 
 
-def everything_is_as_the_model_says(account: Account, model: Contract) -> None:
+def assert_equal_to_model(account: Account, model: Contract) -> None:
     for person in model.people:
         profile = the_profile(account, person.id)
         del profile["createdOn"]
@@ -417,22 +417,22 @@ class Totals:
         faults = f"{self.faults.total():,} faults of {len(self.faults)} kinds"
         return f"{self.runs:,} runs, {self.events:,} events in {self.requests:,} requests, {faults}"
 
-    def add(self, story: Story, lines: Sequence[Line], weather: Weather) -> None:
+    def add(self, story: Story, lines: Sequence[Line], injector: FaultInjector) -> None:
         self.runs += 1
         self.events += len(story.sent)
         self.requests += sum(line.requests for line in lines)
-        self.faults += weather.happened
+        self.faults += injector.happened
 
 
-def test_each_event_is_stored_once_or_settled_by_a_rule_whatever_happens(
+def test_each_event_is_stored_once_or_settled_by_a_rule_with_any_faults(
     shop: Shop, clock: Clock, clients: "Sequence[DynamoDBClient]", figures: Figures
 ) -> None:
     totals = Totals()
     for run in range(RUNS):
-        with shop() as account, weather(SEED + run, clock, clients) as changing:
+        with shop() as account, injector(SEED + run, clock, clients) as changing:
             story = Story(account, changing.random)
             lines = send_all(story, changing)
-            everything_is_as_the_model_says(account, story.model)
+            assert_equal_to_model(account, story.model)
         totals.add(story, lines, changing)
     figures("`test_obedient_client.py`", f"{totals}", 0)
 
@@ -442,10 +442,10 @@ def test_two_clients_that_send_the_same_at_once_store_it_once(
 ) -> None:
     totals = Totals()
     for run in range(RUNS):
-        with shop() as account, weather(SEED - run, clock, clients) as changing, ThreadPoolExecutor(2) as pool:
+        with shop() as account, injector(SEED - run, clock, clients) as changing, ThreadPoolExecutor(2) as pool:
             story = Story(account, changing.random)
             lines = [line for lines in pool.map(send_all, [story] * 2, [changing] * 2, [True] * 2) for line in lines]
-            everything_is_as_the_model_says(account, story.model)
+            assert_equal_to_model(account, story.model)
         totals.add(story, lines, changing)
     figures("`test_obedient_client.py`, two clients at once", f"{totals}", 0)
 
@@ -462,11 +462,11 @@ def test_two_outboxes_on_one_file_that_end_at_any_moment_lose_nothing(
         monkeypatch.setattr(outbox, name, 0.001)
     totals = Totals()
     for run in range(RUNS):
-        with shop() as account, weather(SEED + run, clock, clients) as changing:
+        with shop() as account, injector(SEED + run, clock, clients) as changing:
             story = Story(account, changing.random)
             path = tmp_path / f"{run}.db"
             lines = [add_all(step, Line(changing, story, step, not_alone=False), path) for step in story.steps]
-            everything_is_as_the_model_says(account, story.model)
+            assert_equal_to_model(account, story.model)
         with Outbox(path, sending=False) as ended:
             found = sorted(each.event_id for each in ended.rejected())
         assert found == sorted(refused_of(story))
@@ -521,7 +521,7 @@ class Wire(httpx.BaseTransport):
         except AssertionError as problem:
             self.problem = problem
             raise
-        if self.line.weather.random.random() < 0.1:
+        if self.line.injector.random.random() < 0.1:
             self.outbox._closing.set()
             answer = None
         if answer is None:
@@ -543,7 +543,7 @@ def part(step: Step, entries: Sequence[Any]) -> Step:
     return Step([sent for sent, _ in found], [expected for _, expected in found], alone=False)
 
 
-def send_all(story: Story, changing: Weather, not_alone: bool = False) -> list[Line]:
+def send_all(story: Story, changing: FaultInjector, not_alone: bool = False) -> list[Line]:
     lines = [Line(changing, story, step, not_alone) for step in story.steps]
     for line in lines:
         compare(line.step, settle(line.post, *body_of(line.step)))

@@ -82,7 +82,7 @@ def made_up(hour: str, account: Account) -> str:
 
 
 @pytest.mark.parametrize("hour", ["", "~", "z" * 2000, "2026-11-24T08:30:00.000Z", "2026-11-24T08:00:00.000Z~"])
-def test_a_cursor_of_no_hour_is_refused_whoever_made_it_up(hour: str, account: Account) -> None:
+def test_a_cursor_without_an_hour_is_refused(hour: str, account: Account) -> None:
     now = a_moment()
     assert refusals.newest({"cursor": made_up(now.strftime(HOUR), account)}, account, now) == ([], None)
     with pytest.raises(Invalid, match="Invalid cursor"):

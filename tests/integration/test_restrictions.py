@@ -61,7 +61,7 @@ def send_at(
 
 @every_once
 @pytest.mark.parametrize("again", [123, "123", " 123 ", 123.0])
-def test_a_value_comes_once_for_ever_in_an_account(account: Account, once: Once, again: object) -> None:
+def test_a_unique_value_is_stored_once_in_an_account(account: Account, once: Once, again: object) -> None:
     a_user(account), a_user(account, BOB)
     assert send(account, once.event(123)).restriction is None
     before = everything(account.table)
@@ -115,19 +115,19 @@ def test_an_event_is_accepted_once_in_a_window_from_the_first(account: Account, 
     a_user(account)
     first, window = a_moment(), windowed.window
 
-    def comes_in(after: timedelta) -> bool:
+    def is_created(after: timedelta) -> bool:
         return send(account, windowed.event(), now=first + after).restriction is None
 
-    assert comes_in(timedelta())
+    assert is_created(timedelta())
     before = everything(account.table)
-    assert not comes_in(timedelta())
-    assert not comes_in(window / 2)
-    assert not comes_in(window - MILLISECOND)
+    assert not is_created(timedelta())
+    assert not is_created(window / 2)
+    assert not is_created(window - MILLISECOND)
     assert everything(account.table) == before, "discarded events neither change anything nor extend the window"
     # The lock is still there: no engine here deletes by TTL. Its time decides.
-    assert comes_in(window)
-    assert not comes_in(2 * window - MILLISECOND)
-    assert comes_in(2 * window)
+    assert is_created(window)
+    assert not is_created(2 * window - MILLISECOND)
+    assert is_created(2 * window)
     assert len(the_events(account)) == 3
 
 
@@ -143,9 +143,7 @@ def test_the_lock_is_left_to_ttl_after_its_window(account: Account, windowed: Wi
 
 @every_window
 @pytest.mark.parametrize("late", [timedelta(), SECOND, 2 * DAY, 60 * DAY], ids=timedelta.total_seconds)
-def test_a_lock_that_ttl_removes_late_stands_in_nobodys_way(
-    account: Account, windowed: Windowed, late: timedelta
-) -> None:
+def test_a_lock_that_ttl_removes_late_discards_no_event(account: Account, windowed: Windowed, late: timedelta) -> None:
     a_user(account)
     now = a_moment()
     first = send(account, windowed.event(), now=now)
@@ -154,7 +152,7 @@ def test_a_lock_that_ttl_removes_late_stands_in_nobodys_way(
 
 
 @every_window
-def test_without_its_lock_the_timeline_tells_what_lies_too_close(account: Account, windowed: Windowed) -> None:
+def test_without_a_lock_the_timeline_shows_which_event_is_too_close(account: Account, windowed: Windowed) -> None:
     """TTL has taken the lock, and then an event comes late that happened in its window."""
     a_user(account)
     first, window = a_moment() - DAY, windowed.window
@@ -251,7 +249,7 @@ moments = st.tuples(st.integers(-12, 4), st.sampled_from([-1, 0, 1]), st.boolean
 @every_window
 @settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(happened=st.lists(moments, min_size=1, max_size=8), in_batches=st.booleans())
-def test_in_whatever_order_they_come_no_two_lie_closer_than_the_window(
+def test_no_two_events_are_closer_than_the_window_in_any_order(
     account: Account, windowed: Windowed, happened: list[tuple[int, int, bool]], in_batches: bool
 ) -> None:
     """Late, imported, ahead of us by up to 4 minutes, with and without the lock: the stored ones alone decide."""

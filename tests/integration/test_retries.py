@@ -85,7 +85,7 @@ def test_a_key_is_remembered_for_24_hours_even_while_its_record_is_still_there(a
     assert send(account, {"search": {"query": "x"}}, now=now + DAY + SECOND, key=KEY).event_id == again.event_id
 
 
-def test_a_request_that_failed_may_be_mended_under_its_key(account: Account) -> None:
+def test_a_refused_request_may_be_corrected_under_its_key(account: Account) -> None:
     with pytest.raises(NotFound):
         send(account, {"search": {"query": "x"}}, key=KEY)
     ana, bob = a_user(account), a_user(account, BOB)

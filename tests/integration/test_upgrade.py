@@ -75,7 +75,7 @@ def test_this_version_shows_the_users_events_and_keys_of_1_0_as_1_0_did(old: Rel
     assert [{**key, "scopes": None} for key in keys] == [
         {**key, "scopes": None} for key in ANSWERS["list of keys"]["body"]["keys"]
     ]
-    assert {name: new.lets_in(key, NOON) for name, key in KEYS.items()} == {
+    assert {name: new.is_allowed(key, NOON) for name, key in KEYS.items()} == {
         "good": True,
         "expired": False,
         "revoked": False,
@@ -241,7 +241,7 @@ def test_1_0_answers_repeats_under_the_keys_of_this_version_and_stores_nothing(
 
 
 @pytest.mark.usefixtures("written_on")
-def test_1_0_keeps_out_what_an_order_or_open_of_this_version_keeps_out(old: Release) -> None:
+def test_1_0_discards_what_an_order_or_open_of_this_version_discards(old: Release) -> None:
     for order_id in ("A-1001", "E-1"):
         order = old.send({"confirmation": {"orderId": order_id, "total": 1}}, AFTERNOON)
         assert order.headers["X-Event-Status"] == "discarded"

@@ -90,7 +90,7 @@ def test_a_chosen_id_is_that_of_the_user(account: Account, named: str) -> None:
     assert not send(account, SEARCH, upsert=True, **user).user_created
 
 
-def test_a_login_of_a_new_user_claims_its_address_or_is_that_of_its_owner(account: Account) -> None:
+def test_a_login_of_a_new_user_claims_its_email_or_belongs_to_its_owner(account: Account) -> None:
     user_id = new_id(a_moment())
     outcome = send(account, {"login": {"email": ANA}}, upsert=True, _id=user_id)
     assert (outcome.user_id, outcome.user_created) == (user_id, True)
@@ -170,9 +170,7 @@ AS_ONE_AFTER_THE_OTHER = [
 ]  # fmt: skip
 
 
-def test_a_batch_creates_users_as_its_events_would_one_after_the_other_and_a_check_foretells_it(
-    table: Table, account: Account
-) -> None:
+def test_a_batch_creates_users_as_single_events_would_and_a_check_predicts_it(table: Table, account: Account) -> None:
     batch, other = a_batch(), Account(table, "other")
     checked = Account(Overlay.over(account.table), account.name)
     assert outcomes(send_batch(checked, batch, upsert=True)) == AS_ONE_AFTER_THE_OTHER

@@ -274,7 +274,7 @@ def test_a_page_whose_json_is_much_longer_than_its_items_is_short(account: Accou
 
 
 @aws_engine_only
-def test_an_event_whose_json_is_longer_than_a_page_has_a_page_of_its_own(account: Account) -> None:
+def test_an_event_whose_json_is_longer_than_a_page_is_alone_on_a_page(account: Account) -> None:
     """In a batch the zeros of a number count nothing, so an event may be that long."""
     a_user(account)
     values: list[Any] = ["x", [Decimal("1e37")] * 125_000, "x"]
@@ -304,7 +304,7 @@ def test_a_wrong_parameter_of_the_timeline_is_invalid(account: Account, query: d
     assert [problem.field for problem in refused.value.problems] == list(query)
 
 
-def test_all_that_is_wrong_with_a_query_is_told_at_once(account: Account) -> None:
+def test_all_problems_of_a_query_are_reported_at_once(account: Account) -> None:
     a_user(account)
     with pytest.raises(Invalid) as refused:
         users.timeline(ANA, {"cursor": "x", "limit": "0", "type": "x"}, account, a_moment())

@@ -7,7 +7,7 @@ import pytest
 from builders import a_moment, a_user, an_entry, send_batch, the_events
 from domain.outcomes import Outcome
 from engines import not_on_moto
-from faults import meanwhile
+from faults import at_call
 from stored import item_at, open_key
 from table import Account
 
@@ -24,7 +24,7 @@ def delete_expired(account: Account, user_id: str, now: datetime) -> None:
 
 @not_on_moto
 @pytest.mark.parametrize("number", range(1, CALLS + 1))
-def test_two_late_opens_keep_their_distance_though_ttl_takes_the_lock_of_one_between_two_calls_of_the_other(
+def test_two_late_opens_are_a_window_apart_even_if_ttl_deletes_the_lock_between_two_calls(
     number: int, account: Account
 ) -> None:
     user_id, now = a_user(account).id, a_moment()
@@ -35,6 +35,6 @@ def test_two_late_opens_keep_their_distance_though_ttl_takes_the_lock_of_one_bet
         assert isinstance(created, Outcome)
         delete_expired(account, user_id, now + LONGEST_REQUEST)
 
-    with meanwhile(account.table.client, "before", number, the_other):
+    with at_call(account.table.client, "before", number, the_other):
         send_batch(account, [one], now)
     assert len(the_events(account)) == 1

@@ -10,7 +10,17 @@ from botocore.config import Config
 from api.gateway import Answer, post_event
 from builders import a_user, the_events
 from engines import aws_engine_only
-from faults import Proxy, Request, WireFault, disturbed, done_then, done_then_cut_off, done_then_silent, reset, silent
+from faults import (
+    Proxy,
+    Request,
+    WireFault,
+    done_then,
+    done_with_cut_off_response,
+    done_without_response,
+    in_conflict,
+    no_response,
+    reset,
+)
 from handlers import runtime
 from local import aws, stack
 from table import Account, calls
@@ -22,9 +32,9 @@ FUNCTION_SECONDS = 15  # template.yaml
 HTML = b"<html><body><b>Http/1.1 Service Unavailable</b></body></html>"
 GARBAGE = {"nothing": b"", "half": b'{"Item', "list": b"[]", "no text": b"\xff", "HTML": HTML}
 FAULTS: dict[str, WireFault] = {
-    "silent": silent,
-    "done, then silent": done_then_silent,
-    "done, then cut off": done_then_cut_off,
+    "no_response": no_response,
+    "done, then no_response": done_without_response,
+    "done, then cut off": done_with_cut_off_response,
     "reset": reset,
     **{f"done, then 200 and {name}": done_then(200, body) for name, body in GARBAGE.items()},
     "done, then 400 and HTML": done_then(400, HTML),
@@ -79,7 +89,7 @@ def assert_a_repeat_tells_the_truth(account: Account, done: bool) -> None:
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 @pytest.mark.parametrize("operation", ["GetItem", "TransactWriteItems"])
-def test_a_fault_that_stays_is_503_and_a_repeat_tells_the_truth(
+def test_a_lasting_fault_is_503_and_a_repeat_has_the_true_result(
     account: Account, operation: str, fault: WireFault
 ) -> None:
     with faulty(account, operation, fault, fault, read_timeout=0.2) as proxy:
@@ -87,7 +97,9 @@ def test_a_fault_that_stays_is_503_and_a_repeat_tells_the_truth(
     assert_a_repeat_tells_the_truth(account, "TransactWriteItems" in proxy.done)
 
 
-@pytest.mark.parametrize("fault", [done_then_cut_off, reset, done_then(503, HTML)], ids=["cut off", "reset", "503"])
+@pytest.mark.parametrize(
+    "fault", [done_with_cut_off_response, reset, done_then(503, HTML)], ids=["cut off", "reset", "503"]
+)
 @pytest.mark.parametrize("operation", ["GetItem", "TransactWriteItems"])
 def test_a_fault_that_passes_is_not_noticed(account: Account, operation: str, fault: WireFault) -> None:
     with faulty(account, operation, fault, read_timeout=60):
@@ -96,7 +108,7 @@ def test_a_fault_that_passes_is_not_noticed(account: Account, operation: str, fa
     assert the_events(account) == [answer.headers["X-Event-Id"]]
 
 
-def test_a_dynamodb_that_nobody_reaches_is_503() -> None:
+def test_an_unreachable_dynamodb_is_503() -> None:
     with client_of(f"http://{aws.HOST}:{stack.free_port()}"):
         assert_unavailable(search())
 
@@ -105,11 +117,11 @@ def test_the_slowest_answer_comes_before_the_function_and_the_gateway_give_up(ac
     """Disturbed until hardly any time is left; then the write is done, and its answer never comes."""
     begun = time.monotonic()
 
-    def disturbed_then_silent(request: Request) -> None:
+    def conflict_then_no_response(request: Request) -> None:
         late = time.monotonic() > begun + calls.REQUEST_SECONDS - 1
-        (done_then_silent if late else disturbed)(request)
+        (done_without_response if late else in_conflict)(request)
 
-    with faulty(account, "TransactWriteItems", *[disturbed_then_silent] * 1000) as proxy:
+    with faulty(account, "TransactWriteItems", *[conflict_then_no_response] * 1000) as proxy:
         assert_unavailable(search())
         assert time.monotonic() - begun < FUNCTION_SECONDS
     assert_a_repeat_tells_the_truth(account, "TransactWriteItems" in proxy.done)

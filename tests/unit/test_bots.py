@@ -66,7 +66,7 @@ def test_a_crawler_that_says_so_is_a_bot(agent: str) -> None:
     "WordPress/6.4.2; https://shop.example.com", "WooCommerce/8.5 Hookshot (WordPress/6.4)", "Shopify-Captain-Hook",
     "PrestaShop/8.1", "Zapier",
 ])  # fmt: skip
-def test_a_person_an_image_proxy_of_mail_an_http_library_or_a_shop_is_no_bot(agent: str) -> None:
+def test_a_person_an_image_proxy_an_http_library_or_a_shop_is_not_a_bot(agent: str) -> None:
     assert not is_bot(agent)
 
 

@@ -269,7 +269,7 @@ def test_a_field_given_in_both_places_and_the_same_is_accepted_once(event_type: 
 
 
 @pytest.mark.parametrize("name", ["orderId", "phone", "coupons", "status"])
-def test_a_text_of_digits_is_no_number(name: str) -> None:
+def test_a_text_of_digits_is_not_a_number(name: str) -> None:
     order = {"orderId": "A-1", name: "0049", "generic": {name: "49"}}
     assert problems("confirmation", order) == [(f"Invalid {name}", f"event.confirmation.{name}")]
 
@@ -302,6 +302,6 @@ def test_a_total_is_a_number_or_a_numeric_string(sent: object, number: str) -> N
 
 
 @pytest.mark.parametrize("sent", ["", "19,90", "€5", "1_000", "١٢", "NaN", "Infinity", "abc", True, None, [], {}])
-def test_a_total_that_is_no_number_does_not_refuse_the_order(sent: object) -> None:
+def test_a_total_that_is_not_a_number_does_not_refuse_the_order(sent: object) -> None:
     assert as_number(sent) is None
     assert order_id({"orderId": "A-1", "total": sent}) == "A-1"

@@ -108,7 +108,7 @@ def test_work_and_answer_grow_no_faster_than_the_body(body: Callable[[int], str]
     assert len(answer_to(large)) <= MAX_ANSWER_BYTES
 
 
-def test_many_changes_of_a_large_profile_look_at_it_as_often_as_one_does() -> None:
+def test_many_changes_of_a_large_profile_read_it_as_often_as_one_does() -> None:
     """A batch has 100 changes. If each read the whole profile, the batch would run out of time at each attempt."""
     account = Account(Table(new_client(), "none", math.inf), "shop")
     large = Profile("ana", attributes={f"{number}": Decimal(1) for number in range(30_000)}, changed_at=0)
@@ -129,7 +129,7 @@ BATCH_NUMBERS = 60_000
 def test_the_work_for_a_batch_depends_on_its_bytes_and_not_on_how_many_events_of_a_user_share_them(event: str) -> None:
     """Nothing walks through the payloads of a run again for each event that joins it."""
     account = Account(Table(new_client(), "none", math.inf), "shop")
-    account.table.client.meta.events.register_first("before-send.dynamodb", everything_goes_well)
+    account.table.client.meta.events.register_first("before-send.dynamodb", every_call_succeeds)
 
     def batch(number: int) -> Sequence[EventRequest | Refused]:
         payload = {"query": "x", "n": list(range(BATCH_NUMBERS // number))}
@@ -142,7 +142,7 @@ def test_the_work_for_a_batch_depends_on_its_bytes_and_not_on_how_many_events_of
     assert seconds(lambda: collect(many, account, a_moment())) <= 3 * seconds(lambda: collect(few, account, a_moment()))
 
 
-def everything_goes_well(request: AWSPreparedRequest, **_: Any) -> Any:
+def every_call_succeeds(request: AWSPreparedRequest, **_: Any) -> Any:
     """The address is a user's, who has no attributes yet, and nothing else is there."""
     profile = {"createdOn": {"S": "2026"}, "cursorKey": {"S": ""}, "attributes": {"M": {}}, "tags": {"M": {}}}
     there = {"EMAIL": {"userId": {"S": "ana"}}, "PROFILE": profile | {"changedAt": {"N": "0"}}}

@@ -85,7 +85,7 @@ def test_what_the_document_forbids_is_refused(event: dict[str, Any]) -> None:
 @pytest.mark.parametrize("wrong", [
     {"eventId": ""}, {"eventId": "a b"}, {"eventId": "é"}, {"eventId": "x" * 129}, {"eventId": 7}, {"eventTime": 7},
 ])  # fmt: skip
-def test_what_the_document_forbids_beside_an_event_is_refused(wrong: dict[str, Any]) -> None:
+def test_what_the_document_forbids_next_to_an_event_is_refused(wrong: dict[str, Any]) -> None:
     request = {"user": {"email": "ana@example.com"}, "event": {"emailopen": {}}, "eventTime": iso(a_moment()), **wrong}
     assert not is_valid(request)
     with pytest.raises(Invalid):
@@ -142,7 +142,7 @@ def test_each_example_is_valid(operation: dict[str, Any]) -> None:
 
 
 @every_operation
-def test_each_example_of_an_error_tells_of_one_problem_that_no_other_tells_of(operation: dict[str, Any]) -> None:
+def test_each_example_of_an_error_has_one_problem_that_no_other_has(operation: dict[str, Any]) -> None:
     errors = [response for status, response in operation["responses"].items() if int(status) >= 400]
     told = [
         body["errors"] for part in errors for each in examples(part).values() if "errors" in (body := each["value"])

@@ -55,7 +55,7 @@ def test_user_and_event_are_objects(wrong: object) -> None:
 @pytest.mark.parametrize(
     "user", [{"firstname": "Ana"}, {"email": None}, {"email": None, "_id": None}, {"Email": ANA}, {"id": "x"}]
 )
-def test_a_user_without_email_and_id_is_told_so(user: object) -> None:
+def test_a_user_without_email_and_id_is_a_missing_identifier(user: object) -> None:
     assert named(user=user) == [("Missing user identifier", "user")]
 
 

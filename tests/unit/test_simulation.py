@@ -31,7 +31,7 @@ def test_a_day_has_its_events_and_those_of_the_sale_and_the_import() -> None:
     assert 1.1e6 < Traffic(Inputs(), 1e6).of_day() < 1.2e6
 
 
-def test_what_is_turned_away_by_a_sale_is_accepted_after_it() -> None:
+def test_what_is_throttled_during_a_sale_is_accepted_after_it() -> None:
     just_too_many = 1.2 * first_size(Inputs(), "API Gateway")
     outcome = simulate(Traffic(Inputs(), just_too_many), lifted=set(LIMITS) - {"API Gateway"})
     assert outcome.turned_away.keys() == {"API Gateway"}

@@ -34,7 +34,7 @@ def test_the_roots_are_those_of_botocores_bundle() -> None:
     assert roots.FILE.read_text() == roots.amazon_roots(), "`make roots` writes them again"
 
 
-def test_each_root_is_named_for_whom_it_belongs_to() -> None:
+def test_each_root_is_named_for_its_owner() -> None:
     found = ssl.create_default_context(cafile=str(roots.FILE)).get_ca_certs()
     subjects = [dict(pair for name in each["subject"] for pair in name) for each in found]  # type: ignore[misc]
     assert [subject["commonName"] for subject in subjects] == list(roots.NAMES)

@@ -47,7 +47,7 @@ def test_a_number_is_written_with_at_most_38_digits(number: Decimal) -> None:
 
 
 @pytest.mark.parametrize("value", [True, False])
-def test_a_boolean_is_no_number(value: bool) -> None:
+def test_a_boolean_is_not_a_number(value: bool) -> None:
     assert serialize(value) == {"BOOL": value}
     assert deserialize(serialize(value)) is value
 
@@ -70,7 +70,7 @@ def test_money_does_not_drift() -> None:
     assert serialize(Decimal("-0"))["N"] == "0"
 
 
-def test_what_json_has_no_type_for_is_our_mistake() -> None:
+def test_a_value_that_is_not_json_is_a_type_error() -> None:
     with pytest.raises(TypeError):
         serialize(1.5)
 

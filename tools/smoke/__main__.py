@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Iterator
 
-from tools.smoke.caller import Api, Check, DidNotHold
+from tools.smoke.caller import Api, Check, CheckFailed
 from tools.smoke.checks import all_checks
 
 
@@ -37,8 +37,8 @@ def outcomes(api: Api, checks: list[Check]) -> Iterator[tuple[str, Check, str]]:
         try:
             note = check.run(api)
             yield "held", check, note or ""
-        except (DidNotHold, OSError, http.client.HTTPException, LookupError, TypeError) as error:
-            why = str(error) if isinstance(error, DidNotHold) else f"{type(error).__name__}: {error}"
+        except (CheckFailed, OSError, http.client.HTTPException, LookupError, TypeError) as error:
+            why = str(error) if isinstance(error, CheckFailed) else f"{type(error).__name__}: {error}"
             if check.emulator and not api.on_aws:
                 yield "differs", check, check.emulator
             else:

@@ -14,7 +14,7 @@ from uuid import uuid4
 SECONDS = 120  # the gateway gives up after 29; a laptop may take longer to start twenty functions at once
 
 
-class DidNotHold(Exception):
+class CheckFailed(Exception):
     """Raised with the observation, and what the contract says instead."""
 
 
@@ -32,12 +32,12 @@ class Answer:
         try:
             return json.loads(gzip.decompress(self.raw) if compressed else self.raw)
         except ValueError:
-            raise DidNotHold(f"{self.request}: the body is no JSON: {self.raw[:100]!r}") from None
+            raise CheckFailed(f"{self.request}: the body is no JSON: {self.raw[:100]!r}") from None
 
     def must(self, status: int, code: str = "", message: str = "") -> "Answer":
-        """This answer, when it has the status, and its first error the code and the message. Raises DidNotHold."""
+        """This answer, when it has the status, and its first error the code and the message. Raises CheckFailed."""
         if self.status != status:
-            raise DidNotHold(f"{self.request}: the status is {self.status}, not {status}: {self.raw[:200]!r}")
+            raise CheckFailed(f"{self.request}: the status is {self.status}, not {status}: {self.raw[:200]!r}")
         if status >= http.HTTPStatus.BAD_REQUEST:
             self.must_be_an_error()
         if code:
@@ -49,12 +49,12 @@ class Answer:
     def must_be_an_error(self) -> None:
         errors = self.body.get("errors") if isinstance(self.body, dict) else None
         if not errors or not all({"message", "description"} <= error.keys() for error in errors):
-            raise DidNotHold(f"{self.request}: the body has not the shape of an error: {self.raw[:100]!r}")
+            raise CheckFailed(f"{self.request}: the body has not the shape of an error: {self.raw[:100]!r}")
         self.must_say("having X-Error-Code", "X-Error-Code" in self.headers, True)
 
     def must_say(self, what: str, found: object, wanted: object) -> None:
         if found != wanted:
-            raise DidNotHold(f"{self.request}: {what} is {shown(found)}, not {shown(wanted)}")
+            raise CheckFailed(f"{self.request}: {what} is {shown(found)}, not {shown(wanted)}")
 
 
 @dataclass
@@ -117,7 +117,7 @@ class Api:
 class Check:
     promise: str
     run: Callable[[Api], str | None]
-    """What else is worth telling, or None. Raises DidNotHold."""
+    """What else is worth telling, or None. Raises CheckFailed."""
     emulator: str = ""
     """How the emulator of `make run` is known to differ, or nothing."""
 

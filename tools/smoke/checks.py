@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
 
-from tools.smoke.caller import Answer, Api, Check, DidNotHold
+from tools.smoke.caller import Answer, Api, Check, CheckFailed
 
 CREATED = {"results": {"message": "Event created", "email": "Event was created for the specified user"}}
 DISCARDED = {
@@ -289,7 +289,7 @@ def _(api: Api) -> str:
     with ThreadPoolExecutor(ONCE) as threads:
         answers = list(threads.map(lambda _: api.event(user, EVENTS[6]), range(ONCE)))
     if failed := [answer for answer in answers if answer.status >= 500]:
-        raise DidNotHold(f"{len(failed)} of {ONCE} got a {failed[0].status}. {FEW_AT_ONCE}")
+        raise CheckFailed(f"{len(failed)} of {ONCE} got a {failed[0].status}. {FEW_AT_ONCE}")
     for answer in answers:
         answer.must(200)
     answers[0].must_say("the number of events", len(api.timeline(user)), len(alone) + ONCE)
@@ -307,7 +307,7 @@ def _rate_limit(burst: int) -> Check:
             answer.must(429, "too_many_requests", "Too many requests")
             answer.must_say("having Retry-After", "Retry-After" in answer.headers, True)
         if not refused:
-            raise DidNotHold(
+            raise CheckFailed(
                 f"none of {burst} requests was refused: send more, or lower ThrottleRate and ThrottleBurst"
             )
         return f"{len(refused)} of {burst}"

@@ -134,7 +134,7 @@ def test_warnings_of_the_api_are_in_the_summary(
     assert "Note 3: total: The total is not counted" in capsys.readouterr().out
 
 
-def test_an_import_keeps_the_order_of_each_user_whatever_fails(command: Command, stub: Stub) -> None:
+def test_an_import_keeps_the_order_of_each_user_with_any_failures(command: Command, stub: Stub) -> None:
     random = Random(23)
     stub.fails = lambda _: random.random() < 0.03
     stub.before = stub.after = lambda _: DROP if random.random() < 0.15 else None

@@ -398,7 +398,7 @@ def test_a_forked_child_sends_what_it_adds(open_outbox: Open, stub: Stub) -> Non
     stub.holds_once_in_order({*range(6), 100})
 
 
-def test_the_events_of_a_user_stay_in_order_whatever_fails(open_outbox: Open, stub: Stub) -> None:
+def test_the_events_of_a_user_stay_in_order_with_any_failures(open_outbox: Open, stub: Stub) -> None:
     made, random = open_outbox(), Random(23)
     stub.fails = lambda _: random.random() < 0.05
     stub.before = stub.after = lambda _: DROP if random.random() < 0.2 else None
