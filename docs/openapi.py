@@ -83,33 +83,34 @@ Send events with `POST /v1/event/`, or many at once with `POST /v1/events/`. Wit
 user creates the user; otherwise create users with `POST /v1/user/`. Read the results with `GET /v1/user/{id}` and \
 `GET /v1/user/{id}/events`.
 
-Bodies are JSON of 256 KiB at most, of 1 MiB for a batch, whatever the `Content-Type`. They may be compressed with \
+Bodies are JSON, regardless of `Content-Type`, with at most 256 KiB, or 1 MiB for a batch. They may be compressed with \
 gzip. Unknown fields and parameters are ignored. Every path works with and without its last slash."""
 TAGS = {
-    "Events": "What customers do.",
-    "Users": "Profiles, and the events of each user.",
-    "Refusals": "What was refused, for those who look after the callers.",
+    "Events": "Send what customers do: orders, logins, product views, email opens, custom events.",
+    "Users": "Read and change the profiles of customers, list their events, and erase customers.",
+    "Refusals": "Find out which requests were refused, and why, without access to the logs.",
 }
 
 # The meaning of each status, for any problem.
 MEANINGS = {
-    400: "The request is wrong. Each error says what to mend. Nothing was stored.",
+    400: "The request is wrong. Each error says what to correct. Nothing was stored.",
     401: "The API key is missing, unknown, expired or revoked.",
     403: "The API key does not have the scope that the request needs. Nothing was processed.",
     404: "The user does not exist. An unknown path or method gets the same status.",
     409: "The email belongs to another user, or the `_id` was erased.",
-    413: "The body is too large, or the item that would be stored.",
+    413: "The body, the event or the profile is too large.",
     415: "The body is compressed in another way than gzip.",
     422: "The `Idempotency-Key` was already used with a different body.",
     429: "The rate limit is reached. Send the request again after `Retry-After` seconds.",
-    500: "The request failed on our side. The description has the id of the request, for whoever looks into it.",
+    500: "The request failed on our side. Send it again; the description has the id of the request.",
     503: "The store is busy or does not answer. Send the request again after `Retry-After` seconds.",
 }
 OF_A_BATCH = {
     200: "Every event is settled.",
     207: "Some events are settled, others were refused or failed. If any failed, there is `Retry-After`.",
-    400: "All events were refused, or the batch itself is wrong. Nothing was stored.",
-    503: "Nothing was stored, and some events failed. Send the batch again after `Retry-After` seconds.",
+    400: "The body has `results`: all events were refused. Or it has `errors`: the batch itself is wrong. Nothing was "
+    "stored.",
+    503: "No event is settled, and some failed. Send the batch again after `Retry-After` seconds.",
 }
 TOO_MANY_REQUESTS = Problem(
     "too_many_requests",
@@ -196,8 +197,8 @@ def paths() -> Json:
             "post": operation(
                 "createUser",
                 "Create a user",
-                "Makes a user with an email, or an anonymous one without. The other fields are the user's attributes. "
-                "What the system maintains, as `_id`, is left out with a warning.",
+                "Creates a user with an email, or an anonymous user without one. The other fields are attributes of "
+                "the user. Those that the system maintains, such as `_id`, are dropped with a warning.",
                 answer("UserResult", {"results": [done("added new")], "object": CREATED_USER}, to_the_user()),
                 of_attributes,
                 body=content(ref("UserAttributes"), {"user": {"email": EMAIL, "firstname": "Ana"}}),
@@ -207,8 +208,8 @@ def paths() -> Json:
             "get": operation(
                 "readUser",
                 "Read a user",
-                "Answers the profile as one flat object: what was set, and what the system counts of purchases and "
-                "email opens.",
+                "Returns the profile as one flat object: the attributes that were set, and those that the system "
+                "maintains, such as the number of purchases.",
                 answer("User", CHANGED_USER),
                 UNKNOWN_USER,
                 parameters=[identifier],
@@ -216,8 +217,8 @@ def paths() -> Json:
             "put": operation(
                 "changeUser",
                 "Set attributes of a user",
-                "Sets the attributes that are sent and leaves the others. `tags` adds tags, and removes those with a "
-                "minus before them. The email stays as it is.",
+                "Sets the attributes that are sent and keeps the others. `tags` adds tags, and removes those with a "
+                "minus before them. This request cannot change the email: see `changeEmail`.",
                 answer("UserResult", {"results": [done("updated")], "object": CHANGED_USER}, to_the_user()),
                 [*of_attributes, INVALID_ID, *UNKNOWN_USER, ERASED],
                 parameters=[
@@ -232,8 +233,8 @@ def paths() -> Json:
                 "eraseUser",
                 "Erase a user and all events",
                 "Erases the profile, its events and everything else that names the person. The user does not exist "
-                "from the response on; the rest follows within minutes. The `_id` never comes back. Keep the `_id` of "
-                "`erasure` to read the receipt with `readErasure`.",
+                "any more after the response; the events are deleted within minutes. The `_id` never comes back. "
+                "Keep the `_id` of `erasure` to read the receipt with `readErasure`.",
                 answer(
                     "Erased",
                     {"results": [done("deleted")], "erasure": {"_id": USER_ID, "requestedOn": TIME}},
@@ -249,7 +250,7 @@ def paths() -> Json:
                 "Change the email of a user",
                 "Gives the user another email, or an anonymous user a first one, in one write. The `_id` and the "
                 "events stay. The old email is free at once. If you repeat the request after a lost response, name the "
-                "user by `_id`: the old email leads to no user any more.",
+                "user by `_id`, because the old email may be unknown by then.",
                 answer("UserResult", {"results": [done("updated")], "object": CREATED_USER}, to_the_user()),
                 [*OF_BODIES, invalid_email("email"), *UNKNOWN_USER, OTHERS_EMAIL],
                 parameters=[identifier],
@@ -260,7 +261,7 @@ def paths() -> Json:
             "delete": operation(
                 "removeAttribute",
                 "Remove an attribute of a user",
-                "Removes one attribute. It is no error if the user has none of that name.",
+                "Removes one attribute. If the user has no such attribute, the response is the same.",
                 answer("UserResult", {"results": [done("updated")], "object": CREATED_USER}, to_the_user()),
                 [SYSTEM_ATTRIBUTE, *UNKNOWN_USER],
                 parameters=[
@@ -279,7 +280,7 @@ UPSERT: Json = {
     "name": "upsert",
     "in": "query",
     "required": False,
-    "description": "`true` creates the user of an event, if there is none, together with the event.",
+    "description": "`true` creates the user of an event, if the user does not exist, in the same write.",
     "schema": {"type": "string"},
 }
 
@@ -296,21 +297,22 @@ def send_event() -> Json:
     headers = {
         "X-Event-Id": header(
             {"type": "string", "examples": [EVENT_ID]},
-            "The event's id: the caller's, or ours. After a discard it names no stored event.",
+            "The id of the event: your `eventId`, or a UUID that the API made. After a discard it names no stored "
+            "event.",
         ),
-        "X-Event-Status": header(status, "Discarded: do not send it again."),
+        "X-Event-Status": header(status, "Whether the event was stored. Do not send a discarded event again."),
     }
     of_the_user = {
         "X-User-Id": header(
             {"type": "string", "format": "uuid", "examples": [USER_ID]},
-            "Whose event it is. Absent if an upsert discarded the event, so that there is no user.",
+            "The `_id` of the user. Absent if an upsert discarded the event and therefore created no user.",
         ),
         "X-User-Created": header({"type": "string", "examples": ["true"]}, "Present if the request created the user."),
     }
     headers |= {name: {**each, "required": False} for name, each in of_the_user.items()}
     replayed = header(
         {"type": "string", "examples": ["true"]},
-        "There when this is the answer to the first request, of which this is a repeat.",
+        "Present if this request repeats an earlier one. The response is that of the earlier request.",
     )
     key = {"type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGTH, "pattern": "\\S"}
     return operation(
@@ -318,8 +320,8 @@ def send_event() -> Json:
         "Send an event",
         "Stores one event. With `upsert` it creates the user if there is none, in the same write. A second "
         "confirmation of an order, a second email open within 20 minutes, and events of bots are discarded: the "
-        "response is a 200 too, because sending them again is of no use. After a 429, a 5xx or no response, send the "
-        "same request again with the same `Idempotency-Key` or `eventId`.",
+        "response is a 200 too, because sending them again changes nothing. After a 429, a 5xx or no response, send "
+        "the same request again with the same `Idempotency-Key` or `eventId`.",
         {
             "description": "Created, or discarded by a rule: `X-Event-Status` says which.",
             "headers": {**REQUEST_ID, **headers, "Idempotent-Replayed": {**replayed, "required": False}},
@@ -342,9 +344,10 @@ def send_events() -> Json:
     return batch_operation(
         "sendEvents",
         "Send many events",
-        "Has the same effect as the events would have had, sent one at a time in the order of the list. The answer "
-        "tells of each. Send the whole batch again after a 207 with `failed` events, a 429, 500 or 503, and no answer: "
-        "what is stored already is a `duplicate`. Do not send it again otherwise.",
+        "Has the same effect as sending the events one after the other, in the order of the list. The response has the "
+        "result of each event: read its `status`, because the HTTP status depends on all of them. If every event was "
+        "refused, the response is a 400 with `results`. Send the whole batch again after a 207 with `failed` events, "
+        "after a 429, 500 or 503, and after no response: a stored event is then a `duplicate`.",
         "BatchResult",
         {},
     )
@@ -353,8 +356,9 @@ def send_events() -> Json:
 def check_events() -> Json:
     return batch_operation(
         "checkEvents",
-        "Tell what would come of events",
-        "Takes a batch and answers what would become of each event. It changes nothing.",
+        "Check events without storing them",
+        "Takes a batch and returns the result that each event would get. It changes nothing. Use it to test an "
+        "integration or an import on real data.",
         "CheckResult",
         {"stored": False},
     )
@@ -399,7 +403,7 @@ def batch_operation(name: str, summary: str, description: str, result: str, besi
 
 def example_of_a_batch() -> Json:
     user = {"email": EMAIL}
-    view = {"eventId": "view-77", "eventTime": TIME, "user": user, "event": {"viewitem": {"itemId": "SKU-1"}}}
+    view = {"eventId": "view-77", "eventTime": TIME, "user": user, "event": {"viewitem": {"itemId": "SHOE-42-RED"}}}
     order = {"eventId": EVENT_ID, "user": user, "event": {"confirmation": {"orderId": "A-1001", "total": "59.90"}}}
     return {"events": [view, order]}
 
@@ -435,13 +439,13 @@ def list_events(identifier: Json) -> Json:
     return operation(
         "listEvents",
         "List a user's events, newest first",
-        "Answers a page of the user's events by the time at which they happened, and the `cursor` of the next page "
-        "unless this one is the last. Send it with the same `type`, `from` and `to`.",
+        "Returns a page of the user's events, by the time at which they happened. `cursor` leads to the next page; "
+        "send it with the same `type`, `from` and `to`. The last page has none.",
         answer("EventList", {"events": [listed]}),
         [OF_LIMITS, of_types, invalid_parameter("from", f"Write from {TIME_FORM}"), OF_CURSORS, *UNKNOWN_USER],
         parameters=[
             identifier,
-            limit("How many events a page has at most."),
+            limit("The maximum number of events in the response."),
             parameter("query", "type", types, "Only events of this type."),
             parameter("query", "from", moment, "Only events that happened at this time or later."),
             parameter("query", "to", moment, "Only events that happened before this time."),
@@ -473,7 +477,7 @@ def list_refusals() -> Json:
         "that was sent is in it.",
         answer("RefusalList", {"refusals": [listed]}),
         [OF_LIMITS, invalid_parameter("cursor", refusals.CURSOR)],
-        parameters=[limit("How many entries a page has at most."), cursor({})],
+        parameters=[limit("The maximum number of entries in the response."), cursor({})],
     )
 
 
@@ -508,11 +512,32 @@ def limit(description: str) -> Json:
 
 
 def cursor(more: Json) -> Json:
-    return parameter("query", "cursor", {"type": "string", **more}, "From the page before.")
+    return parameter(
+        "query",
+        "cursor",
+        {"type": "string", **more},
+        "The `cursor` of the previous page. Without it the list starts with the newest.",
+    )
+
+
+DONE = {
+    "UserResult": "The user was created or changed. `object` is the user.",
+    "User": "The user exists.",
+    "Erased": "The user is erased. Events that arrive later for this `_id` are refused.",
+    "EventList": "A page of events, newest first. It can be empty.",
+    "Erasure": "The user was erased, or is being erased.",
+    "RefusalList": "A page of refusals. It is empty if nothing was refused in 30 days.",
+}
+"""The meaning of a 200, by the schema of its body."""
 
 
 def answer(schema: str, example: Json, more: Json | None = None) -> Json:
-    return {"description": "Done.", "headers": REQUEST_ID, **content(ref(schema), {"done": example}), **(more or {})}
+    return {
+        "description": DONE[schema],
+        "headers": REQUEST_ID,
+        **content(ref(schema), {"done": example}),
+        **(more or {}),
+    }
 
 
 def done(what: str) -> Json:
@@ -544,7 +569,8 @@ def header(schema: Json, description: str) -> Json:
 
 REQUEST_ID = {
     "X-Request-Id": header(
-        {"type": "string", "examples": [GATEWAY_ID]}, "The id of the request, for questions about it."
+        {"type": "string", "examples": [GATEWAY_ID]},
+        "The id of this request. Name it when you ask the operator about the request.",
     )
 }
 
@@ -563,11 +589,15 @@ def error_responses(problems: Iterable[Problem]) -> Json:
 def error_response(status: int, problems: list[Problem]) -> Json:
     headers = {**REQUEST_ID, "X-Error-Code": error_code(problems[0])}
     if status == 401:
-        headers["WWW-Authenticate"] = header({"type": "string", "examples": ["Bearer"]}, "How a key may be sent.")
+        headers["WWW-Authenticate"] = header(
+            {"type": "string", "examples": ["Bearer"]}, "The scheme under which a key can be sent."
+        )
     if status in (429, 503):
         headers["Retry-After"] = retry_after()
     if status == 415:
-        headers["Accept-Encoding"] = header({"type": "string", "examples": ["gzip"]}, "How a body may be compressed.")
+        headers["Accept-Encoding"] = header(
+            {"type": "string", "examples": ["gzip"]}, "The compression that the API reads."
+        )
     return {
         "description": MEANINGS[status],
         "headers": headers,
@@ -580,7 +610,10 @@ def error_code(problem: Problem) -> Json:
 
 
 def retry_after() -> Json:
-    return header({"type": "integer", "examples": [int(RETRY_AFTER["Retry-After"])]}, "Seconds to wait.")
+    return header(
+        {"type": "integer", "examples": [int(RETRY_AFTER["Retry-After"])]},
+        "The number of seconds to wait before the next attempt.",
+    )
 
 
 def error_examples(problems: Iterable[Problem]) -> Iterator[tuple[str, Json]]:
@@ -658,11 +691,12 @@ def general_schemas() -> Json:
     warnings = a_list(
         "FieldWarning",
         minItems=1,
-        description="What was left out or changed. Absent when there is nothing of the kind.",
+        description="The parts of the request that were dropped or changed. Absent if there are none.",
     )
     warning_code = {
         **text,
-        "description": "Its name for programs. There may be new codes. Warnings that 1.1 stored have none.",
+        "description": "The name of the warning for programs. There may be new ones. Warnings that 1.1 stored have "
+        "none.",
         "examples": list(WARNINGS),
     }
     event_id = {
@@ -670,12 +704,12 @@ def general_schemas() -> Json:
         "minLength": 1,
         "maxLength": MAX_EVENT_ID_LENGTH,
         "pattern": "^[!-~]+$",
-        "description": "The caller's own name for the event, so that a repeat does no harm.",
+        "description": "Your id of the event, for example the id of its row in your database. It makes retries safe.",
     }
     event_time = {
         "type": ["string", "null"],
         "format": "date-time",
-        "description": "When it happened. May be left out if `eventId` is a UUIDv7, and if there is no `eventId`.",
+        "description": "When the event happened, with an offset. Required with an `eventId` that is not a UUIDv7.",
     }
     event = {"user": ref("UserReference"), "event": ref("AnyEvent")}
     user = {
@@ -685,47 +719,68 @@ def general_schemas() -> Json:
         "tags": {"type": "array", "items": text},
     }
     # Lists are open in responses: a later version may add to them.
-    event_type = {**text, "description": "There may be new types.", "examples": list(CATALOGUE)}
+    event_type = {**text, "description": "The type of the event. There may be new types.", "examples": list(CATALOGUE)}
     listed = {
-        "_id": {**text, "description": "The caller's `eventId`, or a UUID of ours."},
+        "_id": {**text, "description": "The id of the event: the caller's `eventId`, or a UUID that the API made."},
         "type": event_type,
-        "payload": {"type": "object", "additionalProperties": True, "description": "What was sent, value for value."},
-        "createdOn": {**date, "description": "When it happened."},
+        "payload": {
+            "type": "object",
+            "additionalProperties": True,
+            "description": "The payload exactly as it was sent.",
+        },
+        "createdOn": {**date, "description": "When the event happened."},
     }
     received = {
-        "receivedOn": {**date, "description": "When it came. There if `createdOn` is the caller's `eventTime`."},
-        "warnings": {**warnings, "description": "The warnings that the event got. Absent if there were none."},
+        "receivedOn": {
+            **date,
+            "description": "When the API received the event. Present if `createdOn` is the caller's `eventTime`.",
+        },
+        "warnings": {
+            **warnings,
+            "description": "The warnings in the response to the event. Absent if there were none.",
+        },
     }
     refusal = {
-        "hour": {**date, "description": "When the hour began."},
-        "code": text,
+        "hour": {**date, "description": "The start of the hour."},
+        "code": {**text, "description": "The code of the error."},
         "type": event_type,
-        "field": text,
-        "count": {"type": "integer", "minimum": 1},
-        "lastRequestId": {**text, "description": "The `X-Request-Id` of the last of them."},
+        "field": {**text, "description": "The dotted path of the wrong field."},
+        "count": {"type": "integer", "minimum": 1, "description": "How many events or requests were refused."},
+        "lastRequestId": {**text, "description": "The `X-Request-Id` of the latest refused request."},
     }
     erasure = {
         "_id": uuid,
-        "status": {**text, "examples": ["in_progress", "finished"]},
+        "status": {
+            **text,
+            "description": "Whether all events of the user are deleted.",
+            "examples": ["in_progress", "finished"],
+        },
         "requestedOn": date,
-        "finishedOn": {**date, "description": "Absent while the erasure is in progress."},
+        "finishedOn": {
+            **date,
+            "description": "When the last event was deleted. Absent while the erasure is in progress.",
+        },
         "eventsDeleted": {
             "type": "integer",
             "minimum": 0,
-            "description": "Absent while the erasure is in progress, and if 1.1 finished it.",
+            "description": "The number of deleted events. Absent before the erasure is finished, and if 1.1 finished "
+            "it.",
         },
     }
-    next_page = {"cursor": {**text, "description": "For the next page. Absent on the last one."}}
+    next_page = {"cursor": {**text, "description": "The parameter for the next page. Absent on the last page."}}
     beside = dict.fromkeys(("userAgent", *USER_ATTRIBUTES), or_null(text))
     return {
         "ErrorResponse": an_object({"errors": a_list("Problem", minItems=1)}, ["errors"]),
         "Problem": an_object(
             {
                 "code": {**text, "description": CODE, "examples": list(CODES)},
-                "message": text,
-                "description": text,
-                "field": {**text, "description": "The dotted path to it."},
-                "hint": {**text, "description": "What to do, if the description says too little."},
+                "message": {**text, "description": "What is wrong, in a few words."},
+                "description": {**text, "description": "What to do, in a sentence."},
+                "field": {
+                    **text,
+                    "description": "The dotted path of the wrong field. Absent if no single field is wrong.",
+                },
+                "hint": {**text, "description": "What to do, if `description` does not say it."},
             },
             ["message", "description"],
         ),
@@ -734,27 +789,30 @@ def general_schemas() -> Json:
         "BatchRequest": an_object(
             {
                 "events": a_list("BatchEvent", minItems=1, maxItems=MAX_EVENTS),
-                "import": {"type": ["boolean", "null"], "description": "Admits events of any age."},
+                "import": {
+                    "type": ["boolean", "null"],
+                    "description": "`true` accepts events that are older than 35 days.",
+                },
             },
             ["events"],
         ),
         "BatchEvent": an_object({**event, "eventId": event_id, "eventTime": event_time}, ["user", "event", "eventId"]),
         "UserReference": {
-            "description": "By email, by `_id`, or both. The strings beside them are set on the profile; `userAgent` "
-            "is the visitor's.",
+            "description": "The user, named by `email`, by `_id`, or by both. The other strings are set on the "
+            "profile, except `userAgent`: the user agent of the visitor, from which the API recognizes crawlers.",
             "anyOf": [ref("UserByEmail"), ref("UserById")],
         },
         "UserByEmail": an_object({"email": email, "_id": or_null(text), **beside}, ["email"]),
         "UserById": an_object({"_id": text, "email": or_null(email), **beside}, ["_id"]),
         "AnyEvent": {
-            "description": "One event, with its type as the key.",
+            "description": "An object with one key, the event type. Its value is the payload.",
             "oneOf": [ref(sent_as(model)) for model in CATALOGUE.values()],
         },
         "EventResult": an_object({"results": ref("Result"), "warnings": warnings, "first": ref("First")}, ["results"]),
         "First": an_object(
             {"eventId": text, "createdOn": date, "samePayload": {"type": "boolean"}},
             ["eventId", "createdOn"],
-            description="The stored event because of which this one was discarded.",
+            description="The stored event that has the same `orderId` or `refundId`, or is less than 20 minutes away.",
         ),
         **batch_schemas(text, uuid, date, warnings),
         "Result": an_object({"message": text, "email": text}, ["message"]),
@@ -762,10 +820,13 @@ def general_schemas() -> Json:
             user,
             ["_id", "createdOn"],
             additionalProperties=True,
-            description="One flat object, with all its attributes.",
+            description="A customer: one flat object with all attributes.",
         ),
         "UserAttributes": an_object(
-            {"email": or_null(email), "tags": TAGS_SCHEMA}, [], **ANYTHING_ELSE, description="Attributes, by name."
+            {"email": or_null(email), "tags": TAGS_SCHEMA},
+            [],
+            **ANYTHING_ELSE,
+            description="The attributes to set, by name.",
         ),
         "NewEmail": an_object({"email": email}, ["email"]),
         "UserResult": an_object(
@@ -786,7 +847,10 @@ def general_schemas() -> Json:
     }
 
 
-CODE = "Its name for programs. Absent in two bodies of 1.0: their code is in `X-Error-Code`. There may be new codes."
+CODE = (
+    "The name of the error for programs. Two bodies of 1.0 are without it: the header `X-Error-Code` has it. "
+    "There may be new codes."
+)
 
 
 def system_attribute(name: str, kind: str) -> Json:
@@ -802,21 +866,27 @@ def batch_schemas(text: Json, uuid: Json, date: Json, warnings: Json) -> Json:
     """
     statuses = ["created", "duplicate", "discarded", "refused", "failed"]
     outcome = {
-        "status": {**text, "description": "There may be new statuses.", "examples": statuses},
+        "status": {**text, "description": "The result of the event. There may be new statuses.", "examples": statuses},
         "eventId": or_null(text),
         "userId": {
             **uuid,
-            "description": "If the event is settled, and there is a user. A check cannot know the id of a new user: it "
-            "shows any.",
+            "description": "The `_id` of the user, if the event is settled and the user exists. A check shows an "
+            "example for a user that would be created.",
         },
-        "userCreated": {"type": "boolean", "description": "Of a created event: present if it created the user."},
-        "warnings": a_list("FieldWarning", description="Of a created event."),
-        "createdOn": {**date, "description": "Of a duplicate: when the stored event happened."},
-        "samePayload": {"type": "boolean", "description": "Of a duplicate: whether the stored event is the same."},
-        "code": {**text, "description": "Of a discarded event: which rule discarded it."},
-        "message": {**text, "description": "Of a discarded event."},
+        "userCreated": {
+            "type": "boolean",
+            "description": "`true` if the event created its user. Only of a created event.",
+        },
+        "warnings": a_list("FieldWarning", description="What was dropped or changed. Only of a created event."),
+        "createdOn": {**date, "description": "When the stored event happened. Only of a duplicate."},
+        "samePayload": {
+            "type": "boolean",
+            "description": "Whether the stored event has the same type and payload. Only of a duplicate.",
+        },
+        "code": {**text, "description": "The rule that discarded the event. Only of a discarded event."},
+        "message": {**text, "description": "The text of that rule. Only of a discarded event."},
         "first": ref("First"),
-        "errors": a_list("Problem", description="Of a refused or failed event."),
+        "errors": a_list("Problem", description="Why the event was refused or failed."),
     }
     results = {"results": a_list("EventOutcome", minItems=1), "warnings": warnings}
     return {

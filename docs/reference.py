@@ -59,7 +59,7 @@ def type_row(event_type: type[EventType]) -> Sequence[str]:
 
 def statuses() -> str:
     settled: Mapping[int, str] = {
-        200: "The event was created, or discarded by a restriction. Of a batch: every event is settled.",
+        200: "The event was created, or discarded by a restriction. Every event of a batch is settled.",
         207: OF_A_BATCH[207],
     }
     return table(["status", "means"], [[str(status), text] for status, text in {**settled, **MEANINGS}.items()])

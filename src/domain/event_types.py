@@ -119,6 +119,8 @@ Tags = Annotated[
 Email = Annotated[Any, PlainValidator(_email), WithJsonSchema({"type": ["string", "null"], "format": "idn-email"})]
 OneValue = Annotated[Any, PlainValidator(_one_value), WithJsonSchema({})]
 
+ITEMS = [{"itemId": "SHOE-42-RED", "quantity": 1, "price": 55.0}]  # of the examples
+
 # --- The catalogue --------------------------------------------------------------------------------
 
 
@@ -225,14 +227,18 @@ class Confirmation(EventType):
         "order_id_seen", "A confirmation with this orderId was already received", field="orderId"
     )
 
-    orderId: OrderId = Field(description="The shop's number of the order.", examples=["A-1001"])
-    total: OneValue = Field(None, description="What the order is worth; a number or a numeric string.", examples=[59.9])
-    status: OneValue = Field(None, description="State of the order.", examples=["paid"])
-    currency: OneValue = Field(None, description="Currency of the amounts.", examples=["EUR"])
-    coupons: OneValue = Field(None, description="Coupons used.", examples=["SUMMER"])
-    total_shipping: OneValue = Field(None, description="Costs of shipping.", examples=[4.9])
+    orderId: OrderId = Field(description="The shop's unique id of the order.", examples=["A-1001"])
+    total: OneValue = Field(None, description="The amount of the order, a number or a numeric string.", examples=[59.9])
+    status: OneValue = Field(None, description="The state of the order, in the shop's words.", examples=["paid"])
+    currency: OneValue = Field(
+        None, description="The currency of the amounts. The API does not convert amounts.", examples=["EUR"]
+    )
+    coupons: OneValue = Field(None, description="The coupon codes of the order.", examples=["SUMMER10"])
+    total_shipping: OneValue = Field(
+        None, description="The shipping costs, which `total` usually includes.", examples=[4.9]
+    )
     phone: OneValue = Field(None, description="The customer's telephone number.")
-    items: Items = Field([], description="What was bought.", examples=[[{"itemId": "SKU-1", "quantity": 1}]])
+    items: Items = Field([], description="The products of the order.", examples=[ITEMS])
 
 
 class Refund(EventType):
@@ -245,12 +251,12 @@ class Refund(EventType):
         "refund_id_seen", "A refund with this refundId was already received", field="refundId"
     )
 
-    refundId: OrderId = Field(description="The shop's number of the refund.", examples=["R-77"])
-    orderId: OrderId = Field(description="The shop's number of the order.", examples=["A-1001"])
-    total: OneValue = Field(None, description="The amount paid back; a number or a numeric string.", examples=[19.9])
-    currency: OneValue = Field(None, description="Currency of the amount.", examples=["EUR"])
-    reason: OneValue = Field(None, description="Why the money was paid back.", examples=["size"])
-    items: Items = Field([], description="The items of the refund.", examples=[[{"itemId": "SKU-1", "quantity": 1}]])
+    refundId: OrderId = Field(description="The shop's unique id of the refund.", examples=["R-77"])
+    orderId: OrderId = Field(description="The id of the order that is refunded.", examples=["A-1001"])
+    total: OneValue = Field(None, description="The amount paid back, a number or a numeric string.", examples=[55.0])
+    currency: OneValue = Field(None, description="The currency of the amount.", examples=["EUR"])
+    reason: OneValue = Field(None, description="The reason for the refund.", examples=["wrong size"])
+    items: Items = Field([], description="The products that were refunded.", examples=[ITEMS])
 
 
 class EmailOpen(EventType):
@@ -270,53 +276,59 @@ class Generic(EventType):
 
     under_generic: ClassVar = ("event_name",)
 
-    event_name: EventName = Field(description="What the event is called.", examples=["newsletter_signup"])
+    event_name: EventName = Field(description="The name of the custom event.", examples=["newsletter_signup"])
 
 
 class Event(EventType):
     """A custom event, in the form that browsers send."""
 
-    event_name: EventName = Field(description="What the event is called.", examples=["newsletter_signup"])
+    event_name: EventName = Field(description="The name of the custom event.", examples=["newsletter_signup"])
 
 
 class ViewItem(EventType):
     """A product was viewed."""
 
-    itemId: Identifier = Field(description="The product's id.", examples=["SKU-1"])
+    itemId: Identifier = Field(
+        description="The id of the product, as the shop's catalogue has it.", examples=["SHOE-42-RED"]
+    )
 
 
 class ViewCategory(EventType):
     """A category was viewed."""
 
-    category: Text = Field(description="The category.", examples=["shoes"])
+    category: Text = Field(description="The name of the category.", examples=["running shoes"])
 
 
 class Search(EventType):
     """The shop was searched."""
 
-    query: Text = Field(description="What was searched for.", examples=["red shoes"])
+    query: Text = Field(description="The text that the visitor searched for.", examples=["red shoes"])
 
 
 class AddToCart(EventType):
     """A product was put into the cart."""
 
-    itemId: Identifier = Field(description="The product's id.", examples=["SKU-1"])
-    cartId: Any = Field(None, description="The cart.", examples=["C-7"])
-    quantity: Any = Field(None, description="How many.", examples=[2])
+    itemId: Identifier = Field(
+        description="The id of the product, as the shop's catalogue has it.", examples=["SHOE-42-RED"]
+    )
+    cartId: Any = Field(None, description="The id of the cart, to join its events.", examples=["cart-81f3"])
+    quantity: Any = Field(None, description="The number of pieces.", examples=[1])
 
 
 class AddToWishlist(EventType):
     """A product was put on the wishlist."""
 
-    prodId: Identifier = Field(description="The product's id.", examples=["SKU-1"])
+    prodId: Identifier = Field(
+        description="The id of the product, as the shop's catalogue has it.", examples=["SHOE-42-RED"]
+    )
 
 
 class Checkout(EventType):
     """The checkout reached a step."""
 
-    cartId: Any = Field(None, description="The cart.", examples=["C-7"])
-    step: Any = Field(None, description="The step.", examples=["payment"])
-    items: Items = Field([], description="What is in the cart.", examples=[[{"itemId": "SKU-1"}]])
+    cartId: Any = Field(None, description="The id of the cart, to join its events.", examples=["cart-81f3"])
+    step: Any = Field(None, description="The step that the visitor reached, in the shop's words.", examples=["payment"])
+    items: Items = Field([], description="The products in the cart.", examples=[ITEMS])
 
 
 def restrictions() -> dict[str, Restriction]:
