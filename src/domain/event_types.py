@@ -371,7 +371,7 @@ def parse_event(wire_name: str, payload: object) -> ParsedEvent | tuple[Problem,
     if not isinstance(payload, dict) or not (payload or cls.may_be_empty):
         needs = "an object" if cls.may_be_empty else "an object with at least one attribute"
         return (invalid_payload(wire_name, needs, field),)
-    problems = list(unstorable(payload, field))
+    problems = unstorable(payload, field)
     try:
         model = cls.model_validate(payload)
     except ValidationError as error:

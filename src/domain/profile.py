@@ -26,7 +26,8 @@ SYSTEM_ATTRIBUTES: dict[str, str] = {"_id": "string", "createdOn": "string"}
 MAX_TOTAL = Decimal("1E15")
 SMALLEST_PART = Decimal("1E-9")
 # An event that is older than the profile's newest change by more than this is late: section 9.
-TOLERANCE_MS = timedelta(minutes=5) // timedelta(milliseconds=1)
+TOLERANCE = timedelta(minutes=5)
+TOLERANCE_MS = TOLERANCE // timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Parse requests with one event or a batch, and report all problems at once: contract, sections 2, 8 and 9."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -109,8 +109,10 @@ def parse_request(
     return EventRequest(user=user, event=event, imported=imported, warnings=warnings, **identity)
 
 
-def unread(sent: Mapping[str, Any], known: Iterable[str], prefix: str) -> list[Notice]:
+def unread(sent: Mapping[str, Any], known: Sequence[str], prefix: str) -> list[Notice]:
     """Return a warning for each field that differs from a known one only in case or punctuation."""
+    if all(name in known for name in sent):
+        return []
     return [similar_name(prefix + name, f"{prefix}{meant}") for name, meant in similar_names(sent, known).items()]
 
 
@@ -151,7 +153,7 @@ def _parse_identity(
     """Return the id and the time of the event, or None and their problems."""
     event_id, event_time = body.get("eventId"), body.get("eventTime")
     problems = [] if event_id is None or _is_event_id(event_id) else [INVALID_EVENT_ID]
-    happened_at = parse_rfc_3339(event_time)
+    happened_at = None if event_time is None else parse_rfc_3339(event_time)
     if event_time is not None and happened_at is None:
         problems.append(invalid_event_time(f"{EVENT_TIME_FORM}{fault_of_rfc_3339(event_time)}"))
     elif event_time is None and event_id is not None and not problems:

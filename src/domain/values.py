@@ -47,12 +47,12 @@ def as_number(value: object) -> Decimal | None:
     return value if isinstance(value, Decimal) and value.is_finite() else None
 
 
-def unstorable(value: object, field: str) -> Iterator[Problem]:
-    """Yield what DynamoDB cannot hold of a JSON value, each part named by its dotted path below `field` ("": no field).
+def unstorable(value: object, field: str) -> list[Problem]:
+    """Return what DynamoDB cannot hold of a JSON value, each part with its dotted path below `field` ("": no field).
 
-    MAX_PROBLEMS of it at most: Lambda returns no answer of more than 6 MB.
+    There are MAX_PROBLEMS at most, because Lambda returns at most 6 MB.
     """
-    return islice(_unstorable(value, field), MAX_PROBLEMS)
+    return list(islice(_unstorable(value, field), MAX_PROBLEMS))
 
 
 def _unstorable(value: object, field: str, level: int = 1) -> Iterator[Problem]:

@@ -51,7 +51,8 @@ def _post_event(event: rest.Event, account: Account) -> rest.Response:
         _count(error, kind)
         raise
     _count(outcome, request.event.type)
-    rest.count_warnings([_new_warnings(outcome)])
+    if warnings := _new_warnings(outcome):
+        rest.count_warnings([warnings])
     return _answer(outcome, logged_id=not request.own_id)
 
 

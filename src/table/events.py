@@ -1,7 +1,7 @@
 """Stored events, and events that are to be stored."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 from hashlib import sha256
@@ -54,10 +54,15 @@ class Entry:
     """Whether the user does not exist yet."""
     creates: bool = False
     """Whether the user is to be created with this event, or with the next one of its run if this one is discarded."""
+    claimed: str | None = None
+    """The email that the event would give to a user without one."""
+    touches_user: bool = False
+    is_plain: bool = False
+    """Whether the event is the only item that is written."""
     replaces: Item | None = None
-    nonce: str = field(default_factory=lambda: token_hex(8))
 
     def __post_init__(self) -> None:
+        self.nonce = token_hex(8)
         event = self.request.event
         self.event_id, self.happened_at, self.own_id = (
             self.request.event_id,
@@ -69,11 +74,14 @@ class Entry:
         self.payload = Document(event.payload)
         self._changes: dict[str | None, Change] = {}
 
-    def of_user(self, user_id: str, email: str | None, is_new: bool = False) -> None:
-        """Set the user of the event."""
+    def of_user(self, user_id: str, email: str | None, is_new: bool = False, *, is_first: bool) -> None:
+        """Set the user of the event, and whether it is the first event of its run."""
         if user_id != self.user_id:
             self.uuid = self.uuid_of(user_id)
-        self.user_id, self.email, self.is_new, self.creates = user_id, email, is_new, False
+        self.user_id, self.email, self.is_new, self.creates = user_id, email, is_new, is_new and is_first
+        self.claimed = self.claims if email is None else None
+        self.touches_user = not self.is_of_bot and bool(self.restriction or self.claimed or self.change(email))
+        self.is_plain = not (self.touches_user or self.key or self.is_of_bot or self.creates)
 
     def uuid_of(self, user_id: str) -> str:
         """Return the UUID of the sort key that the event would have as an event of this user."""
@@ -93,25 +101,11 @@ class Entry:
     def is_of_bot(self) -> bool:
         return is_bot(self.request.user.user_agent)
 
-    @property
-    def claimed(self) -> str | None:
-        """The email that the event would give to a user without one."""
-        return self.claims if self.email is None else None
-
     @cached_property
     def is_ordered(self) -> bool:
         """Return whether the order of the event matters: it changes the profile or has a restriction."""
         change = self.restriction or self.claims or self.change(self.request.user.email)
         return bool(change and not self.is_of_bot)
-
-    @property
-    def touches_user(self) -> bool:
-        return bool(not self.is_of_bot and (self.restriction or self.claimed or self.change(self.email)))
-
-    @property
-    def is_plain(self) -> bool:
-        """Return whether the event is the only item that is written."""
-        return not (self.touches_user or self.key or self.is_of_bot or self.creates)
 
     @cached_property
     def size(self) -> int:

@@ -90,9 +90,6 @@ class Changes:
     removes: tuple[Path, ...] = ()
     adds: Mapping[str, Decimal] = field(default_factory=dict)
 
-    def __bool__(self) -> bool:
-        return bool(self.sets or self.removes or self.adds)
-
     def written(self, placeholders: "Placeholders") -> str:
         clauses = {
             "SET": [f"{placeholders.path(path)} = {placeholders.value(value)}" for path, value in self.sets.items()],

@@ -228,12 +228,14 @@ def plan(
     seen: Profile | None = None,
 ) -> Plan | None:
     """Return the plan for changes of one user, applied in their order. Return None if it needs the profile `seen`."""
-    merged, most = merge(changes), _bytes_of_all(changes)
-    if merged.sets_attributes and not _is_plain(changes, merged, most, seen):
+    merged = merge(changes) if len(changes) > 1 else changes[0]
+    sets_attributes = merged.sets_attributes
+    most = _bytes_of_all(changes) if sets_attributes else 0
+    if sets_attributes and not _is_plain(changes, merged, most, seen):
         return _exact(account, user_id, changes, claims_email, seen) if seen else None
     sets, removes, condition = _system_changes(merged, seen, claims_email)
     adds = dict(merged.totals)
-    if merged.sets_attributes:
+    if sets_attributes:
         sets |= {("attributes", name): value for name, value in merged.attributes.items()}
         sets |= {("tags", tag): True for tag in merged.add_tags}
         removes += [("tags", tag) for tag in merged.remove_tags]
@@ -249,9 +251,11 @@ def plan(
             # ---- the changes ------- changedAt, at most 5 minutes later: it stays -------->
             condition &= Compare("changedAt", "<=", late_after)
             condition &= Compare("changedAt", ">", newest)
-    changed = Changes(sets=sets, removes=tuple(removes), adds=adds)
     key = keys.profile(account.name, user_id)
-    return Plan(Update(key, changed, condition) if changed else Check(key, condition), tuple(() for _ in changes))
+    action: Update | Check = Check(key, condition)
+    if sets or removes or adds:
+        action = Update(key, Changes(sets=sets, removes=tuple(removes), adds=adds), condition)
+    return Plan(action, tuple(() for _ in changes))
 
 
 def _is_plain(changes: Sequence[Change], merged: Change, most: int, seen: Profile | None) -> bool:

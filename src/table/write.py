@@ -33,9 +33,8 @@ from typing import NamedTuple, TypeVar
 from domain.backoff import backoff
 from domain.outcomes import First, Outcome
 from domain.problems import ERASED_USER, Conflict, Failed, Refused, TooLarge, Unavailable, too_large, unavailable
-from domain.profile import TOLERANCE_MS, Change
+from domain.profile import TOLERANCE, Change
 from domain.restrictions import BOT
-from domain.times import milliseconds_of
 from table import Account, events, marks, profiles, replies
 from table import primary_keys as keys
 from table.calls import CONFLICT, MAX_ACTIONS, Reasons
@@ -107,7 +106,8 @@ class _Run:
             self._accept(entry)
 
     def _by_items(self, entry: Entry) -> Outcome | None:
-        if found := self.known.get(self._event_key(entry)):
+        found = self.known.get(self._event_key(entry)) if entry.own_id else None
+        if found:
             return events.created(entry) if events.is_of(entry, found) else events.duplicate(entry, found)
         kept = self.known.get(keys.idempotency(self.account.name, entry.key.key_hash)) if entry.key else None
         if not entry.key or not kept:
@@ -268,7 +268,7 @@ class _Run:
             return False
         if entry.window:
             return self.windows[entry.type].is_late
-        return milliseconds_of(entry.happened_at) + TOLERANCE_MS < milliseconds_of(entry.received_at)
+        return entry.happened_at + TOLERANCE < entry.received_at
 
     def _refuse(self, too_large_ones: Sequence[Entry]) -> None:
         """Refuse events whose changes do not fit, if it is known which earlier events are repeats.
@@ -354,10 +354,12 @@ class Writer:
         """
         warnings = entry.change(entry.email).warnings
         action = events.put(self.account, entry, warnings)
-        action = action if entry.own_id else Put(action.item)
-        found = self.known.get(action.key) or self.account.table.put(action, field="event")
+        if not entry.own_id:
+            self.account.table.put(Put(action.item), field="event")
+            return events.created(entry, warnings)
+        found = self.known.get(action.item) or self.account.table.put(action, field="event")
         if found is None or events.is_of(entry, found):
-            self.known.items[pair(action.key)] = action.item
+            self.known.items[pair(action.item)] = action.item
             return events.created(entry, warnings)
         return events.duplicate(entry, found)
 
@@ -406,7 +408,7 @@ class Writer:
         self.limit = min(2 * self.limit, MAX_ACTIONS)
         for entry, outcome in plan.outcomes.items():
             entry.outcome = outcome
-            if isinstance(outcome, Outcome) and not (outcome.status == "created" or outcome.replayed):
+            if entry.key and isinstance(outcome, Outcome) and not (outcome.status == "created" or outcome.replayed):
                 entry.outcome = guarded(partial(replies.settle, self.account, entry, outcome))
 
     def _refuse(self, run: Sequence[Entry], refused: Refused) -> None:

@@ -163,19 +163,18 @@ class _Lane:
         for entry in self.waiting:
             if entry.request.user.email in claimed - {None}:
                 break  # the commit decides which user has the email
-            if not self._find_user(entry):
+            if not self._find_user(entry, is_first=not run):
                 continue
             if run and entry.user_id != run[0].user_id:
                 break
             if entry.uuid in plain and (plain[entry.uuid] or entry.is_plain):
                 break  # a plain event is stored after the transaction
-            entry.creates = entry.is_new and not run
             plain[entry.uuid] = entry.is_plain
             claimed.add(entry.claimed)
             run.append(entry)
         return run
 
-    def _find_user(self, entry: Entry) -> bool:
+    def _find_user(self, entry: Entry, *, is_first: bool) -> bool:
         """Find the user of an event, or settle it. After a failed change, all later changes of the same user fail."""
         user = guarded(partial(self.people.find, entry))
         if not self.failed.isdisjoint(_identifiers(entry, user)) and (
@@ -183,7 +182,7 @@ class _Lane:
         ):
             user = unavailable("EarlierChangeFailed")
         if isinstance(user, User):
-            entry.of_user(*user)
+            entry.of_user(*user, is_first=is_first)
             return True
         entry.outcome = user
         self._apply_outcome(entry)
@@ -252,7 +251,7 @@ def _settle(lanes: Sequence[_Lane], account: Account, half_time: float) -> None:
     queue: PriorityQueue[tuple[float, int, int]] = PriorityQueue()
     ranks: Counter[str | None] = Counter()
     for number, lane in enumerate(lanes):
-        user = next(iter(lane.people.possible(lane.waiting[0])), None)
+        user = next(iter(lane.people.possible(lane.waiting[0])), None) if len(lanes) > 1 else None
         queue.put((0.0, ranks[user], number))
         ranks[user] += 1
     ahead = [partial(read_ahead, account)]
@@ -269,8 +268,8 @@ def _settle(lanes: Sequence[_Lane], account: Account, half_time: float) -> None:
                 if (pause := next(lanes[number].steps, None)) is not None:
                     queue.put((time.monotonic() + pause if pause else 0.0, rank + 1, number))
 
-    threads = min(account.table.threads, len(lanes))
-    if threads < 2:
+    threads = min(len(lanes), account.table.threads) if len(lanes) > 1 else 1
+    if threads == 1:
         work()
         return
     from concurrent.futures import ThreadPoolExecutor  # only for batches
