@@ -65,13 +65,13 @@ def packages(path: Path) -> set[str]:
 # --- Imports --------------------------------------------------------------------------------------
 
 
-STOREYS = ["domain", "table", "use_cases", "handlers"]
-"""From the lowest to the highest. A module imports only from its own storey and those below."""
+LAYERS = ["domain", "table", "use_cases", "handlers"]
+"""From the lowest to the highest. A module imports only from its own layer and those below."""
 
 
 @every_module
-def test_imports_between_storeys_only_go_down(path: Path) -> None:
-    above = STOREYS[STOREYS.index(path.relative_to(SRC).parts[0]) + 1 :]
+def test_imports_between_layers_only_go_down(path: Path) -> None:
+    above = LAYERS[LAYERS.index(path.relative_to(SRC).parts[0]) + 1 :]
     assert not packages(path) & {*above, "local", "tests", "tools"}
 
 
