@@ -1,14 +1,17 @@
 """Compare batches with the same events one by one: python -m benchmark.batches [--rounds 5]
 
 Both run alternately in this process, through the use case and against DynamoDB Local. So the ratios compare the
-function's own work and its waiting. Needs Java and `npm install`. Prints the median of the ratios of each.
+function's own work and its waiting. Needs Java and `npm install`. Prints the median of the ratios of each, the number
+of DynamoDB calls of the batch, and the CPU time of storing 1 MB of orders of one user, compared with parsing them.
 """
 
 import argparse
+import contextlib
+import json
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import count
@@ -17,7 +20,8 @@ from typing import Any
 
 from domain.ids import new_id
 from domain.outcomes import Outcome
-from domain.request import EventRequest, parse_request
+from domain.problems import Refused
+from domain.request import EventRequest, parse_batch, parse_request
 from domain.times import to_the_millisecond
 from local import aws, dynamodb
 from table import Account
@@ -43,12 +47,14 @@ def main() -> None:
         account = Account(Table(new_client(), TABLE_NAME, math.inf), "shop")
         for email in PEOPLE:
             users.create({"email": email}, account, now())
-        print("| events | CPU, batch / one by one | time, batch / one by one |")
-        print("| --- | --- | --- |")
+        print("| events | CPU, batch / one by one | time, batch / one by one | calls, batch |")
+        print("| --- | --- | --- | --- |")
         for name, event, people in cases():
             ratios = [ratio(account, event, people) for _ in range(rounds)]
-            cpu, wall = (median(each) for each in zip(*ratios, strict=True))
-            print(f"| {name} | {cpu:.2f} | {wall:.2f} |")
+            cpu, wall, calls = (median(each) for each in zip(*ratios, strict=True))
+            print(f"| {name} | {cpu:.2f} | {wall:.2f} | {calls:.0f} |")
+        shares = [share_of_parsing(account) for _ in range(rounds)]
+        print(f"\n100 orders of one user in 1 MB: storing takes {median(shares):.1f} x the CPU of parsing")
 
 
 def cases() -> list[Case]:
@@ -64,19 +70,61 @@ def cases() -> list[Case]:
     ]
 
 
-def ratio(account: Account, event: Callable[[int], Event], people: Sequence[str]) -> tuple[float, float]:
-    """CPU time and wall time of a batch, as shares of what its events take one by one."""
+def ratio(account: Account, event: Callable[[int], Event], people: Sequence[str]) -> tuple[float, float, int]:
+    """Return the CPU time and the wall time of a batch, as shares of its events one by one, and its calls."""
 
     def one_by_one() -> None:
         for number, email in enumerate(people):
             collect_one(request(event(number), email), account, now())
 
     def batch() -> None:
-        outcomes = collect([request(event(number), email) for number, email in enumerate(people)], account, now())
-        assert all(isinstance(outcome, Outcome) and outcome.status == "created" for outcome in outcomes)
+        assert_created(collect([request(event(number), email) for number, email in enumerate(people)], account, now()))
 
-    single, together = measured(one_by_one), measured(batch)
-    return together[0] / single[0], together[1] / single[1]
+    single = measured(one_by_one)
+    with counted(account) as calls:
+        together = measured(batch)
+    return together[0] / single[0], together[1] / single[1], len(calls)
+
+
+def share_of_parsing(account: Account) -> float:
+    """Return the CPU time of storing a batch of 1 MB, as a share of parsing its JSON and its events."""
+    items = [{"itemId": f"SKU-{number}", "price": 1.5 + number, "quantity": number} for number in range(170)]
+    moment = now()
+    entries = [
+        {
+            "eventId": new_id(moment),
+            "user": {"email": PEOPLE[0]},
+            "event": {"confirmation": {"orderId": new_id(moment), "total": "59.9", "items": items}},
+        }
+        for _ in range(100)
+    ]
+    body = json.dumps({"events": entries}).encode()
+    requests: list[EventRequest | Refused] = []
+
+    def parse() -> None:
+        sent = json.loads(body, parse_int=Decimal, parse_float=Decimal)
+        requests.extend(parse_batch(sent, moment, lambda _: None))
+
+    parsing, _ = measured(parse)
+    storing, _ = measured(lambda: assert_created(collect(requests, account, moment)))
+    return storing / parsing
+
+
+def assert_created(outcomes: Sequence[object]) -> None:
+    assert all(isinstance(outcome, Outcome) and outcome.status == "created" for outcome in outcomes)
+
+
+@contextlib.contextmanager
+def counted(account: Account) -> Iterator[list[str]]:
+    """Yield the list to which the names of DynamoDB calls are added."""
+    calls: list[str] = []
+
+    def count(event_name: str, **_: Any) -> None:
+        calls.append(event_name)
+
+    account.table.client.meta.events.register("before-call.dynamodb", count)
+    yield calls
+    account.table.client.meta.events.unregister("before-call.dynamodb", count)
 
 
 def request(event: Event, email: str) -> EventRequest:
