@@ -14,20 +14,8 @@ from typing import Any
 BRACKETS = re.compile(r"\(((?:[^()]|\([^()]*\))*)\)")
 SYSTEMS = ("Windows", "Linux", "Android", "Mac", "iP", "X11", "CrOS", "Symbian", "BB10", "Tizen", "KAIOS", "MSIE")
 PERSONS = (
-    *(
-        "Mozilla/",
-        "Opera/",
-        "Dalvik/",
-        "UCWEB",
-        "BlackBerry",
-        "Nokia",
-        "SonyEricsson",
-        "SAMSUNG-",
-        "LG-",
-        "MOT-",
-        "HTC",
-    ),
-    *("CFNetwork/", "Darwin/", "Android", "iPhone", "iPad", "iOS", "Windows NT", "Macintosh"),
+    *("Mozilla/", "Opera/", "Dalvik/", "UCWEB", "BlackBerry", "Nokia", "SonyEricsson", "SAMSUNG-", "LG-", "MOT-"),
+    *("HTC", "CFNetwork/", "Darwin/", "Android", "iPhone", "iPad", "iOS", "Windows NT", "Macintosh"),
 )
 ADDRESSES = ("http:", "https:", "www.", "@")
 WORDS = (
@@ -63,13 +51,10 @@ def _name_of(agent: str) -> str:
     if found is None:
         return agent
     device = found[1]
-    names_a_crawler = "compatible" in device and "MSIE" not in device
-    lower = device.lower()
-    if (
-        names_a_crawler
-        or any(word in lower for word in WORDS_OF_A_DEVICE)
-        or not any(map(device.__contains__, SYSTEMS))
-    ):
+    names_a_crawler = ("compatible" in device and "MSIE" not in device) or any(
+        word in device.lower() for word in WORDS_OF_A_DEVICE
+    )
+    if names_a_crawler or not any(system in device for system in SYSTEMS):
         return agent.replace("compatible; MSIE", "MSIE")
     return agent[: found.start()] + agent[found.end() :]
 

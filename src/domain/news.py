@@ -65,17 +65,9 @@ class Message:
 def message_of(news: News) -> Message:
     """Return the message for the bus. `payloadAt` replaces a payload that the bus cannot carry."""
     if isinstance(news, UserErased):
-        erased = {
-            **_head(news.account, news.user_id, news.erased_on, "UserErased"),
-            "account": news.account,
-            "userId": news.user_id,
-            "erasedOn": news.erased_on,
-        }
+        erased = _head(news, news.erased_on, "UserErased") | {"erasedOn": news.erased_on}
         return Message("UserErased", json_text(erased))
-    detail = {
-        **_head(news.account, news.user_id, news.created_on, news.event_id),
-        "account": news.account,
-        "userId": news.user_id,
+    detail = _head(news, news.created_on, news.event_id) | {
         "eventId": news.event_id,
         "type": news.type,
         "createdOn": news.created_on,
@@ -88,9 +80,10 @@ def message_of(news: News) -> Message:
     return Message("EventCreated", json_text(detail | {"payloadAt": f"/v1/user/{news.user_id}/events"}))
 
 
-def _head(account: str, user_id: str, moment: str, name: str) -> dict[str, Any]:
-    """Return the version of the detail and an id. News that are published again have the same id."""
-    return {"version": VERSION, "id": derived_id(datetime.fromisoformat(moment), account, user_id, name)}
+def _head(news: News, moment: str, name: str) -> dict[str, Any]:
+    """Return the common fields. A message that is published again has the same id."""
+    id_ = derived_id(datetime.fromisoformat(moment), news.account, news.user_id, name)
+    return {"version": VERSION, "id": id_, "account": news.account, "userId": news.user_id}
 
 
 def _integers(value: object) -> Iterator[Decimal]:

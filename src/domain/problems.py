@@ -129,65 +129,32 @@ class Failed(Refused):
 
 # The meaning of each code, from which docs/codes.md is made. A code never changes its meaning.
 CODES: dict[str, type[Refused]] = {
-    "invalid_json": Invalid,
-    "missing_event": Invalid,
-    "invalid_event": Invalid,
-    "more_than_one_event": Invalid,
-    "unknown_event_type": Invalid,
-    "invalid_payload": Invalid,
-    "missing_field": Invalid,
-    "invalid_field": Invalid,
-    "invalid_text": Invalid,
-    "invalid_number": Invalid,
-    "invalid_name": Invalid,
-    "too_many_levels": Invalid,
-    "missing_user": Invalid,
-    "invalid_user": Invalid,
-    "missing_identifier": Invalid,
-    "identifiers_disagree": Invalid,
-    "invalid_email": Invalid,
-    "invalid_id": Invalid,
-    "invalid_attribute": Invalid,
-    "system_attribute": Invalid,
-    "missing_event_id": Invalid,
-    "invalid_event_id": Invalid,
-    "missing_event_time": Invalid,
-    "invalid_event_time": Invalid,
-    "missing_events": Invalid,
-    "invalid_events": Invalid,
-    "too_many_events": Invalid,
-    "invalid_import": Invalid,
-    "invalid_parameter": Invalid,
-    "unauthorized": Unauthorized,
-    "forbidden": Forbidden,
-    "user_not_found": NotFound,
-    "erasure_not_found": NotFound,
-    "not_found": NotFound,
-    "key_not_found": NotFound,
-    "user_exists": Conflict,
-    "email_taken": Conflict,
-    "user_erased": Conflict,
-    "key_revoked": Conflict,
-    "body_too_large": TooLarge,
-    "item_too_large": TooLarge,
-    "unsupported_encoding": UnsupportedEncoding,
-    "idempotency_key_reused": KeyReused,
-    "unavailable": Unavailable,
-    "internal_error": Failed,
+    code: kind
+    for kind, codes in {
+        Invalid: (
+            "invalid_json missing_event invalid_event more_than_one_event unknown_event_type invalid_payload "
+            "missing_field invalid_field invalid_text invalid_number invalid_name too_many_levels missing_user "
+            "invalid_user missing_identifier identifiers_disagree invalid_email invalid_id invalid_attribute "
+            "system_attribute missing_event_id invalid_event_id missing_event_time invalid_event_time "
+            "missing_events invalid_events too_many_events invalid_import invalid_parameter"
+        ),
+        Unauthorized: "unauthorized",
+        Forbidden: "forbidden",
+        NotFound: "user_not_found erasure_not_found not_found key_not_found",
+        Conflict: "user_exists email_taken user_erased key_revoked",
+        TooLarge: "body_too_large item_too_large",
+        UnsupportedEncoding: "unsupported_encoding",
+        KeyReused: "idempotency_key_reused",
+        Unavailable: "unavailable",
+        Failed: "internal_error",
+    }.items()
+    for code in codes.split()
 }
 
 # The code of each warning. The meaning of a code never changes; its message may.
 WARNINGS = (
-    "system_attribute_ignored",
-    "email_ignored",
-    "older_than_profile",
-    "profile_full",
-    "tag_ignored",
-    "comma_in_tags",
-    "total_not_counted",
-    "similar_name",
-    "user_without_email",
-    "event_id_reused",
+    *("system_attribute_ignored", "email_ignored", "older_than_profile", "profile_full", "tag_ignored"),
+    *("comma_in_tags", "total_not_counted", "similar_name", "user_without_email", "event_id_reused"),
 )
 
 # The two documented bodies.

@@ -21,7 +21,7 @@ from domain.problems import (
     of_a_batch,
 )
 from domain.request import BATCH_FIELDS, MAX_EVENT_ID_LENGTH, EventRequest, parse_batch, parse_request, unread
-from handlers import bodies, counting, rest
+from handlers import bodies, rest
 from handlers.metrics import record
 from handlers.runtime import logger
 from table import Account
@@ -110,7 +110,7 @@ def _batch(event: rest.Event, account: Account, *, stored: bool = True) -> rest.
     refused = [outcome for outcome in outcomes if isinstance(outcome, Refused) and not outcome.is_server_error]
     if stored:
         if refused:
-            counting.count(account.name, refused, rest.gateway_id(event), now)
+            rest.count_refusals(account.name, refused, event)
         for request, outcome in zip(requests, outcomes, strict=True):
             _count(outcome, request.event.type if isinstance(request, EventRequest) else None)
             if isinstance(outcome, Refused):

@@ -3,7 +3,7 @@
 import json
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from urllib.parse import unquote
@@ -28,9 +28,8 @@ from domain.problems import (
     invalid_parameter,
 )
 from domain.times import to_the_millisecond
-from handlers import counting
 from handlers.metrics import record
-from handlers.runtime import EVENT_DAYS, logger, observed, table
+from handlers.runtime import EVENT_DAYS, fail_fast_table, logger, observed, table
 from table import Account
 from table.calls import code_of
 
@@ -189,6 +188,19 @@ def count_warnings(warned: Iterable[Iterable[Notice]]) -> None:
         logger.append_keys(warnings=codes)
 
 
+def count_refusals(account: str, refused: Sequence[Refused], event: Event) -> None:
+    """Count a refused request, or the refused events of a batch, for GET /v1/refusals, in one small write.
+
+    A failed count never fails the request and hardly delays it: there is one attempt with a short time limit.
+    """
+    from use_cases.refusals import count_refused  # only for requests that fail
+
+    try:
+        count_refused(refused, account, fail_fast_table(), gateway_id(event), now())
+    except Exception as error:  # noqa: BLE001 the request is refused in any case
+        logger.debug("refusal not counted", error=type(error).__name__)
+
+
 def log_failure(error: BaseException) -> None:
     """Log a failure: DynamoDB's code as `cause`, or the type and the stack of an exception.
 
@@ -241,7 +253,7 @@ def _refusal(refused: Refused, event: Event) -> Response:
 def _count(refused: Refused, event: Event) -> None:
     """Count a refusal for GET /v1/refusals, if the caller caused it and its account is known."""
     if not refused.is_server_error and not isinstance(refused, Unauthorized):
-        counting.count(_account_name(event), [refused], gateway_id(event), now())
+        count_refusals(_account_name(event), [refused], event)
 
 
 def _failure(error: Exception, event: Event) -> Response:

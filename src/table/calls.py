@@ -140,18 +140,20 @@ class Store:
         last = page.get("LastEvaluatedKey")
         return [from_item(item) for item in page["Items"]], from_item(last) if last else None
 
-    def partition(self, pk: str, between: tuple[str, str] | None = None) -> Iterator[Item]:
-        """Yield the items of a partition in the order of their sort keys: all, or those `between` two sort keys."""
+    def partition(self, pk: str, between: tuple[str, str] | None = None, **options: Any) -> Iterator[Item]:
+        """Yield the items of a partition in the order of their sort keys: all, or those `between` two sort keys.
+
+        `options` are parameters of the queries.
+        """
         condition, values = "pk = :pk", {":pk": pk}
         if between:
-            condition, values = (
-                f"{condition} AND sk BETWEEN :first AND :last",
-                values | dict(zip((":first", ":last"), between, strict=True)),
-            )
+            condition += " AND sk BETWEEN :first AND :last"
+            values |= {":first": between[0], ":last": between[1]}
         parameters: dict[str, Any] = {
             "KeyConditionExpression": condition,
             "ExpressionAttributeValues": to_item(values),
             "ConsistentRead": True,
+            **options,
         }
         while True:
             items, last = self.query(**parameters)

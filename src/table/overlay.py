@@ -6,6 +6,7 @@ before it. Conditions (expressions.py) are evaluated on the items that were read
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from domain.problems import Unavailable
 from table.attribute_values import size_of
@@ -50,8 +51,8 @@ class Overlay(Store):
         )
         return [self.written[pair(key)] if pair(key) in self.written else read[pair(key)] for key in wanted]
 
-    def partition(self, pk: str, between: tuple[str, str] | None = None) -> Iterator[Item]:
-        found: dict[str, Item | None] = {item["sk"]: item for item in self.below.partition(pk, between)}
+    def partition(self, pk: str, between: tuple[str, str] | None = None, **options: Any) -> Iterator[Item]:
+        found: dict[str, Item | None] = {item["sk"]: item for item in self.below.partition(pk, between, **options)}
         for (written_pk, sk), item in self.written.items():
             if written_pk == pk and (between is None or between[0] <= sk <= between[1]):
                 found[sk] = item

@@ -19,7 +19,6 @@ from typing import Any
 from domain.times import iso
 from table import Account
 from table import primary_keys as keys
-from table.attribute_values import to_item
 from table.expressions import IS_NEW, Changes, Compare, Condition, Item, Path, Update
 
 LIFETIME = timedelta(days=30)
@@ -108,18 +107,8 @@ def _items(account: Account, after: Refusal | None, now: datetime) -> Iterator[I
     newest, oldest = (after.hour if after else now.strftime(HOUR)) + LAST, (now - LIFETIME).strftime(HOUR)
     if newest < oldest:  # the previous page is old; DynamoDB refuses such a range
         return
-    values = {":pk": keys.refusals(account.name), ":oldest": oldest, ":newest": newest}
-    parameters: dict[str, Any] = {
-        "KeyConditionExpression": "pk = :pk AND sk BETWEEN :oldest AND :newest",
-        "ExpressionAttributeValues": to_item(values),
-        "ScanIndexForward": False,
-    }
-    while True:
-        items, last = account.table.query(**parameters)
-        yield from items
-        if last is None:
-            return
-        parameters["ExclusiveStartKey"] = to_item(last)
+    options = {"ScanIndexForward": False, "ConsistentRead": False}
+    yield from account.table.partition(keys.refusals(account.name), (oldest, newest), **options)
 
 
 def _hour(item: Item) -> str:

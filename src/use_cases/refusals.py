@@ -20,21 +20,8 @@ CURSOR = "Send the cursor of the previous page, unchanged. To start again, leave
 PLACE = re.compile(r"^events\.[0-9]+\.?")  # in a batch
 # Names that a field may begin with.
 FIXED_NAMES = {
-    "event",
-    "events",
-    "user",
-    "eventId",
-    "eventTime",
-    "import",
-    "tags",
-    "limit",
-    "type",
-    "cursor",
-    "upsert",
-    "from",
-    "to",
-    "Idempotency-Key",
-    *USER_FIELDS,
+    *("event", "events", "user", "eventId", "eventTime", "import", "tags", "limit", "type", "cursor", "upsert"),
+    *("from", "to", "Idempotency-Key", *USER_FIELDS),
 }
 
 
