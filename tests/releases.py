@@ -1,6 +1,6 @@
-"""Two versions of the code on one table: 1.0, from the history, and the present one.
+"""Two versions of the code on one table: an old one, from the history, and the present one.
 
-    old, new = releases.of(table)
+    old, new = releases.of(table, VERSION_1_0)
     old.send({"search": {"query": "shoes"}}, at=a_moment())
 
 Each runs in its own process with its own modules, and its handlers get API Gateway's events. The test sets the clock,
@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from api.gateway import FUNCTIONS, Answer, function_of, proxy_event
+from domain.ids import new_id
 from domain.times import iso
 from engines import skip_lane
 from local import aws
@@ -28,6 +29,7 @@ from local.stack import ROOT
 from table.calls import Table
 
 VERSION_1_0 = "797feb6f5ddfdd0fb2ba167f49182edbb170548b"
+VERSION_1_1 = "6a94aa0bd51bbc01767b5876283114d12e5f2f41"
 ACCOUNT = "shop"
 
 
@@ -40,7 +42,7 @@ def archive(commit: str, folder: Path) -> Path:
     command = ["git", "archive", "--format=zip", commit, "src"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
     if done.returncode:
-        raise HistoryMissing("the code of version 1.0 is in the whole history: run `git fetch --unshallow`")
+        raise HistoryMissing("the code of old versions is in the whole history: run `git fetch --unshallow`")
     with zipfile.ZipFile(io.BytesIO(done.stdout)) as packed:
         packed.extractall(folder)
     return folder / "src"
@@ -49,13 +51,13 @@ def archive(commit: str, folder: Path) -> Path:
 class Process:
     """The functions of one version, at one endpoint of DynamoDB."""
 
-    def __init__(self, source: Path, endpoint: str) -> None:
+    def __init__(self, source: Path, endpoint: str, **settings: str) -> None:
         self._child = subprocess.Popen(
             [sys.executable, str(ROOT / "tests" / "release_process.py"), str(source)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=aws.environment(endpoint) | {"TABLE_NAME": "none", "POWERTOOLS_SERVICE_NAME": "test"},
+            env=aws.environment(endpoint) | {"TABLE_NAME": "none", "POWERTOOLS_SERVICE_NAME": "test"} | settings,
         )
 
     def ask(self, asked: dict[str, Any]) -> Any:
@@ -124,37 +126,59 @@ class Release:
         return self.invoke("keys", {"action": action, "account": ACCOUNT, **more}, at)
 
     def is_allowed(self, api_key: str, at: datetime) -> bool:
-        asked = {"authorizationToken": api_key, "methodArn": "arn:aws:execute-api:eu-west-1:1:api/v1/GET/user"}
-        policy = self.invoke("authorizer", asked, at)["policyDocument"]
+        policy = self._authorized(api_key, at)["policyDocument"]
         return bool(policy["Statement"][0]["Effect"] == "Allow")
+
+    def scopes_of(self, api_key: str, at: datetime) -> set[str]:
+        return set(self._authorized(api_key, at)["context"]["scopes"].split())
+
+    def _authorized(self, api_key: str, at: datetime) -> Any:
+        asked = {"authorizationToken": api_key, "methodArn": "arn:aws:execute-api:eu-west-1:1:api/v1/GET/user"}
+        return self.invoke("authorizer", asked, at)
 
 
 @dataclass(frozen=True)
 class Releases:
     """Processes are started once."""
 
-    source_1_0: Path
-    running: dict[tuple[Path, str], Process]
+    folder: Path
+    running: dict[tuple[object, ...], Process]
 
-    def of(self, table: Table) -> tuple[Release, Release]:
-        """Version 1.0 and this one, over the table."""
+    def of(self, table: Table, version: str, **settings: str) -> tuple[Release, Release]:
+        """Return an old version and this one, over the table. `settings` are variables of this one's functions."""
         endpoint = table.client.meta.endpoint_url
-        old, new = (self._running(source, endpoint) for source in (self.source_1_0, ROOT / "src"))
-        return Release(old, table.name), Release(new, table.name)
+        old = self._running(version, endpoint)
+        return Release(old, table.name), Release(self._running("", endpoint, **settings), table.name)
 
-    def _running(self, source: Path, endpoint: str) -> Process:
-        if (source, endpoint) not in self.running:
-            self.running[source, endpoint] = Process(source, endpoint)
-        return self.running[source, endpoint]
+    def _running(self, version: str, endpoint: str, **settings: str) -> Process:
+        key = (version, endpoint, *settings.items())
+        if key not in self.running:
+            try:
+                source = archive(version, self.folder / version) if version else ROOT / "src"
+            except HistoryMissing as missing:
+                skip_lane(str(missing))
+            self.running[key] = Process(source, endpoint, **settings)
+        return self.running[key]
 
 
 @pytest.fixture(scope="session")
 def releases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Releases]:
-    try:
-        source = archive(VERSION_1_0, tmp_path_factory.mktemp("1.0"))
-    except HistoryMissing as missing:
-        skip_lane(str(missing))
-    made = Releases(source, {})
+    made = Releases(tmp_path_factory.mktemp("releases"), {})
     yield made
     for process in made.running.values():
         process.end()
+
+
+def ok(answer: Answer) -> Any:
+    assert answer.status == 200, answer
+    return answer.body
+
+
+def results(answer: Answer) -> list[str]:
+    return [each["status"] for each in ok(answer)["results"]]
+
+
+def entry(event: dict[str, Any], at: datetime, event_id: str | None = None, **user: Any) -> dict[str, Any]:
+    """Return an event of a batch. Without a user it is ana's."""
+    user = user or {"email": "ana@example.com"}
+    return {"eventId": event_id or new_id(at), "eventTime": iso(at), "user": user, "event": event}

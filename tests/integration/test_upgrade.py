@@ -4,7 +4,7 @@ The table is recorded (tests/table_of_1_0.py); both versions run as processes (t
 """
 
 import json
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,7 +13,7 @@ from api.gateway import Answer
 from domain.ids import derived_id, new_id
 from domain.times import iso
 from engines import aws_engine_only
-from releases import Release, Releases
+from releases import VERSION_1_0, Release, Releases, entry, ok, results
 from stored import as_text, everything, put_many
 from table.calls import Table
 from table_of_1_0 import ANA, BO, FILE, FIRST_OPEN, KEYED, MORNING, NOON, ORDER, PLAIN
@@ -34,7 +34,7 @@ keyed = pytest.mark.parametrize("name", KEYED)
 def both(table: Table, releases: Releases) -> tuple[Release, Release]:
     """1.0 and this version, over what 1.0 had stored."""
     put_many(table, RECORDED["items"])
-    return releases.of(table)
+    return releases.of(table, VERSION_1_0)
 
 
 @pytest.fixture
@@ -45,21 +45,6 @@ def old(both: tuple[Release, Release]) -> Release:
 @pytest.fixture
 def new(both: tuple[Release, Release]) -> Release:
     return both[1]
-
-
-def ok(answer: Answer) -> Any:
-    assert answer.status == 200, answer
-    return answer.body
-
-
-def results(answer: Answer) -> list[str]:
-    return [each["status"] for each in ok(answer)["results"]]
-
-
-def entry(event: dict[str, Any], at: datetime, event_id: str | None = None, **user: Any) -> dict[str, Any]:
-    """An event of a batch."""
-    user = user or {"email": ANA}
-    return {"eventId": event_id or new_id(at), "eventTime": iso(at), "user": user, "event": event}
 
 
 # --- What 1.0 wrote, under this version -----------------------------------------------------------
