@@ -935,6 +935,7 @@ def payload_schemas(model: type[EventType], flat: Json) -> Json:
 
 def payload_schema(model: type[EventType], schema: Json) -> Json:
     """pydantic's schema, in which every other field may hold anything."""
+    assert "description" in schema, f"write a docstring for the class {model.__name__}"
     properties = {name: field_schema(field) for name, field in schema.get("properties", {}).items()}
     shown = an_object(properties, schema.get("required", []), description=schema["description"], **ANYTHING_ELSE)
     return shown if model.may_be_empty else {**shown, "minProperties": 1}

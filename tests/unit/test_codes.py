@@ -14,7 +14,7 @@ from docs.openapi import OF_STATUS
 from domain.event_types import restrictions
 from domain.problems import CODES, WARNINGS
 
-PAGE = codes.FILE.read_text()
+page = pytest.fixture(codes.text, scope="module")
 GATEWAYS = {
     response["ResponseParameters"]["Headers"]["X-Error-Code"].strip("'")
     for response in RESOURCES["Api"]["Properties"]["GatewayResponses"].values()
@@ -22,22 +22,22 @@ GATEWAYS = {
 IN_A_HEADER = {"missing_event", "user_not_found"}  # the two documented bodies, which have no code
 
 
-def test_the_page_is_up_to_date() -> None:
-    assert codes.text() == PAGE, "run `make openapi`"
+def test_the_page_is_up_to_date(page: str) -> None:
+    assert codes.FILE.read_text() == page, "run `make openapi`"
 
 
-def test_each_code_of_the_functions_and_of_the_gateway_has_its_section_and_no_other() -> None:
+def test_each_code_of_the_functions_and_of_the_gateway_has_its_section_and_no_other(page: str) -> None:
     assert set(codes.ALL) == {*CODES, *WARNINGS, *restrictions(), *GATEWAYS}, "describe it in docs/codes.py"
-    assert set(re.findall(r"^### `(\w+)`$", PAGE, re.MULTILINE)) == set(codes.ALL)
+    assert set(re.findall(r"^### `(\w+)`$", page, re.MULTILINE)) == set(codes.ALL)
     assert set(codes.WARNED) == set(WARNINGS)
 
 
 @pytest.mark.parametrize("code", codes.ALL)
-def test_a_section_says_what_a_code_means_what_to_do_and_shows_a_request_and_its_response(code: str) -> None:
+def test_a_section_says_what_a_code_means_what_to_do_and_shows_a_request_and_its_response(code: str, page: str) -> None:
     assert all(sentence.endswith(".") for sentence in codes.ALL[code])
     problems = [each.code for each in codes.WITHOUT_REQUEST]
     assert code in problems or codes.requests(code), "add a request that causes it to REQUESTS of docs/codes.py"
-    [shown] = re.findall(rf"^### `{code}`\n.*?```json\n(.*?)\n```$", PAGE, re.MULTILINE | re.DOTALL)
+    [shown] = re.findall(rf"^### `{code}`\n.*?```json\n(.*?)\n```$", page, re.MULTILINE | re.DOTALL)
     found = set(re.findall(r'"code": "(\w+)"', shown))
     assert found == (set() if code in IN_A_HEADER else {code})
     assert len(json.loads(shown).get("errors", [0])) == 1

@@ -18,7 +18,7 @@ from domain.problems import CODES, Invalid
 from domain.request import EventRequest, parse_batch, parse_request
 from domain.times import iso
 
-DOCUMENT: dict[str, Any] = json.loads(openapi.FILE.read_text())
+DOCUMENT: dict[str, Any] = json.loads(openapi.text())
 SCHEMAS: dict[str, Any] = DOCUMENT["components"]["schemas"]
 OPERATIONS = {each["operationId"]: each for path in DOCUMENT["paths"].values() for each in path.values()}
 every_operation = pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
