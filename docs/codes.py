@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from moto import mock_aws
 
-from docs.openapi import EMAIL, GATEWAY_ID, OF_STATUS, TIME, TOO_MANY_REQUESTS, USER_ID, example_of
+from docs.openapi import EMAIL, EVENT_ID, GATEWAY_ID, OF_STATUS, TIME, TOO_MANY_REQUESTS, USER_ID
 from domain.event_types import CATALOGUE, restrictions
 from domain.problems import INTERNAL_ERROR, STORE_UNAVAILABLE, Problem, profile_full
 from domain.restrictions import OnceForEachValue, OnceInWindow, Restriction
@@ -35,7 +35,7 @@ class About(NamedTuple):
 MEANS: dict[str, About] = {
     "invalid_json": About(
         "The body is not a JSON object in UTF-8, a name is in it twice, or its gzip is broken.",
-        "Look at the line and the column in the description. Let a library write the JSON.",
+        "Let a library write the JSON.",
     ),
     "missing_event": About("There is no `event`, or it is empty.", "Send `event` with one type as its key."),
     "invalid_event": About("`event` is not an object.", "Send an object with one type as its key."),
@@ -44,7 +44,7 @@ MEANS: dict[str, About] = {
     ),
     "unknown_event_type": About(
         "There is no such event type.",
-        "Type names are case-sensitive: the description names the closest one. Send your own events as `generic`.",
+        "Send the type that is meant, with its capital letters, or your own event as `generic`.",
     ),
     "invalid_payload": About("The payload is not an object, or an `update` without attributes.", "Send an object."),
     "missing_field": About("The event lacks a field that its type needs.", "Send the field that `field` names."),
@@ -70,7 +70,7 @@ MEANS: dict[str, About] = {
     ),
     "system_attribute": About("The API maintains this attribute.", "Do not send this request."),
     "missing_event_id": About(
-        "An event of a batch has no `eventId`.", "Give each event an id of its own, and keep it."
+        "An event of a batch has no `eventId`.", "Give each event its own id, and keep it for retries."
     ),
     "invalid_event_id": About("The `eventId` is empty, too long, or has other characters.", "Send a UUID."),
     "missing_event_time": About(
@@ -96,7 +96,9 @@ MEANS: dict[str, About] = {
         "The API key does not have the scope that the request needs. The description names the scope.",
         "Use a key that has the scope, or ask the operator for one.",
     ),
-    "user_not_found": About("There is no such user in this account.", "Create the user, then send the event again."),
+    "user_not_found": About(
+        "There is no such user in this account.", "Create the user first, or send the event with `?upsert=true`."
+    ),
     "erasure_not_found": About(
         "No user with this `_id` was erased in this account.",
         "Send the `_id` that the response to the `DELETE` contained.",
@@ -311,8 +313,9 @@ def requests(code: str) -> list[str]:
     types = {each.restriction.code: name for name, each in CATALOGUE.items() if each.restriction}
     if code not in types:
         return REQUESTS[code]
-    sent = {types[code]: example_of(CATALOGUE[types[code]])}
-    return [batch(entry("first", sent), entry("second", sent))]
+    fields = CATALOGUE[types[code]].model_fields.items()
+    sent = {types[code]: {name: field.examples[0] for name, field in fields if field.is_required() and field.examples}}
+    return [event(sent), batch(entry("second", sent))]
 
 
 # --- Responses ------------------------------------------------------------------------------------
@@ -359,6 +362,9 @@ def send(text: str, account: str, earlier: str) -> str:
     return str(user_api.handler({**gateway_event, "resource": "/{proxy+}"}, Context())["body"])
 
 
+UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+
+
 class Context:
     """The context of an invocation of Lambda."""
 
@@ -384,7 +390,8 @@ def responses() -> dict[str, str]:
             for text in requests(code):
                 bodies.append(send(text, account, "\n".join(bodies)))
             with_times = re.sub(r"\d{4}-\d\d-\d\dT[\d:]+\.\d+Z", TIME, bodies[-1])
-            found[code] = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", USER_ID, with_times)
+            with_event = re.sub(rf'"eventId": "{UUID}"', f'"eventId": "{EVENT_ID}"', with_times)
+            found[code] = re.sub(UUID, lambda uuid: uuid[0] if uuid[0] == EVENT_ID else USER_ID, with_event)
         client.delete_table(TableName=TABLE_NAME)
     return found
 
@@ -394,26 +401,39 @@ HEAD = """\
 
 <!-- Made by `make openapi`. -->
 
-Each error and each warning has a `code`, and the header `X-Error-Code` contains the code of the first error. A code
-never changes its meaning. New codes may be added. Two bodies are as clients of 1.0 know them and have no `code`: the
-header has it. A discarded event is not an error; its code is in the results of a batch.
+For each code: what to do, the request that causes it, and the response. The header `X-Error-Code` has the code of the
+first error. Two bodies have no `code`, because clients of 1.0 know them without it.
 
-Each code has a request that causes it, and the response. `ana@example.com` is a user in all of them. Angle brackets
-stand for long texts, times, and values of earlier responses.
+In the requests, `ana@example.com` and `bo@example.com` are users. Angle brackets replace long texts, times, and values
+of earlier responses.
 """
+
+
+DISCARDS, WARNS = "200: the event was discarded", "200: warnings"
 
 
 def sections() -> Iterator[str]:
     yield HEAD
-    titles = {"200: the event was discarded": DISCARDED, "200: warnings": WARNED}
+    titles = {DISCARDS: DISCARDED, WARNS: WARNED}
     for status in sorted({STATUS[code] for code in MEANS}):
         titles[str(status)] = {code: MEANS[code] for code in MEANS if STATUS[code] == status}
     for title, codes in titles.items():
-        yield f"## {title}\n"
+        yield f"## {title}\n" + {
+            DISCARDS: "\nDo nothing, and do not send the event again. A single event has no code: a batch shows it.\n",
+            WARNS: "\nThe request was accepted. The response has `results`, as usual, and `warnings`.\n",
+        }.get(title, "")
         for code, told in codes.items():
-            asked = [] if code in {each.code for each in WITHOUT_REQUEST} else requests(code)
-            blocks = "".join(f"```http\n{text}\n```\n\n" for text in asked)
-            yield f"### `{code}`\n\n{' '.join(told)}\n\n{blocks}```json\n{responses()[code].strip()}\n```\n"
+            shown = [] if code in {each.code for each in WITHOUT_REQUEST} else requests(code)
+            asked = "\n\n".join(text for text in shown if text != OTHER)
+            do = "" if title == DISCARDS else f"{told.do}\n\n"
+            block = asked and f"```http\n{asked}\n```\n\n"
+            yield f"### `{code}`\n\n{do}{block}```json\n{response(code)}\n```\n"
+
+
+def response(code: str) -> str:
+    """Return the response that the page shows: of an accepted request only its warnings."""
+    body = responses()[code].strip()
+    return json.dumps({"warnings": json.loads(body)["warnings"]}, ensure_ascii=False) if code in WARNED else body
 
 
 def text() -> str:
