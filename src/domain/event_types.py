@@ -111,11 +111,7 @@ EventName = Annotated[
     Any, PlainValidator(_event_name), WithJsonSchema({"type": "string", "pattern": "\\S", "maxLength": 255})
 ]
 Items = Annotated[Any, PlainValidator(_items), WithJsonSchema({"type": ["array", "null"], "items": {"type": "object"}})]
-Tags = Annotated[
-    Any,
-    PlainValidator(_tags),
-    WithJsonSchema(TAGS_SCHEMA),
-]
+Tags = Annotated[Any, PlainValidator(_tags), WithJsonSchema(TAGS_SCHEMA)]
 Email = Annotated[Any, PlainValidator(_email), WithJsonSchema({"type": ["string", "null"], "format": "idn-email"})]
 OneValue = Annotated[Any, PlainValidator(_one_value), WithJsonSchema({})]
 

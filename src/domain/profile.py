@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
-from typing import Any
+from operator import attrgetter
+from typing import Any, TypeVar
 
 from domain.email import normal_email
 from domain.problems import (
@@ -20,6 +21,7 @@ from domain.problems import (
 from domain.times import iso, milliseconds_of
 from domain.values import as_number
 
+T = TypeVar("T")
 # The attributes that only the system writes, with their JSON schema types. Event types add theirs (event_types.py).
 SYSTEM_ATTRIBUTES: dict[str, str] = {"_id": "string", "createdOn": "string"}
 # DynamoDB has 38 digits, so the sum of 10^14 such totals is exact.
@@ -93,35 +95,31 @@ NO_CHANGE = Change()
 
 def merge(changes: Iterable[Change]) -> Change:
     """Return one change with the result of all `changes`, applied in their order."""
-    at = 0
-    attributes: dict[str, Any] = {}
-    places: dict[str, str] = {}
+    changes = list(changes)
     tags: dict[str, bool] = {}
-    system: dict[str, Any] = {}
     latest: dict[str, Latest] = {}
     totals: dict[str, Decimal] = {}
-    warnings: list[Notice] = []
     for change in changes:
-        at = max(at, change.at)
-        attributes |= change.attributes
-        places |= change.places
         tags |= dict.fromkeys(change.remove_tags, False) | dict.fromkeys(change.add_tags, True)
-        system |= change.system
-        latest |= {name: each for name, each in change.latest.items() if _is_later(each, latest.get(name))}
+        for name, each in change.latest.items():
+            latest[name] = max(each, latest.get(name, each), key=attrgetter("date"))
         totals |= {name: totals.get(name, Decimal(0)) + value for name, value in change.totals.items()}
-        warnings += change.warnings
     added = frozenset(tag for tag, stays in tags.items() if stays)
     return Change(
-        at=at,
-        attributes=attributes,
-        places=places,
+        at=max((change.at for change in changes), default=0),
+        attributes=_joined(change.attributes for change in changes),
+        places=_joined(change.places for change in changes),
         add_tags=added,
         remove_tags=frozenset(tags) - added,
-        system=system,
+        system=_joined(change.system for change in changes),
         latest=latest,
         totals=totals,
-        warnings=tuple(warnings),
+        warnings=tuple(warning for change in changes for warning in change.warnings),
     )
+
+
+def _joined(maps: Iterable[Mapping[str, T]]) -> dict[str, T]:
+    return {name: value for each in maps for name, value in each.items()}
 
 
 def change_attributes(sent: Mapping[str, Any], email: str | None, prefix: str, at: int) -> Change:
@@ -255,7 +253,3 @@ def are_in_order(changes: Sequence[Change]) -> bool:
             return False
         newest = max(newest, change.at) if change.sets_attributes else newest
     return True
-
-
-def _is_later(latest: Latest, other: Latest | None) -> bool:
-    return other is None or latest.date >= other.date

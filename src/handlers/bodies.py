@@ -116,15 +116,13 @@ def _unpacked(raw: bytes, limit: int) -> bytes:
         member = zlib.decompressobj(GZIP_FORMAT)
         try:
             unpacked += member.decompress(raw, limit + 1 - len(unpacked))
-        except zlib.error as error:
-            raise Invalid([invalid_json(BROKEN_GZIP)]) from error
-        if len(unpacked) > limit:
+        except zlib.error:
+            break
+        raw = member.unused_data
+        if len(unpacked) > limit or (member.eof and not raw):
             return unpacked
         if not member.eof:
-            raise Invalid([invalid_json(BROKEN_GZIP)])
-        raw = member.unused_data
-        if not raw:
-            return unpacked
+            break
     raise Invalid([invalid_json(BROKEN_GZIP)])
 
 

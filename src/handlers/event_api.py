@@ -85,18 +85,14 @@ def _answer(outcome: Outcome, *, logged_id: bool) -> rest.Response:
 # --- Many events ----------------------------------------------------------------------------------
 
 
-def _post_events(event: rest.Event, account: Account) -> rest.Response:
-    return _batch(event, account)
-
-
 def _check_events(event: rest.Event, account: Account) -> rest.Response:
     """Process a batch on a table that is not written."""
     from table.overlay import Overlay
 
-    return _batch(event, replace(account, table=Overlay.over(account.table)), stored=False)
+    return _post_events(event, replace(account, table=Overlay.over(account.table)), stored=False)
 
 
-def _batch(event: rest.Event, account: Account, *, stored: bool = True) -> rest.Response:
+def _post_events(event: rest.Event, account: Account, *, stored: bool = True) -> rest.Response:
     body = bodies.body_of(event, MAX_BATCH_BYTES, BATCH_TOO_LARGE)
     if rest.header(event, "Idempotency-Key") is not None:
         raise Invalid([invalid_parameter("Idempotency-Key", KEY_NOT_FOR_BATCHES)])
@@ -181,8 +177,8 @@ def _listed_problems(refused: Refused, place: int) -> list[Problem]:
 
 
 def _first(first: First) -> dict[str, Any]:
-    same = {} if first.same_payload is None else {"samePayload": first.same_payload}
-    return {"eventId": first.event_id, "createdOn": first.created_on, **same}
+    shown = {"eventId": first.event_id, "createdOn": first.created_on, "samePayload": first.same_payload}
+    return rest.present(shown)
 
 
 def _type_of(entry: object) -> str | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from domain.accounts import ALL_SCOPES, ApiKey, is_account_name, new_api_key, parse_date, parse_scopes
 from domain.problems import KEY_NOT_FOUND, KEY_REVOKED, Conflict, Invalid, NotFound, Refused, invalid_parameter
-from handlers.rest import errors_of
+from handlers.rest import errors_of, present
 from handlers.runtime import logger, observed, table
 from table import Account, api_keys
 
@@ -83,11 +83,5 @@ def _find(account: Account, key_id: str) -> ApiKey:
 
 
 def _shown(key: ApiKey) -> dict[str, Any]:
-    known = {
-        "keyId": key.id,
-        "scopes": list(key.scopes),
-        "createdOn": key.created_on,
-        "expiresOn": key.expires_on,
-        "revokedOn": key.revoked_on,
-    }
-    return {name: value for name, value in known.items() if value is not None}
+    dates = {"createdOn": key.created_on, "expiresOn": key.expires_on, "revokedOn": key.revoked_on}
+    return present({"keyId": key.id, "scopes": list(key.scopes), **dates})

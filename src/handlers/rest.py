@@ -119,7 +119,7 @@ def header(event: Event, name: str) -> str | None:
 
 
 def query(event: Event) -> dict[str, str]:
-    return {name: value for name, value in (event.get("queryStringParameters") or {}).items() if value is not None}
+    return present(event.get("queryStringParameters") or {})
 
 
 def flag(event: Event, name: str) -> bool:
@@ -144,6 +144,11 @@ def gateway_id(event: Event) -> str:
     return str((event.get("requestContext") or {}).get("extendedRequestId") or request_id(event))
 
 
+def present(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a body that are not None."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
 def ok(
     body: Mapping[str, Any], headers: Mapping[str, str] | None = None, dumps: Callable[..., str] = json.dumps
 ) -> Response:
@@ -158,25 +163,24 @@ def response(status: int, body: str, headers: Mapping[str, str]) -> Response:
 def warnings_of(warnings: Iterable[Notice], place: str = "") -> list[dict[str, str]]:
     """Return warnings as a body has them. `place` is the path of an event of a batch. 1.1 stored no codes."""
     return [
-        {"field": place + warning.field, "message": warning.message} | ({"code": warning.code} if warning.code else {})
+        present({"field": place + warning.field, "message": warning.message, "code": warning.code or None})
         for warning in warnings
     ]
 
 
 def errors_of(problems: Iterable[Problem], request_id: str = "") -> dict[str, Any]:
     """Return an error body. Each description includes `request_id`, if it is given."""
-    return {
-        "errors": [
-            {
-                "message": problem.message,
-                "description": problem.description + (f" Request id: {request_id}" if request_id else ""),
-            }
-            | ({} if problem.as_documented else {"code": problem.code})
-            | ({"field": problem.field} if problem.field else {})
-            | ({"hint": problem.hint} if problem.hint else {})
-            for problem in problems
-        ]
-    }
+    errors = [
+        {
+            "message": problem.message,
+            "description": problem.description + (f" Request id: {request_id}" if request_id else ""),
+            "code": None if problem.as_documented else problem.code,
+            "field": problem.field or None,
+            "hint": problem.hint or None,
+        }
+        for problem in problems
+    ]
+    return {"errors": list(map(present, errors))}
 
 
 def count_warnings(warned: Iterable[Iterable[Notice]]) -> None:

@@ -48,15 +48,13 @@ def _get_erasure(event: rest.Event, account: Account) -> rest.Response:
     user_id = _identifier(event)
     receipt = users.receipt(user_id, account)
     status = "finished" if receipt.is_finished else "in_progress"
-    known = {"finishedOn": receipt.finished_on, "eventsDeleted": receipt.events_deleted}
-    shown = {name: value for name, value in known.items() if value is not None}
-    return rest.ok({"_id": user_id, "status": status, "requestedOn": receipt.requested_on, **shown})
+    counted = {"finishedOn": receipt.finished_on, "eventsDeleted": receipt.events_deleted}
+    return rest.ok(rest.present({"_id": user_id, "status": status, "requestedOn": receipt.requested_on, **counted}))
 
 
 def _get_events(event: rest.Event, account: Account) -> rest.Response:
     page, cursor = users.timeline(_identifier(event), rest.query(event), account, rest.now())
-    listed = [_shown(each) for each in page]
-    return rest.ok({"events": listed} | ({"cursor": cursor} if cursor else {}), dumps=users.json_text)
+    return rest.ok(rest.present({"events": list(map(_shown, page)), "cursor": cursor}), dumps=users.json_text)
 
 
 def _get_refusals(event: rest.Event, account: Account) -> rest.Response:
@@ -64,20 +62,23 @@ def _get_refusals(event: rest.Event, account: Account) -> rest.Response:
 
     page, cursor = refusals.newest(rest.query(event), account, rest.now())
     listed = [
-        {"hour": each.hour, "code": each.reason.code}
-        | ({"type": each.reason.type} if each.reason.type else {})
-        | ({"field": each.reason.field} if each.reason.field else {})
-        | {"count": each.count, "lastRequestId": each.last_request_id}
+        {
+            "hour": each.hour,
+            "code": each.reason.code,
+            "type": each.reason.type or None,
+            "field": each.reason.field or None,
+            "count": each.count,
+            "lastRequestId": each.last_request_id,
+        }
         for each in page
     ]
-    return rest.ok({"refusals": listed} | ({"cursor": cursor} if cursor else {}))
+    return rest.ok(rest.present({"refusals": list(map(rest.present, listed)), "cursor": cursor}))
 
 
 def _shown(event: StoredEvent) -> dict[str, Any]:
-    received = {"receivedOn": event.received_on} if event.received_on else {}
-    warnings = {"warnings": rest.warnings_of(event.warnings)} if event.warnings else {}
     shown = {"_id": event.id, "type": event.type, "payload": event.payload, "createdOn": iso(event.happened_at)}
-    return shown | received | warnings
+    more = {"receivedOn": event.received_on, "warnings": rest.warnings_of(event.warnings) or None}
+    return rest.present(shown | more)
 
 
 def _result(message: str, profile: Profile, changed: users.Changed | None = None) -> rest.Response:
@@ -89,7 +90,7 @@ def _result(message: str, profile: Profile, changed: users.Changed | None = None
 
 
 def _message(message: str, profile: Profile) -> dict[str, Any]:
-    return {"message": message} | ({"email": profile.email} if profile.email else {})
+    return rest.present({"message": message, "email": profile.email})
 
 
 def _identifier(event: rest.Event) -> str:
