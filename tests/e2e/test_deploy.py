@@ -31,6 +31,7 @@ EXAMPLES = {
     "AuthorizerCacheSeconds": "0",
     "CertificateArn": "arn:aws:acm:eu-west-1:123456789012:certificate/12345678-1234-1234-1234-123456789012",
     "DomainName": "events.example.com",
+    "EventRetentionDays": "400",
     "Feed": "on",
     "LogRetentionDays": "1",
     "MaxReadUnits": "10000",
