@@ -1,4 +1,4 @@
-"""Look for known vulnerabilities in the pinned requirements: python .ci/audit.py [options of pip-audit]
+"""Find known vulnerabilities in the pinned requirements: python .ci/audit.py [options of pip-audit].
 
 Exit code 0: the functions have none. 1: they have some. 3: no database could be reached, which pip-audit alone does not
 distinguish from none. Vulnerabilities of development packages are printed and fail nothing.

@@ -88,7 +88,7 @@ def main() -> int:
 
 @contextlib.contextmanager
 def prepared() -> Iterator["Bench"]:
-    """The functions installed, and DynamoDB Local with a key of the account and the user of the requests in it."""
+    """Install the functions, and start DynamoDB Local with an API key and the user of the requests."""
     authority, python = trustme.CA(), runtime_python()
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -146,7 +146,7 @@ def install(python: str, folder: Path, authority: trustme.CA) -> dict[str, Subje
 
 
 def trusting(roots: Path, authority: trustme.CA, bundle: Path) -> dict[str, str]:
-    """The variable that makes botocore trust some roots, and the certificate of DynamoDB Local."""
+    """Return the variable that makes botocore trust `roots` and the certificate of DynamoDB Local."""
     bundle.write_bytes(roots.read_bytes() + authority.cert_pem.bytes())
     return {"AWS_CA_BUNDLE": str(bundle)}
 
@@ -174,7 +174,7 @@ def event_file(name: str) -> dict[str, Any]:
 
 
 def of_account(event: dict[str, Any], account: str) -> dict[str, Any]:
-    """The event, as if the authorizer had found this account for its key."""
+    """Return the event with the account, as after the authorizer."""
     context = event["requestContext"]
     return event | {"requestContext": context | {"authorizer": context["authorizer"] | {"account": account}}}
 

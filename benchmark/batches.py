@@ -1,4 +1,4 @@
-"""Compare batches with the same events one by one: python -m benchmark.batches [--rounds 5]
+"""Compare batches with the same events one by one: python -m benchmark.batches [--rounds 5].
 
 Both run alternately in this process, through the use case and against DynamoDB Local. So the ratios compare the
 function's own work and its waiting. Needs Java and `npm install`. Prints the median of the ratios of each, the number
@@ -128,7 +128,7 @@ def counted(account: Account) -> Iterator[list[str]]:
 
 
 def request(event: Event, email: str) -> EventRequest:
-    """An event with an id of the caller's."""
+    """Return a request with an event that has an id of the caller."""
     moment = now()
     return parse_request({"eventId": new_id(moment), "user": {"email": email}, "event": event}, moment)
 

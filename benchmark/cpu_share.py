@@ -19,7 +19,7 @@ class NotAllowed(Exception):
 
 @contextlib.contextmanager
 def limited(pid: int, memory: int) -> Iterator[None]:
-    """The process, and what it will start, has the CPU of so many megabytes until the block ends. Raises NotAllowed."""
+    """Limit a process and its children to the CPU of a memory size until the block ends. Raise NotAllowed."""
     root = VERSION_1 if VERSION_1.is_dir() else VERSION_2
     group = root / f"benchmark-{uuid4()}"
     quota = PERIOD * memory // MEGABYTES_OF_A_CORE

@@ -75,9 +75,9 @@ def execution_environment(
     first: Mapping[str, Any],
     memory: int | None = None,
 ) -> Iterator[Function]:
-    """A function that was started by its first event. Raises StackError and NotAllowed.
+    """Start a function with its first event. Raise StackError and NotAllowed.
 
-    With a memory size in megabytes, its CPU is as scarce as Lambda makes it.
+    With a memory size in megabytes, its CPU is limited as on Lambda.
     """
     port, runtime_port = stack.free_port(), stack.free_port()
     command = [
@@ -121,7 +121,7 @@ def invoke(connection: http.client.HTTPConnection, event: Mapping[str, Any]) -> 
 
 
 def child_of(emulator_pid: int) -> Path:
-    """The function's own process, below the emulator's."""
+    """Return the process of the function, a child of the emulator."""
     tasks = Path(f"/proc/{emulator_pid}/task").glob("*/children")
     [pid] = [child for task in tasks for child in task.read_text().split()]
     return Path("/proc") / pid
@@ -133,7 +133,7 @@ def cpu_seconds(process: Path) -> float:
 
 
 def executable_copy(folder: Path) -> Path:
-    """The emulator that comes with the SAM CLI, which installs it without leave to run."""
+    """Return an executable copy of the SAM CLI's emulator, which is installed as not executable."""
     architecture = {"aarch64": "arm64"}.get(platform.machine(), platform.machine())
     emulator = folder / "aws-lambda-rie"
     emulator.write_bytes((Path(samcli.local.rapid.__path__[0]) / f"aws-lambda-rie-{architecture}").read_bytes())

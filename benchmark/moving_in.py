@@ -1,4 +1,4 @@
-"""Compare an import with `--upsert` with two passes: python -m benchmark.moving_in [--users 12000 --orders 50000]
+"""Compare an import with `--upsert` with two passes: python -m benchmark.moving_in [--users 12000 --orders 50000].
 
 The two passes are a PUT for each user and then the import without `--upsert`. Both use two connections and the local
 stack, and alternate in one run. Each round has new users and orders. Prints the seconds of each and the ratio.

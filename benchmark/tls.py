@@ -17,7 +17,7 @@ CHUNK = 65536
 
 @contextlib.contextmanager
 def in_front_of(endpoint: str, authority: trustme.CA) -> Iterator[str]:
-    """An https:// address of the http:// endpoint, with a certificate of the authority, until the block ends."""
+    """Yield an https:// address of an http:// endpoint, with a certificate of the authority."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert(aws.HOST).configure_cert(context)
     started: Future[tuple[int, Callable[[], object]]] = Future()

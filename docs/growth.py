@@ -207,7 +207,7 @@ class Limit:
 
 
 def limits(inputs: Inputs) -> list[Limit]:
-    """The first one first."""
+    """Return the limits in the order in which growth reaches them."""
     at_once = CONCURRENCY * inputs.use / inputs.event_seconds
     found = [
         Limit("`ThrottleRate`", f"{THROTTLE_RATE:,} requests/s", THROTTLE_RATE * inputs.batch, "raise the parameter"),
@@ -386,7 +386,7 @@ def tables(inputs: Inputs) -> dict[str, str]:
 
 
 def page(text: str) -> str:
-    """The page with its tables as they come out now."""
+    """Return the page with new tables."""
     for name, made in tables(Inputs()).items():
         before, rest = text.split(f"<!-- {name} -->\n")
         _, after = rest.split("<!-- end -->\n", 1)
@@ -395,7 +395,7 @@ def page(text: str) -> str:
 
 
 def parse_mix(text: str) -> dict[str, float]:
-    """`plain=70,update=30`"""
+    """Return the shares in a text such as `plain=70,update=30`."""
     mix = {kind: float(share) for kind, _, share in (part.partition("=") for part in text.split(","))}
     if unknown := mix.keys() - BILLS.keys():
         raise ValueError(unknown)

@@ -617,7 +617,7 @@ def retry_after() -> Json:
 
 
 def error_examples(problems: Iterable[Problem]) -> Iterator[tuple[str, Json]]:
-    """An example for each problem, by its code; those of one code are numbered."""
+    """Yield an example for each problem, by its code. Several examples of one code are numbered."""
     seen: Counter[str] = Counter()
     for problem in problems:
         seen[problem.code] += 1
@@ -861,8 +861,9 @@ def system_attribute(name: str, kind: str) -> Json:
 
 
 def batch_schemas(text: Json, uuid: Json, date: Json, warnings: Json) -> Json:
-    """Return the schemas of a batch's response. An event's result is one object: `status` says which fields it has, and
-    a client that knows no new status can still read the response.
+    """Return the schemas of a batch's response.
+
+    The result of an event is one object, whose fields depend on `status`. So an old client can read a new status.
     """
     statuses = ["created", "duplicate", "discarded", "refused", "failed"]
     outcome = {
@@ -905,7 +906,7 @@ ANYTHING_ELSE = {"propertyNames": {"minLength": 1}, "additionalProperties": True
 
 
 def sent_as(model: type[EventType]) -> str:
-    """The name of the object whose one key is the type."""
+    """Return the name of the schema of an object with the type as its only key."""
     return f"{model.__name__}Event"
 
 
@@ -934,7 +935,7 @@ def payload_schemas(model: type[EventType], flat: Json) -> Json:
 
 
 def payload_schema(model: type[EventType], schema: Json) -> Json:
-    """pydantic's schema, in which every other field may hold anything."""
+    """Return pydantic's schema, in which other fields may have any value."""
     assert "description" in schema, f"write a docstring for the class {model.__name__}"
     properties = {name: field_schema(field) for name, field in schema.get("properties", {}).items()}
     shown = an_object(properties, schema.get("required", []), description=schema["description"], **ANYTHING_ELSE)
@@ -958,7 +959,7 @@ def with_integers(types: Any) -> Any:
 
 
 def example_of(model: type[EventType]) -> Json:
-    """The payload that the fields' own examples make."""
+    """Return a payload from the examples of the fields."""
     fields = model.model_fields.items()
     return {name: field.examples[0] for name, field in fields if field.examples}
 

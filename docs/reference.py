@@ -75,7 +75,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def page(text: str) -> str:
-    """The page with its tables as they come out now."""
+    """Return the page with new tables."""
     for name, made in tables().items():
         before, rest = text.split(f"<!-- {name} -->\n")
         _, after = rest.split("<!-- end -->\n", 1)

@@ -110,9 +110,10 @@ def folded(inputs: Inputs, sent: Iterable[Batch]) -> float:
 
 
 def saved(batch: Batch) -> int:
-    """Return the WRU that a batch needs less than its events one by one. In one batch a user's changes are one change
-    of the profile, and a user's email opens one change of their lock: 2 WRU each. tests/integration/test_capacity.py
-    compares this with the calls.
+    """Return the WRU that a batch saves, compared with its events one by one.
+
+    In one batch a user's changes are one change of the profile, and a user's email opens are one change of their lock.
+    Each saves 2 WRU. `tests/integration/test_capacity.py` compares this with the calls.
     """
     changes = Counter(user for user, kind in batch if kind in CHANGES_PROFILE)
     opens = Counter(user for user, kind in batch if kind == "emailopen")
@@ -120,7 +121,7 @@ def saved(batch: Batch) -> int:
 
 
 def conflicts(traffic: Traffic) -> float:
-    """The share of the transactions of the largest shop, in its sale, that find another one in their way."""
+    """Return the share of the largest shop's transactions, during its sale, that conflict with another one."""
     chance, size = Random(17), traffic.inputs.batch
     users = Zipf(USERS * SHOP.share(1), USER_SKEW)
     changing = sum(traffic.inputs.mix.get(kind, 0) for kind in CHANGES_PROFILE) / sum(traffic.inputs.mix.values())

@@ -136,7 +136,7 @@ def ports(wanted: str) -> tuple[int, int]:
 
 
 def demo_key(it: Stack) -> str:
-    """A key of the demo account, which has a demo user then: the key of an earlier start while it is good."""
+    """Return a key of the demo account: that of an earlier start, if it is valid. Create the demo user."""
     api_key = DEMO_KEY.read_text() if DEMO_KEY.exists() else ""
     status = create_demo_user(it.api_url, api_key)
     if status == HTTPStatus.UNAUTHORIZED:

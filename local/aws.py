@@ -15,7 +15,7 @@ NO_FILE = (None, None, os.devnull, None)
 
 
 def client(service: str, endpoint: str) -> Any:
-    """A boto3 client of the emulator; the caller names its type."""
+    """Return a boto3 client of the emulator. The caller declares its type."""
     return session().create_client(
         service,
         REGION,

@@ -56,7 +56,7 @@ class ToolMissing(Exception):
 
 
 def command() -> list[str]:
-    """Starts DynamoDB Local, but for its port. Raises ToolMissing."""
+    """Return the command that starts DynamoDB Local, without the port. Raise ToolMissing."""
     java = shutil.which("java")
     if java is None:
         raise ToolMissing("DynamoDB Local needs Java 17 or newer. On Debian: apt install default-jre-headless")
@@ -71,7 +71,7 @@ def command() -> list[str]:
 
 @contextlib.contextmanager
 def running(port: int = 0) -> Iterator[str]:
-    """The endpoint of a DynamoDB Local that ends with the block. port 0 takes a free one."""
+    """Run DynamoDB Local until the block ends, and yield its endpoint. Port 0 chooses a free one."""
     start = command()
     port = port or stack.free_port()
     with tempfile.TemporaryFile() as log:
@@ -95,7 +95,7 @@ def wait_until_up(process: "subprocess.Popen[bytes]", port: int) -> None:
 
 
 def create_table(client: "DynamoDBClient", name: str) -> None:
-    """The table of template.yaml, under another name."""
+    """Create the table of template.yaml with another name."""
     client.create_table(TableName=name, **table_properties())
 
 

@@ -59,7 +59,7 @@ def delete_nothing(*_: object) -> None: ...
 
 
 def accept_metric_math() -> None:
-    """An alarm on an expression watches the first metric of the expression here."""
+    """Accept alarms on an expression: in the emulator they watch its first metric."""
     from ministack.services.cloudformation import provisioners
 
     record = provisioners._cw_metric_alarm_record  # noqa: SLF001

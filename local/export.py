@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def write(endpoint: str, folder: Path) -> tuple[Path, int]:
-    """The full export that takes the place of all that was in the folder, and how many items it holds."""
+    """Replace the folder by a full export. Return its path and its number of items."""
     client: DynamoDBClient = aws.client("dynamodb", endpoint)
     table = stack.outputs(endpoint)["TableName"]
     shutil.rmtree(folder, ignore_errors=True)

@@ -38,7 +38,7 @@ def complete(endpoint: str, stack_name: str, api_id: str) -> None:
 
 
 def deployed_document(endpoint: str, stack_name: str) -> dict[str, Any]:
-    """The OpenAPI document that SAM made of the template."""
+    """Return the OpenAPI document that SAM made from the template."""
     cloudformation: CloudFormationClient = aws.client("cloudformation", endpoint)
     template = cloudformation.get_template(StackName=stack_name, TemplateStage="Processed")["TemplateBody"]
     document: dict[str, Any] = template["Resources"]["Api"]["Properties"]["Body"]
@@ -52,7 +52,7 @@ def parameters(endpoint: str, stack_name: str) -> dict[str, str]:
 
 
 def integration_uri(endpoint: str, stack_name: str, operation: dict[str, Any]) -> str:
-    """The address of the operation's function, with the alias's name in the template replaced by its ARN."""
+    """Return the URI of the operation's function, with the ARN of the alias."""
     uri: str = operation[INTEGRATION]["uri"]["Fn::Sub"]
     [alias] = re.findall(r"\$\{(\w+)\}", uri)
     cloudformation: CloudFormationClient = aws.client("cloudformation", endpoint)

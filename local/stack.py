@@ -61,9 +61,9 @@ class Stack:
 
 @contextlib.contextmanager
 def running(port: int = 0, folder: Path | None = None, parameters: Mapping[str, str] | None = None) -> Iterator[Stack]:
-    """The deployed stack, until the block ends.
+    """Run the deployed stack until the block ends.
 
-    port 0 takes a free one. Without a folder nothing is kept. parameters are those of template.yaml.
+    Port 0 chooses a free one. Without a folder no data is kept. `parameters` are those of template.yaml.
     """
     port = port or free_port()
     endpoint = f"http://{aws.HOST}:{port}"
@@ -112,7 +112,7 @@ def is_up(endpoint: str) -> bool:
 
 @contextlib.contextmanager
 def working_folder(folder: Path | None) -> Iterator[Path]:
-    """The given folder or a temporary one, with an empty tmp/ for what the emulator unpacks."""
+    """Yield the given folder or a temporary one, with an empty tmp/ for the emulator."""
     with contextlib.ExitStack() as stack:
         work = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="event-api-")))
         temporary = work / "tmp"
@@ -188,8 +188,10 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def deploy(endpoint: str, parameters: Mapping[str, str]) -> None:
-    """Do what `sam deploy` does with an unbuilt template, without its two seconds of imports and its packages. The
-    functions find their dependencies in the environment that runs the emulator."""
+    """Deploy the template as `sam deploy` does without a build, but without its packages and two seconds of imports.
+
+    The functions find their dependencies in the environment that runs the emulator.
+    """
     cloudformation: CloudFormationClient = aws.client("cloudformation", endpoint)
     request = {
         "StackName": STACK_NAME,

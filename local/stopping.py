@@ -28,7 +28,7 @@ def expected() -> contextlib.suppress:
 
 
 def ignore_signals() -> None:
-    """ignore all signals, so that nothing interrupts the clean-up."""
+    """Ignore all signals, so that nothing interrupts the clean-up."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 

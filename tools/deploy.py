@@ -88,7 +88,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def release_of(arguments: argparse.Namespace) -> Release:
-    """Raises DeployError."""
+    """Return the release that the arguments ask for. Raise DeployError."""
     if not arguments.region:
         raise DeployError("No region: add REGION=name, or export AWS_DEFAULT_REGION.")
     settings = settings_of(arguments.config)
@@ -123,7 +123,7 @@ def settings_of(config: str) -> dict[str, Any]:
 
 
 def parse_parameters(assignments: list[str]) -> dict[str, str]:
-    """Raises DeployError."""
+    """Return the parameters of assignments such as Name=value. Raise DeployError."""
     found = {}
     for assignment in assignments:
         name, equals, value = assignment.partition("=")
@@ -134,7 +134,7 @@ def parse_parameters(assignments: list[str]) -> dict[str, str]:
 
 
 def commit_to_deploy(*, allow_dirty: bool) -> tuple[str, str]:
-    """The commit, and its name in the revision. Changes that are not committed become a commit that no branch knows."""
+    """Return the commit and its name in the revision. Uncommitted changes become a commit without a branch."""
     head = resolve("HEAD")
     if not git("status", "--porcelain"):
         return head, head
@@ -148,7 +148,7 @@ def commit_to_deploy(*, allow_dirty: bool) -> tuple[str, str]:
 
 
 def resolve(commit: str) -> str:
-    """Raises DeployError."""
+    """Return the full id of a commit. Raise DeployError."""
     try:
         return git("rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}")
     except subprocess.CalledProcessError as error:
@@ -156,7 +156,7 @@ def resolve(commit: str) -> str:
 
 
 def deployed_commit(stack_name: str, region: str) -> str:
-    """The commit that the stack's output Revision names. Raises DeployError."""
+    """Return the commit in the stack's output Revision. Raise DeployError."""
     cloudformation: CloudFormationClient = boto3.client("cloudformation", region_name=region)
     [stack] = cloudformation.describe_stacks(StackName=stack_name)["Stacks"]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
@@ -180,7 +180,7 @@ def announce(arguments: argparse.Namespace, release: Release) -> None:
 
 @contextlib.contextmanager
 def checked_out(commit: str) -> Iterator[Path]:
-    """The files of a commit, in a folder that is gone afterwards."""
+    """Yield a temporary folder with the files of a commit."""
     with tempfile.TemporaryDirectory(prefix="event-api-") as temporary:
         archive, folder = Path(temporary, "commit.zip"), Path(temporary, "commit")
         git("archive", f"--output={archive}", commit)
@@ -190,7 +190,7 @@ def checked_out(commit: str) -> Iterator[Path]:
 
 
 def stamp(template: Path, revision: str) -> None:
-    """Raises DeployError."""
+    """Write the revision into a template. Raise DeployError."""
     text = template.read_text()
     if text.count(NO_REVISION) != 1:
         raise DeployError("That commit is older than `make deploy`: check it out, and deploy it as its README says.")

@@ -76,7 +76,7 @@ def replay(stretch: dict[str, Any], function_name: str) -> str | None:
 
 
 def records_of(streams: "DynamoDBStreamsClient", stretch: dict[str, Any]) -> Iterator[Record]:
-    """The records of a stretch, as Lambda hands them over."""
+    """Yield the records of a stretch in the form in which Lambda passes them."""
     last = int(stretch["endSequenceNumber"])
     iterator = streams.get_shard_iterator(
         StreamArn=stretch["streamArn"],

@@ -27,7 +27,7 @@ CERTIFICATE = re.compile(
 
 
 def amazon_roots() -> str:
-    """The certificates as one text in PEM, each below its name. Raises KeyError when the bundle lacks one of NAMES."""
+    """Return the certificates in PEM, each after its name. Raise KeyError if the bundle lacks one of NAMES."""
     bundle = {found["name"]: found["pem"] for found in CERTIFICATE.finditer(BUNDLE.read_text())}
     return "\n".join(f"# {name}\n{bundle[name]}" for name in NAMES)
 

@@ -43,7 +43,7 @@ TIMEOUT_SECONDS = 60
 
 
 def problem(message: str, description: str) -> dict[str, Any]:
-    """The API's shape of an error, for what this server says itself."""
+    """Return an error of this server in the form of the API's errors."""
     return {"errors": [{"message": message, "description": description}]}
 
 
@@ -58,7 +58,7 @@ ANOTHER_SITE = problem(
 
 @contextlib.contextmanager
 def running(api_url: str, api_key: str, port: int = 0, recent: Recent | None = None) -> Iterator[str]:
-    """The pages' address, until the block ends: on the given port, or on a free one if that is taken or 0."""
+    """Serve the pages until the block ends, and yield their address. If the port is 0 or in use, choose a free one."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # its lines have the paths in them, and so addresses
     with listening(port) as listener:
         server = make_server(HOST, port, application(api_url, api_key, recent), threaded=True, fd=listener.fileno())
@@ -81,8 +81,11 @@ def listening(port: int) -> socket.socket:
 
 
 def application(api_url: str, api_key: str, recent: Recent | None = None) -> Flask:
-    """Serve the pages, and below /v1 the API at api_url, with api_key if a request has no key. `recent` has the events
-    of the local bus: only with it there is the page Live."""
+    """Return a server of the pages, and of the API at `api_url` under /v1.
+
+    It adds `api_key` to requests without a key. `recent` has the events of the local bus: only with it there is the
+    page Live.
+    """
     app = Flask(__name__, static_folder=PAGES, static_url_path="/pages", template_folder=PAGES)
     app.config["TRUSTED_HOSTS"] = list(HERE)  # no page elsewhere whose name leads here may read what we answer
     add_pages(app, api_url, recent)
@@ -101,7 +104,7 @@ def application(api_url: str, api_key: str, recent: Recent | None = None) -> Fla
 
     @app.get("/openapi.json")
     def openapi() -> Response:
-        """The description, saying which API it is that this server asks."""
+        """Return the OpenAPI document with the API that this server calls."""
         document = json.loads(OPENAPI.read_text())
         document["servers"] = [{"url": "/v1", "description": f"this page, which asks {api_url}"}]
         return Response(json.dumps(document), mimetype="application/json")

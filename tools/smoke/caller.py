@@ -35,7 +35,7 @@ class Answer:
             raise CheckFailed(f"{self.request}: the body is no JSON: {self.raw[:100]!r}") from None
 
     def must(self, status: int, code: str = "", message: str = "") -> "Answer":
-        """This answer, when it has the status, and its first error the code and the message. Raises CheckFailed."""
+        """Return the answer if it has the status, and its first error the code and the message. Raise CheckFailed."""
         if self.status != status:
             raise CheckFailed(f"{self.request}: the status is {self.status}, not {status}: {self.raw[:200]!r}")
         if status >= http.HTTPStatus.BAD_REQUEST:
@@ -97,7 +97,7 @@ class Api:
         return Answer(request, response.status, response.headers, raw, milliseconds)
 
     def new_user(self, **attributes: Any) -> dict[str, str]:
-        """A user who will be erased: what names it in an event."""
+        """Create a user, who will be erased. Return the identifier for events."""
         email = f"smoke-{uuid4().hex}@example.com"
         created = self.send("POST", "/user/", {"email": email, **attributes}).must(200)
         self.users.append(created.body["object"]["_id"])

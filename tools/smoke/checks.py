@@ -46,7 +46,7 @@ def all_checks(burst: int) -> list[Check]:
 
 
 def holds(promise: str, emulator: str = "") -> Callable[[Callable[[Api], str | None]], Callable[[Api], str | None]]:
-    """Adds a check. emulator: how the one of `make run` is known to differ."""
+    """Add a check. `emulator` says how the emulator of `make run` differs."""
 
     def add(run: Callable[[Api], str | None]) -> Callable[[Api], str | None]:
         _checks.append(Check(promise, run, emulator))
