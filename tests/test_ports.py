@@ -1,5 +1,6 @@
 """`make run PORT=…` uses its port, and notices another stack that is starting."""
 
+import os
 import socket
 from pathlib import Path
 
@@ -29,6 +30,15 @@ def test_port_0_takes_a_free_one_and_says_which(capsys: pytest.CaptureFixture[st
     check_free(port)
     assert pages == 0
     assert capsys.readouterr().out == f"PORT=0: taking the free port {port}\n"
+
+
+def test_two_callers_of_a_process_and_two_processes_get_different_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    pid = os.getpid()
+    ports = {free_port() for _ in range(5)}
+    monkeypatch.setattr(os, "getpid", lambda: pid + 1)
+    ports |= {free_port() for _ in range(5)}
+    assert len(ports) == 10
+    assert max(ports) < 32_768, "Linux gives the others to connections"
 
 
 def test_a_taken_port_is_said_before_anything_is_started() -> None:
