@@ -12,14 +12,30 @@ from typing import Any
 import pytest
 from botocore.awsrequest import AWSPreparedRequest
 
-from builders import ANA, EMAIL_OPEN_WINDOW, a_moment, a_user, an_entry, send, send_batch, the_events, the_profile
+from builders import (
+    ANA,
+    EMAIL_OPEN_WINDOW,
+    a_moment,
+    a_user,
+    an_entry,
+    as_sent,
+    send,
+    send_batch,
+    the_events,
+    the_profile,
+)
 from domain.outcomes import IdempotencyKey, Outcome
 from domain.problems import Refused
+from domain.request import EventRequest, parse_batch
 from engines import aws_engine_only
-from faults import Clock, Fault, at_each_call, cancelled, error, faults, throttled, unanswered
+from faults import Clock, Fault, at_call, cancelled, error, faults, throttled, unanswered
 from stored import profile_key
 from table import Account, calls, profiles
+from table import primary_keys as keys
 from table.calls import Table, new_client
+from table.events import Entry
+from table.primary_keys import pair
+from table.write import Writer, read_ahead
 from use_cases import collect, users
 from use_cases.collect import ATTEMPTS
 
@@ -371,19 +387,31 @@ def test_a_look_up_that_reads_the_address_before_a_login_and_the_profile_after_i
     assert labels(send_batch(account, batch)) == ["created", "created"]
 
 
-def test_an_event_that_another_request_stores_first_is_a_duplicate_and_never_discarded(account: Account) -> None:
-    """A lock may be read after the event was seen to be absent. Then the event may be why the lock is there."""
+@pytest.mark.parametrize("by_another_thread", [True, False])
+def test_an_event_that_another_request_stores_first_is_a_duplicate_and_never_discarded(
+    account: Account, by_another_thread: bool
+) -> None:
+    """It was read as absent before. The lock that it put is known from a read after that, or from a failed write."""
+    user, now = a_user(account), a_moment()
+    sent = an_entry({"emailopen": {}}, eventId="open", eventTime=now)
+    [request] = parse_batch(as_sent({"events": [sent]}), now, lambda _: None)
+    assert isinstance(request, EventRequest)
+    entry, writer = Entry(request, now), Writer(account, now)
+    entry.of_user(user.id, user.email)
+    lock = keys.window(account.name, user.id, "emailopen")
 
-    def prepare(name: str) -> list[dict[str, Any]]:
-        user, order = a_user(account, f"{name}@example.com"), {"confirmation": {"orderId": name}}
-        send(account, order, _id=user.id)
-        return [an_entry(order, _id=user.id, eventId="again"), an_entry({"emailopen": {}}, _id=user.id, eventId="open")]
+    def another_request() -> None:
+        assert labels(send_batch(account, [sent])) == ["created"]
+        if by_another_thread:
+            writer.known.items[pair(lock)] = account.table.get(lock) or {}
 
-    def another_request(batch: list[dict[str, Any]]) -> Any:
-        return send_batch(account, batch[1:])
-
-    def this_request(batch: list[dict[str, Any]]) -> list[str]:
-        return labels(send_batch(account, batch))
-
-    for _, _, (order, email_open) in at_each_call(account.table.client, prepare, this_request, another_request):
-        assert (order, email_open) in {("discarded", "created"), ("discarded", "duplicate")}
+    if by_another_thread:  # while it reads ahead for this lane
+        with at_call(account.table.client, "after", 2, another_request):
+            read_ahead(account, [(writer, entry, [user.id])])
+    else:
+        writer.known.read([keys.event(account.name, user.id, entry.uuid)])
+        another_request()
+        writer.known.read([lock])
+    list(writer.write([entry]))
+    assert entry.outcome
+    assert labels([entry.outcome]) == ["duplicate"]
