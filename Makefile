@@ -100,7 +100,7 @@ stress: $(VENV)/installed node_modules/.package-lock.json ## Run tests with rand
 	@STRESS=$(STRESS) $(PY) -m pytest $(TESTS)
 TESTS = tests/integration/test_any_json.py tests/integration/test_model_of_batches.py \
 	tests/integration/test_obedient_client.py \
-	tests/api/test_made_up_requests.py tests/load clients/python/tests/test_kills.py
+	tests/api/test_made_up_requests.py clients/python/tests/test_kills.py
 
 mutants: $(VENV)/mutmut ## Measure how many changes of src the tests detect (SAMPLE=300)
 	@PYTHONPATH=$(VENV)/mutmut $(PY) tests/mutants.py $(SAMPLE) $(MUTANT_SECONDS)

@@ -1,10 +1,11 @@
 """Short builders for users and events. A test names only the values that matter to it."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 from domain.event_types import CATALOGUE, ParsedEvent, parse_event
 from domain.ids import new_id
@@ -19,8 +20,8 @@ from table.events import StoredEvent
 from use_cases import users
 from use_cases.collect import collect, collect_one
 
+Result = TypeVar("Result")
 ANA = "ana@example.com"
-ORDER_ID_SEEN = CATALOGUE["confirmation"].restriction
 EMAIL_OPEN_IN_WINDOW = CATALOGUE["emailopen"].restriction
 assert isinstance(EMAIL_OPEN_IN_WINDOW, OnceInWindow)
 EMAIL_OPEN_WINDOW = EMAIL_OPEN_IN_WINDOW.window
@@ -129,3 +130,9 @@ def the_events(account: Account, identifier: str = ANA, **query: str) -> list[st
     """Return the ids of all events of the user, newest first."""
     query = {"limit": "100"} | query
     return [event.id for page in the_pages(account, identifier, None, **query) for event in page]
+
+
+def at_once(times: int, what: Callable[[int], Result]) -> list[Result]:
+    """Call a function with each number below `times`, all at the same time; return the results in this order."""
+    with ThreadPoolExecutor(times) as pool:
+        return list(pool.map(what, range(times)))

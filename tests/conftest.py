@@ -28,7 +28,7 @@ os.environ |= {
 }
 
 # Where the files that take longest are comes first: the last ones of a run are short, and no worker waits for another.
-FOLDERS = ["load", "e2e", "tests", "api", "integration", "unit"]
+FOLDERS = ["e2e", "tests", "api", "integration", "unit"]
 # Not about behaviour: CI and `make test` run them, `make quick` does not.
 REPOSITORY = {
     *("test_analytics", "test_audit", "test_build", "test_contributing", "test_documents", "test_growth"),

@@ -1,6 +1,8 @@
-"""Rules run on two engines: moto, and DynamoDB Local, which is AWS's own.
+"""Tests of what is stored run on moto. If a condition decides, they run on DynamoDB Local too, which is AWS's own.
 
-    def test_...(table): ...                 runs on both
+    def test_...(table): ...                 runs on moto
+    @both_engines
+    def test_...(table): ...                 runs on moto and on DynamoDB Local; as `pytestmark`, for a whole file
     @aws_engine_only
     def test_...(table): ...                 runs on DynamoDB Local: what moto lacks, or what concerns engine or SDK
     @every_engine
@@ -35,6 +37,7 @@ MINISTACK = "ministack"
 ALL = [pytest.param(name, marks=getattr(pytest.mark, name)) for name in (MOTO, DYNAMODB_LOCAL, MINISTACK)]
 LANE_SKIPPED = "lane skipped: "
 
+both_engines = pytest.mark.both_engines
 aws_engine_only = not_on_moto = pytest.mark.parametrize("engine", ALL[1:2], indirect=True)
 every_engine = pytest.mark.parametrize("engine", ALL, indirect=True)
 every_engine_but_moto = pytest.mark.parametrize("engine", ALL[1:], indirect=True)
@@ -77,7 +80,14 @@ def skip_lane(reason: str) -> NoReturn:
     pytest.skip(f"{LANE_SKIPPED}{reason}")
 
 
-@pytest.fixture(params=ALL[:2])
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    named = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    if "engine" in metafunc.fixturenames and "engine" not in named:
+        both = metafunc.definition.get_closest_marker("both_engines")
+        metafunc.parametrize("engine", ALL[: 2 if both else 1], indirect=True)
+
+
+@pytest.fixture
 def engine(request: pytest.FixtureRequest) -> "DynamoDBClient":
     client: DynamoDBClient = request.getfixturevalue(f"{request.param}_client")
     return client

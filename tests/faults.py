@@ -5,34 +5,21 @@ with faults(client, "TransactWriteItems", lost_answer, throttled):
 
 with crash(client, "after", 2), pytest.raises(Crash):
     ...     # the process dies: its second call of DynamoDB is done, and its answer is lost
-
-with Proxy.running(endpoint) as proxy:
-    proxy.faults["PutItem"] = itertools.repeat(no_response)
-    ...     # on the wire, so that the time limits and the parser are the real ones too
 """
 
 import contextlib
 import itertools
 import json
-import os
 import re
-import socket
-import struct
-import threading
 import time
 from collections.abc import Callable, Iterator
-from http.client import HTTPConnection
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from random import Random
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse, HTTPHeaders
 from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError
 from botocore.httpsession import URLLib3Session
-
-from local import aws
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -65,6 +52,16 @@ Fault = Callable[[AWSPreparedRequest], Any]  # what botocore takes for the respo
 
 
 @contextlib.contextmanager
+def hooked(client: Any, event: str, hook: Callable[..., Any]) -> Iterator[None]:
+    """Let botocore call a hook first, until the block ends."""
+    client.meta.events.register_first(event, hook)
+    try:
+        yield
+    finally:
+        client.meta.events.unregister(event, hook)
+
+
+@contextlib.contextmanager
 def faults(client: "DynamoDBClient", operation: str, *attempts: Fault) -> Iterator[list[str]]:
     """Inject faults into the next attempts of an operation. Yields the list of all attempts that were made."""
     made: list[str] = []
@@ -73,12 +70,8 @@ def faults(client: "DynamoDBClient", operation: str, *attempts: Fault) -> Iterat
         made.append(operation)
         return attempts[len(made) - 1](request) if len(made) <= len(attempts) else None
 
-    event = f"before-send.dynamodb.{operation}"
-    client.meta.events.register_first(event, send)
-    try:
+    with hooked(client, f"before-send.dynamodb.{operation}", send):
         yield made
-    finally:
-        client.meta.events.unregister(event, send)
 
 
 class Crash(BaseException):
@@ -96,11 +89,8 @@ def at_call(client: "DynamoDBClient", when: str, number: int, do: Callable[[], o
             client.meta.events.unregister(CRASH_POINTS[when], count)
             do()
 
-    client.meta.events.register_first(CRASH_POINTS[when], count)
-    try:
+    with hooked(client, CRASH_POINTS[when], count):
         yield calls
-    finally:
-        client.meta.events.unregister(CRASH_POINTS[when], count)
 
 
 def at_each_call(
@@ -162,21 +152,29 @@ def _body(request: AWSPreparedRequest) -> str:
 
 def error(code: str, status: int = 400, **more: Any) -> Fault:
     """An error of DynamoDB's, by its code."""
-    return answers({"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "injected", **more}, status)
+    return answers({"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "injected"} | more, status)
 
 
 def answers(body: dict[str, Any], status: int = 200) -> Fault:
+    return raw(json.dumps(body).encode(), status)
+
+
+def raw(body: bytes, status: int = 200) -> Fault:
     class Raw:
         def stream(self, **_: Any) -> Iterator[bytes]:
-            yield json.dumps(body).encode()
+            yield body
 
     return lambda request: AWSResponse(request.url, status, HTTPHeaders(), Raw())
 
 
-CONFLICT = {
-    "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
-    "CancellationReasons": [{"Code": "TransactionConflict", "Message": "injected"}],
-}
+def done_then(fault: Fault) -> Fault:
+    """DynamoDB does what it is asked for; something else arrives as its answer."""
+
+    def answer(request: AWSPreparedRequest) -> Any:
+        URLLib3Session(timeout=30).send(request)
+        return fault(request)
+
+    return answer
 
 
 def cancelled(*codes: str | dict[str, Any]) -> Fault:
@@ -228,110 +226,3 @@ def unanswered(is_left: Callable[[Any], bool]) -> Fault:
 
 throttled = error("ProvisionedThroughputExceededException")
 internal_error = error("InternalServerError", 500)
-
-
-# --- On the wire ----------------------------------------------------------------------------------
-
-
-class Proxy(ThreadingHTTPServer):
-    """Forward requests from the SDK to DynamoDB, and change the answers as `faults` says."""
-
-    daemon_threads = False  # when it ends, what DynamoDB was asked for is done
-
-    def __init__(self, endpoint: str) -> None:
-        super().__init__((aws.HOST, 0), Request)
-        self.dynamodb = urlsplit(endpoint).netloc
-        self.faults: dict[str, Iterator[WireFault]] = {}
-        self.done: list[str] = []
-        """The operations that DynamoDB has answered."""
-
-    @classmethod
-    @contextlib.contextmanager
-    def running(cls, endpoint: str) -> Iterator["Proxy"]:
-        with cls(endpoint) as proxy:
-            thread = threading.Thread(target=proxy.serve_forever, args=[0.05])  # seconds until it sees the shutdown
-            thread.start()
-            try:
-                yield proxy
-            finally:
-                proxy.shutdown()
-                thread.join()
-
-    @property
-    def endpoint(self) -> str:
-        return f"http://{aws.HOST}:{self.server_port}"
-
-
-class Request(BaseHTTPRequestHandler):
-    """One for each connection."""
-
-    server: Proxy
-    timeout = 60
-
-    def do_POST(self) -> None:
-        self.sent = self.rfile.read(int(self.headers["Content-Length"]))
-        self.operation = self.headers["X-Amz-Target"].rpartition(".")[2]
-        fault = next(self.server.faults.get(self.operation, iter(())), None)
-        if fault:
-            fault(self)
-        else:
-            self.reply(*self.ask())
-
-    def ask(self) -> tuple[int, bytes]:
-        """Lets DynamoDB do it."""
-        connection = HTTPConnection(self.server.dynamodb)
-        with contextlib.closing(connection):
-            connection.request("POST", "/", self.sent, dict(self.headers))
-            response = connection.getresponse()
-            answer = response.status, response.read()
-        self.server.done.append(self.operation)
-        return answer
-
-    def reply(self, status: int, body: bytes, length: int | None = None) -> None:
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body) if length is None else length))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None: ...
-
-
-WireFault = Callable[[Request], None]
-
-
-def no_response(request: Request) -> None:
-    """No answer, until the SDK gives up."""
-    with contextlib.suppress(OSError):
-        request.connection.recv(1)
-
-
-def done_without_response(request: Request) -> None:
-    request.ask()
-    no_response(request)
-
-
-def done_with_cut_off_response(request: Request) -> None:
-    """The connection ends in the middle of the answer."""
-    status, body = request.ask()
-    request.reply(status, body[: len(body) // 2], length=len(body))
-
-
-def reset(request: Request) -> None:
-    """The connection is aborted; nothing was done."""
-    request.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    os.close(request.connection.detach())
-
-
-def in_conflict(request: Request) -> None:
-    """Answer as if another transaction was in conflict; do nothing."""
-    request.reply(400, json.dumps(CONFLICT).encode())
-
-
-def done_then(status: int, body: bytes) -> WireFault:
-    """It is done, and the answer to it is something else."""
-
-    def answer(request: Request) -> None:
-        request.ask()
-        request.reply(status, body)
-
-    return answer

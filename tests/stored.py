@@ -120,19 +120,6 @@ def keyed_events_of_1_0(
     return items
 
 
-def an_erasure_of_1_0(user_id: str, now: datetime) -> list[Item]:
-    """Return the tombstone and the note. There is no mark, which would stay permanently."""
-    erased_at = {"erasedAt": {"S": iso(now)}}
-    tombstone = {**profile_key(user_id), **erased_at, "erasureId": {"S": "fedcba9876543210fedcba9876543210"}}
-    return [tombstone, {**erasure_key(user_id), **erased_at}]
-
-
-def erase_as_1_0(table: Store, user_id: str, email: str, now: datetime) -> None:
-    actions: list[Any] = [{"Put": {"TableName": table.name, "Item": item}} for item in an_erasure_of_1_0(user_id, now)]
-    actions.append({"Delete": {"TableName": table.name, "Key": email_key(email)}})
-    table.client.transact_write_items(TransactItems=actions)
-
-
 def _key(pk: str, sk: str) -> Item:
     return {"pk": {"S": pk}, "sk": {"S": sk}}
 

@@ -15,6 +15,7 @@ from api.gateway import FUNCTIONS, RESOURCES, call, event_file, function_of, inv
 from builders import ANA, a_moment, a_user, an_entry
 from clone import IS_CLONE, tracked
 from domain.ids import new_id
+from faults import hooked
 from handlers.runtime import client
 from local.stack import ROOT
 from stream import Bus
@@ -111,18 +112,7 @@ def test_only_the_modules_of_the_table_know_a_key() -> None:
     doc = str(ast.get_docstring(tree(TABLE / "primary_keys.py")))
     rows = re.findall(r"^ {4}\w[\w ]+?  +(\S+(?: id>| \S+>)?\S*)  +(\S+)", doc, re.MULTILINE)[1:]
     keys = {word for row in rows for cell in row for word in re.findall(r"[A-Z]{3,}", cell)} - {"SHA", "UUID"}
-    assert keys >= {
-        "USER",
-        "PROFILE",
-        "EVENT",
-        "EMAILOPEN",
-        "ORDER",
-        "ERASURES",
-        "IDEMPOTENCY",
-        "KEY",
-        "ACCOUNT",
-        "ERASED",
-    }
+    assert keys >= {"USER", "PROFILE", "EMAILOPEN", "ORDER", "IDEMPOTENCY", "ERASED"}
     for path in set(MODULES) - set(TABLE.glob("*.py")):
         for text in texts(path) - variables_of_code():
             assert not set(re.split(r"[^A-Za-z]+", text)) & keys, f"{path.name}: {text!r}"
@@ -161,11 +151,8 @@ def calls_recorded(of: str, used: dict[str, set[str]]) -> Iterator[None]:
         else:
             used[of].add(f"dynamodb:{operation}")
 
-    client.meta.events.register_first("before-parameter-build.dynamodb", record)
-    try:
+    with hooked(client, "before-parameter-build.dynamodb", record):
         yield
-    finally:
-        client.meta.events.unregister("before-parameter-build.dynamodb", record)
 
 
 # Actions of Lambda with the role of the feed's function: it reads the stream, and reports what it gave up.

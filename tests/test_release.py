@@ -55,40 +55,12 @@ def test_the_same_code_released_again_is_a_new_version_of_each_function_and_each
         assert (before["REVISION"], after["REVISION"]) == ("c0ffee@10:00:00Z", "c0ffee@10:00:01Z")
 
 
-def test_a_parameter_alone_makes_no_version_which_is_why_there_is_a_revision(tmp_path: Path) -> None:
-    """If SAM fixes this, the revision can go: https://github.com/aws/serverless-application-model/issues/3820"""
-    versions = [
-        of_type(translated(tmp_path, "c0ffee", LogLevel=level), "AWS::Lambda::Version").keys()
-        for level in ("INFO", "DEBUG")
-    ]
-    assert versions[0] == versions[1]
-
-
 @pytest.mark.parametrize("release", yaml_parse(text("template.yaml"))["Parameters"]["Release"]["AllowedValues"])
 def test_a_gradual_deployment_goes_by_codedeploy_and_one_at_once_does_not(release: str, tmp_path: Path) -> None:
     for traffic, by_codedeploy in (("Gradual", release != "AllAtOnce"), ("AtOnce", False)):
         resources = translated(tmp_path, "c0ffee", Release=release, Traffic=traffic)
         aliases = of_type(resources, "AWS::Lambda::Alias").values()
         assert {"UpdatePolicy" in alias for alias in aliases} == {by_codedeploy}
-
-
-OPTIONAL = {
-    "DomainName": ("AWS::ApiGateway::DomainName", "AWS::ApiGateway::BasePathMapping"),
-    "WebAclArn": ("AWS::WAFv2::WebACLAssociation",),
-}
-
-
-def test_the_domain_and_the_web_acl_belong_to_the_stage_and_are_there_only_if_a_parameter_names_them(
-    tmp_path: Path,
-) -> None:
-    resources = translated(tmp_path, "c0ffee")
-    conditions = {kind: each["Condition"] for kinds in OPTIONAL.values() for kind in kinds
-                  for each in of_type(resources, kind).values()}  # fmt: skip
-    assert set(conditions.values()) == {"HasDomain", "HasWebAcl"}
-    [mapping] = of_type(resources, "AWS::ApiGateway::BasePathMapping").values()
-    assert mapping["Properties"]["Stage"] == {"Ref": "Apiv1Stage"}
-    [association] = of_type(resources, "AWS::WAFv2::WebACLAssociation").values()
-    assert association["Properties"]["ResourceArn"]["Fn::Sub"].endswith("/restapis/${Api}/stages/${Apiv1Stage}")
 
 
 def test_the_gateway_takes_no_tls_1_0_and_does_not_trace_addresses(tmp_path: Path) -> None:

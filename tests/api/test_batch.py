@@ -7,8 +7,8 @@ import base64
 import gzip
 import itertools
 import json
-import random
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -22,8 +22,9 @@ from api.gateway import Answer, answer_to, call, proxy_event, timeline, user
 from builders import ANA, a_moment
 from domain.profile import Profile
 from domain.times import iso
+from faults import hooked
 from handlers.runtime import client
-from stored import as_text, everything
+from stored import as_text
 from table import Account
 
 KIB = 1024
@@ -50,10 +51,6 @@ IDS = (f"id-{number}" for number in itertools.count())
 def send(*entries: Any, path: str = "/events", **parts: Any) -> Answer:
     more = {"import": True} if parts.pop("imported", False) else {}
     return call("POST", path, {"events": list(entries), **more}, **parts)
-
-
-def send_alone(sent: dict[str, Any], **parts: Any) -> Answer:
-    return call("POST", "/event", sent, **parts)
 
 
 def results(answer: Answer) -> list[dict[str, Any]]:
@@ -88,10 +85,8 @@ def profile(identifier: str = ANA, **parts: Any) -> dict[str, Any]:
 def test_a_batch_returns_the_result_of_each_event_in_order(ana: Profile) -> None:
     sent = [entry({"search": {"query": str(n)}}) for n in range(100)]
     answer = send(*sent)
-    assert answer.status == 200
-    assert answer.body.keys() == {"results"}
-    assert "Retry-After" not in answer.headers
-    assert "X-Error-Code" not in answer.headers
+    assert (answer.status, answer.body.keys()) == (200, {"results"})
+    assert not {"Retry-After", "X-Error-Code"} & answer.headers.keys()
     assert results(answer) == [
         {"status": "created", "eventId": each["eventId"], "userId": ana.id, "warnings": []} for each in sent
     ]
@@ -114,13 +109,8 @@ def test_a_batch_sent_again_is_harmless(ana: Profile) -> None:
         assert again.status == 200
         assert statuses(again) == ["duplicate"] * 4 + ["discarded"] * 2
         for result, each in zip(results(again)[:4], sent, strict=False):
-            assert result == {
-                "status": "duplicate",
-                "eventId": each["eventId"],
-                "userId": ana.id,
-                "createdOn": each["eventTime"],
-                "samePayload": True,
-            }
+            known = {"eventId": each["eventId"], "userId": ana.id, "createdOn": each["eventTime"]}
+            assert result == {"status": "duplicate", "samePayload": True, **known}
         assert (profile(), timeline(ANA).body) == before
 
 
@@ -160,27 +150,17 @@ WRONG_BATCHES: dict[str, tuple[Any, str]] = {
 }
 
 
-@pytest.mark.parametrize("path", ["/events", "/events/check"])
 @pytest.mark.parametrize("name", WRONG_BATCHES)
-def test_an_invalid_batch_is_400_and_no_event_is_processed(name: str, path: str, ana: Profile) -> None:
+def test_an_invalid_batch_is_400_and_no_event_is_processed(name: str, ana: Profile) -> None:
     body, code = WRONG_BATCHES[name]
-    answer = call("POST", path, body)
-    assert answer.status == 400
-    assert [error["code"] for error in answer.body["errors"]] == [code]
-    assert answer.headers["X-Error-Code"] == code
-    assert answer.body.keys() == {"errors"}
+    for answer in (call("POST", path, body) for path in ("/events", "/events/check")):
+        assert (answer.status, answer.headers["X-Error-Code"], answer.body.keys()) == (400, code, {"errors"})
+        assert [error["code"] for error in answer.body["errors"]] == [code]
     assert stored_ids() == []
-
-
-@pytest.mark.parametrize("count", [1, 100])
-def test_a_batch_has_1_to_100_events(count: int, ana: Profile) -> None:
-    assert statuses(send(*(entry(SEARCH) for _ in range(count)))) == ["created"] * count
-    assert len(stored_ids()) == count
 
 
 # --- One event never harms another ------------------------------------------------------------------
 
-SURROGATE = "\ud800"
 POISON: dict[str, tuple[Callable[[], Any], str, str]] = {
     "null": (lambda: None, "invalid_events", ""),
     "a number": (lambda: 1, "invalid_events", ""),
@@ -208,13 +188,13 @@ POISON: dict[str, tuple[Callable[[], Any], str, str]] = {
     "eventId with a space": (lambda: entry(SEARCH, "a b"), "invalid_event_id", ".eventId"),
     "eventId with a letter": (lambda: entry(SEARCH, "é"), "invalid_event_id", ".eventId"),
     "eventId of a number": (lambda: entry(SEARCH, 7), "invalid_event_id", ".eventId"),
-    "eventId of a surrogate": (lambda: entry(SEARCH, SURROGATE), "invalid_event_id", ".eventId"),
+    "eventId of a surrogate": (lambda: entry(SEARCH, "\ud800"), "invalid_event_id", ".eventId"),
     "no eventTime": (lambda: {**entry(SEARCH), "eventTime": None}, "missing_event_time", ".eventTime"),
     "no time": (lambda: entry(SEARCH, time="yesterday"), "invalid_event_time", ".eventTime"),
     "no offset": (lambda: entry(SEARCH, time="2026-11-24T08:00:00"), "invalid_event_time", ".eventTime"),
     "ahead": (lambda: entry(SEARCH, time=a_moment() + 6 * MINUTE), "invalid_event_time", ".eventTime"),
     "too old": (lambda: entry(SEARCH, time=a_moment() - timedelta(days=36)), "invalid_event_time", ".eventTime"),
-    "surrogate": (lambda: entry({"search": {"query": SURROGATE}}), "invalid_text", ".event.search.query"),
+    "surrogate": (lambda: entry({"search": {"query": "\ud800"}}), "invalid_text", ".event.search.query"),
     "empty name": (lambda: entry({"search": {"query": "x", "": 1}}), "invalid_name", ".event.search"),
     "deep": (lambda: entry({"search": {"query": "x", "d": _nested(40)}}), "too_many_levels", ".event.search.d"),
     "long number": (lambda: entry({"search": {"query": "x", "n": 10**39 + 1}}), "invalid_number", ".event.search.n"),
@@ -227,39 +207,21 @@ def _nested(levels: int) -> Any:
     return [_nested(levels - 1)] if levels else []
 
 
-@pytest.mark.parametrize("poison", POISON)
-def test_an_invalid_event_in_any_position_affects_no_other(poison: str, ana: Profile) -> None:
-    make, code, field = POISON[poison]
-    for place in range(4):
-        sent: list[Any] = [
-            entry({"update": {"a": place, "b": [place]}}),
-            entry({"confirmation": {"orderId": f"{place}", "total": 1}}),
-            entry(SEARCH),
-        ]
-        sent.insert(place, make())
-        answer = send(*sent)
-        assert answer.status == 207
-        expected = ["created"] * 3
-        expected.insert(place, "refused")
-        assert statuses(answer) == expected
-        refused = results(answer)[place]
-        error = refused["errors"][0]
-        assert error["code"] == code
-        assert error["field"].startswith(f"events.{place}{field}")
-        assert error["message"]
-        assert error["description"]
-        assert refused.keys() == {"status", "eventId", "errors"}
-    assert (profile()["a"], profile()["numberOfPurchases"]) == (3, 4)
-    assert len(stored_ids()) == 12
-
-
-def test_a_batch_made_of_every_wrong_event_settles_all_others(ana: Profile) -> None:
-    poisons = [make() for name, (make, _, _) in POISON.items() if name != "too large"]
-    sent = list(itertools.chain.from_iterable((each, entry(SEARCH)) for each in poisons))
-    answer = send(*sent)
+def test_an_invalid_event_in_any_position_affects_no_other(ana: Profile) -> None:
+    """Between any two of them an event is stored."""
+    names = [name for name in POISON if name != "too large"]
+    sent = itertools.chain.from_iterable((POISON[name][0](), entry(SEARCH)) for name in names)
+    answer = send(*sent, entry({"update": {"a": 1}}), POISON["too large"][0]())
     assert answer.status == 207
-    assert statuses(answer) == ["refused", "created"] * len(poisons)
-    assert len(stored_ids()) == len(poisons)
+    assert statuses(answer) == [*["refused", "created"] * len(names), "created", "refused"]
+    places = {name: 2 * number for number, name in enumerate(names)} | {"too large": 2 * len(names) + 1}
+    for name, place in places.items():
+        _, code, field = POISON[name]
+        assert results(answer)[place].keys() == {"status", "eventId", "errors"}
+        error = results(answer)[place]["errors"][0]
+        assert (error["code"], error["field"].startswith(f"events.{place}{field}")) == (code, True), name
+        assert min(len(error["message"]), len(error["description"])) > 0
+    assert len(stored_ids()) == len(names) + 1
 
 
 def test_all_problems_of_an_event_are_reported_at_once(ana: Profile) -> None:
@@ -271,10 +233,9 @@ def test_all_problems_of_an_event_are_reported_at_once(ana: Profile) -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("length", [1, 200])
-def test_a_late_event_of_very_many_attributes_is_stored_and_answered(length: int, ana: Profile) -> None:
+def test_a_late_event_of_very_many_attributes_is_stored_and_answered(ana: Profile) -> None:
     """A warning names what was left out, and warnings are stored with the event."""
-    attributes = {f"{'x' * length}{n}": n for n in range(60_000 // (length + 10))}
+    attributes = {f"x{n}": n for n in range(2_000)}
     assert send(entry({"update": attributes})).status == 200
     late = send(entry({"update": attributes}, time=a_moment() - timedelta(hours=1)))
     assert (late.status, statuses(late)) == (200, ["created"])
@@ -374,13 +335,14 @@ def test_a_body_of_very_many_members_takes_time_in_proportion(content: bytes, an
     """The gateway lets 10 MB through: of the smallest members that are half a million."""
     member = gzip.compress(content)
 
-    def seconds(members: int) -> float:
+    def once(members: int) -> float:
         begun = time.process_time()
         assert zipped(member * members).status in (400, 413)
         return time.process_time() - begun
 
-    seconds(1)
-    assert seconds(80_000) < 10 * seconds(10_000)
+    once(1)
+    few, many = (min(once(members) for _ in range(3)) for members in (10_000, 40_000))
+    assert many < 8 * few, "four times as much; what is quadratic takes 16 times as long"
 
 
 # --- Ids ----------------------------------------------------------------------------------------------
@@ -412,25 +374,14 @@ def test_id_and_time_are_the_identity_within_one_user(demo: Account, ana: Profil
     assert stored_ids(BOB) == ["same"]
 
 
-def test_single_calls_and_batches_know_each_others_events(ana: Profile) -> None:
-    first, second = entry({"update": {"a": 1}}), entry({"confirmation": {"orderId": 1, "total": 2}})
-    assert send_alone(first).headers["X-Event-Id"] == first["eventId"]
-    assert statuses(send(first, second)) == ["duplicate", "created"]
-    again = send_alone(second)
-    assert (again.status, again.headers["X-Event-Id"]) == (200, second["eventId"])
-    assert again.headers["Idempotent-Replayed"] == "true"
-    assert again.headers["X-Event-Status"] == "created"
-    assert profile()["numberOfPurchases"] == 1
-
-
 STRANGE_IDS = ["x", "~" * 128, "!", "#1", "EVENT#1", "a/b", "%2F", '"', "\\", "019b6d3a-6C1E-7a52"]
 
 
-@pytest.mark.parametrize("event_id", STRANGE_IDS)
-def test_an_id_of_any_visible_ascii_comes_back(event_id: str, ana: Profile) -> None:
-    assert results(send(entry(SEARCH, event_id)))[0]["eventId"] == event_id
-    assert stored_ids() == [event_id]
-    assert statuses(send(entry(SEARCH, event_id, timeline(ANA).body["events"][0]["createdOn"]))) == ["duplicate"]
+def test_an_id_of_any_visible_ascii_comes_back(ana: Profile) -> None:
+    sent = [entry(SEARCH, event_id) for event_id in STRANGE_IDS]
+    assert [result["eventId"] for result in results(send(*sent))] == STRANGE_IDS
+    assert sorted(stored_ids()) == sorted(STRANGE_IDS)
+    assert statuses(send(*sent)) == ["duplicate"] * len(sent)
 
 
 def test_a_uuid7_brings_its_own_time(ana: Profile) -> None:
@@ -451,7 +402,7 @@ def test_an_uuid7_of_long_ago_needs_an_import(ana: Profile) -> None:
     assert statuses(send(old, imported=True)) == ["created"]
 
 
-@pytest.mark.parametrize(("time", "imported", "is_in"), [
+FAR: list[tuple[Callable[[datetime], Any], bool, bool]] = [
     (lambda now: now + 4 * MINUTE, False, True), (lambda now: now + 6 * MINUTE, False, False),
     (lambda now: now + 6 * MINUTE, True, False),
     (lambda now: now - timedelta(days=34, hours=23), False, True), (lambda now: now - timedelta(days=36), False, False),
@@ -459,12 +410,16 @@ def test_an_uuid7_of_long_ago_needs_an_import(ana: Profile) -> None:
     (lambda _: "2000-01-01T00:00:00Z", True, True), (lambda _: "1999-12-31T23:59:59.999Z", True, False),
     (lambda _: "2000-01-01T00:00:00+00:01", True, False), (lambda _: "0001-01-01T00:00:00+14:00", True, False),
     (lambda _: "9999-12-31T23:59:59-23:59", True, False),
-])  # fmt: skip
-def test_how_far_an_event_may_lie_back(time: Any, imported: bool, is_in: bool, ana: Profile) -> None:
-    answer = send(entry(SEARCH, time=time(a_moment())), imported=imported)
-    assert statuses(answer) == ["created" if is_in else "refused"]
-    if not is_in:
-        assert results(answer)[0]["errors"][0]["message"] == "Invalid eventTime"
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("imported", [True, False])
+def test_how_far_an_event_may_lie_back(imported: bool, ana: Profile) -> None:
+    tried = [(time(a_moment()), is_in) for time, of_import, is_in in FAR if of_import == imported]
+    answer = send(*(entry(SEARCH, time=time) for time, _ in tried), imported=imported)
+    assert statuses(answer) == ["created" if is_in else "refused" for _, is_in in tried]
+    told = {each["message"] for result in results(answer) for each in result.get("errors", ())}
+    assert told == {"Invalid eventTime"}
 
 
 # --- Rules, judged by when events happened ----------------------------------------------------------
@@ -518,37 +473,6 @@ def test_a_user_who_is_identified_within_a_batch_is_found_by_it(demo: Account) -
 # --- The check ----------------------------------------------------------------------------------------
 
 
-def mixed_events() -> list[Any]:
-    now = a_moment()
-    return [
-        entry(SEARCH, "a", now),
-        entry(SEARCH, "a", now),
-        entry({"update": {"city": "x"}}, "b", now),
-        entry({"confirmation": {"orderId": "A-1", "total": 1}}, "c", now),
-        entry({"confirmation": {"orderId": "A-1", "total": 1}}, "d", now),
-        entry({"emailopen": {}}, "e", now),
-        entry({"emailopen": {}}, "f", now - 10 * MINUTE),
-        entry({"update": {"city": "late"}}, "g", now - 30 * MINUTE),
-        entry(SEARCH, "h", now, email=BOB),
-        entry({"viewitem": {}}, "i", now),
-        entry({"login": {"email": BOB}}, "j", now),
-        None,
-    ]
-
-
-def test_a_check_changes_nothing_and_predicts_each_result(demo: Account, ana: Profile) -> None:
-    sent = mixed_events()
-    for _ in range(2):  # on an empty profile, and when all is there already
-        before = everything(demo.table)
-        checked = [send(*sent, path="/events/check") for _ in range(2)]
-        assert everything(demo.table) == before
-        done = send(*sent)
-        for check in checked:
-            assert check.status == done.status
-            assert check.body == {"stored": False, "results": results(done)}
-    assert statuses(done)[:6] == ["duplicate"] * 4 + ["discarded", "duplicate"]
-
-
 def test_what_a_check_refuses_is_not_counted_among_the_refusals(demo: Account, ana: Profile) -> None:
     send(entry(SEARCH, email=BOB), path="/events/check")
     call("POST", "/events/check", "{")
@@ -574,10 +498,7 @@ def test_a_request_id_that_a_caller_chose_is_not_among_the_refusals(demo: Accoun
 # --- Our fault --------------------------------------------------------------------------------------
 
 
-THROTTLED = {
-    "Error": {"Code": "ThrottlingException", "Message": "injected"},
-    "ResponseMetadata": {"HTTPStatusCode": 400},
-}
+THROTTLED = {"Error": {"Code": "ThrottlingException", "Message": ""}, "ResponseMetadata": {"HTTPStatusCode": 400}}
 
 
 @contextmanager
@@ -588,11 +509,8 @@ def throttling(mark: str) -> Iterator[None]:
         is_write = model.name not in ("GetItem", "BatchGetItem", "TransactGetItems", "Query")
         return (SimpleNamespace(status_code=400), THROTTLED) if is_write and mark in str(params["body"]) else None
 
-    client.meta.events.register_first("before-call.dynamodb", refuse)
-    try:
+    with hooked(client, "before-call.dynamodb", refuse):
         yield
-    finally:
-        client.meta.events.unregister("before-call.dynamodb", refuse)
 
 
 def test_what_failed_is_207_with_retry_after_and_is_stored_when_it_is_sent_again(demo: Account, ana: Profile) -> None:
@@ -618,68 +536,81 @@ def test_where_nothing_was_stored_and_some_failed_it_is_503(demo: Account, ana: 
     assert stored_ids() == []
 
 
-# --- A batch is its events one after the other ------------------------------------------------------
+# --- Hostile values -----------------------------------------------------------------------------------
 
-EMAILS = [f"user{n}@example.com" for n in range(3)]
+BEYOND_ALL_YEARS = "ffffffff-ffff-7fff-bfff-ffffffffffff"  # a UUIDv7 of the year 10889
 
 
-def random_event(chance: random.Random, now: datetime) -> dict[str, Any]:
-    event: dict[str, Any] = chance.choice(
-        [
-            SEARCH,
-            {"update": {chance.choice("abc"): chance.randrange(9), "tags": [chance.choice(["x", "-x", "y", "-y"])]}},
-            {"login": {"visits": chance.randrange(9)}},
-            {"confirmation": {"orderId": chance.randrange(6), "total": chance.choice([1, "2.50", "x", None])}},
-            {"emailopen": {"n": chance.randrange(2)}},
-            {"viewitem": {}},
-        ]
+def send_compact(*entries: dict[str, Any]) -> Answer:
+    return call("POST", "/events", json.dumps({"events": entries}, ensure_ascii=False, separators=(",", ":")))
+
+
+def test_a_uuid_of_a_year_that_no_date_has_is_an_id_like_any_other(ana: Profile) -> None:
+    """Such an id contains no usable time."""
+    answer = send(
+        {**entry(SEARCH, BEYOND_ALL_YEARS), "eventTime": None}, entry(SEARCH), entry(SEARCH, BEYOND_ALL_YEARS)
     )
-    minutes = chance.choice([0, 0, 0, 1, 4, 5, 6, 19, 20, 21, 40])
-    who: dict[str, Any] = {"email": chance.choice([*EMAILS, BOB])}
-    if chance.random() < 0.2:
-        who["city"] = chance.choice(["Vigo", "Lugo"])
-    if chance.random() < 0.1:
-        who["userAgent"] = "Googlebot/2.1"
-    event_id = f"e-{chance.randrange(20)}" if chance.random() < 0.3 else next(IDS)
-    return entry(event, event_id, now - minutes * MINUTE, **who)
+    assert statuses(answer) == ["refused", "created", "created"]
+    assert answer.body["results"][0]["errors"][0]["code"] == "missing_event_time"
+    again = {**entry(SEARCH, BEYOND_ALL_YEARS), "eventTime": None}
+    assert call("POST", "/event", again).errors == [("Missing eventTime", "eventTime")]
 
 
-def check_alone(alone: Answer, result: dict[str, Any]) -> None:
-    """The single call was answered as the event of the batch was."""
-    if result["status"] == "refused":
-        assert alone.status in (400, 404)
-        assert alone.headers["X-Error-Code"] == result["errors"][0]["code"]
-        return
-    assert alone.status == 200
-    seen = alone.headers["X-Event-Status"], alone.headers.get("Idempotent-Replayed")
-    expected = {"created": ("created", None), "discarded": ("discarded", None), "duplicate": ("created", "true")}
-    assert seen == expected[result["status"]]
-    assert alone.body.get("first") == result.get("first")
-    if result["status"] == "created":
-        fields = [warning["field"].split(".", 2)[2] for warning in result["warnings"]]
-        assert [warning["field"] for warning in alone.body.get("warnings", [])] == fields
+@pytest.mark.parametrize(
+    "value", [[1] * 60_000, ["a"] * 50_000, {f"{number}": 1 for number in range(25_000)}, ["\u0107"] * 45_000]
+)
+def test_an_event_that_is_taken_alone_is_not_too_large_for_a_batch(value: Any, ana: Profile) -> None:
+    """Neither numbers nor commas count more than they did in what was sent."""
+    large = entry({"search": {"query": "x", "value": value}})
+    alone = json.dumps(large, ensure_ascii=False, separators=(",", ":"))
+    assert 110 * KIB < len(alone.encode()) < 256 * KIB
+    other = entry({"search": {"query": "x" * 150 * KIB}})
+    assert statuses(send_compact(large, other)) == ["created", "created"]
 
 
-def shown(email: str, account: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The profile and the timeline, but for what two accounts cannot share."""
-    kept = {name: value for name, value in profile(email, account=account).items() if name not in ("_id", "createdOn")}
-    events = timeline(email, {"limit": "100"}, account=account).body["events"]
-    for event in events:
-        event.pop("receivedOn", None)
-    times = [event["createdOn"] for event in events]
-    assert times == sorted(times, reverse=True)
-    return kept, sorted(events, key=lambda event: (event["createdOn"], event["_id"], json.dumps(event["payload"])))
+@pytest.mark.parametrize(("begin", "end"), [("[", "]"), ('{"a":', "}")])
+def test_no_depth_is_a_fault_of_ours_nor_harms_another_event_that_could_be_read(
+    begin: str, end: str, ana: Profile
+) -> None:
+    """Just before a body is too deep to be read, what is done with it may be: it is measured if it is long."""
+    short, long = (entry({"search": {"query": "x" * size}}) for size in (1, 257 * KIB))
+
+    def beside(other: dict[str, Any], depth: int) -> Answer:
+        deep = f'{{"eventId":"deep","event":{begin * depth}1{end * depth}}}'
+        return call("POST", "/events", f'{{"events":[{deep},{json.dumps(other)}]}}')
+
+    deepest = bisect_left(range(50_000), True, key=lambda depth: "results" not in beside(short, depth).body) - 1
+    for depth in range(deepest - 30, deepest + 1):
+        assert beside(short, depth).status == 207
+        assert statuses(beside(long, depth)) == ["refused", "refused"]
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_a_batch_means_what_its_events_mean_one_after_the_other(seed: int, demo: Account) -> None:
-    chance, now = random.Random(seed), a_moment() - timedelta(hours=2)
-    for account in ("demo", "solo"):
-        for email in EMAILS:
-            call("POST", "/user", {"email": email}, account=account)
-    for _ in range(3):
-        sent = [random_event(chance, now) for _ in range(chance.randrange(1, 40))]
-        for each, result in zip(sent, results(send(*sent)), strict=True):
-            check_alone(send_alone(each, account="solo"), result)
-        for email in EMAILS:
-            assert shown(email, "demo") == shown(email, "solo")
+@pytest.mark.parametrize("letter", ["\x7f", "\u0107"])
+def test_an_answer_is_no_longer_than_lambda_returns_whatever_names_are_made_up(letter: str, ana: Profile) -> None:
+    """Each letter becomes up to seven in the answer. `call` checks the length."""
+    name = letter * (9_000 // len(letter.encode()))
+    assert send_compact(*(entry({name: {}}) for _ in range(100))).status == 400
+    assert send_compact(*(entry(SEARCH, name) for _ in range(100))).status == 400
+    assert send_compact(*(entry({"update": {name: 1}}) for _ in range(100))).status == 200
+
+
+@pytest.mark.parametrize("number", ["1e37", "15e19", "12e-100", "0.5", "0.05", "-7", "100", "0.0", "-1e-9"])
+@pytest.mark.parametrize("bytes_more", [0, 1])
+def test_a_number_counts_as_many_bytes_as_its_shortest_form(number: str, bytes_more: int, ana: Profile) -> None:
+    """So an event has the same size in a batch and alone."""
+    whole = json.dumps(entry({"search": {"query": "", "n": ["N"]}}), separators=(",", ":"))
+    count = (200 * KIB) // len(f"{number},")
+    whole = whole.replace('"N"', ",".join([number] * count))
+    whole = whole.replace('""', json.dumps("x" * (256 * KIB + bytes_more - len(whole))))
+    assert len(whole) == 256 * KIB + bytes_more
+    answer = call("POST", "/events/check", f'{{"events": [{whole}, {json.dumps(entry(SEARCH))}]}}')
+    codes = [error["code"] for error in answer.body["results"][0].get("errors", [])]
+    assert ("body_too_large" in codes) == bool(bytes_more)
+
+
+def test_a_name_given_twice_in_one_event_harms_no_other(ana: Profile) -> None:
+    start = f'"eventTime": "{iso(a_moment())}", "user": {{"email": "{ANA}"}}, "event"'
+    wrong = f'{{"eventId": "e-1", {start}: {{"search": {{"query": "x", "query": "y"}}}}}}'
+    right = f'{{"eventId": "e-2", {start}: {{"search": {{"query": "x"}}}}}}'
+    answer = call("POST", "/events", f'{{"events": [{wrong}, {right}]}}')
+    assert [each["status"] for each in answer.body["results"]] == ["refused", "created"]

@@ -6,16 +6,11 @@ import re
 from typing import Any
 
 import pytest
-from botocore.awsrequest import AWSResponse
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from api.gateway import Answer, call, event_file, invoke, timeline, user
 from builders import ANA, a_moment
-from domain.problems import INTERNAL_ERROR
 from domain.profile import Profile
 from domain.times import iso
-from handlers.runtime import client
 
 KIB = 1024
 BODY = json.dumps({"user": {"email": ANA}, "event": {"search": {"query": "shoes"}}})
@@ -40,7 +35,6 @@ def update(attributes: str) -> Answer:
         "",
         " ",
         "x",
-        "{",
         "[]",
         '"x"',
         "1",
@@ -65,8 +59,7 @@ def test_a_body_may_begin_with_a_byte_order_mark(ana: Profile) -> None:
 @pytest.mark.parametrize("body", ["", "{", '{"a" 1}', '{\n"a": 1\n"b": 2}', "[]"])
 def test_invalid_json_is_told_with_line_and_column(body: str, ana: Profile) -> None:
     description = post(body).body["errors"][0]["description"]
-    assert "line " in description
-    assert "column " in description
+    assert f"at line {body.count(chr(10)) + 1}, column " in description
 
 
 @pytest.mark.parametrize("body", ['{"a": 1, "a": 1}', '{"user": {"email": "a", "email": "b"}}', '{"": 1, "": 2}'])
@@ -102,10 +95,7 @@ def test_a_body_has_256_kib_at_most(encoded: bool, ana: Profile) -> None:
 
     assert sized(256 * KIB).status == 200
     assert (sized(256 * KIB + 1).status, sized(256 * KIB + 1).errors) == (413, [("Request too large", None)])
-
-
-def test_a_body_is_measured_in_bytes(ana: Profile) -> None:
-    assert post('{"a": "' + "é" * (128 * KIB) + '"}').status == 413
+    assert post('{"a": "' + "é" * (128 * KIB) + '"}').status == 413, "it is measured in bytes"
 
 
 @pytest.mark.parametrize(("attributes", "field"), [
@@ -119,12 +109,6 @@ def test_what_the_store_cannot_hold_is_400_naming_the_field(attributes: str, fie
     answer = update(attributes)
     assert answer.status == 400
     assert [place for _, place in answer.errors] == [f"event.update.{field}".rstrip(".")]
-
-
-@given(st.binary())
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_bytes_are_answered(ana: Profile, body: bytes) -> None:
-    assert post(base64.b64encode(body).decode(), isBase64Encoded=True).status == 400
 
 
 def test_values_come_back_exactly_in_type_and_value(ana: Profile) -> None:
@@ -238,44 +222,3 @@ def test_nothing_that_was_sent_is_in_a_header_of_an_answer(ana: Profile) -> None
     assert [answer.status for answer in answers] == [200, 200, 404, 400]
     shown = [value for answer in answers for value in answer.headers.values()]
     assert all(re.fullmatch(r"[A-Za-z0-9/_=-]+", value) for value in shown), shown
-
-
-# --- Our fault ------------------------------------------------------------------------------------
-
-
-def test_a_5xx_has_the_request_id_and_nothing_internal(ana: Profile) -> None:
-    def another_table(params: dict[str, Any], **_: Any) -> None:
-        params["TableName"] = "gone"
-
-    client.meta.events.register_first("before-parameter-build.dynamodb", another_table)
-    try:
-        answer = post(BODY)
-    finally:
-        client.meta.events.unregister("before-parameter-build.dynamodb", another_table)
-    request_id = event_file("user-get")["requestContext"]["extendedRequestId"]
-    assert answer.status == 500
-    description = f"{INTERNAL_ERROR.description} Request id: {request_id}"
-    error = {"message": "Internal server error", "description": description, "code": "internal_error"}
-    assert answer.body == {"errors": [error]}
-    assert answer.headers["X-Request-Id"] == request_id
-
-
-@pytest.mark.parametrize(
-    "code",
-    ["ThrottlingException", "ProvisionedThroughputExceededException", "InternalServerError", "RequestLimitExceeded"],
-)
-def test_a_store_that_throttles_is_503_with_retry_after(code: str, ana: Profile) -> None:
-    class Raw:
-        def stream(self) -> Any:
-            yield json.dumps({"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "slow down"}).encode()
-
-    def throttle(request: Any, **_: Any) -> Any:
-        return AWSResponse(request.url, 500 if code == "InternalServerError" else 400, {}, Raw())  # type: ignore[arg-type]
-
-    client.meta.events.register_first("before-send.dynamodb", throttle)
-    try:
-        answer = post(BODY)
-    finally:
-        client.meta.events.unregister("before-send.dynamodb", throttle)
-    assert (answer.status, answer.errors) == (503, [("Service unavailable", None)])
-    assert int(answer.headers["Retry-After"]) >= 1

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from api.gateway import Context, event_file
-from domain.problems import INVALID_EVENT, NotFound, Refused, Unavailable
+from domain.problems import INTERNAL_ERROR, INVALID_EVENT, NotFound, Refused, Unavailable
 from handlers import rest
 from table import Account
 from table.calls import Table
@@ -45,6 +45,7 @@ def answer_to(raised: Exception) -> tuple[int, Any]:
     assert response["headers"]["X-Error-Code"]
     assert all(error["message"] and error["description"] for error in body["errors"])
     assert body["errors"]
+    assert response["headers"]["X-Request-Id"] == EVENT["requestContext"]["extendedRequestId"]
     return response["statusCode"], body
 
 
@@ -73,6 +74,6 @@ def test_each_error_is_an_answer_that_names_the_request_and_nothing_else(
     raised: Exception, functions_table: Table
 ) -> None:
     status, body = answer_to(raised)
-    [error] = body["errors"]
-    assert (status, error["code"]) == (500, "internal_error")
-    assert EVENT["requestContext"]["extendedRequestId"] in error["description"]
+    description = f"{INTERNAL_ERROR.description} Request id: {EVENT['requestContext']['extendedRequestId']}"
+    error = {"message": "Internal server error", "description": description, "code": "internal_error"}
+    assert (status, body) == (500, {"errors": [error]})

@@ -16,7 +16,6 @@ from selenium.webdriver.support.select import Select
 from docs import codes
 from docs.openapi import document
 from domain.event_types import CATALOGUE
-from domain.problems import UNKNOWN_EMAIL
 from e2e.browsing import click, find, forget, log, network, open_page, pages_of, serving, text_of, types, until
 from e2e.conftest import Caller
 from local import console
@@ -82,13 +81,6 @@ def test_an_example_is_sent_by_two_clicks_and_shown_as_a_command_for_a_terminal(
     assert '-H "Authorization: $API_KEY"' in command
     click(browser, ".show-user")
     until(browser, lambda: types(browser) == ["update"])
-
-
-def test_an_error_is_shown_with_its_reason(browser: Chrome, page: str) -> None:
-    send_example(browser, "search")
-    status, body = answer(browser)
-    assert status == "404"
-    assert UNKNOWN_EMAIL.message in body
 
 
 def test_every_operation_and_every_event_type_is_shown(browser: Chrome, page: str) -> None:
@@ -314,17 +306,6 @@ def test_recent_users_are_found_again_and_the_browser_keeps_only_their_ids(
     until(browser, lambda: browser.execute_script("return JSON.parse(localStorage.recent).length") == 1)
 
 
-def test_the_id_is_copied(browser: Chrome, pages: str, caller: Caller, ana: dict[str, str]) -> None:
-    browser.execute_cdp_cmd(
-        "Browser.grantPermissions", {"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]}
-    )
-    open_users(browser, pages, ana["email"])
-    click(browser, "#identity button")
-    until(browser, lambda: text_of(browser, "#identity button") == "Copied")
-    copied = browser.execute_async_script("navigator.clipboard.readText().then(arguments[0])")
-    assert copied == caller.send("GET", f"/user/{ana['email']}").body["_id"]
-
-
 def test_a_server_that_is_gone_is_said_with_what_to_do_and_seldom_asked(browser: Chrome) -> None:
     with pages_of({"user/x": {"_id": "x"}, "user/x/events": {"events": []}}) as url:
         open_users(browser, url, "x")
@@ -400,13 +381,6 @@ def test_refusals_are_added_up_by_code_most_frequent_first_and_explained_as_in_t
         places = browser.find_elements(By.CSS_SELECTOR, "#refusals .card:first-child .places li")
         assert [place.text.split("\n")[1] for place in places] == ["type search · field user.email", "field user._id"]
         assert "r-1" in places[0].text, "the last request is that of the newest hour"
-        forget(browser)
-
-
-def test_an_api_without_refusals_is_said_to_be_old(browser: Chrome) -> None:
-    with pages_of({}) as url:
-        browser.get(f"{url}refusals")
-        until(browser, lambda: "older than version 1.1" in text_of(browser, "#problem"))
         forget(browser)
 
 

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from itertools import takewhile
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import quote, urlsplit
@@ -20,6 +21,7 @@ from e2e.conftest import Answer, Caller
 from local import aws, console, stack
 
 SECONDS = 60
+SEARCH = {"search": {"query": "shoes"}}
 
 
 @pytest.fixture
@@ -51,7 +53,7 @@ def test_what_the_page_asks_is_answered_as_by_the_api(page: str, caller: Caller,
         sent = ("PUT", f"/user/{user}?upsert=true", {"firstname": "Ána"})
         caller.send(*sent)
         assert_same(caller.send(*sent), through_page.send(*sent))
-    assert caller.event(ana, {"search": {"query": "shoes"}}).status == 200
+    assert caller.event(ana, SEARCH).status == 200
     for method, path in (
         ("GET", f"/user/{quote(odd, safe='')}"),
         ("GET", "/user/ana@example.com/events?limit=1&type=search"),
@@ -60,6 +62,13 @@ def test_what_the_page_asks_is_answered_as_by_the_api(page: str, caller: Caller,
         ("DELETE", "/user/nobody@example.com"),
     ):
         assert_same(caller.send(method, path), through_page.send(method, path))
+    assert through_page.send("GET", "/user/ana@example.com").headers["Cache-Control"] == "no-store"
+    first, repeat = (each.event(ana, SEARCH, **{"Idempotency-Key": "of the page"}) for each in (caller, through_page))
+    assert_same(first, repeat)
+    assert (repeat.headers["Idempotent-Replayed"], repeat.headers["X-Event-Id"]) == (
+        "true",
+        first.headers["X-Event-Id"],
+    )
 
 
 def test_a_key_that_is_sent_is_used_in_place_of_the_servers(page: str, caller: Caller, ana: dict[str, str]) -> None:
@@ -67,23 +76,9 @@ def test_a_key_that_is_sent_is_used_in_place_of_the_servers(page: str, caller: C
         assert Caller(f"{page}v1", key).send("GET", f"/user/{ana['email']}").status == status
 
 
-def test_a_repeat_from_the_page_is_known_as_one(page: str, caller: Caller, ana: dict[str, str]) -> None:
-    event, key = {"search": {"query": "shoes"}}, {"Idempotency-Key": "of the page"}
-    first = caller.event(ana, event, **key)
-    repeat = Caller(f"{page}v1", "").event(ana, event, **key)
-    assert_same(first, repeat)
-    assert repeat.headers["Idempotent-Replayed"] == "true"
-    assert repeat.headers["X-Event-Id"] == first.headers["X-Event-Id"]
-
-
 def assert_same(answer: Answer, through_page: Answer) -> None:
     assert (through_page.status, through_page.text) == (answer.status, answer.text)
     assert through_page.headers["Content-Type"] == answer.headers["Content-Type"]
-
-
-def test_what_is_known_of_a_person_is_kept_in_no_file_of_the_browser(page: str, ana: dict[str, str]) -> None:
-    answer = Caller(f"{page}v1", "").send("GET", f"/user/{ana['email']}")
-    assert (answer.status, answer.headers["Cache-Control"]) == (200, "no-store")
 
 
 def test_the_users_netrc_names_no_other_key(
@@ -161,7 +156,7 @@ def test_no_other_site_uses_the_key_through_the_users_browser(
     page: str, caller: Caller, ana: dict[str, str], headers: Mapping[str, str], status: int
 ) -> None:
     sent = {name: value.replace("OURS", page.rstrip("/")) for name, value in headers.items()}
-    event = {"user": ana, "event": {"search": {"query": "shoes"}}}
+    event = {"user": ana, "event": SEARCH}
     through_page = Caller(f"{page}v1", "")
     # As a form of another site could send it, without asking first.
     answer = through_page.send("POST", "/event/", event, {**sent, "Content-Type": "text/plain"})
@@ -233,20 +228,10 @@ def test_make_console_serves_the_pages_and_never_shows_the_key(caller: Caller, a
     env = os.environ | {"API_URL": f"{caller.api_url}/", "API_KEY": f"{caller.key}\r"}  # as from a file of Windows
     pipe = subprocess.PIPE
     with subprocess.Popen(
-        make("console"),
-        cwd=stack.ROOT,
-        env=env,
-        stdout=pipe,
-        stderr=pipe,
-        text=True,
-        start_new_session=True,
+        make("console"), cwd=stack.ROOT, env=env, stdout=pipe, stderr=pipe, text=True, start_new_session=True
     ) as process:
         try:
-            printed = ""
-            for line in process.stdout or ():
-                printed += line
-                if "Ctrl-C" in line:
-                    break
+            printed = "".join(takewhile(lambda line: "Ctrl-C" not in line, process.stdout or ()))
             found = dict(re.findall(r"^(DOCS_URL|USERS_URL)=(.*)$", printed, re.MULTILINE))
             texts = [answer_to(Request(url)).text for url in found.values()]
             assert len(texts) == 2

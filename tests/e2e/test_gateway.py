@@ -23,9 +23,8 @@ SEARCH = {"search": {"query": "shoes"}}
 
 
 @pytest.mark.parametrize("wrong", [
-    lambda _: "", lambda _: " ", lambda _: "unknown", lambda key: f"Basic {key}", lambda key: f"{key}x",
-    lambda key: f"{key},{key}", lambda key: f"{key}=", lambda key: key[:-1], lambda key: key[1:],
-    lambda key: key.removeprefix("key_"), str.swapcase, str.upper, lambda key: key + "é",
+    lambda _: "", lambda _: " ", lambda _: "unknown", lambda key: f"Basic {key}", lambda key: f"{key},{key}",
+    lambda key: key[:-1], str.swapcase, lambda key: key + "é",
 ])  # fmt: skip
 def test_a_key_that_is_not_the_key_is_401(caller: Caller, wrong: Callable[[str], str]) -> None:
     """Also while the gateway remembers the right key."""
@@ -100,29 +99,14 @@ def test_a_path_is_decoded_once_and_names_no_other_user(caller: Caller, named: s
     assert caller.send("GET", f"/user/{quote(other, safe='')}").body["email"] == other
 
 
-PATHS = [
-    "\0",
-    "\xff",
-    "..",
-    "../user",
-    "a" * 5_000,
-    "%",
-    "%25",
-    "#",
-    "?",
-    "*",
-    "@",
-    "😀@example.com",
-    "a\r\nX-Injected: 1",
-]
+PATHS = ["\0", "\xff", "..", "../user", "a" * 5_000, "%", "%25", "#", "?", "*", "@", "😀@example.com", "a\r\nX-Own: 1"]
 
 
-@pytest.mark.parametrize("identifier", PATHS, ids=ascii)
-def test_no_path_names_a_user_who_is_not_there(caller: Caller, identifier: str) -> None:
-    for method, body in (("GET", None), ("PUT", {}), ("DELETE", None)):
-        answer = caller.send(method, f"/user/{quote(identifier, safe='')}", body)
+def test_no_path_names_a_user_who_is_not_there(caller: Caller) -> None:
+    for identifier in PATHS:
+        answer = caller.send("GET", f"/user/{quote(identifier, safe='')}")
         assert (answer.status, answer.body["errors"][0]["message"]) == (404, "User not found")
-        assert "X-Injected" not in answer.headers
+        assert "X-Own" not in answer.headers
 
 
 # --- Headers, bytes and sizes ---------------------------------------------------------------------
@@ -152,30 +136,17 @@ def send_headers(caller: Caller, body: str, headers: list[tuple[str, Any]]) -> i
     return status
 
 
-NO_JSON = [
-    b"",
-    b"\0",
-    b'{"user": "\xff\xfe"}',
-    b'{"user": "\xc3"}',
-    "{}".encode("utf-16"),
-    b"\xef\xbb\xbf{}",
-    b"a=1&b=2",
-]
+NO_JSON = [b"", b"\0", "{}".encode("utf-16"), b"\xef\xbb\xbf{}", b"a=1&b=2"]
+NO_UTF_8 = [b'{"firstname": "' + text + b'"}' for text in ("José".encode("latin-1"), b"\xff\xfe", b"\xc3")]
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "text/plain", "application/octet-stream"])
-def test_bytes_that_are_no_json_are_400_in_the_one_shape(caller: Caller, content_type: str) -> None:
-    for body in NO_JSON:
-        answer = caller.send("POST", "/event/", body, {"Content-Type": content_type})
-        assert answer.status == 400
-        assert {"message", "description"} <= answer.body["errors"][0].keys()
-
-
-@pytest.mark.parametrize("text", ["José".encode("latin-1"), b"\xff\xfe", b"\xc3"])
-def test_text_in_another_encoding_is_refused_and_not_corrected(caller: Caller, ana: Ana, text: bytes) -> None:
-    answer = caller.send("PUT", f"/user/{ana['email']}", b'{"firstname": "' + text + b'"}')
-    description = answer.body["errors"][0]["description"]
-    assert (answer.status, description) == (400, "The body is not text in UTF-8. It may be compressed with gzip, once.")
+def test_bytes_that_are_no_json_are_400_in_the_one_shape(caller: Caller, ana: Ana, content_type: str) -> None:
+    for body in NO_JSON + NO_UTF_8:
+        answer = caller.send("PUT", f"/user/{ana['email']}", body, {"Content-Type": content_type})
+        [error] = answer.body["errors"]
+        assert (answer.status, error["message"]) == (400, "Invalid JSON")
+        assert ("not text in UTF-8" in error["description"]) == (body in NO_UTF_8 or body == NO_JSON[2])
     assert "firstname" not in caller.send("GET", f"/user/{ana['email']}").body
 
 

@@ -34,12 +34,8 @@ class State(NamedTuple):
 
 
 def event(number: int, day: int, type_: str, payload: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "_id": f"e-{number}",
-        "type": type_,
-        "payload": payload,
-        "createdOn": f"2026-11-{day:02}T{number % 24:02}:05:31.000Z",
-    }
+    created_on = f"2026-11-{day:02}T{number % 24:02}:05:31.000Z"
+    return {"_id": f"e-{number}", "type": type_, "payload": payload, "createdOn": created_on}
 
 
 def errors(status: int, description: str) -> tuple[int, Any]:
@@ -57,29 +53,14 @@ EVENTS = [
     event(5, 20, "update", {"city": "Vigo", "list": list(range(200))}),
     event(4, 20, "login", {}),
 ]
-PROFILE = {
-    "_id": ID,
-    "email": "ana@example.com",
-    "firstname": "Ana",
-    "lastname": "Pérez",
-    "createdOn": "2026-10-01T08:00:00.000Z",
-    "isCustomer": True,
-    "numberOfPurchases": 2,
-    "totalPurchasesValue": 59.9,
-    "lastPurchaseValue": 59.9,
-    "lastPurchaseDate": "2026-11-24T11:05:31.000Z",
-    "numberOfRefunds": 1,
-    "totalRefundsValue": 20,
-    "tags": [f"tag_{number}" for number in range(60)],
-    "newsletter": True,
-    "consent": "true",
-    "score": None,
-    "second": "null",
-    "empty": "",
-    "address": "Rúa do Príncipe 1\n36202 Vigo",
-    "size": {"height": 1.5},
-    "x" * 80: "y" * 600,
-}
+PROFILE = json.loads(r"""
+    {"email": "ana@example.com", "firstname": "Ana", "lastname": "Pérez", "createdOn": "2026-10-01T08:00:00.000Z",
+     "isCustomer": true, "numberOfPurchases": 2, "totalPurchasesValue": 59.9, "lastPurchaseValue": 59.9,
+     "lastPurchaseDate": "2026-11-24T11:05:31.000Z", "numberOfRefunds": 1, "totalRefundsValue": 20,
+     "lastRefundDate": "2026-11-23T10:05:31.000Z", "newsletter": true, "consent": "true", "score": null,
+     "second": "null", "empty": "", "address": "Rúa do Príncipe 1\n36202 Vigo", "size": {"height": 1.5}}
+""")
+PROFILE |= {"_id": ID, "tags": [f"tag_{number}" for number in range(60)], "x" * 80: "y" * 600}
 ANA = {
     f"user/{who}{path}": body
     for who in (ID, "ana@example.com")

@@ -1,40 +1,25 @@
 """Contract section 6: equal upserts of one new user are all answered with 200, and each sets its attributes."""
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from builders import ANA, a_moment, a_user, as_sent, the_profile
+from builders import ANA, a_moment, a_user, as_sent, at_once, the_profile
 from domain.ids import new_id
 from domain.problems import Conflict
-from engines import aws_engine_only, not_on_moto
+from engines import aws_engine_only, both_engines, not_on_moto
 from faults import at_each_call
 from table import Account
 from table.calls import Table
 from use_cases import users
 
+pytestmark = both_engines
 BOB = "bob@example.com"
 
 
 def upsert(account: Account, identifier: str, **attributes: Any) -> str:
     """Return the _id of the user that the upsert created or changed."""
     return users.change(identifier, as_sent(attributes), True, account, a_moment())[0].id
-
-
-@not_on_moto
-@pytest.mark.parametrize("rounds", [15])
-def test_upserts_of_a_new_id_with_its_email_at_once_are_one_user_with_all_attributes(
-    account: Account, rounds: int
-) -> None:
-    for number in range(rounds):
-        user_id, email = new_id(a_moment()), f"ana{number}@example.com"
-        with ThreadPoolExecutor(4) as pool:
-            made = [pool.submit(upsert, account, user_id, email=email, **{f"a{n}": n}) for n in range(4)]
-        assert [each.result() for each in made] == [user_id] * 4
-        profile = the_profile(account, email)
-        assert profile["_id"] == user_id
-        assert {name: profile.get(name) for name in ("a0", "a1", "a2", "a3")} == {"a0": 0, "a1": 1, "a2": 2, "a3": 3}
 
 
 @aws_engine_only
@@ -78,7 +63,6 @@ def test_of_upserts_of_many_new_ids_with_one_email_at_once_one_makes_its_user(ac
             return [problem.message for problem in conflict.problems]
         return []
 
-    with ThreadPoolExecutor(10) as pool:
-        results = dict(zip(ids, pool.map(refused, ids), strict=True))
+    results = dict(zip(ids, at_once(10, lambda n: refused(ids[n])), strict=True))
     assert sorted(results.values()) == [[], *[["User already exists"]] * 9]
     assert results[the_profile(account)["_id"]] == []

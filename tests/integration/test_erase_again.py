@@ -15,7 +15,7 @@ from domain.accounts import ApiKey, new_api_key
 from domain.ids import new_id
 from domain.problems import Conflict, NotFound
 from domain.times import iso
-from engines import new_table
+from engines import aws_engine_only, new_table
 from faults import Crash, faults
 from table import Account, api_keys
 from table import primary_keys as keys
@@ -28,6 +28,9 @@ from use_cases.erasure import IN_FLIGHT, erase_leftovers
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+
+pytestmark = aws_engine_only
 
 
 @pytest.fixture
@@ -46,12 +49,6 @@ def exists(account: Account, identifier: str) -> bool:
     with contextlib.suppress(NotFound):
         return bool(users.get(identifier, account))
     return False
-
-
-@pytest.fixture(autouse=True)
-def one_thread_for_moto(engine: "DynamoDBClient", monkeypatch: pytest.MonkeyPatch) -> None:
-    if "amazonaws" in engine.meta.endpoint_url:
-        monkeypatch.setattr("tools.erase_again.SEGMENTS", 1)
 
 
 def again(old: Table, restored: Table) -> int:
@@ -108,15 +105,6 @@ def test_the_receipt_of_an_erasure_survives_the_restore(old: Table, table: Table
     after = users.receipt(ana.id, shop)
     assert after == replace(first, finished_on=after.finished_on)
     assert str(after.finished_on) > str(first.finished_on)
-
-
-def test_a_table_of_several_pages_is_read_to_its_end(old: Table, table: Table) -> None:
-    shop = Account(table, "shop")
-    everybody = [a_user(shop, f"u{n}@example.com", note="x" * 9_000) for n in range(130)]
-    for user in everybody[::2]:
-        remember_erasure(old, "shop", user.id)
-    assert again(old, table) == 65
-    assert [exists(shop, user.id) for user in everybody[:4]] == [False, True, False, True]
 
 
 # --- Keys -------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ of a run, after it, before the second, and so on.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -20,7 +20,6 @@ from engines import aws_engine_only
 from faults import at_each_call
 from stored import (
     as_text,
-    erase_as_1_0,
     erased_key,
     event_key,
     item_at,
@@ -65,25 +64,12 @@ def upsert(person: Person, account: Account, **attributes: Any) -> list[str]:
     return []
 
 
-def begin(table: Table, account: Account, person: Person, now: datetime) -> None:
-    users.erase(person.id, account, now)
-
-
-def begin_as_1_0(table: Table, account: Account, person: Person, now: datetime) -> None:
-    erase_as_1_0(table, person.id, person.email, now)
-
-
-Begin = Callable[[Table, Account, Person, datetime], None]
-begun_by_1_0_and_1_1 = pytest.mark.parametrize("begins", [begin, begin_as_1_0], ids=["begun by 1.1", "begun by 1.0"])
-
-
 # --- The _id ----------------------------------------------------------------------------------------
 
 
-@begun_by_1_0_and_1_1
-def test_an_erased_id_never_comes_back(table: Table, account: Account, begins: Begin) -> None:
+def test_an_erased_id_never_comes_back(table: Table, account: Account) -> None:
     person, now = a_person(account), a_moment()
-    begins(table, account, person, now)
+    users.erase(person.id, account, now)
     for end in (now, now + LATER, now + 2 * LATER):
         assert upsert(person, account) == ERASED
         assert upsert(person, account, email=person.email, city="Vigo") == ERASED
@@ -91,13 +77,14 @@ def test_an_erased_id_never_comes_back(table: Table, account: Account, begins: B
     assert unfinished == []
     assert upsert(person, account) == ERASED
     assert upsert(person, account, email="another@example.com") == ERASED
-    for _ in range(2):
+    attempts: list[Callable[[], object]] = [
+        lambda: users.change(person.id, {}, False, account, a_moment()),
+        lambda: users.get(person.id, account),
+        lambda: send(account, SEARCH, _id=person.id),
+    ]
+    for attempt in attempts:
         with pytest.raises(NotFound):
-            users.change(person.id, {}, False, account, a_moment())
-        with pytest.raises(NotFound):
-            users.get(person.id, account)
-        with pytest.raises(NotFound):
-            send(account, SEARCH, _id=person.id)
+            attempt()
 
 
 def test_an_erased_id_is_refused_as_erased_even_if_another_user_has_the_email(table: Table, account: Account) -> None:
@@ -109,10 +96,9 @@ def test_an_erased_id_is_refused_as_erased_even_if_another_user_has_the_email(ta
     assert ERASED[0] in upsert(person, account, email=person.email)
 
 
-@begun_by_1_0_and_1_1
-def test_the_mark_of_an_erased_id_identifies_no_person(table: Table, account: Account, begins: Begin) -> None:
+def test_the_mark_of_an_erased_id_identifies_no_person(table: Table, account: Account) -> None:
     person, now = a_person(account), a_moment()
-    begins(table, account, person, now)
+    users.erase(person.id, account, now)
     erase_leftovers(table, now)
     assert erase_leftovers(table, now + LATER) == []
     left = as_text(table)
@@ -123,13 +109,12 @@ def test_the_mark_of_an_erased_id_identifies_no_person(table: Table, account: Ac
 
 
 @aws_engine_only
-@begun_by_1_0_and_1_1
-def test_an_upsert_at_any_call_of_an_erasures_run_is_refused(table: Table, account: Account, begins: Begin) -> None:
+def test_an_upsert_at_any_call_of_an_erasures_run_is_refused(table: Table, account: Account) -> None:
     now = a_moment()
 
     def prepare(name: str) -> Person:
         person = a_person(account, name)
-        begins(table, account, person, now)
+        users.erase(person.id, account, now)
         return person
 
     outcomes = at_each_call(
@@ -190,16 +175,15 @@ def check_all_there(account: Account, returned: Returned) -> None:
 
 
 @aws_engine_only
-@begun_by_1_0_and_1_1
 @pytest.mark.parametrize("overlapping", [True, False], ids=["two runs overlap", "one run"])
 def test_a_user_who_returns_at_any_call_of_an_erasure_loses_nothing(
-    table: Table, account: Account, begins: Begin, overlapping: bool
+    table: Table, account: Account, overlapping: bool
 ) -> None:
     now = a_moment()
 
     def prepare(name: str) -> Person:
         person = a_person(account, name)
-        begins(table, account, person, now)
+        users.erase(person.id, account, now)
         return person
 
     def another_request(person: Person) -> Returned:

@@ -3,6 +3,7 @@
 Each call of DynamoDB advances the clock of these tests by a second, so a run can be made as short as needed.
 """
 
+import contextlib
 import itertools
 import json
 import time
@@ -17,7 +18,7 @@ from builders import a_moment, a_user
 from domain.ids import new_id
 from domain.times import iso
 from engines import aws_engine_only
-from faults import CRASH_POINTS, Crash, Fault, cancelled, crash, error, throttled
+from faults import CRASH_POINTS, Clock, Crash, Fault, cancelled, crash, error, throttled
 from local import aws
 from stored import ACCOUNT, as_text, everything, keyed_events_of_1_0, put_many
 from table import Account
@@ -34,37 +35,39 @@ LATER = timedelta(minutes=5)  # by then no request is in flight, and an erasure 
 MANY = 400
 
 
-class Clock:
-    """Each call of DynamoDB takes a second, and waiting takes as long as it takes."""
+@contextlib.contextmanager
+def a_clock(client: "DynamoDBClient") -> Iterator[Clock]:
+    """Each call of the client takes a second, and a pause no more than it says."""
+    clock = Clock()
 
-    def __init__(self) -> None:
-        self.now = 0.0
+    def call(**_: Any) -> None:
+        clock.sleep(1)
 
-    def call(self, **_: Any) -> None:
-        self.now += 1
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
+    client.meta.events.register_first(CRASH_POINTS["before"], call)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(time, "monotonic", clock.monotonic)
+        patched.setattr(time, "sleep", clock.sleep)
+        yield clock
+    client.meta.events.unregister(CRASH_POINTS["before"], call)
 
 
 @pytest.fixture
-def clock(table: Table, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
-    clock = Clock()
-    monkeypatch.setattr(time, "monotonic", lambda: clock.now)
-    monkeypatch.setattr(time, "sleep", clock.sleep)
-    table.client.meta.events.register_first(CRASH_POINTS["before"], clock.call)
-    yield clock
-    table.client.meta.events.unregister(CRASH_POINTS["before"], clock.call)
+def clock(table: Table) -> Iterator[Clock]:
+    with a_clock(table.client) as clock:
+        yield clock
 
 
 def an_erased_user(table: Table, account: Account, email: str, events: int, now: datetime) -> str:
     """Their id. All their events were sent under keys; nothing is removed yet."""
     user_id = a_user(account, email).id
-    ids = [new_id(now) for _ in range(events)]
-    hashes = [f"{user_id.replace('-', '')}{n:032x}" for n in range(events)]
-    put_many(table, keyed_events_of_1_0(user_id, ids, hashes, now + timedelta(days=1)))
+    put_keyed_events(table, user_id, events, now)
     users.erase(user_id, account, now)
     return user_id
+
+
+def put_keyed_events(table: Table, user_id: str, number: int, now: datetime) -> None:
+    hashes = [f"{user_id.replace('-', '')}{n:032x}" for n in range(number)]
+    put_many(table, keyed_events_of_1_0(user_id, [new_id(now) for _ in hashes], hashes, now + timedelta(days=1)))
 
 
 def left(table: Table, user_id: str) -> int:
@@ -94,26 +97,21 @@ def calls_of_a_run(table: Table, clock: Clock, now: datetime) -> float:
 # --- More than one run can do ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("oldest_at", [0, -1], ids=["first by its key", "last by its key"])
 def test_the_oldest_erasure_gets_further_in_each_run_however_many_there_are(
-    table: Table, account: Account, clock: Clock, oldest_at: int
+    table: Table, account: Account, clock: Clock
 ) -> None:
     now = a_moment()
     emails = [f"user{n}@example.com" for n in range(12)]
 
     def erased() -> Sequence[str]:
-        """Return the erased users in the order of their ids, in which they were created."""
+        """Return the erased users, the oldest erasure first, which is the last one by its key."""
         by_key = [a_user(account, email).id for email in emails]
         for user_id in by_key:
-            hashes = [f"{user_id.replace('-', '')}{n:032x}" for n in range(60)]
-            put_many(
-                table,
-                keyed_events_of_1_0(user_id, [new_id(now) for _ in hashes], hashes, now + timedelta(days=1)),
-            )
-        oldest = by_key[oldest_at]
-        for seconds, user_id in enumerate([oldest, *(each for each in by_key if each != oldest)]):
+            put_keyed_events(table, user_id, 60, now)
+        by_age = [by_key[-1], *by_key[:-1]]
+        for seconds, user_id in enumerate(by_age):
             users.erase(user_id, account, now + timedelta(seconds=seconds))
-        return [oldest, *(each for each in by_key if each != oldest)]
+        return by_age
 
     erased()
     calls = calls_of_a_run(table, clock, now + LATER) // 4
@@ -196,7 +194,6 @@ def test_an_erasure_that_dynamodb_throttles_delays_no_other(
     account: Account,
     table: Table,
     client_without_retries: "DynamoDBClient",
-    monkeypatch: pytest.MonkeyPatch,
     fault: Fault,
     first: str,
 ) -> None:
@@ -208,29 +205,9 @@ def test_an_erasure_that_dynamodb_throttles_delays_no_other(
         body = request.body.decode() if isinstance(request.body, bytes) else str(request.body)
         return fault(request) if ids["hot"] in body else None
 
-    clock = Clock()
     client_without_retries.meta.events.register_first("before-send.dynamodb", refuse)
-    client_without_retries.meta.events.register_first(CRASH_POINTS["before"], clock.call)
-    with monkeypatch.context() as patched:
-        patched.setattr(time, "monotonic", lambda: clock.now)
-        patched.setattr(time, "sleep", clock.sleep)
-        erase_leftovers(Table(client_without_retries, table.name, 100), now + LATER)
+    with a_clock(client_without_retries):
+        assert erase_leftovers(Table(client_without_retries, table.name, 100), now + LATER) == [iso(now)], "it is told"
     assert ids["cold"] not in as_text(table)
     assert erase_leftovers(table, now + LATER) == []
     assert ids["hot"] not in as_text(table)
-
-
-def test_a_refused_erasure_is_told_among_those_that_are_not_done(
-    account: Account, table: Table, client_without_retries: "DynamoDBClient"
-) -> None:
-    now = a_moment()
-    hot = an_erased_user(table, account, "hot@example.com", 3, now)
-    an_erased_user(table, account, "cold@example.com", 3, now + timedelta(seconds=1))
-
-    def refuse(request: AWSPreparedRequest, **_: Any) -> Any:
-        body = request.body.decode() if isinstance(request.body, bytes) else str(request.body)
-        return throttled(request) if hot in body else None
-
-    client_without_retries.meta.events.register_first("before-send.dynamodb", refuse)
-    assert erase_leftovers(Table(client_without_retries, table.name, table.deadline), now + LATER) == [iso(now)]
-    assert hot in as_text(table)

@@ -16,16 +16,18 @@ from engines import aws_engine_only
 from faults import (
     Fault,
     cancelled,
+    done_then,
     error,
     faults,
     internal_error,
     lost_answer,
     no_connection,
+    raw,
     throttled,
     without_token,
 )
 from table import Account
-from table.calls import REQUEST_SECONDS, Table, new_client
+from table.calls import Table, new_client
 from use_cases import users
 
 pytestmark = [aws_engine_only, with_declared_types]
@@ -179,11 +181,23 @@ def test_no_call_starts_after_the_deadline(account: Account) -> None:
     assert attempts == []
 
 
-def test_the_sdk_gives_up_before_the_function_and_the_gateway_do(account: Account) -> None:
-    config = account.table.client.meta.config
-    retries: dict[str, Any] = config.retries  # type: ignore[attr-defined]
-    connect: float = config.connect_timeout  # type: ignore[attr-defined]
-    read: float = config.read_timeout  # type: ignore[attr-defined]
-    attempts = retries["total_max_attempts"]
-    slowest = attempts * (connect + read) + (attempts - 1)  # the pause before a retry is 1 s at most
-    assert REQUEST_SECONDS + slowest < 15
+HTML = b"<html><body><b>Http/1.1 Service Unavailable</b></body></html>"
+GARBAGE = {
+    "nothing": raw(b""), "half": raw(b'{"Item'), "a list": raw(b"[]"), "no text": raw(b"\xff"), "HTML": raw(HTML),
+    "400 and HTML": raw(HTML, 400), "503 and HTML": raw(HTML, 503), "503 and no text": raw(b"\xff", 503),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("garbage", GARBAGE)
+@pytest.mark.parametrize("operation", ["GetItem", "TransactWriteItems"])
+def test_an_answer_that_is_none_is_unavailable_and_a_repeat_tells_the_truth(
+    account: Account, operation: str, garbage: str
+) -> None:
+    a_user(account)
+    key, search = IdempotencyKey.of("key", b"body"), {"search": {"query": "x"}}
+    fault = done_then(GARBAGE[garbage])
+    with faults(account.table.client, operation, fault, fault), pytest.raises(Unavailable):
+        send(account, search, key=key)
+    repeat = send(account, search, key=key)
+    assert repeat.replayed == (operation == "TransactWriteItems")
+    assert the_events(account) == [repeat.event_id]

@@ -10,8 +10,6 @@ The test moves the clock of the function, so nothing waits. Faults are chosen fr
 parallel, so a repeated run can differ.
 """
 
-import gzip
-import json
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -19,18 +17,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from itertools import cycle
-from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import botocore.endpoint
-import httpx
 import pytest
 from botocore.awsrequest import AWSPreparedRequest
 from botocore.httpsession import URLLib3Session
-from event_api_client import Outbox, outbox
 
 from api.gateway import Answer, call
 from builders import a_moment, a_user, as_sent, the_profile
@@ -424,126 +418,23 @@ class Totals:
         self.faults += injector.happened
 
 
+@pytest.mark.parametrize("callers", [1, 2])
 def test_each_event_is_stored_once_or_settled_by_a_rule_with_any_faults(
-    shop: Shop, clock: Clock, clients: "Sequence[DynamoDBClient]", figures: Figures
+    shop: Shop, clock: Clock, clients: "Sequence[DynamoDBClient]", figures: Figures, callers: int
 ) -> None:
+    """Also if two clients send the same at once."""
     totals = Totals()
     for run in range(RUNS):
-        with shop() as account, injector(SEED + run, clock, clients) as changing:
-            story = Story(account, changing.random)
-            lines = send_all(story, changing)
+        with shop() as account, injector(SEED + run, clock, clients) as changing, ThreadPoolExecutor(callers) as pool:
+            story, not_alone = Story(account, changing.random), callers > 1
+            sending = [pool.submit(send_all, story, changing, not_alone) for _ in range(callers)]
+            lines = [line for each in sending for line in each.result()]
             assert_equal_to_model(account, story.model)
         totals.add(story, lines, changing)
-    figures("`test_obedient_client.py`", f"{totals}", 0)
+    figures("`test_obedient_client.py`" + ", two clients at once" * (callers - 1), f"{totals}", 0)
 
 
-def test_two_clients_that_send_the_same_at_once_store_it_once(
-    shop: Shop, clock: Clock, clients: "Sequence[DynamoDBClient]", figures: Figures
-) -> None:
-    totals = Totals()
-    for run in range(RUNS):
-        with shop() as account, injector(SEED - run, clock, clients) as changing, ThreadPoolExecutor(2) as pool:
-            story = Story(account, changing.random)
-            lines = [line for lines in pool.map(send_all, [story] * 2, [changing] * 2, [True] * 2) for line in lines]
-            assert_equal_to_model(account, story.model)
-        totals.add(story, lines, changing)
-    figures("`test_obedient_client.py`, two clients at once", f"{totals}", 0)
-
-
-def test_two_outboxes_on_one_file_that_end_at_any_moment_lose_nothing(
-    shop: Shop,
-    clock: Clock,
-    clients: "Sequence[DynamoDBClient]",
-    figures: Figures,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    for name in ("LONGEST_WAIT", "COLLECT_SECONDS", "IDLE_SECONDS"):
-        monkeypatch.setattr(outbox, name, 0.001)
-    totals = Totals()
-    for run in range(RUNS):
-        with shop() as account, injector(SEED + run, clock, clients) as changing:
-            story = Story(account, changing.random)
-            path = tmp_path / f"{run}.db"
-            lines = [add_all(step, Line(changing, story, step, not_alone=False), path) for step in story.steps]
-            assert_equal_to_model(account, story.model)
-        with Outbox(path, sending=False) as ended:
-            found = sorted(each.event_id for each in ended.rejected())
-        assert found == sorted(refused_of(story))
-        totals.add(story, lines, changing)
-    figures("`test_obedient_client.py`, two outboxes on one file", f"{totals}", 0)
-
-
-def refused_of(story: Story) -> list[str]:
-    pairs = [pair for step in story.steps for pair in zip(step.sent, step.expected, strict=True)]
-    return [sent.id for sent, expected in pairs if expected.status == "refused"]
-
-
-def add_all(step: Step, line: Line, path: Path) -> Line:
-    """Add the events of a step with two outboxes of one file. Then two others send; open those again that end."""
-    with Outbox(path, sending=False) as one, Outbox(path, sending=False) as another:
-        for sent, adding in zip(step.sent, cycle([one, another]), strict=False):
-            entry = sent.entry
-            adding.add(entry["user"], entry["event"], entry["eventId"], entry.get("eventTime"))
-    wires = [Wire(path, step, line) for _ in range(2)]
-    while not any(wire.outbox.flush(0.05) for wire in wires):
-        assert line.requests < PATIENCE
-        assert not [wire.problem for wire in wires if wire.problem]
-        for number, wire in enumerate(wires):
-            if wire.has_ended:
-                wire.outbox.close(0)
-                wires[number] = Wire(path, step, line)
-    for wire in wires:
-        wire.outbox.close(5)
-        assert wire.problem is None
-    return line
-
-
-class Wire(httpx.BaseTransport):
-    """From an outbox to the function. Sometimes the outbox ends before it has read an answer."""
-
-    def __init__(self, path: Path, step: Step, line: Line) -> None:
-        self.step, self.line = step, line
-        self.problem: AssertionError | None = None
-        self.outbox = Outbox(path, url="http://api.example.com/v1", key="key", transport=self)
-
-    @property
-    def has_ended(self) -> bool:
-        return self.outbox._closing.is_set() and not self.outbox._thread.is_alive()
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        entries = json.loads(gzip.decompress(request.read()))["events"]
-        self.line.step = part(self.step, entries)
-        try:
-            answer = self.line.post("/events", {"events": entries})
-            if answer is not None and answer.text and "results" in answer.body:
-                compare(self.line.step, answer)
-        except AssertionError as problem:
-            self.problem = problem
-            raise
-        if self.line.injector.random.random() < 0.1:
-            self.outbox._closing.set()
-            answer = None
-        if answer is None:
-            raise httpx.ConnectError("No answer", request=request)
-        headers = dict(answer.headers) | ({"Retry-After": "0"} if "Retry-After" in answer.headers else {})
-        return httpx.Response(answer.status, headers=headers, content=answer.text)
-
-
-def part(step: Step, entries: Sequence[Any]) -> Step:
-    """Return the part of a step that has these entries. If a step has equal events, the last ones are sent again."""
-    found: list[tuple[Sent, Expected]] = []
-    remaining = list(zip(step.sent, step.expected, strict=True))
-    for entry in reversed(entries):
-        while True:
-            sent, expected = remaining.pop()
-            if sent.id == entry["eventId"] and sent.entry["event"] == entry["event"]:
-                found.insert(0, (sent, expected))
-                break
-    return Step([sent for sent, _ in found], [expected for _, expected in found], alone=False)
-
-
-def send_all(story: Story, changing: FaultInjector, not_alone: bool = False) -> list[Line]:
+def send_all(story: Story, changing: FaultInjector, not_alone: bool) -> list[Line]:
     lines = [Line(changing, story, step, not_alone) for step in story.steps]
     for line in lines:
         compare(line.step, settle(line.post, *body_of(line.step)))

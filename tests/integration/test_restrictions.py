@@ -1,20 +1,17 @@
 """Contract sections 4 and 9: what a restriction promises, for each type that declares one, also the made-up ones."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
-from uuid import uuid4
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from builders import ANA, a_moment, a_user, an_entry, send, send_batch, the_events
+from builders import ANA, a_moment, a_user, an_entry, at_once, send, send_batch, the_events
 from declared import (
     ONCES,
+    WINDOWED,
     Once,
     Windowed,
     every_once,
@@ -27,13 +24,13 @@ from domain.ids import time_of
 from domain.outcomes import First, Outcome
 from domain.problems import Refused
 from domain.times import iso
-from engines import not_on_moto
+from engines import both_engines, not_on_moto
 from stored import as_text, everything
 from table import Account
 from use_cases import users
 from use_cases.erasure import IN_FLIGHT, erase_leftovers
 
-pytestmark = with_declared_types
+pytestmark = [with_declared_types, both_engines]
 
 BOB = "bob@example.com"
 MILLISECOND = timedelta(milliseconds=1)
@@ -182,21 +179,11 @@ def test_a_lock_put_anew_after_ttl_took_it_keeps_what_is_stored_apart(account: A
     assert_apart(account, windowed)
 
 
-@every_window
-def test_each_user_has_a_window_of_their_own(account: Account, windowed: Windowed) -> None:
+def test_each_user_and_each_type_has_a_window_of_its_own(account: Account) -> None:
     a_user(account), a_user(account, BOB)
-    assert [send(account, windowed.event(), email=email).restriction for email in (ANA, BOB)] == [None, None]
-
-
-@every_window
-def test_another_type_is_not_kept_out_by_a_window(account: Account, windowed: Windowed) -> None:
-    a_user(account)
-    send(account, windowed.event())
-    others: list[dict[str, Any]] = [
-        {"search": {"query": "x"}},
-        {"emailclick" if windowed.type == "emailopen" else "emailopen": {}},
-    ]
-    assert [send(account, event).restriction for event in others] == [None, None]
+    for email in (ANA, BOB):
+        assert [send(account, each.event(), email=email).restriction for each in WINDOWED] == [None] * len(WINDOWED)
+        assert send(account, {"search": {"query": "x"}}, email=email).restriction is None
 
 
 @every_window
@@ -240,48 +227,6 @@ def test_late_ones_that_come_at_once_in_any_order_lie_apart(account: Account, wi
     for place, answer in zip(places, answers, strict=True):
         moment = begin + place * step
         assert answer.status == "created" or any(abs(moment - each) < windowed.window for each in stored)
-
-
-# The times of a user's events in milliseconds, near quarters of a window; and whether TTL runs before each.
-moments = st.tuples(st.integers(-12, 4), st.sampled_from([-1, 0, 1]), st.booleans())
-
-
-@every_window
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(happened=st.lists(moments, min_size=1, max_size=8), in_batches=st.booleans())
-def test_no_two_events_are_closer_than_the_window_in_any_order(
-    account: Account, windowed: Windowed, happened: list[tuple[int, int, bool]], in_batches: bool
-) -> None:
-    """Late, imported, ahead of us by up to 4 minutes, with and without the lock: the stored ones alone decide."""
-    email = f"{uuid4()}@example.com"
-    a_user(account, email)
-    now, accepted = a_moment(), dict[str, datetime]()
-    entries = []
-    for number, (quarters, beside, ttl) in enumerate(happened):
-        part = timedelta(minutes=1) if quarters > 0 else windowed.window / 4
-        moment = now + quarters * part + beside * MILLISECOND
-        entries.append(an_entry(windowed.event(), eventTime=moment, eventId=f"e-{number}", email=email))
-        if not in_batches:
-            if ttl:
-                ttl_takes_locks(account, now)
-            judge(settled(send_batch(account, entries[-1:], now, imported=True)), entries[-1:], accepted, windowed)
-    if in_batches:
-        judge(settled(send_batch(account, entries, now, imported=True)), entries, accepted, windowed)
-
-
-def judge(
-    outcomes: Sequence[Outcome], entries: Sequence[Any], accepted: dict[str, datetime], windowed: Windowed
-) -> None:
-    """Assert that each outcome follows from the accepted ones before it, and from nothing else."""
-    for outcome, entry in zip(outcomes, entries, strict=True):
-        moment = datetime.fromisoformat(entry["eventTime"])
-        close = {each: iso(at) for each, at in accepted.items() if abs(at - moment) < windowed.window}
-        assert (outcome.status == "created") == (not close), (entry, accepted)
-        if outcome.status == "created":
-            accepted[outcome.event_id] = moment
-        else:
-            assert outcome.first
-            assert close[outcome.first.event_id] == outcome.first.created_on
 
 
 def ttl_takes_locks(account: Account, now: datetime | None = None) -> None:
@@ -336,8 +281,3 @@ def test_an_erasure_leaves_nothing_of_the_person(account: Account, kind: Once | 
     again = send(account, kind.event(), now=now)
     assert (again.restriction is not None) == isinstance(kind, Once), "a value comes once, whoever sent it"
     assert not again.first or "lovelace" not in again.first.event_id
-
-
-def at_once(times: int, what: Any) -> list[Any]:
-    with ThreadPoolExecutor(times) as pool:
-        return list(pool.map(what, range(times)))

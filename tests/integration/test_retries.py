@@ -10,9 +10,10 @@ from builders import ANA, a_moment, a_user, send, the_events, the_profile
 from declared import RESTRICTED, Once, Windowed, every_restriction, restriction_of, with_declared_types
 from domain.outcomes import IdempotencyKey
 from domain.problems import Invalid, KeyReused, NotFound
+from engines import both_engines
 from table import Account
 
-pytestmark = with_declared_types
+pytestmark = [with_declared_types, both_engines]
 
 BOB = "bob@example.com"
 KEY = IdempotencyKey.of("key", b"body")

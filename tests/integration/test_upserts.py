@@ -1,34 +1,29 @@
 """Events with ?upsert=true: one write creates the user with the event; what is refused or discarded creates none."""
 
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from builders import ANA, a_moment, a_user, an_entry, send, send_batch, the_events, the_profile
+from builders import ANA, a_moment, a_user, an_entry, at_once, send, send_batch, the_events, the_profile
 from capacity import bill
 from docs.units import BILLS
 from domain.ids import new_id
 from domain.outcomes import IdempotencyKey, Outcome
 from domain.problems import Conflict, Invalid, NotFound, Refused
-from engines import not_on_moto
+from engines import both_engines, not_on_moto
 from table import Account
 from table.calls import Table
 from table.overlay import Overlay
 from use_cases import users
 from use_cases.erasure import IN_FLIGHT, erase_leftovers
 
+pytestmark = both_engines
 BOB = "bob@example.com"
 SEARCH = {"search": {"query": "x"}}
 ORDER = {"confirmation": {"orderId": "A-1", "total": "9.90"}}
-
-
-@pytest.fixture
-def account(table: Table) -> Account:
-    return Account(table, "shop")
 
 
 def items(account: Account) -> list[dict[str, Any]]:
@@ -199,8 +194,7 @@ def test_of_many_upserts_of_one_new_address_one_creates_the_user_and_all_are_sto
         events: list[dict[str, Any]] = [SEARCH, {"update": {"size": 7}}, {"confirmation": {"orderId": n, "total": 1}}]
         return send(account, events[n % 3], upsert=True)
 
-    with ThreadPoolExecutor(40) as pool:
-        answers = list(pool.map(send_one, range(40)))
+    answers = at_once(40, send_one)
     assert Counter(answer.user_created for answer in answers) == {True: 1, False: 39}
     profile = the_profile(account)
     assert {answer.user_id for answer in answers} == {profile["_id"]}

@@ -25,7 +25,7 @@ from builders import (
 )
 from domain.ids import is_id, new_id
 from domain.outcomes import Outcome
-from domain.problems import Conflict, Invalid, NotFound, Refused
+from domain.problems import EMAIL_STAYS, SYSTEM_ATTRIBUTE, Conflict, Invalid, NotFound, Refused
 from domain.times import iso
 from engines import aws_engine_only
 from handlers.bodies import json_object
@@ -56,22 +56,6 @@ def test_a_user_is_created_and_read_by_email_and_by_id(account: Account) -> None
     assert (made.flat(), warnings) == (expected, ())
     for identifier in (ANA, "ANA@example.com", made.id):
         assert the_profile(account, identifier) == expected
-
-
-@pytest.mark.parametrize(
-    "identifier",
-    ["", "x", BOB, "ana@", "@", "00000000-0000-7000-8000-000000000000", "PROFILE", "a#b", "\ud800", "x" * 3000],
-)
-def test_an_unknown_user_is_not_found(account: Account, identifier: str) -> None:
-    a_user(account)
-    for call in (
-        lambda: users.get(identifier, account),
-        lambda: users.erase(identifier, account, a_moment()),
-        lambda: users.timeline(identifier, {}, account, a_moment()),
-        lambda: change(account, identifier, {"a": 1}),
-    ):
-        with pytest.raises(NotFound):
-            call()
 
 
 def test_a_put_sets_attributes(account: Account) -> None:
@@ -131,6 +115,26 @@ def test_invalid_values_are_told_in_the_documented_words(account: Account, sent:
         assert problem.field == (field or None)
 
 
+def test_an_attribute_is_removed_alone_and_removing_what_is_not_there_changes_nothing(account: Account) -> None:
+    names = ["a.b", "#a", ":v", "SELECT", "size", " ", "é", "attributes", "x" * 500, "a/b", "..", "%2F"]
+    attributes: dict[str, Any] = dict.fromkeys(names, 1) | {"a": {"b": 2}, "kept": 3, "tags": ["vip"]}
+    a_user(account, **attributes)
+    for number, name in enumerate([*names, "never there"], 1):
+        shown = users.remove_attribute(ANA, name, account).flat()
+        assert shown == the_profile(account)
+        assert shown.keys() - {"_id", "email", "createdOn"} == {*names[number:], "a", "kept", "tags"}
+    assert (shown["a"], shown["kept"]) == ({"b": 2}, 3)
+    assert "tags" not in users.remove_attribute(ANA, "tags", account).flat()
+    before = the_profile(account)
+    for name in ("_id", "lastPurchaseValue", "email"):
+        with pytest.raises(Invalid) as refused:
+            users.remove_attribute(ANA, name, account)
+        assert refused.value.problems == (EMAIL_STAYS if name == "email" else SYSTEM_ATTRIBUTE,)
+    with pytest.raises(NotFound):
+        users.remove_attribute(BOB, "city", account)
+    assert the_profile(account) == before
+
+
 # --- The email ------------------------------------------------------------------------------------
 
 
@@ -186,7 +190,7 @@ def search(account: Account, count: int, **user: Any) -> list[str]:
     return [send(account, {"search": {"query": "x"}}, now=now, **user).event_id for now in moments][::-1]
 
 
-@pytest.mark.parametrize("limit", ["1", "2", "3", "7", "100"])
+@pytest.mark.parametrize("limit", ["1", "3", "7", "100"])
 def test_the_pages_hold_each_event_once_newest_first(account: Account, limit: str) -> None:
     a_user(account)
     sent = search(account, 7)
@@ -205,10 +209,7 @@ def test_paging_neither_skips_nor_repeats_while_events_arrive(account: Account) 
     assert read == sent
 
 
-@pytest.mark.parametrize("limit", ["1", "2", "100"])
-def test_from_and_to_bound_the_timeline_to_the_millisecond_and_cursors_stay_within(
-    account: Account, limit: str
-) -> None:
+def test_from_and_to_bound_the_timeline_to_the_millisecond_and_cursors_stay_within(account: Account) -> None:
     a_user(account)
     begin = a_moment()
     moments = [begin + timedelta(milliseconds=n) for n in (0, 1, 1, 2, 5)]
@@ -217,7 +218,7 @@ def test_from_and_to_bound_the_timeline_to_the_millisecond_and_cursors_stay_with
     _, outside = users.timeline(ANA, {"limit": "1"}, account, a_moment())
     for first, end in itertools.combinations_with_replacement([None, *bounds, None], 2):
         given = {"from": first, "to": end}
-        query = {"limit": limit} | {name: iso(moment) for name, moment in given.items() if moment}
+        query = {"limit": "2"} | {name: iso(moment) for name, moment in given.items() if moment}
         wanted = {each for now, each in sent if (not first or first <= now) and (not end or now < end)}
         assert sorted(the_events(account, **query)) == sorted(wanted)
         # A cursor of a page with other bounds.
@@ -311,11 +312,16 @@ def test_all_problems_of_a_query_are_reported_at_once(account: Account) -> None:
     assert [problem.field for problem in refused.value.problems] == ["limit", "type", "cursor"]
 
 
-def test_no_byte_of_a_cursor_can_be_changed(account: Account) -> None:
-    a_user(account)
+def test_a_cursor_is_its_users_alone_says_nothing_of_them_and_no_byte_of_it_can_be_changed(account: Account) -> None:
+    ana, bob = a_user(account), a_user(account, BOB)
     search(account, 2)
+    search(account, 2, email=BOB)
     _, cursor = users.timeline(ANA, {"limit": "1"}, account, a_moment())
     assert cursor
+    assert ana.id not in cursor
+    assert ana.cursor_key not in cursor + str(ana.flat())
+    with pytest.raises(Invalid):
+        users.timeline(bob.id, {"cursor": cursor}, account, a_moment())
     signed = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
     flipped = [signed[:n] + bytes([signed[n] ^ 1]) + signed[n + 1 :] for n in range(len(signed))]
     longer = [signed + b"\0", signed[:-1], signed[:16], b""]
@@ -325,22 +331,3 @@ def test_no_byte_of_a_cursor_can_be_changed(account: Account) -> None:
         with pytest.raises(Invalid):
             users.timeline(ANA, {"cursor": text}, account, a_moment())
     assert len(users.timeline(ANA, {"cursor": cursor}, account, a_moment())[0]) == 1
-
-
-def test_a_cursor_is_its_users_alone(account: Account) -> None:
-    a_user(account), a_user(account, BOB)
-    search(account, 3)
-    search(account, 3, email=BOB)
-    _, cursor = users.timeline(ANA, {"limit": "1"}, account, a_moment())
-    assert cursor
-    with pytest.raises(Invalid):
-        users.timeline(BOB, {"cursor": cursor}, account, a_moment())
-
-
-def test_a_cursor_says_nothing_about_the_user(account: Account) -> None:
-    a_user(account)
-    search(account, 2)
-    ana = users.get(ANA, account)
-    _, cursor = users.timeline(ANA, {"limit": "1"}, account, a_moment())
-    assert ana.id not in str(cursor)
-    assert ana.cursor_key not in str(cursor) + str(ana.flat())

@@ -1,12 +1,10 @@
 """Documents, texts, feed and refusals follow from the class of an event type, for types that only tests declare."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from builders import a_moment, an_event, an_example, as_sent
-from declared import DECLARED, Once, Windowed, declare, declared_types, with_declared_types
-from domain.event_types import CATALOGUE, WIRE_NAMES, ParsedEvent, parse_event, restrictions
+from declared import DECLARED, Once, Windowed, with_declared_types
+from domain.event_types import ParsedEvent, parse_event
 from domain.ids import new_id
 from table import primary_keys as keys
 from table.attribute_values import to_item
@@ -40,14 +38,3 @@ def test_it_is_published_as_every_other(kind: Once | Windowed) -> None:
     item = {**keys.event("shop", new_id(moment), event_id), "type": kind.type, "payload": payload}
     news = news_of(to_item(item))
     assert (getattr(news, "type", None), getattr(news, "payload", None)) == (kind.type, payload)
-
-
-def test_nothing_of_the_declared_types_is_left_behind() -> None:
-    """The fixture always removes them; other tests walk the catalogue."""
-    before = dict(CATALOGUE), dict(WIRE_NAMES), restrictions()
-    block: Iterator[None] = declared_types.__wrapped__()  # type: ignore[attr-defined]
-    next(block)
-    assert {cls.type_name() for cls in declare()} <= CATALOGUE.keys()
-    assert len(restrictions()) == len(before[2]) + len(DECLARED)
-    assert next(block, "over") == "over"
-    assert (dict(CATALOGUE), dict(WIRE_NAMES), restrictions()) == before

@@ -111,14 +111,12 @@ def forms(letter: str) -> set[str]:
 def test_each_letter_of_unicode_that_has_parts_has_one_form() -> None:
     for letter in COMPOSED:
         for form in forms(letter):
-            check(f"{form}@example.com")
-            check(f"a{form}a@example.com")
+            check(f"{form}a{form}@example.com")
 
 
 def test_each_letter_of_unicode_that_has_two_cases_has_one_form() -> None:
     for letter in CASED:
-        check(f"{letter}@example.com")
-        check(f"a{letter}a@example.com")
+        check(f"{letter}a{letter}@example.com")
         check(f"a@{letter}a.com")
 
 

@@ -51,21 +51,10 @@ def test_the_types_and_names_of_the_contract_are_there() -> None:
 
 
 @every_type
-def test_a_type_says_what_it_is(event_type: str) -> None:
-    doc = CATALOGUE[event_type].__doc__
-    assert doc
-    assert doc != EventType.__doc__
-
-
-@every_type
-def test_each_field_of_a_type_says_what_it_is(event_type: str) -> None:
+def test_a_type_and_its_fields_say_what_they_are_and_the_examples_make_a_payload(event_type: str) -> None:
+    assert CATALOGUE[event_type].__doc__ not in (None, "", EventType.__doc__)
     for name, field in CATALOGUE[event_type].model_fields.items():
         assert field.description, f"give {name} a description"
-
-
-@every_type
-def test_each_required_field_has_an_example_and_the_examples_make_a_payload(event_type: str) -> None:
-    for name, field in CATALOGUE[event_type].model_fields.items():
         assert field.examples or not field.is_required(), f"give {name} an example"
     assert an_event(event_type, an_example(event_type)).type == event_type
 
@@ -150,16 +139,13 @@ def test_an_update_has_at_least_one_attribute() -> None:
     assert an_event("update", {"size": None}).payload == {"size": None}
 
 
-@pytest.mark.parametrize("name", ["", " ", 7, "x" * 256])
 @pytest.mark.parametrize("wire_name", ["generic", "event"])
-def test_an_event_name_is_a_string_of_1_to_255_characters(wire_name: str, name: object) -> None:
-    assert problems(wire_name, {"event_name": name}) == [("Invalid event_name", f"event.{wire_name}.event_name")]
-
-
-@pytest.mark.parametrize("name", ["x", "x" * 255, "é" * 255, "my_event"])
-@pytest.mark.parametrize("wire_name", ["generic", "event"])
-def test_an_event_name_up_to_the_limit_is_accepted(wire_name: str, name: str) -> None:
-    assert an_event(wire_name, {"event_name": name}).type == wire_name
+def test_an_event_name_is_a_string_of_1_to_255_characters(wire_name: str) -> None:
+    wrong: list[object] = ["", " ", 7, "x" * 256]
+    for name in wrong:
+        assert problems(wire_name, {"event_name": name}) == [("Invalid event_name", f"event.{wire_name}.event_name")]
+    for name in ("x", "x" * 255, "é" * 255, "my_event"):
+        assert an_event(wire_name, {"event_name": name}).type == wire_name
 
 
 @pytest.mark.parametrize("generic", [{}, {"event_name": ""}, {"event_name": None}, {"eventName": "x"}])
@@ -254,15 +240,11 @@ def test_a_field_is_read_flat_and_under_generic(event_type: str, name: str) -> N
 
 
 @in_two_places
-def test_a_field_given_in_both_places_and_different_is_invalid(event_type: str, name: str) -> None:
-    payload = an_example(event_type) | {name: "2", "generic": {name: "1"}}
-    assert problems(event_type, payload) == [(f"Invalid {name}", f"event.{event_type}.{name}")]
-
-
-@in_two_places
-def test_a_field_given_in_both_places_and_the_same_is_accepted_once(event_type: str, name: str) -> None:
+def test_a_field_given_in_both_places_is_accepted_if_the_values_are_equal(event_type: str, name: str) -> None:
     payload = an_example(event_type) | {name: "1", "generic": {name: "1"}}
     assert getattr(an_event(event_type, payload).model, name) == "1"
+    different = payload | {name: "2"}
+    assert problems(event_type, different) == [(f"Invalid {name}", f"event.{event_type}.{name}")]
 
 
 @pytest.mark.parametrize("name", ["orderId", "phone", "coupons", "status"])
@@ -271,17 +253,10 @@ def test_a_text_of_digits_is_not_a_number(name: str) -> None:
     assert problems("confirmation", order) == [(f"Invalid {name}", f"event.confirmation.{name}")]
 
 
-@pytest.mark.parametrize(
-    ("name", "flat", "nested"),
-    [
-        ("orderId", 123, " 123 "),
-        ("total", 19.9, "19.90"),
-        ("total_shipping", "5", "5.0"),
-        ("phone", "49", 49),
-        ("status", "paid", "paid"),
-        ("coupons", ["A"], ["A"]),
-    ],
-)
+@pytest.mark.parametrize(("name", "flat", "nested"), [
+    ("orderId", 123, " 123 "), ("total", 19.9, "19.90"), ("total_shipping", "5", "5.0"), ("phone", "49", 49),
+    ("status", "paid", "paid"), ("coupons", ["A"], ["A"]),
+])  # fmt: skip
 def test_a_scalar_given_in_both_places_and_the_same_is_accepted(name: str, flat: object, nested: object) -> None:
     an_event("confirmation", {"orderId": 123, name: flat, "generic": {name: nested}})
 

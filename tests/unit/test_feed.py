@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from builders import as_sent
 from domain.backoff import backoff
 from domain.ids import derived_id
 from domain.news import MAX_DETAIL_BYTES, Message, message_of
@@ -96,26 +95,12 @@ def test_the_id_is_another_one_for_each_news_and_the_same_for_a_copy() -> None:
     assert ids == [json.loads(message(item).detail)["id"] for item in items]
 
 
-@pytest.mark.parametrize(
-    "payload",
-    [
-        {},
-        {"a": [], "b": {"": None}, "c": [True, "é€😀\u0000\u2028"]},
-        {"n": 12345678901234567890123456789.0123456789e-20},
-    ],
-)
+@pytest.mark.parametrize("payload", [
+    {}, {"a": [], "b": {"": None}, "c": [True, "é€😀\u0000\u2028"]}, {"n": [Decimal(2**63 - 1), Decimal(-(2**63))]},
+    {"n": Decimal("0.12345678901234567890123456789012345678")},
+])  # fmt: skip
 def test_a_payload_is_told_value_for_value(payload: dict[str, Any]) -> None:
-    assert told(payload=as_sent(payload))["payload"] == as_sent(payload)
-
-
-def test_a_number_keeps_its_38_digits() -> None:
-    number = Decimal("0.12345678901234567890123456789012345678")
-    assert told(payload={"n": number})["payload"] == {"n": number}
-
-
-@pytest.mark.parametrize("number", [2**63 - 1, -(2**63)])
-def test_the_greatest_integers_of_the_bus_are_told(number: int) -> None:
-    assert told(payload={"n": [Decimal(number)]})["payload"] == {"n": [number]}
+    assert told(payload=payload)["payload"] == payload
 
 
 @pytest.mark.parametrize("number", [Decimal(2**63), Decimal(-(2**63) - 1), Decimal("1E+125")])
@@ -133,13 +118,7 @@ def test_a_payload_as_large_as_the_bus_takes_is_told_and_a_larger_one_stays_away
     assert "payload" not in told(payload={"q": "\u0000" * (room // 6 + 1)}), "JSON takes six bytes for it"
 
 
-@pytest.mark.parametrize(
-    "changed",
-    [
-        {"sk": "EVENT#no-uuid"},
-        {"pk": {"n": Decimal(1)}},
-    ],
-)
+@pytest.mark.parametrize("changed", [{"sk": "EVENT#no-uuid"}, {"pk": {"n": Decimal(1)}}])
 def test_an_image_that_is_not_what_it_seems_to_be_is_an_error(changed: dict[str, Any]) -> None:
     with pytest.raises((AttributeError, TypeError, ValueError)):
         told(**changed)
@@ -186,11 +165,6 @@ def test_messages_go_as_many_at_a_time_as_fit(bus: Bus) -> None:
     assert publish(messages(4, MAX_DETAIL_BYTES // 2 - 20)) == {}
     assert publish(messages(3, MAX_DETAIL_BYTES // 2 + 20)) == {}
     assert bus.calls == [2, 2, 1, 1, 1]
-
-
-def test_nothing_is_asked_of_the_bus_when_there_is_nothing(bus: Bus) -> None:
-    assert publish([]) == {}
-    assert bus.calls == []
 
 
 @pytest.mark.usefixtures("_no_pauses")

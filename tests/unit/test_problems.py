@@ -9,7 +9,7 @@ import pytest
 from botocore.session import get_session
 
 from domain import problems
-from domain.problems import CODES, NotFound, Problem, Refused
+from domain.problems import CODES, Problem, Refused
 from handlers.rest import errors_of
 from table.calls import RETRYABLE_CODES
 
@@ -35,14 +35,6 @@ def test_each_kind_of_refusal_has_a_status() -> None:
         "Invalid": 400, "Unauthorized": 401, "Forbidden": 403, "NotFound": 404, "Conflict": 409,
         "TooLarge": 413, "UnsupportedEncoding": 415, "KeyReused": 422, "Unavailable": 503, "Failed": 500,
     }  # fmt: skip
-
-
-def test_a_kind_of_refusal_inherits_its_status_and_one_without_any_is_a_fault_of_ours() -> None:
-    class Gone(NotFound): ...
-
-    class New(Refused): ...
-
-    assert (Gone([]).status, New([]).status) == (404, 500)
 
 
 def test_each_problem_has_a_code_of_the_closed_list_and_each_code_a_kind_with_its_status() -> None:

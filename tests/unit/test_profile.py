@@ -141,16 +141,8 @@ def test_changes_merged_do_what_they_do_one_after_the_other(listed: list[Change]
     assert {each.name for each in fields(Change)} == {
         "at", "attributes", "places", "add_tags", "remove_tags", "system", "latest", "totals", "warnings",
     }  # fmt: skip
-    start = {
-        "attributes": {},
-        "places": {},
-        "system": {},
-        "latest": {},
-        "totals": {},
-        "tags": tags,
-        "at": 0,
-        "said": [],
-    }
+    maps: dict[str, Any] = {name: {} for name in ("attributes", "places", "system", "latest", "totals")}
+    start = {**maps, "tags": tags, "at": 0, "said": []}
     assert done(merge(listed), start) == reduce(lambda state, change: done(change, state), listed, start)
 
 

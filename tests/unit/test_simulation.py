@@ -1,13 +1,10 @@
 """docs/simulation.py agrees with the arithmetic of growth.py where both can answer, and with common sense elsewhere."""
 
-from collections import Counter
-from random import Random
-
 import pytest
 
 from docs import growth, simulation
 from docs.growth import BATCH, Inputs
-from docs.simulation import LIMITS, Traffic, Zipf, first_size, simulate
+from docs.simulation import LIMITS, Traffic, first_size, simulate
 
 sizes = pytest.mark.parametrize("size", [1, BATCH])
 
@@ -18,12 +15,6 @@ def test_even_traffic_is_turned_away_where_the_arithmetic_says(limit: str, size:
     inputs = Inputs(batch=size)
     [rate] = [each.events_a_second for each in growth.limits(inputs) if each.name == limit]
     assert first_size(inputs, limit, even=True) == pytest.approx(rate * growth.DAY, rel=0.002)
-
-
-def test_even_traffic_asks_for_the_units_of_the_mix() -> None:
-    outcome = simulate(Traffic(Inputs(), growth.DAY, even=True))
-    assert outcome.peak_wru == pytest.approx(Inputs().wru)
-    assert not outcome.turned_away
 
 
 def test_a_day_has_its_events_and_those_of_the_sale_and_the_import() -> None:
@@ -37,11 +28,3 @@ def test_what_is_throttled_during_a_sale_is_accepted_after_it() -> None:
     assert outcome.turned_away.keys() == {"API Gateway"}
     assert outcome.waiting == 0
     assert 0 < outcome.longest_minutes < simulation.SALE_MINUTES
-
-
-def test_the_shares_of_all_ranks_are_one_and_are_drawn_as_often() -> None:
-    ranks, chance = Zipf(100, 0.8), Random(1)
-    drawn = Counter(ranks.rank(chance) for _ in range(20_000))
-    assert sum(map(ranks.share, range(1, 101))) == pytest.approx(1)
-    assert drawn.keys() <= set(range(1, 101))
-    assert drawn[1] / 20_000 == pytest.approx(ranks.share(1), abs=0.01)

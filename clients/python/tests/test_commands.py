@@ -41,18 +41,9 @@ def command(stub: Stub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Comm
 
 
 def events(numbers: range, users: int = 10, **more: Any) -> str:
-    return lines(
-        *(
-            {
-                "eventId": f"e-{n}",
-                "eventTime": TIME,
-                "user": {"email": f"user-{n % users}@example.com"},
-                "event": {"search": {"n": n}},
-            }
-            | more
-            for n in numbers
-        )
-    )
+    user = [{"email": f"user-{n}@example.com"} for n in range(users)]
+    made = ({"eventId": f"e-{n}", "user": user[n % users], "event": {"search": {"n": n}}} for n in numbers)
+    return lines(*(each | {"eventTime": TIME} | more for each in made))
 
 
 def counts(printed: str) -> dict[str, int]:
@@ -363,18 +354,3 @@ def test_send_reads_standard_input(
     assert [each["errors"][0]["code"] for each in rejected] == ["unreadable_row"] * 2 + ["invalid_field"]
     assert rejected[1]["errors"][0]["description"] == "The line has 'event_id': it is called eventId"
     stub.holds_once_in_order(set(range(20)))
-
-
-@pytest.mark.long
-def test_send_that_is_killed_and_run_again_sends_each_line_once(stub: Stub, tmp_path: Path) -> None:
-    random, path = Random(23), tmp_path / "e.jsonl"
-    path.write_text(without_ids(range(2000)))
-    stub.after = lambda _: DROP if random.random() < 0.1 else None
-    env = os.environ | {"API_URL": stub.url, "API_KEY": "key", "PYTHONPATH": str(SRC)}
-    command = [sys.executable, "-m", "event_api_client", "send", str(path)]
-    for _ in range(4):
-        with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-            time.sleep(random.uniform(0.3, 1))
-            process.send_signal(signal.SIGKILL)
-    assert subprocess.run(command, env=env, capture_output=True, check=False).returncode == 0
-    stub.holds_once_in_order(set(range(2000)))
