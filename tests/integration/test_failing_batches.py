@@ -397,7 +397,7 @@ def test_an_event_that_another_request_stores_first_is_a_duplicate_and_never_dis
     [request] = parse_batch(as_sent({"events": [sent]}), now, lambda _: None)
     assert isinstance(request, EventRequest)
     entry, writer = Entry(request, now), Writer(account, now)
-    entry.of_user(user.id, user.email)
+    entry.of_user(user.id, user.email, is_first=False)
     lock = keys.window(account.name, user.id, "emailopen")
 
     def another_request() -> None:
