@@ -1,8 +1,9 @@
 """Compare batches with the same events one by one: python -m benchmark.batches [--rounds 5].
 
 Both run alternately in this process, through the use case and against DynamoDB Local. So the ratios compare the
-function's own work and its waiting. Needs Java and `npm install`. Prints the median of the ratios of each, the number
-of DynamoDB calls of the batch, and the CPU time of storing 1 MB of orders of one user, compared with parsing them.
+function's own work and its waiting. Needs Java and `npm install`. Prints the median of the ratios of each, and
+the number of DynamoDB calls of the batch. Also prints the CPU time of storing 1 MB of orders of one user, compared with
+parsing them.
 """
 
 import argparse

@@ -187,7 +187,7 @@ class Contract:
         return next((person for person in self.people if who in (person.email, person.id)), None)
 
     def time_is(self, now: datetime) -> None:
-        """End the events whose time is up. What they caused stays."""
+        """End the events whose time is up. Their effects stay."""
         for person in self.people:
             person.events = [each for each in person.events if not each.has_ended(self.event_days, now)]
 

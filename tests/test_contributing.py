@@ -45,7 +45,7 @@ STEPS: dict[str, Callable[[Path], None]] = {
     "Add its row\n   to `events/README.md`": add_its_row,
     "Run `make openapi`": make_openapi,
 }
-# What the tests say while nothing but the class is there.
+# The messages of the tests if only the class exists.
 NAMED = ("events/pianotuned.json", "add a row to events/README.md", "run `make openapi`")
 
 

@@ -5,41 +5,11 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from domain import problems
 from domain.email import normal_email
 from domain.event_types import ParsedEvent, parse_event
 from domain.ids import is_uuid7, new_id, time_of
-from domain.problems import (
-    EVENT_TIME_AHEAD,
-    EVENT_TIME_BACK,
-    EVENT_TIME_BEFORE_2000,
-    EVENT_TIME_FORM,
-    INVALID_ENTRY,
-    INVALID_EVENT,
-    INVALID_EVENT_ID,
-    INVALID_EVENTS,
-    INVALID_IMPORT,
-    INVALID_USER,
-    INVALID_USER_ID,
-    LIST_OF_EVENTS,
-    MISSING_EVENT,
-    MISSING_EVENT_ID,
-    MISSING_EVENT_TIME,
-    MISSING_EVENTS,
-    MISSING_IDENTIFIER,
-    MISSING_USER,
-    MORE_THAN_ONE_EVENT,
-    TOO_MANY_EVENTS,
-    Failed,
-    Invalid,
-    Notice,
-    Problem,
-    Refused,
-    email_ignored,
-    invalid_attribute,
-    invalid_email,
-    invalid_event_time,
-    similar_name,
-)
+from domain.problems import Failed, Invalid, Notice, Problem, Refused
 from domain.profile import Change, change_attributes, merge
 from domain.times import fault_of_rfc_3339, milliseconds_of, parse_rfc_3339
 from domain.values import similar_names, unstorable
@@ -84,7 +54,7 @@ class EventRequest:
         if sent:
             changes.insert(0, change_attributes(sent, email, "user.", milliseconds_of(self.happened_at)))
         is_other = email and model.claims() not in (None, email)
-        warnings = (*self.warnings, *([email_ignored("event.login.email")] if is_other else []))
+        warnings = (*self.warnings, *([problems.email_ignored("event.login.email")] if is_other else []))
         if warnings:
             changes.insert(0, Change(warnings=warnings))
         return merge(changes) if len(changes) > 1 else changes[0]
@@ -97,14 +67,14 @@ def parse_request(
 
     Raise Invalid with all its problems and `other_problems`.
     """
-    event, problems = _parse_event(body.get("event"))
+    event, found = _parse_event(body.get("event"))
     user, user_problems = _parse_user(body.get("user"))
-    if MISSING_USER in user_problems and "events" in body:
-        user_problems = (replace(MISSING_USER, hint=LIST_OF_EVENTS),)
+    if problems.MISSING_USER in user_problems and "events" in body:
+        user_problems = (replace(problems.MISSING_USER, hint=problems.LIST_OF_EVENTS),)
     identity, identity_problems = _parse_identity(body, received_at, imported)
-    problems = (*problems, *user_problems, *identity_problems, *other_problems)
-    if event is None or identity is None or problems:
-        raise Invalid(problems)
+    found = (*found, *user_problems, *identity_problems, *other_problems)
+    if event is None or identity is None or found:
+        raise Invalid(found)
     warnings = (*unread(body, EVENT_FIELDS, ""), *unread(body["user"], USER_FIELDS, "user."), *event.warnings)
     return EventRequest(user=user, event=event, imported=imported, warnings=warnings, **identity)
 
@@ -113,7 +83,9 @@ def unread(sent: Mapping[str, Any], known: Sequence[str], prefix: str) -> list[N
     """Return a warning for each field that differs from a known one only in case or punctuation."""
     if all(name in known for name in sent):
         return []
-    return [similar_name(prefix + name, f"{prefix}{meant}") for name, meant in similar_names(sent, known).items()]
+    return [
+        problems.similar_name(prefix + name, f"{prefix}{meant}") for name, meant in similar_names(sent, known).items()
+    ]
 
 
 def parse_batch(
@@ -125,20 +97,20 @@ def parse_batch(
     """
     events, imported = body.get("events"), body.get("import")
     if events is None or events == []:
-        raise Invalid([MISSING_EVENTS])
+        raise Invalid([problems.MISSING_EVENTS])
     if not isinstance(events, list):
-        raise Invalid([INVALID_EVENTS])
+        raise Invalid([problems.INVALID_EVENTS])
     if len(events) > MAX_EVENTS:
-        raise Invalid([TOO_MANY_EVENTS])
+        raise Invalid([problems.TOO_MANY_EVENTS])
     if not isinstance(imported, bool | None):
-        raise Invalid([INVALID_IMPORT])
+        raise Invalid([problems.INVALID_IMPORT])
     return [refuse(entry) or _parse_entry(entry, received_at, imported=bool(imported)) for entry in events]
 
 
 def _parse_entry(entry: object, received_at: datetime, *, imported: bool) -> EventRequest | Refused:
     if not isinstance(entry, dict):
-        return Invalid([INVALID_ENTRY])
-    missing = [MISSING_EVENT_ID] if entry.get("eventId") is None else []
+        return Invalid([problems.INVALID_ENTRY])
+    missing = [problems.MISSING_EVENT_ID] if entry.get("eventId") is None else []
     try:
         return parse_request(entry, received_at, missing, imported=imported)
     except Invalid as invalid:
@@ -152,19 +124,19 @@ def _parse_identity(
 ) -> tuple[dict[str, Any] | None, list[Problem]]:
     """Return the id and the time of the event, or None and their problems."""
     event_id, event_time = body.get("eventId"), body.get("eventTime")
-    problems = [] if event_id is None or _is_event_id(event_id) else [INVALID_EVENT_ID]
+    found = [] if event_id is None or _is_event_id(event_id) else [problems.INVALID_EVENT_ID]
     happened_at = None if event_time is None else parse_rfc_3339(event_time)
     if event_time is not None and happened_at is None:
-        problems.append(invalid_event_time(f"{EVENT_TIME_FORM}{fault_of_rfc_3339(event_time)}"))
-    elif event_time is None and event_id is not None and not problems:
+        found.append(problems.invalid_event_time(f"{problems.EVENT_TIME_FORM}{fault_of_rfc_3339(event_time)}"))
+    elif event_time is None and event_id is not None and not found:
         if is_uuid7(event_id.lower()):
             happened_at = time_of(event_id)
         else:
-            problems.append(MISSING_EVENT_TIME)
+            found.append(problems.MISSING_EVENT_TIME)
     if happened_at is not None:
-        problems += _time_problems(happened_at, received_at, imported)
-    if problems:  # an id cannot contain a time out of range
-        return None, problems
+        found += _time_problems(happened_at, received_at, imported)
+    if found:  # an id cannot contain a time out of range
+        return None, found
     moment = happened_at or received_at
     identity = {
         "event_id": event_id or new_id(moment),
@@ -172,7 +144,7 @@ def _parse_identity(
         "own_id": event_id is not None,
         "own_time": happened_at is not None,
     }
-    return identity, problems
+    return identity, found
 
 
 def _is_event_id(value: object) -> bool:
@@ -183,21 +155,21 @@ def _is_event_id(value: object) -> bool:
 
 def _time_problems(happened_at: datetime, received_at: datetime, imported: bool) -> list[Problem]:
     if happened_at > received_at + AHEAD:
-        return [invalid_event_time(EVENT_TIME_AHEAD)]
+        return [problems.invalid_event_time(problems.EVENT_TIME_AHEAD)]
     if happened_at < FIRST_MOMENT:
-        return [invalid_event_time(EVENT_TIME_BEFORE_2000)]
+        return [problems.invalid_event_time(problems.EVENT_TIME_BEFORE_2000)]
     if happened_at < received_at - BACK and not imported:
-        return [invalid_event_time(EVENT_TIME_BACK)]
+        return [problems.invalid_event_time(problems.EVENT_TIME_BACK)]
     return []
 
 
 def _parse_event(event: object) -> tuple[ParsedEvent | None, tuple[Problem, ...]]:
     if event is None or event == {}:
-        return None, (MISSING_EVENT,)
+        return None, (problems.MISSING_EVENT,)
     if not isinstance(event, dict):
-        return None, (INVALID_EVENT,)
+        return None, (problems.INVALID_EVENT,)
     if len(event) > 1:
-        return None, (MORE_THAN_ONE_EVENT,)
+        return None, (problems.MORE_THAN_ONE_EVENT,)
     ((wire_name, payload),) = event.items()
     parsed = parse_event(wire_name, payload)
     return (parsed, ()) if isinstance(parsed, ParsedEvent) else (None, parsed)
@@ -205,32 +177,32 @@ def _parse_event(event: object) -> tuple[ParsedEvent | None, tuple[Problem, ...]
 
 def _parse_user(user: object) -> tuple[UserReference, tuple[Problem, ...]]:
     if user is None or user == {}:
-        return UserReference(), (MISSING_USER,)
+        return UserReference(), (problems.MISSING_USER,)
     if not isinstance(user, dict):
-        return UserReference(), (INVALID_USER,)
+        return UserReference(), (problems.INVALID_USER,)
     given = {name: value for name, value in user.items() if value is not None}
     email = normal_email(given.get("email"))
-    problems = [*_identifier_problems(given, email), *_attribute_problems(given)]
+    found = [*_identifier_problems(given, email), *_attribute_problems(given)]
     attributes = {name: given[name] for name in USER_ATTRIBUTES if name in given}
-    return UserReference(email, given.get("_id"), attributes, given.get("userAgent", "")), tuple(problems)
+    return UserReference(email, given.get("_id"), attributes, given.get("userAgent", "")), tuple(found)
 
 
 def _identifier_problems(user: Mapping[str, Any], email: str | None) -> list[Problem]:
     if "email" not in user and "_id" not in user:
-        return [MISSING_IDENTIFIER]
-    problems = []
+        return [problems.MISSING_IDENTIFIER]
+    found = []
     if "email" in user and email is None:
-        problems.append(invalid_email("user.email"))
+        found.append(problems.invalid_email("user.email"))
     if "_id" in user and not isinstance(user["_id"], str):
-        problems.append(INVALID_USER_ID)
-    return problems
+        found.append(problems.INVALID_USER_ID)
+    return found
 
 
 def _attribute_problems(user: Mapping[str, Any]) -> list[Problem]:
-    problems = []
+    found = []
     for name in (name for name in (*USER_ATTRIBUTES, "userAgent") if name in user):
         if not isinstance(user[name], str):
-            problems.append(invalid_attribute(f"user.{name}", f"{name} must be a string."))
+            found.append(problems.invalid_attribute(f"user.{name}", f"{name} must be a string."))
         elif name in USER_ATTRIBUTES:
-            problems += unstorable(user[name], f"user.{name}")
-    return problems
+            found += unstorable(user[name], f"user.{name}")
+    return found

@@ -12,34 +12,11 @@ from uuid import UUID
 
 import simplejson
 
+from domain import problems
 from domain.email import normal_email
 from domain.event_types import CATALOGUE, WIRE_NAMES, fault_of_tags
 from domain.ids import is_id, new_id
-from domain.problems import (
-    EMAIL_STAYS,
-    EMAIL_TAKEN,
-    ERASED,
-    ERASED_USER,
-    ERASURE_NOT_FOUND,
-    IDENTIFIERS_DISAGREE,
-    INVALID_ID,
-    NO_USER_WITH_ID,
-    OTHERS_EMAIL,
-    SYSTEM_ATTRIBUTE,
-    UNKNOWN_EMAIL,
-    UNKNOWN_ID,
-    Conflict,
-    Invalid,
-    NotFound,
-    Notice,
-    Problem,
-    Refused,
-    invalid_attribute,
-    invalid_email,
-    invalid_parameter,
-    unavailable,
-    user_without_email,
-)
+from domain.problems import Conflict, Invalid, NotFound, Notice, Problem, Refused
 from domain.profile import Profile, change_attributes, is_attribute
 from domain.request import UserReference
 from domain.times import EPOCH, milliseconds_of, parse_rfc_3339
@@ -134,13 +111,13 @@ class People:
         if user_id is None:
             return User(self.new_ids[str(email)], email, is_new=True)
         if not is_id(user_id):
-            return Invalid([replace(INVALID_ID, field="user._id")])
+            return Invalid([replace(problems.INVALID_ID, field="user._id")])
         if email and profiles.read(self.account, user_id):
-            return Invalid([IDENTIFIERS_DISAGREE])
+            return Invalid([problems.IDENTIFIERS_DISAGREE])
         if user_id not in self.erased:
             self.erased[user_id] = erasures.is_erased(self.account, user_id)
         if self.erased[user_id]:  # a discarded event has no write that would check it
-            return Conflict([ERASED_USER])
+            return Conflict([problems.ERASED_USER])
         return User(user_id, email, is_new=True)
 
     def identify(self, user: User) -> None:
@@ -156,15 +133,15 @@ class People:
         if reference.email:
             user_id = self.owners[reference.email]
             if user_id is None:
-                return NotFound([UNKNOWN_EMAIL])
+                return NotFound([problems.UNKNOWN_EMAIL])
             if isinstance(user_id, str) and reference.id not in (None, user_id):
                 other = reference.id and is_id(reference.id) and profiles.read(self.account, reference.id)
-                return Invalid([IDENTIFIERS_DISAGREE if other else NO_USER_WITH_ID])
+                return Invalid([problems.IDENTIFIERS_DISAGREE if other else problems.NO_USER_WITH_ID])
             return User(user_id, reference.email) if isinstance(user_id, str) else user_id
         profile = self.profiles.get(str(reference.id))
         if isinstance(profile, Refused):
             return profile
-        return User(profile.id, profile.email) if profile else NotFound([UNKNOWN_ID])
+        return User(profile.id, profile.email) if profile else NotFound([problems.UNKNOWN_ID])
 
     def _is_repeat(self, entry: Entry, user_id: str) -> bool:
         """Return whether the event is stored as an event of this user."""
@@ -184,9 +161,9 @@ def get(identifier: str, account: Account) -> Profile:
     """Return the user with an email or an _id. Raise NotFound."""
     if "@" in identifier:
         email = normal_email(identifier)
-        user_id, unknown = profiles.user_id_of(account, email) if email else None, UNKNOWN_EMAIL
+        user_id, unknown = profiles.user_id_of(account, email) if email else None, problems.UNKNOWN_EMAIL
     else:
-        user_id, unknown = identifier if is_id(identifier) else None, UNKNOWN_ID
+        user_id, unknown = identifier if is_id(identifier) else None, problems.UNKNOWN_ID
     profile = profiles.read(account, user_id) if user_id else None
     if profile is None:
         raise NotFound([unknown])
@@ -198,7 +175,7 @@ def create(sent: Mapping[str, Any], account: Account, now: datetime) -> Changed:
     _check(sent)
     created = _create(new_id(now), normal_email(sent.get("email")), sent, account, now)
     if created is None:
-        raise Conflict([EMAIL_TAKEN])
+        raise Conflict([problems.EMAIL_TAKEN])
     return created
 
 
@@ -224,7 +201,7 @@ def change(identifier: str, sent: Mapping[str, Any], upsert: bool, account: Acco
         changed = profiles.change(account, profile.id, wanted, profile)
         if changed:
             return Changed(changed, wanted.warnings)
-    raise unavailable("UserChanged")
+    raise problems.unavailable("UserChanged")
 
 
 def change_email(identifier: str, sent: Mapping[str, Any], account: Account) -> Profile:
@@ -234,7 +211,7 @@ def change_email(identifier: str, sent: Mapping[str, Any], account: Account) -> 
     """
     email = normal_email(sent.get("email"))
     if email is None:
-        raise Invalid([invalid_email("email")])
+        raise Invalid([problems.invalid_email("email")])
     for _ in range(ATTEMPTS):
         profile = get(identifier, account)
         if profile.email == email:
@@ -243,21 +220,21 @@ def change_email(identifier: str, sent: Mapping[str, Any], account: Account) -> 
         if owner in (None, profile.id):  # done, perhaps by an attempt whose response was lost
             return get(profile.id, account)
         if owner:
-            raise Conflict([OTHERS_EMAIL])
-    raise unavailable("UserChanged")
+            raise Conflict([problems.OTHERS_EMAIL])
+    raise problems.unavailable("UserChanged")
 
 
 def remove_attribute(identifier: str, name: str, account: Account) -> Profile:
     """Remove an attribute if the user has it. Raise NotFound, and Invalid for an attribute of the system."""
     if name != "tags" and not is_attribute(name):
-        raise Invalid([EMAIL_STAYS if name == "email" else SYSTEM_ATTRIBUTE])
+        raise Invalid([problems.EMAIL_STAYS if name == "email" else problems.SYSTEM_ATTRIBUTE])
     for _ in range(ATTEMPTS):
         profile = get(identifier, account)
         if name not in profile.attributes and not (name == "tags" and profile.tags):
             return profile
         if profiles.remove_attribute(account, profile.id, name):
             return get(identifier, account)
-    raise unavailable("UserChanged")
+    raise problems.unavailable("UserChanged")
 
 
 def erase(identifier: str, account: Account, now: datetime) -> tuple[Profile, str]:
@@ -270,14 +247,14 @@ def erase(identifier: str, account: Account, now: datetime) -> tuple[Profile, st
         requested_on = erasures.begin(account, profile, now)
         if requested_on:
             return profile, requested_on
-    raise unavailable("UserChanged")
+    raise problems.unavailable("UserChanged")
 
 
 def receipt(user_id: str, account: Account) -> Receipt:
     """Return the receipt of the erasure of an _id. Raise NotFound."""
     found = erasures.receipt(account, user_id) if is_id(user_id) else None
     if found is None:
-        raise NotFound([ERASURE_NOT_FOUND])
+        raise NotFound([problems.ERASURE_NOT_FOUND])
     return found
 
 
@@ -291,8 +268,8 @@ def timeline(
     sign = partial(_sign, profile)
     before, cursor_problems = _before(query.get("cursor"), sign)
     within, range_problems = _range(query.get("from"), query.get("to"))
-    if problems := limit_problems + type_problems + cursor_problems + range_problems:
-        raise Invalid(problems)
+    if found := limit_problems + type_problems + cursor_problems + range_problems:
+        raise Invalid(found)
     page, last = events.timeline(account, profile.id, Wanted(limit, before, event_type, within), now)
     sizes = accumulate(len(json_text(event.payload)) + len(event.id) for event in page)
     fits = max(1, sum(size <= MAX_PAGE_CHARACTERS for size in sizes))  # a single event always fits
@@ -307,16 +284,16 @@ def _create_as(identifier: str, sent: Mapping[str, Any], account: Account, now: 
     if email:
         return _create(new_id(now), email, sent, account, now)
     if "@" in identifier:
-        raise Invalid([invalid_attribute("email", invalid_email("email").description)])
+        raise Invalid([problems.invalid_attribute("email", problems.invalid_email("email").description)])
     if not is_id(identifier):
-        raise Invalid([INVALID_ID])
+        raise Invalid([problems.INVALID_ID])
     email = normal_email(sent.get("email"))
     created = _create(identifier, email, sent, account, now, chosen_id=True)
     if created is None and erasures.is_erased(account, identifier):
-        raise Conflict([ERASED])
+        raise Conflict([problems.ERASED])
     # A request at the same time may have created this user with the same email.
     if created is None and email and profiles.user_id_of(account, email) not in (None, identifier):
-        raise Conflict([EMAIL_TAKEN])
+        raise Conflict([problems.EMAIL_TAKEN])
     return created
 
 
@@ -332,7 +309,7 @@ def _create(
     wanted = change_attributes(sent, email, "", milliseconds_of(now))
     profile = profiles.create(account, user_id, email, wanted, now, chosen_id=chosen_id)
     misplaced = _misplaced_email(sent) if email is None else None
-    warnings = (*wanted.warnings, *([user_without_email(misplaced)] if misplaced else []))
+    warnings = (*wanted.warnings, *([problems.user_without_email(misplaced)] if misplaced else []))
     return Changed(profile, warnings, is_new=True) if profile else None
 
 
@@ -348,11 +325,11 @@ def _check(sent: Mapping[str, Any]) -> None:
     """Raise Invalid with all problems of the attributes that a caller sends."""
     wrong = {problem.field: problem.description for problem in unstorable(dict(sent), "")}
     if sent.get("email") is not None and normal_email(sent["email"]) is None:
-        wrong["email"] = invalid_email("email").description
+        wrong["email"] = problems.invalid_email("email").description
     if "tags" in sent and (fault := fault_of_tags(sent["tags"])):
         wrong["tags"] = f"tags {fault}."
     if wrong:
-        raise Invalid(invalid_attribute(field or None, hint) for field, hint in wrong.items())
+        raise Invalid(problems.invalid_attribute(field or None, hint) for field, hint in wrong.items())
 
 
 def _type(wire_name: str | None) -> tuple[str | None, list[Problem]]:
@@ -361,7 +338,7 @@ def _type(wire_name: str | None) -> tuple[str | None, list[Problem]]:
     event_type = WIRE_NAMES.get(wire_name)
     if event_type:
         return event_type.type_name(), []
-    return None, [invalid_parameter("type", TYPES)]
+    return None, [problems.invalid_parameter("type", TYPES)]
 
 
 def _range(first: str | None, end: str | None) -> tuple[tuple[datetime | None, datetime | None], list[Problem]]:
@@ -369,11 +346,11 @@ def _range(first: str | None, end: str | None) -> tuple[tuple[datetime | None, d
     given = {"from": first, "to": end}
     moments = {name: parse_rfc_3339(text) for name, text in given.items()}
     wrong = [name for name, text in given.items() if text is not None and moments[name] is None]
-    problems = [invalid_parameter(name, f"Write {name} {TIME_FORM}") for name in wrong]
+    found = [problems.invalid_parameter(name, f"Write {name} {TIME_FORM}") for name in wrong]
     since, until = (moment and max(moment, EPOCH) for moment in moments.values())  # no event is older
     if since and until and since > until:
-        problems.append(invalid_parameter("to", "to must not be earlier than from."))
-    return (since, until), problems
+        found.append(problems.invalid_parameter("to", "to must not be earlier than from."))
+    return (since, until), found
 
 
 def _before(cursor: str | None, sign: Sign) -> tuple[str | None, list[Problem]]:
@@ -381,7 +358,7 @@ def _before(cursor: str | None, sign: Sign) -> tuple[str | None, list[Problem]]:
     if cursor is None:
         return None, []
     position = position_of(cursor, sign)
-    return (str(UUID(bytes=position)), []) if position else (None, [invalid_parameter("cursor", CURSOR)])
+    return (str(UUID(bytes=position)), []) if position else (None, [problems.invalid_parameter("cursor", CURSOR)])
 
 
 def _sign(profile: Profile, position: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Contract section 13: an event ends when the stored time says so, whatever TTL has deleted."""
+"""Contract section 13: an event ends at its stored time, whether or not TTL has deleted it."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
