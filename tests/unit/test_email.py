@@ -52,6 +52,20 @@ def test_an_address_identifies_trimmed_and_in_lower_case(sent: str, normal: str)
     assert normal_email(sent) == normal
 
 
+ODD_ADDRESSES = [
+    f"{local}@{domain}"
+    for local in (
+        *(f"{before}{sign}x" for before in ("", "a") for sign in "!#$%&'*+-/=?^_`{|}~"),
+        *("7", "O'Brien", "ana+shop+2024", "x" * 64, "bounce=ana=example.com", "zoë", "用户", "δοκιμή", "अजय", "👍"),
+    )
+    for domain in ("Example.COM", "a.b.c.co.uk", "123.com", "b" * 63 + ".museum", "bücher.example", "例え.テスト")
+]
+
+
+def test_an_odd_address_identifies_as_any_other() -> None:
+    assert [normal_email(address) for address in ODD_ADDRESSES] == [address.lower() for address in ODD_ADDRESSES]
+
+
 @pytest.mark.parametrize("sent", [
     None, 7, "", "ana", "ana@", "@example.com", "a@b@example.com", "ana@example..com", "ana@exa mple.com",
     "x" * 300 + "@example.com", "ana\x00@example.com", "ana@example.com\nbob",

@@ -1,0 +1,185 @@
+"""Payloads of real shops and trackers: stored value for value and counted right, or refused with a text that helps.
+
+tests/material has one payload of each source, in the shape that the source documents; `_source` names the page.
+"""
+
+import json
+from decimal import Decimal
+from functools import partial
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import simplejson
+
+from api.gateway import call, timeline, user
+from local.stack import ROOT
+from table import Account
+from unit.test_bots import agents_of_persons
+from unit.test_email import ODD_ADDRESSES
+
+as_json = partial(simplejson.dumps, use_decimal=True)
+exact = partial(json.loads, parse_int=Decimal, parse_float=Decimal)
+NOV_29 = "2024-11-29T08:00:00Z"
+ANA = {"email": "ana@example.com"}
+
+
+def material(name: str) -> Any:
+    payload = exact((ROOT / "tests" / "material" / f"{name}.json").read_text())
+    assert "https://" in payload.pop("_source")
+    return payload
+
+
+SHOPIFY, WOOCOMMERCE, PRESTASHOP = material("shopify"), material("woocommerce"), material("prestashop")
+SEGMENT, GA4, KLAVIYO = material("segment"), material("ga4"), material("klaviyo")["data"]["attributes"]
+TRAITS, COMPLETED = SEGMENT["identify"]["traits"], SEGMENT["track"]["properties"]
+PURCHASE, PROFILE = GA4["events"][0]["params"], KLAVIYO["profile"]["data"]["attributes"]
+
+
+def send(*sent: Any) -> list[dict[str, Any]]:
+    """Import events, each with its user, in batches; create the users. Return the results."""
+    results: list[dict[str, Any]] = []
+    entries = [{"eventId": f"e-{number}", "eventTime": NOV_29} | each for number, each in enumerate(sent)]
+    for first in range(0, len(entries), 100):
+        body = as_json({"import": True, "events": entries[first : first + 100]})
+        results += call("POST", "/events", body, queryStringParameters={"upsert": "true"}).body["results"]
+    return results
+
+
+def payloads(email: str) -> dict[str, Any]:
+    """Return the payload of each event of a user by its id."""
+    query, found = {"limit": "100"}, dict[str, Any]()
+    while query.get("cursor") != "":
+        page = exact(timeline(quote(email), query).text)
+        found |= {event["_id"]: event["payload"] for event in page["events"]}
+        query["cursor"] = page.get("cursor", "")
+    return found
+
+
+def typed(value: Any) -> Any:
+    """Return a value that also differs from another one if only their types do, such as true and 1."""
+    if isinstance(value, dict):
+        return {name: typed(each) for name, each in value.items()}
+    return [typed(each) for each in value] if isinstance(value, list) else (type(value), value)
+
+
+def confirmation(sent: Any, order_id: str, total: str, amounts: Any = None) -> dict[str, Any]:
+    return {"confirmation": sent | {"orderId": sent[order_id], "total": (amounts or sent)[total]}}
+
+
+# --- Payloads -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("email", "events", "counted", "warned"), [
+    (SHOPIFY["email"], [confirmation(SHOPIFY, "id", "total_price"), {"update": SHOPIFY["customer"]}], "119.8",
+     ["comma_in_tags"]),
+    (WOOCOMMERCE["billing"]["email"], [confirmation(WOOCOMMERCE, "id", "total")], "29.35", []),
+    (ANA["email"], [confirmation(PRESTASHOP, "reference", "total_paid")], "20.904", []),
+    (TRAITS["email"], [confirmation(COMPLETED, "order_id", "total"), {"update": TRAITS},
+                       {"generic": SEGMENT["track"] | {"event_name": SEGMENT["track"]["event"]}}], "27.5", []),
+    (ANA["email"], [confirmation(PURCHASE, "transaction_id", "value"), {"event": GA4 | {"event_name": "purchase"}}],
+     "30.03", []),
+    (PROFILE["email"], [confirmation(KLAVIYO["properties"], "OrderId", "value", KLAVIYO), {"update": PROFILE},
+                        {"generic": KLAVIYO | {"event_name": "Placed Order"}}], "29.98", []),
+], ids=["shopify", "woocommerce", "prestashop", "segment", "ga4", "klaviyo"])  # fmt: skip
+def test_a_payload_is_stored_value_for_value_and_counted(
+    email: str, events: list[Any], counted: str, warned: list[str], demo: Account
+) -> None:
+    results = send(*({"user": {"email": email}, "event": event} for event in events))
+    assert [result["status"] for result in results] == ["created"] * len(events)
+    assert [warning["code"] for result in results for warning in result["warnings"]] == warned
+    sent = {f"e-{number}": payload for number, event in enumerate(events) for payload in event.values()}
+    assert typed(payloads(email)) == typed(sent)
+    profile = exact(user("GET", quote(email)).text)
+    assert (profile["numberOfPurchases"], profile["totalPurchasesValue"]) == (1, Decimal(counted))
+    for attributes in (event["update"] for event in events if "update" in event):
+        kept = {name: value for name, value in attributes.items() if name not in ("email", "tags")}
+        assert typed({name: profile[name] for name in kept}) == typed(kept)
+
+
+def test_what_must_be_changed_is_named_with_its_field(demo: Account) -> None:
+    digits_of_php = Decimal("0.1000000000000000055511151231257827021181583404541015625")
+    order = {"orderId": "A-1", "total": 1}
+    wrong: list[tuple[dict[str, Any], str, str]] = [
+        ({"event": {"confirmation": SHOPIFY}}, "event.confirmation.orderId", "Add orderId to event.confirmation"),
+        ({"event": {"confirmation": COMPLETED}}, "event.confirmation.orderId", "did you mean orderId?"),
+        ({"event": {"confirmation": KLAVIYO["properties"]}}, "event.confirmation.orderId", "It has OrderId;"),
+        ({"event": {"Order Completed": COMPLETED}}, "event.Order Completed", "For your own events use generic."),
+        ({"event": SEGMENT["track"]}, "event", "exactly one key"),
+        ({"event": SEGMENT["track"]["event"]}, "event", "Send event as an object"),
+        ({"event": {"confirmation": order | {"tax": digits_of_php}}}, "event.confirmation.tax", "Round it"),
+        ({"event": {"confirmation": order | {"meta": [{"": 1}]}}}, "event.confirmation.meta.0", "Rename it"),
+        ({"event": {"confirmation": order | {"note": "\ud83d"}}}, "event.confirmation.note", "whole characters"),
+        ({"user": {"email": ""}}, "user.email", "Send the address alone"),
+        ({"user": {"userId": "97980cfea0067"}}, "user", "email or _id"),
+        ({"user": ANA | {"tel": 15005550006}}, "user.tel", "tel must be a string."),
+        ({"eventTime": WOOCOMMERCE["date_created_gmt"]}, "eventTime", "The offset is missing."),
+        ({"eventTime": PRESTASHOP["date_add"]}, "eventTime", "There is no T between date and time."),
+        ({"eventTime": PRESTASHOP["invoice_date"]}, "eventTime", "There is no T between date and time."),
+        ({"eventTime": GA4["timestamp_micros"]}, "eventTime", "This is a Unix time."),
+    ]
+    results = send(*({"user": ANA, "event": {"confirmation": order}} | changes for changes, _, _ in wrong))
+    for number, (result, (_, field, text)) in enumerate(zip(results, wrong, strict=True)):
+        [error] = result["errors"]
+        assert error["field"] == f"events.{number}.{field}"
+        assert text in error["description"] + error.get("hint", "")
+
+
+# --- Floats, addresses, agents --------------------------------------------------------------------
+
+
+def test_totals_that_shops_add_as_floats_are_counted_to_the_cent(demo: Account) -> None:
+    """The payload keeps the digits that the shop sent."""
+    prices = [number / 100 for number in range(499, 2000, 77)]
+    totals = [sum(prices[:number]) for number in range(len(prices))] + [0.1 + 0.2, -0.0, -(0.1 + 0.7), 1.1 * 3]
+    assert 0.30000000000000004 in totals
+    results = send(
+        *(
+            {"user": ANA, "event": {"confirmation": {"orderId": str(number), "total": total}}}
+            for number, total in enumerate(totals)
+        )
+    )
+    assert not [result for result in results if result["status"] != "created" or result["warnings"]]
+    stored = payloads(ANA["email"])
+    assert [stored[f"e-{number}"]["total"] for number in range(len(totals))] == [Decimal(repr(each)) for each in totals]
+    counted = exact(user("GET", ANA["email"]).text)["totalPurchasesValue"]
+    assert counted == sum(Decimal(f"{total:.2f}") for total in totals)
+
+
+def test_a_user_with_an_odd_address_is_found_by_it(demo: Account) -> None:
+    addresses = [*ODD_ADDRESSES[::15], "O'Brien+Shop/2024%@Example.COM", "#?&=@bücher.example"]
+    created = send(*({"user": {"email": address}, "event": {"search": {"query": "x"}}} for address in addresses))
+    assert {(result["status"], result["userCreated"]) for result in created} == {("created", True)}
+    found = [user("GET", quote(f" {address.lower()} ", safe="")).body for address in addresses]
+    assert [each["_id"] for each in found] == [result["userId"] for result in created]
+    assert len({each["_id"] for each in found}) == len(addresses)
+
+
+def test_an_address_that_cannot_name_a_user_is_named(demo: Account) -> None:
+    addresses = [
+        *('"ana b"@example.com', "ana..b@example.com", "ana.@example.com", "ana@[127.0.0.1]", "ana@i❤.ws", "n/a"),
+        *(
+            "ana@localhost",
+            "ana@shop.local",
+            "mailto:ana@example.com",
+            "Ana <ana@example.com>",
+            "ana@example.com; b@c.de",
+        ),
+    ]
+    results = send(*({"user": {"email": address}, "event": {"search": {"query": "x"}}} for address in addresses))
+    errors = [error for result in results for error in result["errors"]]
+    assert [error["field"] for error in errors] == [f"events.{number}.user.email" for number in range(len(addresses))]
+    assert all("Send the address alone, such as name@example.com" in error["description"] for error in errors)
+
+
+def test_odd_agents_of_persons_are_stored_and_discard_nothing(demo: Account) -> None:
+    agents = sorted(set(agents_of_persons()), key=lambda agent: (agent.isascii(), len(agent) < 300, agent))[:100]
+    results = send(
+        *(
+            {"user": ANA | {"userAgent": agent}, "event": {"generic": {"event_name": "visit", "agent": agent}}}
+            for agent in agents
+        )
+    )
+    assert [agent for agent, result in zip(agents, results, strict=True) if result["status"] != "created"] == []
+    stored = payloads(ANA["email"])
+    assert [stored[f"e-{number}"]["agent"] for number in range(len(agents))] == agents
