@@ -210,6 +210,8 @@ def _count(outcome: Outcome | Exception, event_type: str | None) -> None:
         record("EventsDiscarded", kind=outcome.restriction.code.upper())
     else:
         record("EventsCreated", kind=kind)
+        if outcome.user_created:
+            record("UsersCreated")
 
 
 ROUTES: Mapping[str, rest.Route] = {

@@ -19,6 +19,7 @@ METRICS: Mapping[str, tuple[str, str | None]] = {
     "EventsFailed": ("Count", "type"),  # on our side, alone or in a batch; "unknown" if the type is unknown
     "RequestsRefused": ("Count", "reason"),  # the name of a subclass of Refused; also for each event of a batch
     "Warnings": ("Count", "code"),  # one for each warning code of an event or a request
+    "UsersCreated": ("Count", None),  # by POST, or by an upsert of a user or an event
     "UnknownUsers": ("Count", None),  # 0 or 1 for each event, so the average is a rate
     "StoreLatency": ("Milliseconds", None),
     "StoreThrottles": ("Count", None),

@@ -6,6 +6,7 @@ from typing import Any
 from domain.profile import Profile
 from domain.times import iso
 from handlers import bodies, rest
+from handlers.metrics import record
 from table import Account
 from table.events import StoredEvent
 from use_cases import users
@@ -83,6 +84,8 @@ def _shown(event: StoredEvent) -> dict[str, Any]:
 
 def _result(message: str, profile: Profile, changed: users.Changed | None = None) -> rest.Response:
     body: dict[str, Any] = {"results": [_message(message, profile)], "object": profile.flat()}
+    if changed and changed.is_new:
+        record("UsersCreated")
     if changed and changed.warnings:
         body["warnings"] = rest.warnings_of(changed.warnings)
         rest.count_warnings([changed.warnings])

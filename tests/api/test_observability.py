@@ -404,6 +404,10 @@ def test_an_operator_gets_an_answer_before_the_cli_invokes_the_function_again(
     assert longest - 2 * erasure.RESERVE_SECONDS < given[0] <= longest - erasure.RESERVE_SECONDS
 
 
+def upsert(*request: Any, **parts: Any) -> dict[str, Any]:
+    return gateway_event(*request, **parts) | {"queryStringParameters": {"upsert": "true"}}
+
+
 def test_each_metric_is_counted_and_by_nothing_that_a_caller_can_choose(ana: str, printed: Printed) -> None:
     post_event({"search": {"query": "shoes"}})
     post_event({"search": {"query": "shoes"}}, userAgent="Googlebot/2.1")
@@ -414,10 +418,14 @@ def test_each_metric_is_counted_and_by_nothing_that_a_caller_can_choose(ana: str
     with Bus.running():
         invoke("FeedFunction", event_file("feed"))
     post_event({"confirmation": {"orderId": 1, "total": "59,90"}})
+    for _ in range(2):
+        user_api.handler(upsert("PUT", "/user/{id}", {}, user="ben@example.com"), Context())
+        body = {"user": {"email": "eve@example.com"}, "event": {"search": {"query": "x"}}}
+        event_api.handler(upsert("POST", "/event", body), Context())
     _, lines = printed.read()
 
     assert response["statusCode"] == 503
-    assert len(lines) == 7, "one line for each request"
+    assert len(lines) == 11, "one line for each request"
     found = set()
     for line in lines:
         for directive in line["_aws"]["CloudWatchMetrics"]:
@@ -431,6 +439,7 @@ def test_each_metric_is_counted_and_by_nothing_that_a_caller_can_choose(ana: str
     assert lines[0]["UnknownUsers"] == [0]
     assert lines[2]["UnknownUsers"] == [1]
     assert lines[4]["StoreThrottles"] == [1, 1], "the call and botocore's second attempt"
+    assert [line.get("UsersCreated") for line in lines[7:]] == [[1], [1], None, None]
 
 
 def test_warnings_are_logged_by_code_once_for_each_event(ana: str, printed: Printed) -> None:
