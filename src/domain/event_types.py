@@ -13,16 +13,9 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, WithJsonSchema, model_validator
 
+from domain import problems
 from domain.email import normal_email
-from domain.problems import (
-    Notice,
-    Problem,
-    invalid_field,
-    invalid_payload,
-    missing_field,
-    similar_name,
-    unknown_event_type,
-)
+from domain.problems import Notice, Problem
 from domain.profile import NO_CHANGE, SYSTEM_ATTRIBUTES, Change, Maintained, change_attributes, change_by_event
 from domain.restrictions import BOT, OnceForEachValue, OnceInWindow, Restriction
 from domain.times import milliseconds_of
@@ -366,16 +359,16 @@ def parse_event(wire_name: str, payload: object) -> ParsedEvent | tuple[Problem,
     field = f"event.{wire_name}"
     if not isinstance(payload, dict) or not (payload or cls.may_be_empty):
         needs = "an object" if cls.may_be_empty else "an object with at least one attribute"
-        return (invalid_payload(wire_name, needs, field),)
-    problems = unstorable(payload, field)
+        return (problems.invalid_payload(wire_name, needs, field),)
+    found = unstorable(payload, field)
     try:
         model = cls.model_validate(payload)
     except ValidationError as error:
-        problems += _problems(error, wire_name, cls, payload)
-    if problems:
-        return tuple(problems)
+        found += _problems(error, wire_name, cls, payload)
+    if found:
+        return tuple(found)
     unread = {name: _similar(payload, cls, name) for name in cls.counted if name not in model.model_fields_set}
-    warnings = [similar_name(f"{field}.{sent}", f"{field}.{name}") for name, sent in unread.items() if sent]
+    warnings = [problems.similar_name(f"{field}.{sent}", f"{field}.{name}") for name, sent in unread.items() if sent]
     return ParsedEvent(cls.type_name(), payload, model, tuple(warnings))
 
 
@@ -395,9 +388,9 @@ def _problems(
         name = str(detail["loc"][0])
         if detail["type"] == "missing":
             about = str(cls.model_fields[name].description)
-            yield missing_field(name, f"event.{wire_name}", about, _similar(payload, cls, name))
+            yield problems.missing_field(name, f"event.{wire_name}", about, _similar(payload, cls, name))
         else:
-            yield invalid_field(name, f"{name} {detail['ctx']['error']}.", f"event.{wire_name}.{name}")
+            yield problems.invalid_field(name, f"{name} {detail['ctx']['error']}.", f"event.{wire_name}.{name}")
 
 
 def _unknown_type(wire_name: str) -> Problem:
@@ -407,7 +400,7 @@ def _unknown_type(wire_name: str) -> Problem:
         return SequenceMatcher(None, name, wire_name[:MAX_NAME_SHOWN].lower()).ratio()
 
     names = sorted(CATALOGUE, key=likeness, reverse=True)
-    return unknown_event_type(names, f"event.{wire_name[:MAX_NAME_SHOWN]}")
+    return problems.unknown_event_type(names, f"event.{wire_name[:MAX_NAME_SHOWN]}")
 
 
 def _same(name: str, flat: object, nested: object) -> object:

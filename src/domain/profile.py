@@ -7,17 +7,9 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from operator import attrgetter
 from typing import Any, TypeVar
 
+from domain import problems
 from domain.email import normal_email
-from domain.problems import (
-    Notice,
-    comma_in_tags,
-    email_ignored,
-    older_than_profile,
-    profile_full,
-    system_attributes_ignored,
-    tags_ignored,
-    total_not_counted,
-)
+from domain.problems import Notice
 from domain.times import iso, milliseconds_of
 from domain.values import as_number
 
@@ -124,9 +116,9 @@ def _joined(maps: Iterable[Mapping[str, T]]) -> dict[str, T]:
 
 def change_attributes(sent: Mapping[str, Any], email: str | None, prefix: str, at: int) -> Change:
     """Return the change that sets the attributes `sent` of the user with `email`. `prefix` begins their paths."""
-    warnings = system_attributes_ignored([prefix + name for name in SYSTEM_ATTRIBUTES if name in sent])
+    warnings = problems.system_attributes_ignored([prefix + name for name in SYSTEM_ATTRIBUTES if name in sent])
     if "email" in sent and (normal_email(sent["email"]) or sent["email"]) != email:
-        warnings.append(email_ignored(f"{prefix}email"))
+        warnings.append(problems.email_ignored(f"{prefix}email"))
     attributes = {name: value for name, value in sent.items() if is_attribute(name)}
     added, removed = change_tags(sent.get("tags", []))
     return Change(
@@ -163,8 +155,8 @@ def _tag_warnings(sent: str | list[str], place: str) -> list[Notice]:
     """Return the warnings of tags without letters and digits, and of commas between the tags of a string."""
     places = [place if isinstance(sent, str) else f"{place}.{index}" for index in range(len(_parts(sent)))]
     empty = [each for each, part in zip(places, _parts(sent), strict=True) if part.strip() and not _tag(part)]
-    commas = [comma_in_tags(place)] if isinstance(sent, str) and "," in sent else []
-    return [*tags_ignored(empty), *commas]
+    commas = [problems.comma_in_tags(place)] if isinstance(sent, str) and "," in sent else []
+    return [*problems.tags_ignored(empty), *commas]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,7 +193,7 @@ def change_by_event(kept: Maintained, happened_at: datetime, total: object = Non
         system={kept.flag: True} if kept.flag else {},
         latest={kept.last_date: Latest(date=iso(happened_at), others=others)},
         totals={name: number for name, number in totals.items() if name},
-        warnings=(total_not_counted(sent_in),) if sent_in and value is None else (),
+        warnings=(problems.total_not_counted(sent_in),) if sent_in and value is None else (),
     )
 
 
@@ -224,7 +216,7 @@ def as_late(change: Change, attributes: Mapping[str, Any]) -> Change:
         change,
         attributes={name: value for name, value in change.attributes.items() if name not in attributes},
         remove_tags=frozenset(),
-        warnings=(*change.warnings, *older_than_profile(fields)),
+        warnings=(*change.warnings, *problems.older_than_profile(fields)),
     )
 
 
@@ -237,7 +229,7 @@ def without_attributes(change: Change) -> Change:
         attributes={},
         add_tags=frozenset(),
         remove_tags=frozenset(),
-        warnings=(*change.warnings, *profile_full(fields)),
+        warnings=(*change.warnings, *problems.profile_full(fields)),
     )
 
 

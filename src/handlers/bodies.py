@@ -10,17 +10,8 @@ from decimal import Decimal, InvalidOperation
 from functools import partial
 from typing import Any
 
-from domain.problems import (
-    BODY_TOO_LARGE,
-    EVENT_TOO_LARGE,
-    UNSUPPORTED_ENCODING,
-    Invalid,
-    Problem,
-    Refused,
-    TooLarge,
-    UnsupportedEncoding,
-    invalid_json,
-)
+from domain import problems
+from domain.problems import Invalid, Problem, Refused, TooLarge, UnsupportedEncoding
 from handlers.rest import Event, header
 
 MAX_BODY_BYTES = 256 * 1024
@@ -62,7 +53,7 @@ class DuplicateName(dict[str, Any]):
 Refuse = Callable[[object], Refused | None]
 
 
-def body_of(event: Event, limit: int = MAX_BODY_BYTES, too_large: Problem = BODY_TOO_LARGE) -> bytes:
+def body_of(event: Event, limit: int = MAX_BODY_BYTES, too_large: Problem = problems.BODY_TOO_LARGE) -> bytes:
     """Return the bytes of the body, decompressed if it is gzip.
 
     Raise TooLarge, Invalid and UnsupportedEncoding.
@@ -71,12 +62,12 @@ def body_of(event: Event, limit: int = MAX_BODY_BYTES, too_large: Problem = BODY
     try:
         raw = base64.b64decode(body, validate=True) if event.get("isBase64Encoded") else body.encode()
     except ValueError as error:
-        raise Invalid([invalid_json(NOT_UTF_8)]) from error
+        raise _invalid(NOT_UTF_8) from error
     # The first bytes decide, because the gateway may have decompressed the body and kept the header.
     if raw.startswith(GZIP):
         raw = _unpacked(raw, limit)
     elif _is_packed(raw, header(event, "Content-Encoding")):
-        raise UnsupportedEncoding([UNSUPPORTED_ENCODING])
+        raise UnsupportedEncoding([problems.UNSUPPORTED_ENCODING])
     if len(raw) > limit:
         raise TooLarge([too_large])
     return raw
@@ -106,6 +97,10 @@ def json_batch(body: bytes) -> tuple[dict[str, Any], Refuse]:
     return sent, partial(_refuse, is_long=len(body) > MAX_BODY_BYTES, duplicates=bool(duplicates))
 
 
+def _invalid(description: str) -> Invalid:
+    return Invalid([problems.invalid_json(description)])
+
+
 # --- Compression ----------------------------------------------------------------------------------
 
 
@@ -123,7 +118,7 @@ def _unpacked(raw: bytes, limit: int) -> bytes:
             return unpacked
         if not member.eof:
             break
-    raise Invalid([invalid_json(BROKEN_GZIP)])
+    raise _invalid(BROKEN_GZIP)
 
 
 def _is_packed(raw: bytes, encoding: str | None) -> bool:
@@ -152,13 +147,13 @@ def _parsed(body: bytes, duplicates: list[DuplicateName]) -> dict[str, Any]:
             object_pairs_hook=partial(_object, duplicates),
         )
     except json.JSONDecodeError as error:
-        raise Invalid([invalid_json(_fault(text, error))]) from error
+        raise _invalid(_fault(text, error)) from error
     except UnicodeDecodeError as error:
-        raise Invalid([invalid_json(NOT_UTF_8)]) from error
+        raise _invalid(NOT_UTF_8) from error
     except RecursionError as error:
-        raise Invalid([invalid_json(TOO_DEEP)]) from error
+        raise _invalid(TOO_DEEP) from error
     if not isinstance(value, dict):
-        raise Invalid([invalid_json(NOT_AN_OBJECT)])
+        raise _invalid(NOT_AN_OBJECT)
     return value
 
 
@@ -203,7 +198,7 @@ def _object(duplicates: list[DuplicateName], pairs: list[tuple[str, Any]]) -> di
 
 
 def _duplicate_name(value: DuplicateName) -> Invalid:
-    return Invalid([invalid_json(f"The name {json.dumps(value.name[:64])} is given twice in one object.")])
+    return _invalid(f"The name {json.dumps(value.name[:64])} is given twice in one object.")
 
 
 def _find_duplicate(value: object) -> DuplicateName | None:
@@ -224,9 +219,9 @@ def _refuse(entry: object, *, is_long: bool, duplicates: bool) -> Refused | None
     """Return the Refused for the JSON or size of an event of a batch. Search only in a body that may have one."""
     try:
         if is_long and _is_too_large(entry):
-            return TooLarge([EVENT_TOO_LARGE])
+            return TooLarge([problems.EVENT_TOO_LARGE])
     except RecursionError:  # as deep as the parser allows
-        return Invalid([invalid_json(TOO_DEEP)])
+        return _invalid(TOO_DEEP)
     wrong = _find_duplicate(entry) if duplicates else None
     return _duplicate_name(wrong) if wrong else None
 
