@@ -24,7 +24,7 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 5.0  # at most
 
 NO_ANSWER = "NoAnswer"
 NO_TIME = "NoTime"
-# Codes that blame the entry, which would fail again. Others are temporary:
+# Codes of invalid entries, which would fail again. Other errors are temporary:
 # https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEventsResultEntry.html
 FINAL = {"InvalidArgument", "MalformedDetail", "RedactionFailure", "ValidationException"}
 

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 SEED = 20261124
 RUNS = 12 * STRESS
 Shop = Callable[[], AbstractContextManager[Account]]
-PATIENCE = 500  # requests, after which the injector is to blame, or the code
+PATIENCE = 500  # requests, after which the test fails
 SEVERITIES = [0.0, 0.05, 0.2, 0.4, 0.7]  # the share of attempts that meet a fault, while one request is answered
 NOBODY = "nobody@example.com"
 

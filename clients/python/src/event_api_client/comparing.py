@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from event_api_client.api import Answer, Api, Result, Settings
 from event_api_client.entries import ENVELOPE_BYTES, MAX_BATCH_BYTES, MAX_ENTRY_BYTES, MAX_EVENTS, to_json
 from event_api_client.formats import Entry, Source, Wrong, part
-from event_api_client.importing import Patience, Unit, deliver
+from event_api_client.importing import StallTimer, Unit, deliver
 from event_api_client.rows import opened
 
 ORDERS = {"confirmation": "orderId", "refund": "refundId"}
@@ -77,7 +77,7 @@ def _checked(entries: Sequence[Entry], api: Api) -> Iterator[Found]:
     batch: list[Unit] = []
     size = ENVELOPE_BYTES
 
-    def tell(unit: Unit, result: Result) -> None:
+    def report_state(unit: Unit, result: Result) -> None:
         results[unit.line] = entries[unit.line], result
 
     def send(sent: Sequence[bytes]) -> Answer:
@@ -86,14 +86,14 @@ def _checked(entries: Sequence[Entry], api: Api) -> Iterator[Found]:
     for number, entry in enumerate(entries):
         content = to_json(entry.value)
         if len(content) > MAX_ENTRY_BYTES:
-            tell(Unit(number, b""), {"status": "refused", "errors": [{"message": "The event is too large"}]})
+            report_state(Unit(number, b""), {"status": "refused", "errors": [{"message": "The event is too large"}]})
             continue
         if size + len(content) + 1 > MAX_BATCH_BYTES:
-            deliver(batch, send, tell, Patience())
+            deliver(batch, send, report_state, StallTimer())
             batch, size = [], ENVELOPE_BYTES
         batch.append(Unit(number, content))
         size += len(content) + 1
-    deliver(batch, send, tell, Patience())
+    deliver(batch, send, report_state, StallTimer())
     missing: set[str] = set()
     for number in sorted(results):
         entry, result = results[number]

@@ -27,7 +27,7 @@ WINDOW = 10_000
 """Items between two notes of the progress."""
 FAILURES = 8
 """After so many failures while other events succeed, an event is given up."""
-PATIENCE_SECONDS = 600.0
+STALL_SECONDS = 600.0
 """After so long without a settled event, the import stops."""
 LONGEST_WAIT = 60.0
 MAX_NOTES = 50
@@ -45,7 +45,7 @@ class Unit(NamedTuple):
 
 
 Send = Callable[[Sequence[bytes]], Answer]
-Tell = Callable[[Unit, Result], None]
+Report = Callable[[Unit, Result], None]
 
 
 @dataclass
@@ -75,7 +75,7 @@ class Counts:
 
 
 @dataclass
-class Patience:
+class StallTimer:
     """The number of settled events of all connections, and when the last one was settled."""
 
     settled: int = 0
@@ -88,19 +88,19 @@ class Patience:
             self.since = time.monotonic()
 
     def wait(self, seconds: float, problem: str) -> None:
-        """Wait before the next attempt. Raises ImportStoppedError after PATIENCE_SECONDS without progress."""
-        if time.monotonic() - self.since + seconds > PATIENCE_SECONDS:
-            raise ImportStoppedError(f"Nothing was settled for {PATIENCE_SECONDS / 60:.0f} minutes: {problem}")
+        """Wait before the next attempt. Raise ImportStoppedError after STALL_SECONDS without progress."""
+        if time.monotonic() - self.since + seconds > STALL_SECONDS:
+            raise ImportStoppedError(f"Nothing was settled for {STALL_SECONDS / 60:.0f} minutes: {problem}")
         if self.stop.wait(seconds):
             raise ImportStoppedError("Another connection stopped")
 
 
-def deliver(units: Sequence[Unit], send: Send, tell: Tell, patience: Patience) -> None:
+def deliver(units: Sequence[Unit], send: Send, report: Report, stall: StallTimer) -> None:
     """Send a batch until each event is settled, as section 8 of the contract says. Raises ImportStoppedError.
 
     An event that fails FAILURES times while others are settled is reported as failed.
     """
-    waiting, attempts, at_first = list(units), 0, patience.settled
+    waiting, attempts, at_first = list(units), 0, stall.settled
     failures: Counter[int] = Counter()
     while waiting:
         answer = send([unit.entry for unit in waiting])
@@ -108,46 +108,48 @@ def deliver(units: Sequence[Unit], send: Send, tell: Tell, patience: Patience) -
         if answer.next is Next.STOP:
             raise ImportStoppedError(f"{answer.problem}. Check API_KEY and API_URL")
         if answer.next is Next.SPLIT:
-            _deliver_parts(waiting, answer, send, tell, patience)
+            _deliver_parts(waiting, answer, send, report, stall)
             return
         if answer.next is Next.READ_RESULTS:
             pairs = list(zip(waiting, answer.results, strict=True))
             failed = [unit for unit, result in pairs if result["status"] == "failed"]
-            patience.progress(len(waiting) - len(failed))
+            stall.progress(len(waiting) - len(failed))
             attempts = attempts if len(failed) == len(waiting) else 0
             failures.update(unit.line for unit in failed)
             waiting = []
             for unit, result in pairs:
-                given_up = failures[unit.line] >= FAILURES and patience.settled > at_first
+                given_up = failures[unit.line] >= FAILURES and stall.settled > at_first
                 if result["status"] == "failed" and not given_up:
                     waiting.append(unit)
                 else:
-                    tell(unit, result)
+                    report(unit, result)
         if waiting:
             asked = 1.0 if answer.retry_after is None else answer.retry_after
             own = min(2.0 ** (min(attempts, 10) - 1), LONGEST_WAIT)
-            patience.wait(asked if attempts <= 1 else max(own, asked), answer.problem)
+            stall.wait(asked if attempts <= 1 else max(own, asked), answer.problem)
 
 
-def _deliver_parts(units: Sequence[Unit], answer: Answer, send: Send, tell: Tell, patience: Patience) -> None:
+def _deliver_parts(units: Sequence[Unit], answer: Answer, send: Send, report: Report, stall: StallTimer) -> None:
     """Find the event that the API cannot read."""
     if len(units) == 1:
         errors = answer.errors or [{"message": answer.problem, "description": "The API could not read the event."}]
-        tell(units[0], {"status": "refused", "errors": errors})
-        patience.progress(1)
+        report(units[0], {"status": "refused", "errors": errors})
+        stall.progress(1)
         return
     middle = len(units) // 2
     for half in (units[:middle], units[middle:]):
-        deliver(half, send, tell, patience)
+        deliver(half, send, report, stall)
 
 
 class Connections:
     """Threads that deliver. All entries that name one user go to one thread, in order."""
 
-    def __init__(self, count: int, api: Callable[[], Api], send: Callable[[Api, Sequence[bytes]], Answer], tell: Tell):
-        self._patience = Patience()
+    def __init__(
+        self, count: int, api: Callable[[], Api], send: Callable[[Api, Sequence[bytes]], Answer], report: Report
+    ):
+        self._stall = StallTimer()
         self._error: BaseException | None = None
-        self._api, self._send, self._tell = api, send, tell
+        self._api, self._send, self._report = api, send, report
         self._queues: list[Queue[list[Unit] | None]] = [Queue(maxsize=2) for _ in range(count)]
         self._batches: list[list[Unit]] = [[] for _ in range(count)]
         self._sizes = [ENVELOPE_BYTES] * count
@@ -173,7 +175,7 @@ class Connections:
         self._check()
 
     def close(self) -> None:
-        self._patience.stop.set()
+        self._stall.stop.set()
         for queue in self._queues:
             queue.put(None)
         for thread in self._threads:
@@ -193,11 +195,11 @@ class Connections:
         api = self._api()
         while (batch := queue.get()) is not None:
             try:
-                if not self._error and not self._patience.stop.is_set():
-                    deliver(batch, lambda entries: self._send(api, entries), self._tell, self._patience)
+                if not self._error and not self._stall.stop.is_set():
+                    deliver(batch, lambda entries: self._send(api, entries), self._report, self._stall)
             except BaseException as error:  # noqa: BLE001, PERF203 the main thread raises it
                 self._error = self._error or error
-                self._patience.stop.set()
+                self._stall.stop.set()
             finally:
                 queue.task_done()
         api.close()
@@ -241,7 +243,7 @@ class Job:
 
 
 Watch = Callable[[Counts, int, int], None]
-"""Is told the counts, and how many bytes of how many were read."""
+"""A function that gets the counts, the read bytes and all bytes."""
 
 
 def run(job: Job, counts: Counts, watch: Watch) -> None:
@@ -262,7 +264,7 @@ class _Import:
             items = job.source.entries(self._counted(job.source.read(file)))
             for _ in islice(items, number):
                 pass
-            connections = Connections(job.connections, lambda: Api(job.settings), self._send, self._tell)
+            connections = Connections(job.connections, lambda: Api(job.settings), self._send, self._report)
             try:
                 while taken := self._hand_over(islice(items, WINDOW), connections):
                     connections.settle()
@@ -315,7 +317,7 @@ class _Import:
     def _send(self, api: Api, entries: Sequence[bytes]) -> Answer:
         return api.send(entries, upsert=self.job.upsert, imported=True, check=self.job.check)
 
-    def _tell(self, unit: Unit, result: Result) -> None:
+    def _report(self, unit: Unit, result: Result) -> None:
         """Count a result. The connections call this."""
         with self.lock:
             count(self.counts, result)

@@ -85,7 +85,7 @@ class Rejected:
     user: dict[str, Any]
     event: dict[str, Any]
     errors: list[dict[str, Any]]
-    """Each has `message` and `description`, usually `code`, and `field` if one field is to blame."""
+    """Each has `message` and `description`, usually `code`, and `field` if one field caused it."""
     rejected_on: datetime
 
 

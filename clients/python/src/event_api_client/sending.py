@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 from event_api_client.api import Settings
 from event_api_client.entries import entry_of, to_json
-from event_api_client.importing import PATIENCE_SECONDS, Counts, ImportStoppedError
+from event_api_client.importing import STALL_SECONDS, Counts, ImportStoppedError
 from event_api_client.outbox import Outbox
 from event_api_client.rows import Row, json_rows, opened
 
@@ -88,7 +88,7 @@ class Sending:
             outbox.flush(1)
             now = outbox.status()
             since = time.monotonic() if now.waiting < waiting else since
-            if time.monotonic() - since > PATIENCE_SECONDS:
+            if time.monotonic() - since > STALL_SECONDS:
                 raise ImportStoppedError(f"{now.waiting:,} events wait in {self.outbox_path}: {now.problem}")
             waiting = now.waiting
 
