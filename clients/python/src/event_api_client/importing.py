@@ -142,7 +142,7 @@ def _deliver_parts(units: Sequence[Unit], answer: Answer, send: Send, report: Re
 
 
 class Connections:
-    """Threads that deliver. All entries that name one user go to one thread, in order."""
+    """Threads that deliver. One thread sends all entries of a user, in order."""
 
     def __init__(
         self, count: int, api: Callable[[], Api], send: Callable[[Api, Sequence[bytes]], Answer], report: Report
