@@ -522,7 +522,7 @@ def cursor(more: Json) -> Json:
 
 DONE = {
     "UserResult": "The user was created or changed. `object` is the user.",
-    "User": "The user exists.",
+    "User": "The profile of the user.",
     "Erased": "The user is erased. Events that arrive later for this `_id` are refused.",
     "EventList": "A page of events, newest first. It can be empty.",
     "Erasure": "The user was erased, or is being erased.",
@@ -669,12 +669,54 @@ def nested(levels: int) -> object:
     return [nested(levels - 1)] if levels else 1
 
 
+FIELDS = {
+    "_id": "The id of the user, a UUID. It never changes and is never reused.",
+    "email": "The email address of the user.",
+    "userAgent": "The user agent of the visitor. An event from a crawler is discarded.",
+    "tel": "The telephone number of the user.",
+    "firstname": "The first name of the user.",
+    "lastname": "The last name of the user.",
+    "country": "The country of the user.",
+    "city": "The city of the user.",
+    "tags": "The tags of the user: lower case, only letters, digits and `_`.",
+    "createdOn": "When the user was created.",
+    "isCustomer": "Whether the user has an order.",
+    "numberOfPurchases": "The number of orders.",
+    "totalPurchasesValue": "The sum of the totals of all orders, without regard to refunds.",
+    "lastPurchaseValue": "The total of the latest order. Absent if that total does not count.",
+    "lastPurchaseDate": "When the latest order happened.",
+    "numberOfRefunds": "The number of refunds.",
+    "totalRefundsValue": "The sum of the totals of all refunds.",
+    "lastRefundDate": "When the latest refund happened.",
+    "lastEmailOpenDate": "When the latest email open happened.",
+    "eventId": "The id of the event.",
+    "samePayload": "Whether its payload equals the one that was sent now.",
+    "requestedOn": "When the erasure was requested.",
+    "erasure": "The erasure that this request began.",
+    "field": "The dotted path of the field.",
+    "message": "A text for people.",
+    "results": "The results, in a form that clients of 1.0 know.",
+    "events": "The events, in their order.",
+    "errors": "Everything that is wrong with the request.",
+    "refusals": "The refusals, by hour, code, type and field.",
+    "generic": "The fields that servers nest under `generic`. Browsers send them flat.",
+}
+"""The descriptions of fields that several schemas have, and of the attributes that the system maintains."""
+
+
 # --- Schemas --------------------------------------------------------------------------------------
 
 
 def an_object(properties: Json, required: Iterable[str], **more: Any) -> Json:
     """Return the schema of an object, which may have other fields unless `more` forbids it."""
-    return {"type": "object", "properties": properties, "required": list(required), **more}
+    described = {name: with_description(name, schema) for name, schema in properties.items()}
+    return {"type": "object", "properties": described, "required": list(required), **more}
+
+
+def with_description(name: str, schema: Json) -> Json:
+    """Return the schema of a field with its description from FIELDS, unless it has one."""
+    is_described = "$ref" in schema or "description" in schema or name not in FIELDS
+    return schema if is_described else {**schema, "description": FIELDS[name]}
 
 
 def a_list(item: str, **more: Any) -> Json:
@@ -810,12 +852,18 @@ def general_schemas() -> Json:
         },
         "EventResult": an_object({"results": ref("Result"), "warnings": warnings, "first": ref("First")}, ["results"]),
         "First": an_object(
-            {"eventId": text, "createdOn": date, "samePayload": {"type": "boolean"}},
+            {
+                "eventId": text,
+                "createdOn": {**date, "description": "When the stored event happened."},
+                "samePayload": {"type": "boolean"},
+            },
             ["eventId", "createdOn"],
             description="The stored event that has the same `orderId` or `refundId`, or is less than 20 minutes away.",
         ),
         **batch_schemas(text, uuid, date, warnings),
-        "Result": an_object({"message": text, "email": text}, ["message"]),
+        "Result": an_object(
+            {"message": text, "email": {**text, "description": "A second text, or the email of the user."}}, ["message"]
+        ),
         "User": an_object(
             user,
             ["_id", "createdOn"],
@@ -889,11 +937,14 @@ def batch_schemas(text: Json, uuid: Json, date: Json, warnings: Json) -> Json:
         "first": ref("First"),
         "errors": a_list("Problem", description="Why the event was refused or failed."),
     }
-    results = {"results": a_list("EventOutcome", minItems=1), "warnings": warnings}
+    results = {
+        "results": a_list("EventOutcome", minItems=1, description="The results of the events, in their order."),
+        "warnings": warnings,
+    }
     return {
         "BatchResult": an_object(results, ["results"], description="The result of each event, in their order."),
         "CheckResult": an_object(
-            {"stored": {"type": "boolean", "description": "Always false."}, **results},
+            {"stored": {"type": "boolean", "description": "Always false: a check stores nothing."}, **results},
             ["stored", "results"],
             description="The result that each event would get, in their order.",
         ),
@@ -929,7 +980,11 @@ def payload_schemas(model: type[EventType], flat: Json) -> Json:
     fields = {field: flat["properties"][field] for field in model.under_generic}
     beside = {field: schema for field, schema in flat["properties"].items() if field not in fields}
     generic = an_object(fields, flat["required"], **ANYTHING_ELSE)
-    nested = {**flat, "properties": {"generic": generic, **beside}, "required": ["generic"]}
+    nested = {
+        **flat,
+        "properties": {"generic": with_description("generic", generic), **beside},
+        "required": ["generic"],
+    }
     forms = {f"{name}Flat": flat, f"{name}Nested": nested}
     return {name: {"description": flat["description"], "anyOf": [ref(form) for form in forms]}, **forms}
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from docs.openapi import MEANINGS, OF_A_BATCH, general_schemas, paths, scope_of
+from docs.openapi import FIELDS, MEANINGS, OF_A_BATCH, general_schemas, paths, scope_of
 from domain.accounts import SCOPES
 from domain.event_types import CATALOGUE, EventType, restrictions
 from domain.profile import SYSTEM_ATTRIBUTES
@@ -23,7 +23,10 @@ def tables() -> dict[str, str]:
             ["code", "message"], [[f"`{code}`", restriction.text] for code, restriction in restrictions().items()]
         ),
         "statuses": statuses(),
-        "attributes": table(["attribute", "type"], [[f"`{name}`", kind] for name, kind in SYSTEM_ATTRIBUTES.items()]),
+        "attributes": table(
+            ["attribute", "type", "meaning"],
+            [[f"`{name}`", kind, FIELDS.get(name, "")] for name, kind in SYSTEM_ATTRIBUTES.items()],
+        ),
     }
 
 

@@ -187,6 +187,19 @@ def test_each_schema_is_there_and_used() -> None:
     assert referred(DOCUMENT) == SCHEMAS.keys()
 
 
+def test_each_field_has_a_description_of_some_words() -> None:
+    fields = {
+        f"{name} of {schema}": field
+        for schema, about in SCHEMAS.items()
+        for node in described(about)
+        for name, field in node.get("properties", {}).items()
+    }
+    without = [name for name, field in fields.items() if "$ref" not in field and "description" not in field]
+    assert without == [], "describe them in FIELDS of docs/openapi.py"
+    told = [node["description"] for node in described(DOCUMENT) if isinstance(node.get("description"), str)]
+    assert [text for text in told if len(text.split()) < 3] == []
+
+
 def test_no_reference_has_neighbours() -> None:
     assert [node for node in described(DOCUMENT) if "$ref" in node and len(node) > 1] == []
 
