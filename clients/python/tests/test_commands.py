@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import datetime, timezone
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 
 from api_stub import DROP, UNAUTHORIZED, Request, Stub
 from event_api_client import cli, importing
+from event_api_client.entries import iso
 from test_formats import VIBETRACE, lines, shopify, shopify_order
 
 Command = Callable[..., int]
@@ -89,6 +91,20 @@ def test_rejected_rows_are_written_with_their_lines_and_errors_and_can_be_import
     assert sorted(stub.numbers()) == [0, 1, 2, 3]
     assert command("import", "e.jsonl", "--from", "jsonl") == 1
     assert len(Path("e.jsonl.rejected.jsonl").read_text().splitlines()) == 2, "a new run begins a new file"
+
+
+@pytest.mark.parametrize("arguments", [("import", "e.jsonl", "--from", "jsonl"), ("send", "e.jsonl")])
+def test_half_of_an_emoji_rejects_its_row_only(
+    command: Command, stub: Stub, arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A program that cuts a text within a character writes such rows."""
+    row = json.loads(events(range(1))) | {"eventTime": iso(datetime.now(timezone.utc))}
+    half, whole = row | {"eventId": "\ud83d"}, row | {"eventId": "e-1", "note": "\ud83c\udfb2"}
+    Path("e.jsonl").write_text(lines([half, row], row | {"event": {"search": "\ud83d"}}, whole))
+    assert command(*arguments, "--json") == 1
+    assert counts(capsys.readouterr().out) == {"read": 4, "created": 2, "refused": 2}
+    rejected = [json.loads(line) for line in Path("e.jsonl.rejected.jsonl").read_text().splitlines()]
+    assert [each["line"] for each in rejected if "half of a character" in each["errors"][0]["description"]] == [1, 2]
 
 
 def test_a_summary_says_what_was_skipped_and_why(

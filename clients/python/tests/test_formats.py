@@ -2,12 +2,13 @@
 
 import gzip
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from event_api_client.entries import iso, parse_time
+from event_api_client.entries import iso, parse_time, to_json
 from event_api_client.formats import FORMATS, Entry, Item, Skipped, UnreadableRowError, Wrong, amount, moment
 from event_api_client.rows import UnreadableFileError, opened
 
@@ -294,6 +295,75 @@ def test_segment_calls(tmp_path: Path) -> None:
         "messageId is missing",
         "The call has neither userId nor anonymousId",
     ]
+
+
+# --- Real material --------------------------------------------------------------------------------
+
+MATERIAL = Path(__file__).parents[3] / "tests" / "material"
+HALF_OF_AN_EMOJI = "\ud83d"
+
+
+def material(name: str) -> dict[str, Any]:
+    payload: dict[str, Any] = json.loads((MATERIAL / f"{name}.json").read_text())
+    return payload
+
+
+def test_a_whole_order_of_woocommerce(tmp_path: Path) -> None:
+    order, refunded = read("woocommerce", lines(material("woocommerce")), tmp_path)
+    assert only_entry([order])["user"] == {
+        "email": "o'brien@bücher.example",
+        "tel": "(555) 555-5555",
+        "firstname": "Zoë",
+        "lastname": "O&#039;Brien",
+        "country": "DE",
+        "city": "München",
+    }
+    assert [item["itemId"] for item in only_entry([order])["event"]["confirmation"]["items"]] == ["93", "0"]
+    assert only_entry([refunded])["event"]["refund"] == {
+        "refundId": "728",
+        "orderId": "727",
+        "total": "29.35",
+        "currency": "EUR",
+    }
+
+
+def test_calls_of_segment_with_all_their_fields(tmp_path: Path) -> None:
+    calls = material("segment")
+    identified, ordered = read("segment", lines(calls["identify"], calls["track"]), tmp_path)
+    traits = {name: value for name, value in calls["identify"]["traits"].items() if name != "email"}
+    update = only_entry([identified])["event"]["update"]
+    assert json.loads(to_json(update)) == traits | {"userId": calls["identify"]["userId"]}
+    assert only_entry([ordered])["user"]["email"] == "Peter.Gibbons@Example.com"
+    order = json.loads(to_json(only_entry([ordered])["event"]["confirmation"]))
+    sent = calls["track"]["properties"]
+    assert (order["orderId"], order["total"], order["total_shipping"]) == (50314000, 27.499999999999996, 3)
+    assert [item["itemId"] for item in order["items"]] == [product["product_id"] for product in sent["products"]]
+    ours = ("order_id", "products", "coupon", "shipping")
+    assert {name: order[name] for name in sent if name not in ours} == {
+        name: value for name, value in sent.items() if name not in ours
+    }
+
+
+def broken(value: Any) -> Iterator[Any]:
+    """Yield the value again and again, each time with another part replaced by what no source documents."""
+    wrong: tuple[Any, ...] = (None, "", [], {}, [None], -0.0, True, 10**40, HALF_OF_AN_EMOJI)
+    if isinstance(value, dict | list):
+        for name, part in list(value.items() if isinstance(value, dict) else enumerate(value)):
+            for other in (*wrong, *broken(part)):
+                changed = value.copy()
+                changed[name] = other
+                yield changed
+
+
+@pytest.mark.parametrize("name", ["woocommerce", "segment", "jsonl"])
+def test_any_odd_value_in_a_row_stops_no_file_and_none_is_not_sent_as_text(name: str, tmp_path: Path) -> None:
+    line = {"user": {"email": "ana@example.com"}, "eventTime": TIME, "event": {"search": {"query": "shoes"}}}
+    whole = line if name == "jsonl" else material(name)
+    for each in whole.values() if name == "segment" else [whole]:
+        rows = list(broken(each))
+        items = read(name, lines(*rows), tmp_path)
+        assert {item.line for item in items} == set(range(1, len(rows) + 1))
+        assert not [item for item in items if "None" in json.dumps(vars(item), default=str)]
 
 
 # --- jsonl, and all files -------------------------------------------------------------------------

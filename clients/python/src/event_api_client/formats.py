@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from decimal import Decimal
 from functools import partial
 from hashlib import sha256
 from itertools import groupby
@@ -271,7 +272,7 @@ def woocommerce(row: Row) -> Iterator[Item]:
     if status == "refunded" and not refunds:
         refunds = [{"id": f"{order_id}-refund", "total": order.get("total")}]
     for each in refunds:
-        about = {"orderId": order_id, "total": str(each.get("total", "")).lstrip("-")}
+        about = {"orderId": order_id, "total": _without_sign(each.get("total"))}
         about |= {"currency": text(order, "currency"), "reason": text(each, "reason")}
         yield refund(row.line, email, at, identifier(each, "id"), about, NO_REFUND_TIME)
 
@@ -283,6 +284,10 @@ def _woocommerce_time(order: Mapping[str, Any]) -> datetime:
         return moment(text(order, "date_created"))
     except UnreadableRowError as error:
         raise UnreadableRowError("date_created_gmt is missing, and date_created has no offset") from error
+
+
+def _without_sign(total: Any) -> Any:
+    return str(total).lstrip("-") if isinstance(total, str | int | Decimal) else total
 
 
 def _woocommerce_item(item: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO, cast
 
-from event_api_client.entries import from_json
+from event_api_client.entries import from_json, to_json
 
 MAX_LINE = 4 * 1024 * 1024
 DELIMITERS = ";,\t|"
@@ -81,10 +81,8 @@ def json_rows(file: TextIO) -> Iterator[Row]:
             yield Row(number, {"text": _shown(line)}, "The line is not JSON. Write each object in one line")
             continue
         for each in value if isinstance(value, list) else [value]:
-            if isinstance(each, dict):
-                yield Row(number, each)
-            else:
-                yield Row(number, {"text": _shown(line)}, "The line is not a JSON object")
+            problem = _problem_of_escapes(line, each) if isinstance(each, dict) else "The line is not a JSON object"
+            yield Row(number, {"text": _shown(line)} if problem else each, problem)
 
 
 def _lines(file: TextIO) -> Iterator[tuple[int, str]]:
@@ -142,6 +140,17 @@ def _problem_of_text(text: str) -> str:
         text.encode()
     except UnicodeEncodeError:
         return "The row is not UTF-8, or longer than 4 MiB. Save the file as UTF-8"
+    return ""
+
+
+def _problem_of_escapes(line: str, value: object) -> str:
+    r"""Return what is wrong with a value of a line with escapes such as \ud83d, of which two make one character."""
+    if "\\ud" not in line.lower():
+        return ""
+    try:
+        to_json(value)
+    except ValueError as error:
+        return str(error)
     return ""
 
 
