@@ -46,11 +46,14 @@ MEANS: dict[str, About] = {
         "There is no such event type.",
         "Send the type that is meant, with its capital letters, or your own event as `generic`.",
     ),
-    "invalid_payload": About("The payload is not an object, or an `update` without attributes.", "Send an object."),
+    "invalid_payload": About(
+        "The payload is not an object, or an `update` without attributes.",
+        "Send an object; an `update` needs an attribute.",
+    ),
     "missing_field": About("The event lacks a field that its type needs.", "Send the field that `field` names."),
     "invalid_field": About("A field of the event has a wrong value.", "Send what the description asks for."),
     "invalid_text": About(
-        "A text holds half of a surrogate pair, which is not a character.", "Do not cut texts between the two halves."
+        "A text holds half of a surrogate pair, which is not a character.", "Cut texts between whole characters."
     ),
     "invalid_number": About(
         "A number has more than 38 digits, or is too large or too small for DynamoDB.",
@@ -62,13 +65,15 @@ MEANS: dict[str, About] = {
     "invalid_user": About("`user` is not an object.", "Send an object with `email` or `_id`."),
     "missing_identifier": About("`user` has neither `email` nor `_id`.", "Send one of them."),
     "identifiers_disagree": About("`email` and `_id` do not name the same user.", "Send one of them."),
-    "invalid_email": About("This is not an email address.", "Send the address alone, without a name."),
+    "invalid_email": About("This is not an email address.", "Send only the address, without a name."),
     "invalid_id": About("This cannot be the `_id` of a user.", "Send the `_id` as an answer gave it."),
     "invalid_attribute": About(
         "An attribute has a value that it cannot have, or that cannot be stored.",
         "Correct the attribute that `field` names; `hint` says how.",
     ),
-    "system_attribute": About("The API maintains this attribute.", "Do not send this request."),
+    "system_attribute": About(
+        "The API maintains this attribute.", "Remove another attribute; this one cannot be removed."
+    ),
     "missing_event_id": About(
         "An event of a batch has no `eventId`.", "Give each event its own id, and keep it for retries."
     ),
@@ -151,7 +156,9 @@ WARNED: dict[str, About] = {
         "The event is stored, but the profile is full, so these attributes were not set.",
         "Remove attributes with `DELETE /v1/user/{email or _id}/attributes/{name}`.",
     ),
-    "tag_ignored": About("The tag contains no letter and no digit, so it was ignored.", "Send tags of letters."),
+    "tag_ignored": About(
+        "The tag contains no letter and no digit, so it was ignored.", "Give each tag a letter or a digit."
+    ),
     "comma_in_tags": About(
         "A string of tags contains a comma, which does not separate tags.", "Separate tags with `;`, or send a list."
     ),
