@@ -33,6 +33,10 @@ class UserReference:
     attributes: Mapping[str, Any] = field(default_factory=dict)
     user_agent: str = ""
 
+    def names_as(self, other: "UserReference") -> bool:
+        """Return whether both have the same email and id."""
+        return (self.email, self.id) == (other.email, other.id)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventRequest:

@@ -161,12 +161,15 @@ class _Lane:
         plain: dict[str, bool] = {}
         claimed: set[str | None] = set()
         for entry in self.waiting:
-            if entry.request.user.email in claimed - {None}:
+            user = entry.request.user
+            if user.email in claimed - {None}:
                 break  # the commit decides which user has the email
+            if run and self.people.is_new(user) and not user.names_as(run[0].request.user):
+                break  # the commit decides which user exists
             if not self._find_user(entry, is_first=not run):
                 continue
-            if run and entry.user_id != run[0].user_id:
-                break
+            if run and (entry.user_id != run[0].user_id or (entry.is_new and entry.is_plain)):
+                break  # a plain event creates the user if the events before it are discarded
             if entry.uuid in plain and (plain[entry.uuid] or entry.is_plain):
                 break  # a plain event is stored after the transaction
             plain[entry.uuid] = entry.is_plain
@@ -178,7 +181,7 @@ class _Lane:
         """Find the user of an event, or settle it. After a failed change, all later changes of the same user fail."""
         user = guarded(partial(self.people.find, entry))
         if not self.failed.isdisjoint(_identifiers(entry, user)) and (
-            isinstance(user, NotFound) or (isinstance(user, User) and entry.is_ordered)
+            isinstance(user, NotFound) or (isinstance(user, User) and (entry.is_ordered or user.is_new))
         ):
             user = unavailable("EarlierChangeFailed")
         if isinstance(user, User):
@@ -194,20 +197,13 @@ class _Lane:
         if isinstance(entry.outcome, Unavailable | Failed) and entry.is_ordered:
             self.failed |= _identifiers(entry, user)
         if entry.is_new and isinstance(entry.outcome, Outcome) and entry.outcome.user_created:
-            self._record_created(entry)
+            self.people.identify(User(entry.user_id, entry.request.user.email))
         known = self.people.profiles.get(entry.user_id)
         if entry.claims and isinstance(known, Profile) and known.email is None:
             if isinstance(entry.outcome, Outcome) and entry.outcome.status == "created":
                 self.people.identify(User(entry.user_id, entry.claims))
             elif self.waiting:  # another user may have the email now
                 self.people.look_up(self.waiting)
-
-    def _record_created(self, entry: Entry) -> None:
-        """Record that the user exists now."""
-        if entry.request.user.email:
-            self.people.owners[entry.request.user.email] = entry.user_id
-        elif self.waiting:
-            self.people.look_up(self.waiting)
 
     def _retry_look_up(self, run: Sequence[Entry]) -> None:
         self.look_ups += 1

@@ -71,6 +71,8 @@ class People:
         owners, found = profiles.look_up(self.account, emails, ids)
         self.owners |= owners
         self.profiles |= found
+        for email in owners:  # the user who was created with it may be erased, and an id never comes back
+            self.new_ids.pop(email, None)
         for profile in found.values():  # a login may claim the email between the two reads
             if isinstance(profile, Profile) and profile.email in owners and owners[profile.email] is None:
                 self.owners[profile.email] = profile.id
@@ -121,11 +123,11 @@ class People:
         return User(user_id, email, is_new=True)
 
     def identify(self, user: User) -> None:
-        """Record that the user has this email now."""
-        self.owners[str(user.email)] = user.id
+        """Record that the user exists, and has this email now."""
+        if user.email:
+            self.owners[user.email] = user.id
         known = self.profiles.get(user.id)
-        if isinstance(known, Profile):
-            self.profiles[user.id] = replace(known, email=user.email)
+        self.profiles[user.id] = replace(known if isinstance(known, Profile) else Profile(user.id), email=user.email)
 
     def _named(self, reference: UserReference) -> User | Refused:
         if self.is_new(reference):

@@ -166,6 +166,19 @@ def test_a_second_login_with_the_same_new_email_is_not_stored_before_the_failed_
 
 
 @aws_engine_only
+def test_an_event_by_the_email_of_a_failed_login_creates_no_user_with_it(account: Account) -> None:
+    anonymous = a_user(account, None).id
+    batch = [
+        an_entry({"login": {"email": ANA}}, _id=anonymous),
+        an_entry({"search": {"query": "x"}}),
+    ]
+    with faults(account.table.client, "TransactWriteItems", *[throttled_with(batch[0])] * MANY):
+        assert labels(send_batch(account, batch, upsert=True)) == ["unavailable", "unavailable"]
+    assert labels(send_batch(account, batch, upsert=True)) == ["created", "created"]
+    assert the_profile(account)["_id"] == anonymous
+
+
+@aws_engine_only
 def test_after_a_change_of_a_user_who_is_never_found_as_looked_up_no_later_one_is_made(account: Account) -> None:
     a_user(account)
     orders = [an_entry({"confirmation": {"orderId": "A-1", "total": total}}) for total in (1, 2)]

@@ -14,6 +14,7 @@ from domain.ids import new_id
 from domain.outcomes import IdempotencyKey, Outcome
 from domain.problems import Conflict, Invalid, NotFound, Refused
 from engines import both_engines, not_on_moto
+from faults import at_call
 from table import Account
 from table.calls import Table
 from table.overlay import Overlay
@@ -180,6 +181,62 @@ def test_a_batch_creates_users_as_single_events_would_and_a_check_predicts_it(ta
     assert Counter(status for status, _ in outcomes(again)) == {
         "duplicate": 10, "discarded": 1, "missing_field": 1, "identifiers_disagree": 1,
     }  # fmt: skip
+
+
+X, Y, GONE = (new_id(a_moment()) for _ in range(3))
+BATCHES = {
+    "the id of another new user": [
+        an_entry({"update": {"city": "Vigo"}}, _id=X),
+        an_entry({"update": {"city": "Lugo"}}, _id=X, email=ANA),
+        an_entry({"update": {"city": "Vigo"}}, _id=Y, email=ANA),
+        an_entry({"update": {"city": "Lugo"}}, _id=Y, email=BOB),
+    ],
+    "an id that no user can have": [
+        an_entry({"update": {"city": "Vigo"}}),
+        an_entry({"update": {"city": "Lugo"}}, _id=GONE),
+        an_entry({"update": {"city": "Lugo"}}, _id=GONE, email=ANA),
+    ],
+    "a login by id of a user who was created with an email": [
+        an_entry(SEARCH, _id=X, email=ANA),
+        an_entry({"login": {"email": "taken@example.com", "size": 7}}, _id=X),
+    ],
+    "a plain event between": [
+        an_entry({"confirmation": {"orderId": "taken"}}),
+        an_entry(SEARCH),
+        an_entry({"update": {"city": "Vigo"}}),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", BATCHES)
+def test_events_of_new_users_mean_in_a_batch_what_they_mean_one_after_the_other(table: Table, name: str) -> None:
+    together, alone = (Account(table, each) for each in ("shop", "other"))
+    for account in (together, alone):
+        a_user(account, "taken@example.com")
+        send(account, {"confirmation": {"orderId": "taken"}}, email="taken@example.com")
+        users.change(GONE, {}, True, account, a_moment())
+        users.erase(GONE, account, a_moment())
+    single = [send_batch(alone, [entry], upsert=True)[0] for entry in BATCHES[name]]
+    assert outcomes(send_batch(together, BATCHES[name], upsert=True)) == outcomes(single)
+    for email in (ANA, BOB, "taken@example.com"):
+        assert seen(together, email) == seen(alone, email)
+
+
+def seen(account: Account, email: str) -> dict[str, Any] | None:
+    """The user's attributes, without those that differ between two accounts."""
+    try:
+        return the_profile(account, email) | dict.fromkeys(("_id", "createdOn", "lastPurchaseDate"))
+    except NotFound:
+        return None
+
+
+def test_a_user_who_is_erased_during_a_batch_is_created_again_with_another_id(account: Account) -> None:
+    orders = [an_entry({"confirmation": {"orderId": n}}, email=who) for n, who in [(1, ANA), (1, BOB), (2, ANA)]]
+    with at_call(account.table.client, "after", 2, lambda: users.erase(ANA, account, a_moment())):
+        first, other, again = send_batch(account, orders, upsert=True)
+    assert outcomes([first, other, again]) == [("created", True), ("discarded", False), ("created", True)]
+    assert isinstance(first, Outcome)
+    assert first.user_id != the_profile(account)["_id"]
 
 
 def test_many_plain_events_of_one_new_user_cost_one_transaction_and_a_put_each(account: Account) -> None:
