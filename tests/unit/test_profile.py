@@ -2,7 +2,7 @@
 
 from dataclasses import fields
 from datetime import datetime, timedelta, timezone
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Decimal
 from functools import reduce
 from typing import Any
 
@@ -194,6 +194,15 @@ def test_a_total_counts_rounded_to_9_decimals_half_to_even(total: str, counted: 
     for sent in (total, Decimal(total)):
         change = by_purchase(sent)
         assert (change.totals["totalPurchasesValue"], change.warnings) == (Decimal(str(counted)), ())
+
+
+@given(st.lists(st.floats(-1e15, 1e15, exclude_min=True, exclude_max=True)))
+def test_totals_are_the_sums_of_the_rounded_values_of_any_floats(floats: list[float]) -> None:
+    change = merge(by_purchase(as_sent(each)) for each in floats)
+    rounded = [Decimal(repr(each)).quantize(Decimal("1E-9"), ROUND_HALF_EVEN) for each in floats]
+    assert change.totals.get("totalPurchasesValue", 0) == sum(rounded)
+    assert change.totals.get("numberOfPurchases", 0) == len(floats)
+    assert change.warnings == ()
 
 
 def test_a_purchase_without_a_total_is_nothing_to_warn_of() -> None:
