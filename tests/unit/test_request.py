@@ -1,13 +1,18 @@
 """Contract section 2: the body of POST /v1/event/."""
 
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from builders import ANA, as_sent, parsed
+from builders import ANA, a_moment, as_sent, parsed
+from domain.ids import new_id
 from domain.problems import MISSING_EVENT, Invalid, Problem
-from domain.request import USER_ATTRIBUTES, EventRequest
+from domain.request import USER_ATTRIBUTES, EventRequest, parse_batch
+from domain.times import iso
 
 USER = {"email": ANA}
 EVENT = {"search": {"query": "shoes"}}
@@ -117,3 +122,51 @@ def test_nothing_that_was_sent_is_in_a_description() -> None:
     body = {"user": {"email": secret, "tel": [secret]}, "event": {"generic": {"event_name": [secret]}}}
     for problem in problems(**body):
         assert secret not in problem.message + problem.description + str(problem.field)
+
+
+# --- eventTime and eventId ------------------------------------------------------------------------
+
+NOW = a_moment()
+far_off = st.datetimes(max_value=datetime(1999, 12, 31)) | st.datetimes(min_value=datetime(2200, 1, 1))  # noqa: DTZ001
+any_json = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+def refused_fields(entry: object) -> set[str | None]:
+    """Of an event of an import. An event that is not refused has none."""
+    [outcome] = parse_batch({"events": [entry], "import": True}, NOW, lambda _: None)
+    assert isinstance(outcome, EventRequest | Invalid), outcome
+    return {problem.field for problem in outcome.problems} if isinstance(outcome, Invalid) else set()
+
+
+@pytest.mark.parametrize("event_id", [None, 7, "", "a b", "e-1", new_id(NOW)])
+@given(moment=far_off, offset=st.sampled_from(["Z", "+14:00", "-23:59"]))
+@example(datetime(1, 1, 1), "Z")  # noqa: DTZ001
+def test_a_time_out_of_range_is_refused_whatever_the_event_id_is(
+    event_id: object, moment: datetime, offset: str
+) -> None:
+    event_time = f"{moment.isoformat(timespec='seconds')}{offset}"
+    body = {"user": USER, "event": EVENT, "eventId": event_id, "eventTime": event_time}
+    assert "eventTime" in refused_fields(body)
+    with pytest.raises(Invalid):
+        parsed(as_sent(body))
+
+
+@given(st.dictionaries(st.sampled_from(["user", "event", "eventId", "eventTime"]), any_json) | any_json)
+def test_an_event_of_any_json_is_never_failed(entry: object) -> None:
+    refused_fields(entry)
+
+
+@pytest.mark.parametrize("offset", ["+05:60", "+05:99", "-24:00", "+0530", "+5:30", ""])
+def test_an_offset_has_hours_up_to_23_and_minutes_up_to_59(offset: str) -> None:
+    event_time = iso(NOW)[:-1]
+    assert named(eventTime=event_time + offset) == [("Invalid eventTime", "eventTime")]
+    assert parse(eventTime=f"{event_time}+00:00").happened_at == NOW
+
+
+def test_a_uuid7_in_capitals_contains_its_time() -> None:
+    event_id = new_id(NOW).upper()
+    request = parse(eventId=event_id)
+    assert (request.event_id, request.happened_at, request.own_time) == (event_id, NOW, True)
