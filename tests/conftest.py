@@ -4,8 +4,13 @@ import os
 import signal
 
 import pytest
+from hypothesis import settings
 
 from local import aws
+
+# How long an example takes says nothing on a busy machine.
+settings.register_profile("tests", deadline=None)
+settings.load_profile("tests")
 
 pytest_plugins = ["clone", "declared", "engines", "figures", "releases"]
 

@@ -324,6 +324,12 @@ def unavailable(reason: str) -> Unavailable:
     return Unavailable([STORE_UNAVAILABLE], reason)
 
 
+def wrong_method(method: str, form: str, others: Sequence[str]) -> Problem:
+    """`form` is that of the path, such as /user/{id}; `others` are its methods."""
+    do = "does" if len(others) == 1 else "do"
+    return replace(UNKNOWN_PATH, description=f"{method} /v1{form} does not exist; {', '.join(others)} {do}.")
+
+
 def forbidden(scope: str) -> Problem:
     description = f"This API key does not have the scope {scope}. Use a key that has it. Nothing was processed."
     return Problem("forbidden", "Forbidden", description)

@@ -62,7 +62,7 @@ def _check(event: dict[str, Any], expires_on: str | None) -> None:
     if event.get("action") not in ACTIONS:
         problems.append(invalid_parameter("action", f"action is one of {', '.join(ACTIONS)}."))
     if not is_account_name(event.get("account")):
-        problems.append(invalid_parameter("account", "account is made of a-z, 0-9 and -, 63 characters at most."))
+        problems.append(invalid_parameter("account", "Use 1 to 63 characters: a-z, 0-9 and -, not starting with -."))
     if event.get("action") in ("expire", "revoke") and not isinstance(event.get("keyId"), str):
         problems.append(invalid_parameter("keyId", "keyId is the id of a key, as list shows it."))
     if expires_on is None and ("expiresOn" in event or event.get("action") == "expire"):

@@ -1,10 +1,12 @@
 """Translate API Gateway's proxy events. No other module makes a response or an error body."""
 
 import json
+import re
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
@@ -26,6 +28,7 @@ from domain.problems import (
     UnsupportedEncoding,
     forbidden,
     invalid_parameter,
+    wrong_method,
 )
 from domain.times import to_the_millisecond
 from handlers.metrics import record
@@ -52,12 +55,13 @@ class Route(NamedTuple):
 RETRY_AFTER = {"Retry-After": "1"}  # seconds
 
 
-def endpoint(routes: Mapping[str, Route]) -> Callable[[Event, Any], Response]:
-    """Return the Lambda handler for some routes, by their names: "POST /event".
+def endpoint(routes: Mapping[str, Route], elsewhere: Iterable[str] = ()) -> Callable[[Event, Any], Response]:
+    """Return the Lambda handler for some routes, by their names: "POST /event". `elsewhere` has other functions' names.
 
     It logs one line with the fields that this module and the routes add. The line contains no paths, field names or
     values, because they can identify a person.
     """
+    unknown = Route("", partial(_unknown_path, [*routes, *elsewhere]))
 
     @observed
     def handler(event: Event, context: Any) -> Response:
@@ -71,7 +75,7 @@ def endpoint(routes: Mapping[str, Route]) -> Callable[[Event, Any], Response]:
             outcome="done",
         )
         try:
-            response = _answer(routes.get(route, UNKNOWN), event)
+            response = _answer(routes.get(route, unknown), event)
         except Exception as error:  # noqa: BLE001 the response has the request id, and the log the error
             response = _failure(error, event)
         response["headers"]["X-Request-Id"] = gateway_id(event)
@@ -228,11 +232,14 @@ def _check_scope(scope: str, event: Event) -> None:
         raise Forbidden([forbidden(scope)])
 
 
-def _unknown_path(event: Event, account: Account) -> Response:
-    raise NotFound([UNKNOWN_PATH])
-
-
-UNKNOWN = Route("", _unknown_path)
+def _unknown_path(known: Iterable[str], event: Event, account: Account) -> Response:
+    """Raise NotFound. If the path exists, the description names its methods."""
+    path = f"/{path_parameter(event, 'proxy').strip('/')}"
+    methods = [route.split(" ") for route in known]
+    found = [each for each in methods if re.fullmatch(re.sub(r"{\w+}", "[^/]+", each[1]), path)]
+    if not found:
+        raise NotFound([UNKNOWN_PATH])
+    raise NotFound([wrong_method(str(event.get("httpMethod")), found[0][1], sorted(method for method, _ in found))])
 
 
 def _refusal(refused: Refused, event: Event) -> Response:

@@ -111,4 +111,4 @@ ROUTES: Mapping[str, rest.Route] = {
     "GET /erasures/{id}": rest.Route("read", _get_erasure),
     "GET /refusals": rest.Route("read", _get_refusals),
 }
-handler = rest.endpoint(ROUTES)
+handler = rest.endpoint(ROUTES, elsewhere=("POST /event", "POST /events", "POST /events/check"))

@@ -79,6 +79,7 @@ def answer_to(event: dict[str, Any]) -> Answer:
     response = invoke(function_of(event), event)
     assert response.keys() == {"statusCode", "headers", "body"}
     assert response["body"].endswith("}\n")
+    assert response["headers"]["X-Request-Id"] == event["requestContext"]["extendedRequestId"]
     assert len(json.dumps(response, ensure_ascii=False).encode()) < MAX_ANSWER_BYTES
     return Answer(response["statusCode"], response["headers"], response["body"].removesuffix("\n"))
 

@@ -6,11 +6,15 @@ import re
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from api.gateway import Answer, call, event_file, invoke, timeline, user
 from builders import ANA, a_moment
+from domain.problems import Invalid
 from domain.profile import Profile
 from domain.times import iso
+from handlers import bodies
 
 KIB = 1024
 BODY = json.dumps({"user": {"email": ANA}, "event": {"search": {"query": "shoes"}}})
@@ -56,10 +60,27 @@ def test_a_body_may_begin_with_a_byte_order_mark(ana: Profile) -> None:
     assert post("\ufeff" + BODY).status == 200
 
 
-@pytest.mark.parametrize("body", ["", "{", '{"a" 1}', '{\n"a": 1\n"b": 2}', "[]"])
-def test_invalid_json_is_told_with_line_and_column(body: str, ana: Profile) -> None:
-    description = post(body).body["errors"][0]["description"]
-    assert f"at line {body.count(chr(10)) + 1}, column " in description
+OURS = [
+    bodies.NOT_UTF_8, bodies.TOO_DEEP, bodies.EMPTY, bodies.FORM_FIELDS, bodies.NOT_AN_OBJECT, bodies.BROKEN,
+    bodies.TRAILING_COMMA, *bodies.FAULTS.values(), "The name {at} is given twice in one object.",
+]  # fmt: skip
+ONE_OF_OURS = re.compile("|".join(re.escape(text).replace(r"\{at\}", ".+") for text in OURS))
+characters = st.text("{}[]\"':,\\ \t\n=eEtrufalsn-+.019ab\u20ac")
+
+
+damaged = st.builds(lambda at, new: BODY[:at] + new + BODY[at + 1 :], st.integers(0, len(BODY)), characters)
+
+
+@given(characters | damaged)
+@settings(max_examples=300)
+def test_no_text_of_the_json_parser_reaches_a_caller(body: str) -> None:
+    """A body of any characters, or a good one with others in one place."""
+    said = ""
+    try:
+        bodies.json_object(body.encode())
+    except Invalid as refused:
+        said = refused.problems[0].description
+    assert not said or ONE_OF_OURS.match(said), said
 
 
 @pytest.mark.parametrize("body", ['{"a": 1, "a": 1}', '{"user": {"email": "a", "email": "b"}}', '{"": 1, "": 2}'])

@@ -53,7 +53,9 @@ def answer_to(raised: Exception) -> tuple[int, Any]:
 def test_each_kind_of_refusal_is_an_answer_with_its_status(kind: type[Refused], functions_table: Table) -> None:
     status, body = answer_to(a_refusal(kind))
     assert status == kind.status
-    assert body["errors"][0]["code"] == PROBLEM.code
+    [error] = body["errors"]
+    assert error["code"] == PROBLEM.code
+    assert (EVENT["requestContext"]["extendedRequestId"] in error["description"]) == (status >= 500)
 
 
 def test_a_new_kind_of_refusal_gets_the_status_of_its_base_class(functions_table: Table) -> None:
