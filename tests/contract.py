@@ -147,6 +147,10 @@ class Person:
         self.changed_at = self.changed_at if late else max(self.changed_at, at)
         return left_out
 
+    def between(self, since: datetime, until: datetime) -> list[tuple[datetime, str]]:
+        """Return time and id of the events from one moment on and before another."""
+        return sorted((each.at, each.id) for each in self.events if since <= each.at < until)
+
     def known(self, sent: Sent) -> Stored | None:
         return next((each for each in self.events if (each.id, each.at) == (sent.id, sent.at)), None)
 
@@ -264,6 +268,13 @@ class Contract:
         if person is None:
             return Reason("user_not_found", sent.type, "user.email" if "@" in sent.who else "user._id")
         return None if sent.also in (None, person.id) else Reason("identifiers_disagree", sent.type, "user")
+
+    def moves(self, person: Person, email: str) -> bool:
+        """Change the address of a person, or give a first one. Return False if it is another one's."""
+        if self.named(email) not in (None, person):
+            return False
+        person.email = email
+        return True
 
     def erase(self, person: Person, now: datetime) -> None:
         """Erase a person. Marks of unique values stay; the Idempotency-Keys of the person's events are free again."""
