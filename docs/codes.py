@@ -167,7 +167,8 @@ WARNED: dict[str, About] = {
         "Send a number, or a string such as `59.90`, without a currency sign.",
     ),
     "similar_name": About(
-        "A field was not read: its name differs from a known one in case or punctuation.",
+        "A field was not read: its name differs from a known one in case or punctuation, or it is another system's "
+        "name for `total`, such as `total_price`.",
         "Send the name that `message` suggests.",
     ),
     "user_without_email": About(

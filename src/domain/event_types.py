@@ -19,7 +19,7 @@ from domain.problems import Notice, Problem
 from domain.profile import NO_CHANGE, SYSTEM_ATTRIBUTES, Change, Maintained, change_attributes, change_by_event
 from domain.restrictions import BOT, OnceForEachValue, OnceInWindow, Restriction
 from domain.times import milliseconds_of
-from domain.values import MAX_NAME_SHOWN, as_number, as_text, similar_names, unstorable
+from domain.values import MAX_NAME_SHOWN, as_number, as_text, letters_of, unstorable
 
 # --- Field types ----------------------------------------------------------------------------------
 
@@ -108,6 +108,8 @@ Tags = Annotated[Any, PlainValidator(_tags), WithJsonSchema(TAGS_SCHEMA)]
 Email = Annotated[Any, PlainValidator(_email), WithJsonSchema({"type": ["string", "null"], "format": "idn-email"})]
 OneValue = Annotated[Any, PlainValidator(_one_value), WithJsonSchema({})]
 
+# In Shopify, PrestaShop, Magento, GA4 and Klaviyo, Segment, and Stripe.
+NAMES_OF_TOTAL = ("total_price", "total_paid", "grand_total", "value", "revenue", "amount")
 ITEMS = [{"itemId": "SHOE-42-RED", "quantity": 1, "price": 55.0}]  # of the examples
 
 # --- The catalogue --------------------------------------------------------------------------------
@@ -126,8 +128,11 @@ class EventType(BaseModel):
     may_be_empty: ClassVar[bool] = True
     under_generic: ClassVar[tuple[str, ...]] = ()
     """The fields that servers nest under `generic` and browsers send flat: both are read."""
-    counted: ClassVar[tuple[str, ...]] = ()
-    """The optional fields that change the profile: a similar name causes a warning."""
+    counted: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """The optional fields that change the profile, each with its names in other systems.
+
+    If the field is missing, such a name or a similar one causes a warning.
+    """
     maintains: ClassVar[Maintained | None] = None
     """The attributes of the profile that the system maintains for events of this type."""
     restriction: ClassVar[Restriction | None] = None
@@ -187,7 +192,7 @@ class Update(EventType):
 class Login(EventType):
     """A login. Sets attributes of the user's profile; `email` identifies an anonymous user."""
 
-    counted: ClassVar = ("email",)
+    counted: ClassVar = {"email": ()}
 
     email: Email = Field(None, description="The address the user logged in with.", examples=["ana@example.com"])
     tags: Tags = Field([], description="Tags to add; -tag removes one.", examples=[["vip", "-trial"]])
@@ -204,7 +209,7 @@ class Confirmation(EventType):
     """A placed order. Stored once for each `orderId`. Fields other than `items` can be under `generic`."""
 
     under_generic: ClassVar = ("orderId", "total", "status", "currency", "coupons", "total_shipping", "phone")
-    counted: ClassVar = ("total",)
+    counted: ClassVar = {"total": NAMES_OF_TOTAL}
     maintains: ClassVar = Maintained(
         flag="isCustomer",
         number="numberOfPurchases",
@@ -234,7 +239,7 @@ class Refund(EventType):
     """A full or partial refund. Stored once for each `refundId`. Fields other than `items` can be under `generic`."""
 
     under_generic: ClassVar = ("refundId", "orderId", "total", "currency", "reason")
-    counted: ClassVar = ("total",)
+    counted: ClassVar = {"total": NAMES_OF_TOTAL}
     maintains: ClassVar = Maintained(number="numberOfRefunds", total="totalRefundsValue", last_date="lastRefundDate")
     restriction: ClassVar = OnceForEachValue(
         "refund_id_seen", "A refund with this refundId was already received", field="refundId"
@@ -373,10 +378,15 @@ def parse_event(wire_name: str, payload: object) -> ParsedEvent | tuple[Problem,
 
 
 def _similar(payload: Mapping[str, Any], cls: type[EventType], name: str) -> str | None:
-    """Return a name of the payload, or of its `generic`, that differs from `name` only in case or punctuation."""
+    """Return a name of the payload, or of its `generic`, that stands for `name`.
+
+    It differs from `name`, or from a name in other systems, only in case or punctuation.
+    """
     nested = payload.get("generic") if name in cls.under_generic else None
     places = {"": payload} | ({"generic.": nested} if isinstance(nested, dict) else {})
-    return next((place + sent for place, names in places.items() for sent in similar_names(names, [name])), None)
+    known = {letters_of(each) for each in (name, *cls.counted.get(name, ()))}
+    found = (place + sent for place, names in places.items() for sent in names if letters_of(sent) in known)
+    return next((each for each in found if each != name), None)
 
 
 def _problems(

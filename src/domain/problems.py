@@ -16,7 +16,7 @@ A `Problem` is one entry of the `errors` list that callers see, a `Notice` one o
 that was sent. No code outside this module creates one.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 
@@ -368,6 +368,12 @@ def unknown_event_type(names: Sequence[str], field: str) -> Problem:
 
 def invalid_payload(wire_name: str, needs: str, field: str) -> Problem:
     return Problem("invalid_payload", f"Invalid {wire_name}", f"Send the payload of {wire_name} as {needs}.", field)
+
+
+def missing_identifier(similar: Mapping[str, str]) -> Problem:
+    """Return the problem of a user without email and _id. `similar` has similar names that were sent."""
+    hints = [f"It has {sent}; did you mean {name}? Names are case-sensitive." for sent, name in similar.items()]
+    return replace(MISSING_IDENTIFIER, hint=hints[0] if hints else None)
 
 
 def missing_field(name: str, place: str, about: str, similar: str | None) -> Problem:

@@ -193,7 +193,7 @@ def _parse_user(user: object) -> tuple[UserReference, tuple[Problem, ...]]:
 
 def _identifier_problems(user: Mapping[str, Any], email: str | None) -> list[Problem]:
     if "email" not in user and "_id" not in user:
-        return [problems.MISSING_IDENTIFIER]
+        return [problems.missing_identifier(similar_names(user, ("email", "_id")))]
     found = []
     if "email" in user and email is None:
         found.append(problems.invalid_email("user.email"))

@@ -97,6 +97,18 @@ def test_a_payload_is_stored_value_for_value_and_counted(
         assert typed({name: profile[name] for name in kept}) == typed(kept)
 
 
+@pytest.mark.parametrize("refunds", [False, True], ids=["confirmation", "refund"])
+def test_an_amount_that_is_not_called_total_is_named(refunds: bool, demo: Account) -> None:
+    """The event is stored, but the API counts nothing but `total`."""
+    wire_name, ids = ("refund", ("orderId", "refundId")) if refunds else ("confirmation", ("orderId",))
+    named = {"total_price": SHOPIFY, "total_paid": PRESTASHOP, "value": PURCHASE, "generic.value": {"generic": KLAVIYO}}
+    events = [{wire_name: dict.fromkeys(ids, name) | order} for name, order in named.items()]
+    results = send(*({"user": ANA, "event": event} for event in events))
+    found = [(warning["code"], warning["field"]) for result in results for warning in result["warnings"]]
+    fields = [f"events.{number}.event.{wire_name}.{name}" for number, name in enumerate(named)]
+    assert found == [("similar_name", field) for field in fields]
+
+
 def test_what_must_be_changed_is_named_with_its_field(demo: Account) -> None:
     digits_of_php = Decimal("0.1000000000000000055511151231257827021181583404541015625")
     order = {"orderId": "A-1", "total": 1}
@@ -112,6 +124,7 @@ def test_what_must_be_changed_is_named_with_its_field(demo: Account) -> None:
         ({"event": {"confirmation": order | {"note": "\ud83d"}}}, "event.confirmation.note", "whole characters"),
         ({"user": {"email": ""}}, "user.email", "Send the address alone"),
         ({"user": {"userId": "97980cfea0067"}}, "user", "email or _id"),
+        ({"user": {"$email": PROFILE["email"]}}, "user", "It has $email; did you mean email?"),
         ({"user": ANA | {"tel": 15005550006}}, "user.tel", "tel must be a string."),
         ({"eventTime": WOOCOMMERCE["date_created_gmt"]}, "eventTime", "The offset is missing."),
         ({"eventTime": PRESTASHOP["date_add"]}, "eventTime", "There is no T between date and time."),
