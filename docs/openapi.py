@@ -133,7 +133,7 @@ def document() -> Json:
         "openapi": "3.1.0",
         "info": {
             "title": "Event API",
-            "version": "1.1.0",
+            "version": "1.2.0",
             "description": ABOUT,
             "license": {"name": "MIT", "identifier": "MIT"},
         },

@@ -74,6 +74,12 @@ def test_each_route_is_in_the_contract() -> None:
     assert {f"{method} {path.rstrip('/')}" for method, path in written} == ROUTES
 
 
+def test_the_document_and_the_changelog_have_the_version_of_the_contract() -> None:
+    [version] = re.findall(r"^# The HTTP contract, version (\d+\.\d+)$", text("docs/contract.md"), re.MULTILINE)
+    assert DOCUMENT["info"]["version"].startswith(f"{version}.")
+    assert re.findall(r"^## (\S+)", text("CHANGELOG.md"), re.MULTILINE)[0].startswith(f"{version}.")
+
+
 # --- What callers send ----------------------------------------------------------------------------
 
 
