@@ -42,10 +42,13 @@ class Profile:
     size: int | None = None
 
     def flat(self) -> dict[str, Any]:
-        """Return the user as a flat object, as responses show it."""
+        """Return the user as a flat object, as responses show it.
+
+        A profile of 1.1 may have an attribute with the name of a new attribute of the system, which then counts.
+        """
         identity = {"_id": self.id} | ({"email": self.email} if self.email else {})
         tags = {"tags": sorted(self.tags)} if self.tags else {}
-        return {**identity, **self.system, **self.attributes, **tags}
+        return {**identity, **self.system, **self.attributes, **self.system, **tags}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,11 @@ def milliseconds_of(moment: datetime) -> int:
     return (moment - EPOCH) // timedelta(milliseconds=1)
 
 
+def seconds_of(moment: datetime) -> int:
+    """Return the seconds since 1970, rounded up: nothing ends before the moment at which it has to end."""
+    return -(-milliseconds_of(moment) // 1000)
+
+
 def moment_of(milliseconds: int) -> datetime:
     """Return the moment that many milliseconds after 1970, in UTC."""
     return EPOCH + timedelta(milliseconds=milliseconds)

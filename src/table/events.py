@@ -14,7 +14,7 @@ from domain.problems import OTHER_EVENT, Notice, Refused
 from domain.profile import Change
 from domain.request import EventRequest
 from domain.restrictions import Restriction, is_bot
-from domain.times import iso, milliseconds_of
+from domain.times import iso, seconds_of
 from table import Account
 from table import primary_keys as keys
 from table.attribute_values import DIGEST_LENGTH, Document, canonical, digest_of, to_item
@@ -139,7 +139,7 @@ def end_of(account: Account, entry: Entry, name: str = "expiresAt") -> Item:
     if not account.event_days:
         return {}
     end = max(entry.happened_at, entry.received_at) + timedelta(days=account.event_days)
-    return {name: -(-milliseconds_of(end) // 1000)}
+    return {name: seconds_of(end)}
 
 
 def _item_of(account: Account, entry: Entry, warnings: Sequence[Notice], *, user_created: bool = False) -> Item:

@@ -7,7 +7,6 @@ read again.
 """
 
 from dataclasses import asdict
-from datetime import timedelta
 from typing import Any
 
 from domain.event_types import restrictions
@@ -15,6 +14,7 @@ from domain.ids import is_uuid7
 from domain.outcomes import KEY_LIFETIME, First, IdempotencyKey, Outcome
 from domain.problems import KEY_REUSED, KeyReused
 from domain.restrictions import Restriction
+from domain.times import seconds_of
 from table import Account, profiles
 from table import primary_keys as keys
 from table.events import Entry, find, kept, stored_event, warnings_in
@@ -39,33 +39,25 @@ def settle(account: Account, entry: Entry, outcome: Outcome) -> Outcome:
     return outcome
 
 
-def earlier(account: Account, entry: Entry) -> Outcome | None:
-    """Return the outcome that is stored under the event's key, if there is one."""
-    kept = account.table.get(keys.idempotency(account.name, entry.key.key_hash)) if entry.key else None
-    if entry.key is None or kept is None or Ended(entry.received_at).holds(kept):
-        return None
-    return replayed(account, entry, entry.key, kept)
-
-
 def remember(account: Account, entry: Entry, key: IdempotencyKey, outcome: Outcome) -> Put:
     """Return the action that stores an outcome under a key for 24 hours.
 
     |-- first response ------- 24 hours ------- expiresAt --|-- the key is free
            a repeat finds the item: its condition fails         (TTL deletes the item some time later)
     """
-    seconds = int(entry.received_at.timestamp())
     item: Item = {
         **keys.idempotency(account.name, key.key_hash),
         "bodyHash": key.body_hash,
         "discarded": outcome.restriction.code if outcome.restriction else None,
         **kept(outcome.warnings),
-        "expiresAt": seconds + KEY_LIFETIME // timedelta(seconds=1),
+        "expiresAt": seconds_of(entry.received_at + KEY_LIFETIME),
     }
     if outcome.status == "created":
         item |= {"userId": outcome.user_id, "eventId": outcome.event_id}
-        item |= {"userCreated": True} if outcome.user_created else {}
     else:  # 1.0 needs this attribute
         item["eventId"] = outcome.event_id if is_uuid7(outcome.event_id) else entry.uuid
+    if outcome.user_created:
+        item["userCreated"] = True
     if outcome.first:
         item["first"] = {
             name: value

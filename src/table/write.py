@@ -142,7 +142,7 @@ class _Run:
 
     def _first_by_mark(self, entry: Entry, mark: Item) -> First:
         """Return the event of a mark. Read it if the mark does not describe it, with those of the run's other marks."""
-        if self.account.event_days and not marks.describes(mark):
+        if not marks.describes(mark):
             marked = [each for each in map(self._mark, self.entries) if each and not marks.describes(each)]
             wanted = [keys.event(self.account.name, entry.user_id, each["uuid"]) for each in (mark, *marked)]
             self.known.read(wanted)

@@ -128,8 +128,9 @@ def test_a_discarded_order_names_the_first_one_while_it_is_there(
     a_user(account)
     first = sent(account, an_entry(ORDER, eventId=own_id, eventTime=now), now)
     other = {"confirmation": {"orderId": "A-1", "total": 2}}
-    for event, is_same in ((ORDER, True), (other, False)):
-        met = send(account, event, now + DAYS - A_MOMENT).first
+    unlimited = replace(account, event_days=0)  # from now on
+    for limit, event, is_same in ((account, ORDER, True), (account, other, False), (unlimited, ORDER, True)):
+        met = send(limit, event, now + DAYS - A_MOMENT).first
         assert met
         assert (met.event_id, met.created_on, met.same_payload) == (first.event_id, iso(now), is_same)
     later = send(account, ORDER, now + DAYS).first

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from builders import ANA, a_moment, a_user, an_entry, at_once, send, send_batch, the_events, the_profile
+from builders import ANA, a_moment, a_user, an_entry, at_once, parsed, send, send_batch, the_events, the_profile
 from capacity import bill
 from docs.units import BILLS
 from domain.ids import new_id
@@ -19,6 +19,7 @@ from table import Account
 from table.calls import Table
 from table.overlay import Overlay
 from use_cases import users
+from use_cases.collect import collect_one
 from use_cases.erasure import IN_FLIGHT, erase_leftovers
 
 pytestmark = both_engines
@@ -136,6 +137,9 @@ def test_a_repeat_gets_the_response_of_the_first_request(account: Account) -> No
     entry = an_entry(SEARCH, eventId="e-1", email=BOB)
     created, duplicate = (send_batch(account, [entry], upsert=True)[0] for _ in range(2))
     assert outcomes([created, duplicate]) == [("created", True), ("duplicate", True)]
+    request, other = parsed(entry), IdempotencyKey.of("other", b"")
+    repeats = [collect_one(request, account, a_moment(), other) for _ in range(2)]
+    assert [(each.user_created, each.replayed) for each in repeats] == [(True, False), (True, True)]
     discarded = [send(account, {"emailopen": {}}, key=IdempotencyKey.of(str(n // 2), b""), email=BOB) for n in range(4)]
     assert [each.replayed for each in discarded] == [False, True, False, True]
 

@@ -243,5 +243,10 @@ def test_a_user_is_one_flat_object() -> None:
     assert profile.flat() == expected
 
 
+def test_an_attribute_of_1_1_does_not_hide_one_that_the_system_maintains_now() -> None:
+    profile = Profile("id", system={"numberOfRefunds": 1}, attributes={"numberOfRefunds": 7, "totalRefundsValue": 7})
+    assert profile.flat() == {"_id": "id", "numberOfRefunds": 1, "totalRefundsValue": 7}
+
+
 def test_what_a_user_does_not_have_is_absent() -> None:
     assert Profile("id").flat() == {"_id": "id"}
