@@ -38,7 +38,6 @@ HANGS_SECONDS = 120  # longer than any block takes, for the one that never ends
 
 # The values that a reader sets before pasting a block.
 PUT_IN = {
-    "the-callers-key": "$KEY_OF_DEMO",
     "the-keyId-of-the-list": "$KEY_ID_OF_SHOP",
     "ACCOUNT=shop PERSON": "ACCOUNT=demo PERSON",
     "TO=the-commit": "TO=HEAD~1",
@@ -103,7 +102,6 @@ def opened(shell: str, its_stack: stack.Stack, clone: Path) -> Iterator[Terminal
         skip_lane(f"the runbook's commands need {shell}")
     caller = Caller(its_stack.api_url, its_stack.create_key("demo"))
     env = aws.environment(its_stack.endpoint) | {
-        "KEY_OF_DEMO": caller.key,
         "SAM_CLI_TELEMETRY": "0",
         "SAM_CLI_POLL_DELAY": "0.5",
     }
@@ -207,17 +205,6 @@ def test_the_gateway_gets_a_role_to_log_with(terminal: Terminal) -> None:
     command = "aws apigateway get-account --query cloudwatchRoleArn --output text"
     assert f"`{command}`" in text(RUNBOOK)
     assert terminal.type(command).endswith(":role/api-gateway-logs\n")
-
-
-def test_a_replay_is_stored_once(terminal: Terminal) -> None:
-    first, second = (terminal.paste("Idempotency-Key: replay") for _ in range(2))
-    assert "HTTP/1.1 200" in first
-    assert "Event created" in first
-    assert "idempotent-replayed: true" in second.lower()
-
-
-def test_a_function_is_invoked_with_an_event_of_the_repository(terminal: Terminal) -> None:
-    assert '"statusCode": 200' in terminal.paste("events/search.json")
 
 
 def test_a_key_is_created_listed_expired_and_revoked(terminal: Terminal) -> None:
