@@ -23,20 +23,15 @@ Tiers = Sequence[tuple[float, float]]  # how many at which price each; the last 
 # https://aws.amazon.com/api-gateway/pricing/
 REST_API: Tiers = [(333e6, 3.50e-6), (667e6, 2.80e-6), (19e9, 2.38e-6), (0, 1.51e-6)]
 HTTP_API: Tiers = [(300e6, 1.00e-6), (0, 0.90e-6)]
-# https://aws.amazon.com/elasticloadbalancing/pricing/
-LOAD_BALANCER_HOUR, LCU_HOUR, LCU_GB = 0.0225, 0.008, 0.4  # an LCU-hour carries 0.4 GB to and from Lambda
 # https://aws.amazon.com/ec2/pricing/on-demand/, data transfer to the internet
 DATA_OUT_GB: Tiers = [(10e3, 0.09), (40e3, 0.085), (100e3, 0.07), (0, 0.05)]
 # https://aws.amazon.com/lambda/pricing/
 INVOCATION = 0.20e-6
 GB_SECOND, GB_SECOND_ARM = 0.0000166667, 0.0000133334
-PROVISIONED_GB_SECOND, PROVISIONED_USED_GB_SECOND = 0.0000041667, 0.0000097222
-SNAPSHOT_GB_SECOND, RESTORED_GB = 0.0000015046, 0.0001397998
 # https://aws.amazon.com/dynamodb/pricing/on-demand/ and /provisioned/
 WRU, RRU = 0.625e-6, 0.125e-6
 WCU_HOUR, RCU_HOUR = 0.00065, 0.00013
 STORED_GB_MONTH, PITR_GB_MONTH = 0.25, 0.20
-EXPORTED_GB = 0.10  # to S3; of a full export the size of the table, of an incremental one what changed
 # https://aws.amazon.com/cloudwatch/pricing/, /xray/pricing/ and /sqs/pricing/
 LAMBDA_LOGS_GB: Tiers = [(10e3, 0.50), (20e3, 0.25), (20e3, 0.10), (0, 0.05)]
 KEPT_LOGS_GB_MONTH = 0.03
@@ -56,16 +51,14 @@ ITEM_BYTES = 1024 + 100  # an event of 1 KB, and what DynamoDB adds to each item
 OUR_LOG_BYTES = 1_100  # the request's line and its metrics; tests/api/test_observability.py measures them
 LAMBDA_LOG_BYTES = 250  # START, END and REPORT
 ANSWER_BYTES = 700  # with its headers
-REQUEST_BYTES = 1_500  # the same
 BATCH = 100  # events in one request at most
 BATCH_TIME = 0.5  # of what its events take one by one, an assumption like the duration
 RESULT_BYTES = 150  # what a batch answers of each event
 STORED_DAYS, KEPT_DAYS = (365, 3 * 365, 10 * 365), (0, 730, 400, 90, 40)
 PROVISIONED_USE = 0.7  # of provisioned capacity: the default target of auto scaling
 
-# --- AWS's limits: defaults that can be raised, but for a partition's and an environment's ---------
+# --- AWS's limits: defaults that can be raised, but for an environment's --------------------------
 
-PARTITION_WCU = 1_000
 NEW_TABLE_WRU, NEW_TABLE_RRU = 4_000, 12_000
 TABLE_WRU, TABLE_RRU = 40_000, 40_000
 GATEWAY_RATE = 10_000
@@ -203,20 +196,19 @@ class Limit:
     name: str
     default: str
     events_a_second: float
-    change: str
 
 
 def limits(inputs: Inputs) -> list[Limit]:
     """Return the limits in the order in which growth reaches them."""
     at_once = CONCURRENCY * inputs.use / inputs.event_seconds
     found = [
-        Limit("`ThrottleRate`", f"{THROTTLE_RATE:,} requests/s", THROTTLE_RATE * inputs.batch, "raise the parameter"),
-        Limit("new table's writes", f"{NEW_TABLE_WRU:,} WRU/s", NEW_TABLE_WRU / inputs.wru, "grow slowly, or pre-warm"),
-        Limit("new table's reads", f"{NEW_TABLE_RRU:,} RRU/s", NEW_TABLE_RRU / inputs.rru, "grow slowly, or pre-warm"),
-        Limit("API Gateway", f"{GATEWAY_RATE:,} requests/s", GATEWAY_RATE * inputs.batch, "a higher quota"),
-        Limit("Lambda", f"{CONCURRENCY:,} at once", at_once, "a higher quota"),
-        Limit("table's writes", f"{TABLE_WRU:,} WRU/s", TABLE_WRU / inputs.wru, "a higher quota"),
-        Limit("table's reads", f"{TABLE_RRU:,} RRU/s", TABLE_RRU / inputs.rru, "a higher quota"),
+        Limit("`ThrottleRate`", f"{THROTTLE_RATE:,} requests/s", THROTTLE_RATE * inputs.batch),
+        Limit("new table's writes", f"{NEW_TABLE_WRU:,} WRU/s", NEW_TABLE_WRU / inputs.wru),
+        Limit("new table's reads", f"{NEW_TABLE_RRU:,} RRU/s", NEW_TABLE_RRU / inputs.rru),
+        Limit("API Gateway", f"{GATEWAY_RATE:,} requests/s", GATEWAY_RATE * inputs.batch),
+        Limit("Lambda", f"{CONCURRENCY:,} at once", at_once),
+        Limit("table's writes", f"{TABLE_WRU:,} WRU/s", TABLE_WRU / inputs.wru),
+        Limit("table's reads", f"{TABLE_RRU:,} RRU/s", TABLE_RRU / inputs.rru),
     ]
     return sorted(found, key=lambda limit: limit.events_a_second)
 
@@ -253,14 +245,11 @@ def million(inputs: Inputs) -> dict[str, float]:
 
 def price_table(inputs: Inputs) -> str:
     shares, batched = million(inputs), million(replace(inputs, batch=BATCH))
-    total = sum(shares.values())
-    rows = [
-        [name, dollars(cost), f"{100 * cost / total:.0f} %", dollars(batched[name])] for name, cost in shares.items()
-    ]
+    rows = [[name, dollars(cost), dollars(batched[name])] for name, cost in shares.items()]
     fixed = f"every month in addition: about {METRICS} metrics, {ALARMS} alarms, the dashboard, the erasures' runs"
-    rows += [["sum", dollars(total), "", dollars(sum(batched.values()))]]
-    rows += [[fixed, dollars(fixed_month(inputs)), "", dollars(fixed_month(inputs))]]
-    return table(["a million events", "US$", "share", f"in batches of {BATCH}"], rows)
+    rows += [["sum", dollars(sum(shares.values())), dollars(sum(batched.values()))]]
+    rows += [[fixed, dollars(fixed_month(inputs)), dollars(fixed_month(inputs))]]
+    return table(["a million events", "US$", f"in batches of {BATCH}"], rows)
 
 
 def limit_table(inputs: Inputs) -> str:
@@ -277,16 +266,15 @@ def limit_table(inputs: Inputs) -> str:
             round_number(limit.events_a_second),
             a_day(limit.events_a_second),
             a_day(batched[limit.name]),
-            limit.change,
         ]
         for number, limit in enumerate(limits(inputs), 1)
     ]
     peak = f"events a day, peak {inputs.peak:g}"
-    return table(["", "limit", "default", "events/s", peak, f"in batches of {BATCH}", "what to do"], rows)
+    return table(["", "limit", "default", "events/s", peak, f"in batches of {BATCH}"], rows)
 
 
 def growth_table(inputs: Inputs) -> str:
-    head = ["events a day", "events/s", "at the peak", "limits passed", "US$ a month", "a million", "a year's events"]
+    head = ["events a day", "events/s at the peak", "limits passed", "US$ a month", "a million", "a year's events"]
     return table(head, [growth_row(inputs, events) for events in inputs.events_a_day])
 
 
@@ -296,7 +284,6 @@ def growth_row(inputs: Inputs, events_a_day: float) -> list[str]:
     cost = sum(month(inputs, events_a_day).values()) + fixed_month(inputs)
     return [
         f"{events_a_day:,}",
-        round_number(events_a_day / DAY),
         round_number(peak),
         f"1 to {passed}" if passed else "none",
         dollars(cost),
@@ -305,21 +292,10 @@ def growth_row(inputs: Inputs, events_a_day: float) -> list[str]:
     ]
 
 
-def heat_table() -> str:
-    rows = [
-        [f"`{kind}`", f"{bill.user_wru}", f"{PARTITION_WCU / bill.user_wru:,.0f}"]
-        for kind, bill in BILLS.items()
-        if bill.user_wru
-    ]
-    return table(["kind", "WCU of the user's partition", "events/s of one user at most"], rows)
-
-
 def choice_table(inputs: Inputs) -> str:
     """Return the table of other choices and their price for a million events, in the first tier."""
     gateway, seconds = tiered(MILLION / inputs.batch, REST_API), MILLION * inputs.gb_seconds
     now = sum(million(inputs).values())
-    carried = MILLION * (REQUEST_BYTES + ANSWER_BYTES) / GB / LCU_GB * LCU_HOUR
-    provisioned = PROVISIONED_GB_SECOND / inputs.use + PROVISIONED_USED_GB_SECOND
     on_demand = MILLION * (inputs.wru * WRU + inputs.rru * RRU)
     capacity = MILLION / 3600 / PROVISIONED_USE * (inputs.wru * WCU_HOUR + inputs.rru * RCU_HOUR)
     plain = MILLION * inputs.mix.get("plain", 0) / sum(inputs.mix.values())
@@ -327,11 +303,9 @@ def choice_table(inputs: Inputs) -> str:
     choices = {
         "HTTP API": tiered(MILLION, HTTP_API) - gateway,
         "function URL": -gateway,
-        f"load balancer (and US$ {30 * 24 * LOAD_BALANCER_HOUR:.2f} a month)": carried - gateway,
         **{f"batches of {size}": sum(million(replace(inputs, batch=size)).values()) - now for size in (10, BATCH)},
         "a queue behind the gateway, read ten at a time": MILLION * (1.2 * QUEUE_REQUEST - 0.9 * INVOCATION),
         "arm64, at the same speed": seconds * (GB_SECOND_ARM - GB_SECOND),
-        "provisioned concurrency, used as much as can be": seconds * (provisioned - GB_SECOND),
         f"provisioned capacity, {100 * PROVISIONED_USE:.0f} % used": capacity - on_demand,
         "an `Idempotency-Key` with every plain event": plain * more_wru * WRU,
         "`Tracing=Active`": MILLION * TRACED_SHARE * TRACE,
@@ -340,23 +314,6 @@ def choice_table(inputs: Inputs) -> str:
         "a webhook for the whole feed, in addition": MILLION * inputs.stored * WEBHOOK_CALL,
     }
     return table(["instead", "US$ a million"], [[name, f"{cost:+.2f}"] for name, cost in choices.items()])
-
-
-def threshold_table(inputs: Inputs) -> str:
-    months = sum(month(inputs, MILLION).values()) / 30 / storage_month(inputs, MILLION)
-    concurrency = PROVISIONED_GB_SECOND / (GB_SECOND - PROVISIONED_USED_GB_SECOND)
-    rows = {
-        "storing an event has cost as much as collecting it": f"after {months:.0f} months",
-        "provisioned capacity is cheaper": f"when more than {WCU_HOUR / 3600 / WRU:.0%} of it is used",
-        "provisioned concurrency is cheaper": f"when used {concurrency:.0%} of the time; {inputs.use:.0%} can be",
-        "SnapStart, each GB of each published version": f"US$ {MONTH * SNAPSHOT_GB_SECOND:.2f} a month",
-        "SnapStart, a thousand starts of 1 GB": f"US$ {1000 * RESTORED_GB:.2f}",
-        "a full export of a million events": f"US$ {MILLION * inputs.stored_gb * EXPORTED_GB:.2f}",
-        "a full export of a year of a million events a day": (
-            f"US$ {365 * MILLION * inputs.stored_gb * EXPORTED_GB:.0f}"
-        ),
-    }
-    return table(["", ""], [[name, value.replace("%", " %")] for name, value in rows.items()])
 
 
 def retention_table(inputs: Inputs) -> str:
@@ -377,9 +334,7 @@ def tables(inputs: Inputs) -> dict[str, str]:
         "price": price_table(inputs),
         "limits": limit_table(inputs),
         "growth": growth_table(inputs),
-        "heat": heat_table(),
         "choices": choice_table(inputs),
-        "thresholds": threshold_table(inputs),
         "retention": retention_table(inputs),
         **simulation.tables(inputs),
     }

@@ -23,7 +23,6 @@ EVENING = 20 * 60  # the busiest minute, at which the sale begins
 SALE_MINUTES, SALE_TIMES = 30, 10  # the largest shop has so many times its events
 IMPORT_BEGIN, IMPORT_MINUTES, IMPORT_SHARE = 2 * 60, 120, 0.1  # of the day's events, on top
 GROWTH_MINUTES = 30  # on demand, a table takes twice its peak of longer ago than this
-TRANSACTION_SECONDS = 0.010  # in which another transaction on the same profile is in its way
 SAMPLES = 1_000
 
 CHANGES_PROFILE = [kind for kind, bill in BILLS.items() if bill.user_wru > 2]
@@ -74,10 +73,6 @@ class Traffic:
     def of_day(self) -> float:
         return 60 * sum(map(self.arriving, range(MINUTES)))
 
-    def of_largest_shop(self) -> float:
-        """Events a second when the sale begins."""
-        return self.arriving(EVENING) * SHOP.share(1) * SALE_TIMES / (1 + SHOP.share(1) * (SALE_TIMES - 1))
-
 
 # --- What is in a batch ---------------------------------------------------------------------------
 
@@ -120,26 +115,6 @@ def saved(batch: Batch) -> int:
     return 2 * sum(count - 1 for counts in (changes, opens) for count in counts.values())
 
 
-def conflicts(traffic: Traffic) -> float:
-    """Return the share of the largest shop's transactions, during its sale, that conflict with another one."""
-    chance, size = Random(17), traffic.inputs.batch
-    users = Zipf(USERS * SHOP.share(1), USER_SKEW)
-    changing = sum(traffic.inputs.mix.get(kind, 0) for kind in CHANGES_PROFILE) / sum(traffic.inputs.mix.values())
-    requests = traffic.of_largest_shop() / size
-    in_the_way = 0.0
-    for _ in range(SAMPLES):
-        of_users = {users.rank(chance) for _ in range(max(1, round(changing * size)))}
-        others = sum(requests * (1 - (1 - changing * users.share(user)) ** size) for user in of_users)
-        in_the_way += 1 - math.exp(-others * 2 * TRANSACTION_SECONDS)
-    return in_the_way / SAMPLES
-
-
-def hottest_user(traffic: Traffic) -> float:
-    """WCU a second of one partition key, which DynamoDB cannot share out."""
-    units = traffic.inputs.mean({kind: bill.user_wru for kind, bill in BILLS.items()})
-    return traffic.of_largest_shop() * Zipf(USERS * SHOP.share(1), USER_SKEW).share(1) * units
-
-
 # --- The day --------------------------------------------------------------------------------------
 
 
@@ -175,51 +150,11 @@ def simulate(traffic: Traffic, lifted: Collection[str] = ()) -> Outcome:
     return outcome
 
 
-def first_size(inputs: Inputs, limit: str, *, even: bool = False) -> float:
-    """Return the events a day at which this limit begins to throttle, if no other limit does."""
-    low, high, others = 1e5, 1e12, set(LIMITS) - {limit}
-    while high / low > 1.001:
-        middle = math.sqrt(low * high)
-        if simulate(Traffic(inputs, middle, even), others).turned_away:
-            high = middle
-        else:
-            low = middle
-    return low
-
-
 # --- Tables ---------------------------------------------------------------------------------------
 
 
 def both(inputs: Inputs) -> list[Inputs]:
     return [replace(inputs, batch=size) for size in (1, BATCH)]
-
-
-def peak_table(inputs: Inputs) -> str:
-    """Return the table of the demand of 10^9 events a day without throttling."""
-    days = [Traffic(each, 1e9) for each in both(inputs)]
-    peak = max(map(days[0].arriving, range(MINUTES)))
-    asked = {
-        "events/s": ("", [peak for _ in days]),
-        "requests/s": (f"{growth.GATEWAY_RATE:,}", [peak / day.inputs.batch for day in days]),
-        "environments at once": (
-            f"{growth.CONCURRENCY:,}",
-            [peak * day.inputs.event_seconds / day.inputs.use for day in days],
-        ),
-        "WRU/s of the table": (f"{growth.TABLE_WRU:,}", [peak * inputs.wru for _ in days]),
-        "partitions, each a shard of the stream": ("", [peak * inputs.wru / growth.PARTITION_WCU for _ in days]),
-        "WCU/s of the busiest user": (f"{growth.PARTITION_WCU:,}", [hottest_user(day) for day in days]),
-        "% of the sale's transactions that disturb each other": ("", [100 * conflicts(day) for day in days]),
-    }
-    rows = [[name, limit, *map(growth.round_number, amounts)] for name, (limit, amounts) in asked.items()]
-    return growth.table(["at the peak of a day of 10^9 events", "limit", "one by one", f"in batches of {BATCH}"], rows)
-
-
-def size_table(inputs: Inputs) -> str:
-    rows = [
-        [limit, *(f"{first_size(each, limit) / growth.MILLION:,.0f} million" for each in both(inputs))]
-        for limit in LIMITS
-    ]
-    return growth.table(["begins to throttle", "one by one, from", f"in batches of {BATCH}, from"], rows)
 
 
 def wait_table(inputs: Inputs) -> str:
@@ -251,8 +186,6 @@ def fold_table(inputs: Inputs) -> str:
 
 def tables(inputs: Inputs) -> dict[str, str]:
     return {
-        "simulated-peaks": peak_table(inputs),
-        "simulated-sizes": size_table(inputs),
         "simulated-waits": wait_table(inputs),
         "simulated-folding": fold_table(inputs),
     }

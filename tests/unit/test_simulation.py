@@ -4,7 +4,7 @@ import pytest
 
 from docs import growth, simulation
 from docs.growth import BATCH, Inputs
-from docs.simulation import LIMITS, Traffic, first_size, simulate
+from docs.simulation import LIMITS, Traffic, simulate
 
 sizes = pytest.mark.parametrize("size", [1, BATCH])
 
@@ -14,7 +14,9 @@ sizes = pytest.mark.parametrize("size", [1, BATCH])
 def test_even_traffic_is_turned_away_where_the_arithmetic_says(limit: str, size: int) -> None:
     inputs = Inputs(batch=size)
     [rate] = [each.events_a_second for each in growth.limits(inputs) if each.name == limit]
-    assert first_size(inputs, limit, even=True) == pytest.approx(rate * growth.DAY, rel=0.002)
+    others = set(LIMITS) - {limit}
+    assert not simulate(Traffic(inputs, 0.999 * rate * growth.DAY, even=True), others).turned_away
+    assert simulate(Traffic(inputs, 1.001 * rate * growth.DAY, even=True), others).turned_away.keys() == {limit}
 
 
 def test_a_day_has_its_events_and_those_of_the_sale_and_the_import() -> None:
@@ -23,8 +25,7 @@ def test_a_day_has_its_events_and_those_of_the_sale_and_the_import() -> None:
 
 
 def test_what_is_throttled_during_a_sale_is_accepted_after_it() -> None:
-    just_too_many = 1.2 * first_size(Inputs(), "API Gateway")
-    outcome = simulate(Traffic(Inputs(), just_too_many), lifted=set(LIMITS) - {"API Gateway"})
+    outcome = simulate(Traffic(Inputs(), 300e6), lifted=set(LIMITS) - {"API Gateway"})
     assert outcome.turned_away.keys() == {"API Gateway"}
     assert outcome.waiting == 0
     assert 0 < outcome.longest_minutes < simulation.SALE_MINUTES
