@@ -1,14 +1,13 @@
 """The API keys of accounts. Only the SHA-256 of a key is stored."""
 
 from datetime import datetime
-from typing import Any
 
 from domain.accounts import ALL_SCOPES, ApiKey, FoundKey
 from domain.times import iso
 from table import Account
 from table import primary_keys as keys
 from table.calls import Store
-from table.expressions import IS_NEW, Absent, Changes, Delete, Exists, Item, Path, Put, Update
+from table.expressions import IS_NEW, Absent, Changes, Delete, Exists, Item, Put, Update
 
 
 def find(table: Store, key_hash: str) -> FoundKey | None:
@@ -19,21 +18,12 @@ def find(table: Store, key_hash: str) -> FoundKey | None:
 
 def add(account: Account, key: ApiKey) -> None:
     """Store a new key: one item for the authorizer, and one for the account's list."""
-    limits: Item = {"scopes": list(key.scopes)} if key.scopes != ALL_SCOPES else {}
-    by_hash = {
-        **keys.api_key(key.hash),
-        "account": account.name,
-        "keyId": key.id,
-        "expiresOn": key.expires_on,
-        **limits,
-    }
-    by_account = {
-        **keys.key_of_account(account.name, key.id),
-        "keyHash": key.hash,
-        "createdOn": key.created_on,
-        "expiresOn": key.expires_on,
-        **limits,
-    }
+    both: Item = {"expiresOn": key.expires_on}
+    if key.scopes != ALL_SCOPES:
+        both["scopes"] = list(key.scopes)
+    by_hash = {**keys.api_key(key.hash), "account": account.name, "keyId": key.id, **both}
+    names = {"keyHash": key.hash, "createdOn": key.created_on}
+    by_account = {**keys.key_of_account(account.name, key.id), **names, **both}
     failed = account.table.write([Put(by_hash, IS_NEW), Put(by_account, IS_NEW)])
     assert failed is None
 
@@ -49,16 +39,16 @@ def expire(account: Account, key: ApiKey, expires_on: str, now: datetime) -> boo
 
     `changedOn` decides which state is newer when keys are carried to a restored table.
     """
-    sets: dict[Path, Any] = {("expiresOn",): expires_on, ("changedOn",): iso(now)}
+    changes = Changes(sets={("expiresOn",): expires_on, ("changedOn",): iso(now)})
     is_good = Exists("pk") & Absent("revokedOn")
     both = (keys.api_key(key.hash), keys.key_of_account(account.name, key.id))
-    return account.table.write([Update(each, Changes(sets=sets), is_good) for each in both]) is None
+    return account.table.write([Update(each, changes, is_good) for each in both]) is None
 
 
 def revoke(account: Account, key: ApiKey, now: datetime) -> bool:
     """Revoke the key and keep it in the account's list. Return False if it was revoked before."""
-    sets: dict[Path, Any] = {("revokedOn",): iso(now)}
-    revoked = Update(keys.key_of_account(account.name, key.id), Changes(sets=sets), Exists("pk") & Absent("revokedOn"))
+    changes = Changes(sets={("revokedOn",): iso(now)})
+    revoked = Update(keys.key_of_account(account.name, key.id), changes, Exists("pk") & Absent("revokedOn"))
     failed = account.table.write([revoked, Delete(keys.api_key(key.hash))])
     return failed is None or failed.get(0, {}).get("revokedOn") == iso(now)  # an attempt whose response was lost
 

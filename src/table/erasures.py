@@ -25,7 +25,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from secrets import token_hex
-from typing import Any
 
 from domain.profile import Profile
 from domain.times import iso
@@ -44,7 +43,6 @@ from table.expressions import (
     Ended,
     Exists,
     Item,
-    Path,
     Put,
     Update,
 )
@@ -167,11 +165,8 @@ def _again(mark: Item) -> Item:
     """Return the receipt of an erasure that begins again. It keeps the number that a finished erasure counted."""
     receipt = {"erasedAt": mark["erasedAt"]}
     if "eventsDeleted" in mark:
-        receipt |= (
-            {"eventsDeleted": mark["eventsDeleted"], "countedTo": LAST}
-            if "finishedOn" in mark
-            else {"eventsDeleted": 0}
-        )
+        finished = {"eventsDeleted": mark["eventsDeleted"], "countedTo": LAST}
+        receipt |= finished if "finishedOn" in mark else {"eventsDeleted": 0}
     return receipt
 
 
@@ -189,10 +184,9 @@ def _count(account: Account, user_id: str, events: Sequence[str]) -> bool:
     new = [sk for sk in events if sk > mark.get("countedTo", "")]
     if not new:
         return True
-    sets: dict[Path, Any] = {("countedTo",): new[-1]}
     same: Condition = Compare("countedTo", "=", mark["countedTo"]) if "countedTo" in mark else Absent("countedTo")
     same &= Absent("finishedOn")  # another run may have deleted these events and finished
-    changes = Changes(sets=sets, adds={"eventsDeleted": Decimal(len(new))})
+    changes = Changes(sets={("countedTo",): new[-1]}, adds={"eventsDeleted": Decimal(len(new))})
     return account.table.write([Update(keys.erased(account.name, user_id), changes, same)]) is None
 
 

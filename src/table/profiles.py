@@ -161,10 +161,9 @@ def change_email(account: Account, profile: Profile, email: str) -> str | None:
 
     Otherwise return the id of the user who has the email, or "" if the user is not as `profile` says.
     """
-    sets: dict[Path, Any] = {("email",): email}
     same_email = Compare("email", "=", profile.email) if profile.email else Absent("email")
     actions: list[Action] = [
-        Update(keys.profile(account.name, profile.id), Changes(sets=sets), EXISTS & same_email),
+        Update(keys.profile(account.name, profile.id), Changes(sets={("email",): email}), EXISTS & same_email),
         claim(account, email, profile.id),
     ]
     if profile.email:
@@ -175,8 +174,7 @@ def change_email(account: Account, profile: Profile, email: str) -> str | None:
 
 def remove_attribute(account: Account, user_id: str, name: str) -> bool:
     """Remove an attribute, or all tags. Return False if the user does not exist. A late event may set it again."""
-    all_tags: dict[Path, Any] = {("tags",): {}}
-    changes = Changes(sets=all_tags) if name == "tags" else Changes(removes=(("attributes", name),))
+    changes = Changes(sets={("tags",): {}}) if name == "tags" else Changes(removes=(("attributes", name),))
     return account.table.write([Update(keys.profile(account.name, user_id), changes, EXISTS)]) is None
 
 
@@ -294,19 +292,12 @@ def _exact(account: Account, user_id: str, changes: Sequence[Change], claims_ema
         done.append(change)
     merged = merge(change for index, change in enumerate(done) if index not in too_large)
     sets, removes, condition = _system_changes(merged, seen, claims_email)
-    sets |= {
-        ("attributes",): attributes,
-        ("tags",): _tag_map(tags),
-        ("changedAt",): changed_at,
-        ("attributeBytes",): size,
-    }
+    sets |= {("attributes",): attributes, ("tags",): _tag_map(tags), ("changedAt",): changed_at}
+    sets[("attributeBytes",)] = size
     condition &= Compare("attributes", "=", seen.attributes) & Compare("tags", "=", _tag_map(seen.tags))
     condition &= Absent("changedAt") if seen.changed_at is None else Compare("changedAt", "=", seen.changed_at)
-    action = Update(
-        keys.profile(account.name, user_id),
-        Changes(sets=sets, removes=tuple(removes), adds=merged.totals),
-        condition,
-    )
+    changed = Changes(sets=sets, removes=tuple(removes), adds=merged.totals)
+    action = Update(keys.profile(account.name, user_id), changed, condition)
     warnings = tuple(change.warnings[len(each.warnings) :] for change, each in zip(done, changes, strict=True))
     return Plan(action, warnings, frozenset(too_large))
 

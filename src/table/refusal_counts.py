@@ -19,7 +19,7 @@ from typing import Any
 from domain.times import iso
 from table import Account
 from table import primary_keys as keys
-from table.expressions import IS_NEW, Changes, Compare, Condition, Item, Path, Update
+from table.expressions import IS_NEW, Changes, Compare, Item, Path, Update
 
 LIFETIME = timedelta(days=30)
 COMBINATIONS = 4000  # slots for combinations of reasons in an hour
@@ -54,30 +54,21 @@ def count(account: Account, reasons: Mapping[Reason, int], request_id: str, now:
     if len(listed) > 1:
         digest = sha256("\n".join(sorted(_name(reason) for reason, _ in listed)).encode()).hexdigest()
         place = f"{int(digest, 16) % COMBINATIONS:04}"
-        is_free: Condition = IS_NEW | Compare("combination", "=", digest)
-        action = _adding(account, place, listed, request_id, now, {("combination",): digest})
-        if account.table.update(replace(action, condition=is_free)):
+        if account.table.update(_adding(account, place, listed, request_id, now, digest)):
             return
-    account.table.update(_adding(account, _name(listed[0][0]), listed[:1], request_id, now, {}))
+    account.table.update(_adding(account, _name(listed[0][0]), listed[:1], request_id, now))
 
 
 def _adding(
-    account: Account,
-    place: str,
-    listed: Sequence[tuple[Reason, int]],
-    request_id: str,
-    now: datetime,
-    sets: Mapping[Path, Any],
+    account: Account, place: str, listed: Sequence[tuple[Reason, int]], request_id: str, now: datetime, digest: str = ""
 ) -> Update:
-    sets = {
-        ("expiresAt",): int((now + LIFETIME).timestamp()) + 3600,
-        ("lastOn",): iso(now),
-        ("lastRequestId",): request_id,
-        **sets,
-    }
+    """Return the action that counts reasons in an item, if no combination with another digest has it."""
+    expires_at = int((now + LIFETIME).timestamp()) + 3600
+    sets: dict[Path, Any] = {("expiresAt",): expires_at, ("lastOn",): iso(now), ("lastRequestId",): request_id}
+    sets |= {("combination",): digest} if digest else {}
     adds = {f"count{SEPARATOR}{_name(reason)}": Decimal(number) for reason, number in listed}
     key = {"pk": keys.refusals(account.name), "sk": f"{now.strftime(HOUR)}{SEPARATOR}{place}"}
-    return Update(key, Changes(sets=sets, adds=adds))
+    return Update(key, Changes(sets=sets, adds=adds), IS_NEW | Compare("combination", "=", digest) if digest else None)
 
 
 def page(account: Account, limit: int, after: Refusal | None, now: datetime) -> tuple[list[Refusal], bool]:
@@ -95,7 +86,7 @@ def page(account: Account, limit: int, after: Refusal | None, now: datetime) -> 
 def _newest_first(account: Account, after: Refusal | None, now: datetime) -> Iterator[Refusal]:
     for _, items in groupby(_items(account, after, now), key=_hour):
         found: dict[Reason, Refusal] = {}
-        for item in sorted(items, key=_last_on):
+        for item in sorted(items, key=lambda item: str(item["lastOn"])):
             for refusal in _refusals(item):
                 known = found.get(refusal.reason)
                 more = refusal.count + (known.count if known else 0)
@@ -113,10 +104,6 @@ def _items(account: Account, after: Refusal | None, now: datetime) -> Iterator[I
 
 def _hour(item: Item) -> str:
     return str(item["sk"]).partition(SEPARATOR)[0]
-
-
-def _last_on(item: Item) -> str:
-    return str(item["lastOn"])
 
 
 def _refusals(item: Item) -> Iterator[Refusal]:
