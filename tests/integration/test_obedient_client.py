@@ -115,13 +115,13 @@ class FaultInjector:
             "slow": self.slow,
             "died before": die,
             "died after": die_after,
-            "somebody else": self.meanwhile,
+            "another request": self.meanwhile,
         }
         if operation == "TransactWriteItems":
             found |= {
                 "item throttled": one_action("ThrottlingError", self.random),
                 "item over its limit": one_action("ProvisionedThroughputExceeded", self.random),
-                "item in_conflict": one_action("TransactionConflict", self.random),
+                "item in conflict": one_action("TransactionConflict", self.random),
                 "in progress": error("TransactionInProgressException"),
                 "lost, token forgotten": without_token(lost_answer),
                 "token forgotten": without_token(lambda _: None),
@@ -129,7 +129,7 @@ class FaultInjector:
         if operation == "BatchGetItem":
             found |= {f"unprocessed keys {n}": unprocessed(self.random) for n in range(3)}
         if operation == "PutItem":
-            found["item in_conflict"] = error("TransactionConflictException")
+            found["item in conflict"] = error("TransactionConflictException")
         return list(found.items())
 
     def slow(self, _: AWSPreparedRequest) -> None:
@@ -140,7 +140,7 @@ class FaultInjector:
 
     def may_be_stored(self, since: Counter[str]) -> bool:
         """Return whether something may be stored although the function saw no success."""
-        return bool({name.split(",")[0] for name in self.happened - since} & {"lost", "died after", "somebody else"})
+        return bool({name.split(",")[0] for name in self.happened - since} & {"lost", "died after", "another request"})
 
 
 def die(_: AWSPreparedRequest) -> None:
@@ -272,7 +272,7 @@ class Line:
         return Counter() if self.not_alone else events_of(self.story.account)
 
     def post_meanwhile(self, path: str, body: Any) -> None:
-        """Another function answers the same, in better injector."""
+        """Send the same request to another function, without faults."""
         severity, self.injector.severity = self.injector.severity, 0.0
         call("POST", path, body, self.story.account.name)
         self.injector.severity = severity
