@@ -1,6 +1,6 @@
-"""What each error and warning tells a caller to do: the texts, each with a request that causes it.
+"""The text of each error and warning, with a request that causes it.
 
-Faults of ours are in test_bodies.py and test_batch.py.
+Texts of 5xx responses are in test_bodies.py and test_batch.py.
 """
 
 import base64

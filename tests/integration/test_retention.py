@@ -128,7 +128,7 @@ def test_a_discarded_order_names_the_first_one_while_it_is_there(
     a_user(account)
     first = sent(account, an_entry(ORDER, eventId=own_id, eventTime=now), now)
     other = {"confirmation": {"orderId": "A-1", "total": 2}}
-    unlimited = replace(account, event_days=0)  # from now on
+    unlimited = replace(account, event_days=0)  # after a change of the setting
     for limit, event, is_same in ((account, ORDER, True), (account, other, False), (unlimited, ORDER, True)):
         met = send(limit, event, now + DAYS - A_MOMENT).first
         assert met
