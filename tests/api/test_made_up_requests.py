@@ -177,6 +177,7 @@ def account(dynamodb_local_client: "DynamoDBClient", monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("handlers.runtime.client", dynamodb_local_client)
     monkeypatch.setattr("handlers.runtime._fail_fast_client", lambda: dynamodb_local_client)
     with new_table(dynamodb_local_client, os.environ["TABLE_NAME"]) as table:
+        monkeypatch.setattr("handlers.rest.table", lambda: table)  # without a deadline, for a slow machine
         yield Account(table, ACCOUNT)
 
 

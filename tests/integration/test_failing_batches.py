@@ -79,7 +79,6 @@ def test_an_item_that_is_throttled_fails_its_own_event_and_the_later_changes(acc
     assert labels(send_batch(account, orders)) == ["duplicate", "created", "created"]
 
 
-@aws_engine_only
 def test_a_repeat_is_a_duplicate_although_the_profile_has_no_room_for_it_any_more(account: Account) -> None:
     user_id = a_user(account).id
     first = an_entry({"update": {"a": HALF}}, _id=user_id)
@@ -102,7 +101,6 @@ def test_a_repeat_under_a_key_gets_its_answer_although_the_profile_has_no_room_a
     assert (again.status, again.replayed, again.event_id) == ("created", True, first.event_id)
 
 
-@aws_engine_only
 def test_after_a_failed_login_no_change_of_its_users_is_stored(account: Account) -> None:
     """No change of its user, of the owner of the address, or of the user that the address would name."""
     a_user(account)
@@ -126,7 +124,6 @@ def throttled_with(entry: dict[str, Any]) -> Fault:
     return answer
 
 
-@aws_engine_only
 def test_a_login_is_a_duplicate_although_its_user_has_got_another_address_since(account: Account) -> None:
     a_user(account)
     anonymous = a_user(account, None).id
@@ -231,7 +228,6 @@ def of_many_users(account: Account) -> list[dict[str, Any]]:
     return [an_entry(each, _id=user) for each, user in zip(orders, users, strict=True)]
 
 
-@aws_engine_only
 @pytest.mark.parametrize("make", [of_two_users, of_many_users])
 def test_a_batch_that_runs_out_of_time_gets_further_each_time_it_is_sent(
     make: Callable[[Account], list[dict[str, Any]]], account: Account, clock: Clock, monkeypatch: pytest.MonkeyPatch
@@ -263,7 +259,6 @@ def test_users_that_other_requests_keep_changing_take_no_time_of_other_users(acc
     assert outcomes == [*["unavailable"] * 90, *["created"] * 5]
 
 
-@aws_engine_only
 def test_one_user_of_many_throttled_events_takes_no_time_of_others(account: Account, clock: Clock) -> None:
     hot, *others = (a_user(account, f"user{number}@example.com").id for number in range(9))
     event = {"search": {"query": "x"}}
@@ -280,7 +275,6 @@ def test_one_user_of_many_throttled_events_takes_no_time_of_others(account: Acco
         assert send_in(6, account, clock, batch)[92:] == ["created"] * 8
 
 
-@aws_engine_only
 @pytest.mark.parametrize("event", [{"emailopen": {}}, {"search": {"query": "x"}}], ids=["lock", "disagreement"])
 def test_a_throttled_read_fails_one_event(account: Account, event: dict[str, Any]) -> None:
     """It is a lock, and which user has the _id that disagrees with an address."""
@@ -291,7 +285,6 @@ def test_a_throttled_read_fails_one_event(account: Account, event: dict[str, Any
         assert labels(send_batch(account, [an_entry(event, **user), *others])) == ["unavailable", "created", "created"]
 
 
-@aws_engine_only
 def test_a_read_that_fails_for_a_reason_that_is_not_foreseen_ends_a_run(account: Account) -> None:
     """It is which of two opens, an hour apart, are stored. Each of them alone needs no such read."""
     user_id, now = a_user(account).id, a_moment() - timedelta(days=1)
@@ -300,7 +293,6 @@ def test_a_read_that_fails_for_a_reason_that_is_not_foreseen_ends_a_run(account:
         assert labels(send_batch(account, opens)) == ["created", "created"]
 
 
-@aws_engine_only
 def test_a_late_change_does_not_read_the_profile(account: Account) -> None:
     a_user(account), a_user(account, "bob@example.com")
     then = a_moment() - timedelta(hours=1)
@@ -312,7 +304,6 @@ def test_a_late_change_does_not_read_the_profile(account: Account) -> None:
         assert labels(send_batch(account, batch)) == ["created", "created"]
 
 
-@aws_engine_only
 def test_a_user_who_cannot_be_read_fails_only_the_events_of_that_user(account: Account) -> None:
     ana, bob = a_user(account).id, a_user(account, "bob@example.com").id
     key = profile_key(ana)
@@ -334,7 +325,6 @@ def without(address: str) -> Fault:
 # --- Repeats, and what cannot be known ------------------------------------------------------------
 
 
-@aws_engine_only
 def test_no_later_change_is_stored_before_an_open_that_fails_on_a_second_read(account: Account, table: Table) -> None:
     """Another open was stored in between, and its effect on this one cannot be read."""
     a_user(account)
@@ -356,7 +346,6 @@ def test_no_later_change_is_stored_before_an_open_that_fails_on_a_second_read(ac
     assert the_profile(account)["city"] == "Rome"
 
 
-@aws_engine_only
 def test_no_later_change_is_stored_before_one_that_may_be_a_repeat_or_too_large(
     account: Account,
 ) -> None:
@@ -368,7 +357,6 @@ def test_no_later_change_is_stored_before_one_that_may_be_a_repeat_or_too_large(
     assert labels(send_batch(account, batch)) == ["item_too_large", "created"]
 
 
-@aws_engine_only
 def test_a_login_of_another_user_is_searched_only_among_that_users_events(account: Account) -> None:
     """An id is unique within one user, and the anonymous user may have used it."""
     a_user(account)
