@@ -103,11 +103,14 @@ def a_key(account: Account, expires_on: str | None = None) -> tuple[str, ApiKey]
 def test_a_revoked_key_stays_revoked(account: Account) -> None:
     secret, key = a_key(account)
     now = a_moment()
-    assert api_keys.revoke(account, key, now)
+    assert [api_keys.revoke(account, key, now) for _ in range(2)] == [True, True], "a response may have been lost"
     assert not api_keys.revoke(account, key, now + timedelta(seconds=1))
     assert not api_keys.expire(account, key, iso(now + timedelta(days=1)), now)
     assert api_keys.find(account.table, hash_of(secret)) is None
-    assert api_keys.of_account(account)[0].revoked_on == iso(now)
+    _, unknown = new_api_key(now, None)
+    assert not api_keys.revoke(account, unknown, now)
+    assert not api_keys.expire(account, unknown, iso(now), now)
+    assert [each.revoked_on for each in api_keys.of_account(account)] == [iso(now)]
 
 
 def test_the_key_itself_is_nowhere_in_the_table(account: Account) -> None:

@@ -129,6 +129,19 @@ def test_an_event_is_accepted_once_in_a_window_from_the_first(account: Account, 
 
 
 @every_window
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_events_of_a_batch_a_window_apart_are_created_and_a_millisecond_less_is_discarded(
+    account: Account, windowed: Windowed, newest_first: bool
+) -> None:
+    a_user(account)
+    begin, window, step = a_moment() - DAY, windowed.window, -1 if newest_first else 1
+    times = [begin + step * each for each in (timedelta(), window, 2 * window - MILLISECOND, 2 * window)]
+    batch = [an_entry(windowed.event(), eventTime=each) for each in times]
+    statuses = [each.status for each in settled(send_batch(account, batch))]
+    assert statuses == ["created", "created", "discarded", "created"]
+
+
+@every_window
 def test_the_lock_is_left_to_ttl_after_its_window(account: Account, windowed: Windowed) -> None:
     a_user(account)
     now = a_moment()

@@ -28,8 +28,9 @@ from domain.outcomes import Outcome
 from domain.problems import EMAIL_STAYS, SYSTEM_ATTRIBUTE, Conflict, Invalid, NotFound, Refused
 from domain.times import iso
 from engines import aws_engine_only
+from faults import at_each_call
 from handlers.bodies import json_object
-from table import Account
+from table import Account, profiles
 from use_cases import users
 from use_cases.collect import collect_one
 
@@ -154,6 +155,23 @@ def test_a_changed_email_names_the_same_user_and_the_old_one_is_free_at_once(acc
     assert a_user(account).id != ana.id
     users.erase(ana.id, account, a_moment())
     assert a_user(account, BOB).id != ana.id
+
+
+def test_of_two_changes_of_an_email_at_any_of_their_calls_one_address_is_left(account: Account) -> None:
+    def prepare(name: str) -> tuple[str, str]:
+        email = f"{name}@example.com"
+        return a_user(account, email).id, email
+
+    runs = at_each_call(
+        account.table.client,
+        prepare,
+        lambda user: set_email(account, user[0], f"one-{user[1]}"),
+        lambda user: set_email(account, user[0], f"other-{user[1]}"),
+    )
+    for (user_id, email), _, _ in runs:
+        addresses = [f"{each}{email}" for each in ("", "one-", "other-")]
+        owned = [each for each in addresses if profiles.user_id_of(account, each)]
+        assert owned == [the_profile(account, user_id)["email"]]
 
 
 def test_an_anonymous_user_gets_an_email_and_ones_own_changes_nothing(account: Account) -> None:

@@ -1,6 +1,7 @@
 """Contract sections 5 and 6: what is set on a profile, and what is left out."""
 
-from dataclasses import fields
+import math
+from dataclasses import fields, replace
 from datetime import datetime, timedelta, timezone
 from decimal import ROUND_HALF_EVEN, Decimal
 from functools import reduce
@@ -25,6 +26,9 @@ from domain.profile import (
     merge,
 )
 from domain.times import iso, milliseconds_of
+from table import Account, profiles
+from table.calls import Table, new_client
+from table.expressions import Update
 
 tag_lists = st.lists(st.tuples(st.booleans(), st.sampled_from("abc")).map(lambda each: "-" * each[0] + each[1]))
 
@@ -232,6 +236,26 @@ def test_a_date_is_iso_8601_in_utc() -> None:
     assert iso(now) == iso(now.astimezone(timezone(timedelta(hours=5))))
     assert iso(now).endswith("Z")
     assert len(iso(now)) == len("2026-11-23T07:25:00.000Z")
+
+
+def test_what_does_not_fit_into_a_full_profile_is_refused_but_a_purchase_only_loses_its_attributes() -> None:
+    account = Account(Table(new_client(), "none", math.inf), "shop")
+    full = Profile("ana", attributes={"a": "x" * profiles.MAX_ATTRIBUTE_BYTES}, tags=frozenset({"vip"}), changed_at=5)
+    update, order, smaller = (
+        Change(at=5, attributes={"b": "x"}),
+        replace(by_purchase(Decimal(5)), attributes={"city": "Vigo"}, places={"city": "user.city"}),
+        Change(at=5, attributes={"a": "y"}, add_tags=frozenset({"new"})),
+    )
+    plan = profiles.plan(account, "ana", [update, order, smaller, update], seen=full)
+    assert plan
+    assert plan.too_large == {0}
+    assert [[warning.field for warning in each] for each in plan.warnings] == [[], ["user.city"], [], []]
+    assert isinstance(plan.action, Update)
+    changes = plan.action.changes
+    assert changes.adds == {"numberOfPurchases": 1, "totalPurchasesValue": 5}
+    assert changes.sets["attributes",] == {"a": "y", "b": "x"}
+    assert changes.sets["tags",] == {"vip": True, "new": True}
+    assert changes.sets["changedAt",] == 5
 
 
 # --- What callers see -----------------------------------------------------------------------------
