@@ -38,7 +38,11 @@ def pages(browser: Chrome, caller: Caller) -> Iterator[str]:
     assert [each for each in messages if caller.key in each["message"]] == []
     asked = [sent["request"]["url"] for sent in network(messages, "Network.requestWillBeSent")]
     assert asked
-    assert [each for each in asked if not each.startswith((url, "data:", "chrome:", "about:", f"blob:{url}"))] == []
+    assert [
+        each
+        for each in asked
+        if not each.startswith((url, "data:", "chrome:", "chrome-untrusted:", "about:", f"blob:{url}"))
+    ] == []
 
 
 @pytest.fixture
