@@ -1,11 +1,9 @@
-"""The text of each error and warning, with a request that causes it.
-
-Texts of 5xx responses are in test_bodies.py and test_batch.py.
-"""
+"""The text of each error and warning, with a request that causes it."""
 
 import base64
 import json
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +13,8 @@ from builders import ANA, a_moment
 from domain.event_types import CATALOGUE
 from domain.profile import Profile
 from domain.times import iso
+from faults import hooked
+from handlers.runtime import client
 
 NOW = a_moment()
 VIEW: dict[str, Any] = {"viewitem": {"itemId": "SKU-1"}}
@@ -138,6 +138,35 @@ def test_broken_json_is_described_in_our_own_words(ana: Profile) -> None:
 def test_each_text_says_what_to_do(ana: Profile) -> None:
     answers = [told(send()) for send, _ in SENT]
     assert [(answer, text) for answer, (_, text) in zip(answers, SENT, strict=True) if text not in answer] == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "alone", "in_batch"),
+    [
+        (
+            "ThrottlingException",
+            "Wait Retry-After seconds and send the same",
+            "and send the batch again: events",
+        ),
+        (
+            "ResourceNotFoundException",
+            "Send it again with the same Idempotency-Key",
+            "failed on our side. Send the batch",
+        ),
+    ],
+)
+def test_a_fault_of_ours_says_what_to_send_again_and_names_the_request(
+    fault: str, alone: str, in_batch: str, ana: Profile
+) -> None:
+    broken = {"Error": {"Code": fault, "Message": "x"}, "ResponseMetadata": {"HTTPStatusCode": 400}}
+
+    def fail(model: Any, **_: Any) -> Any:
+        return (SimpleNamespace(status_code=400), broken) if model.name == "PutItem" else None
+
+    with hooked(client, "before-call.dynamodb", fail):
+        for text, answer in ((alone, event()), (in_batch, batch())):
+            assert text in told(answer)
+            assert f"Request id: {answer.headers['X-Request-Id']}" in told(answer)
 
 
 @pytest.mark.parametrize("path", sorted({path for _, path in ROUTES if path != "/" and "proxy" not in path}))

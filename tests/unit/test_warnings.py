@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from builders import ANA, as_sent, parsed
 from domain import problems
-from domain.event_types import CATALOGUE
+from domain.event_types import CATALOGUE, NAMES_OF_TOTAL
 from domain.problems import OTHER_EVENT, WARNINGS, Invalid, Notice
 from domain.profile import SYSTEM_ATTRIBUTES, Change, as_late, without_attributes
 from domain.request import EVENT_FIELDS, USER_ATTRIBUTES, USER_FIELDS
@@ -62,7 +62,7 @@ attributes = st.tuples(
     st.fixed_dictionaries({}, optional={"tags": tags | tags.map(";".join), "email": texts | st.just(ANA)}),
 ).map(lambda both: both[0] | both[1])
 totals = scalars | st.sampled_from(["", "1.234,56", "\u20ac59", "1E15", "-836.9999999999998"])
-orders = st.tuples(named("total", values=totals), st.booleans()).map(
+orders = st.tuples(named("total", *NAMES_OF_TOTAL, values=totals), st.booleans()).map(
     lambda made: {"orderId": "A-1", "refundId": "R-1"} | ({"generic": made[0]} if made[1] else made[0])
 )
 events = st.one_of(
@@ -105,7 +105,7 @@ def assert_counted_or_named(event_type: str, payload: dict[str, Any], change: Ch
         assert change.totals[COUNTED[event_type]] == total
     elif "total" not in sent:
         place = f"event.{event_type}.generic." if "generic" in payload else f"event.{event_type}."
-        similar = {place + name for name in sent if letters(name) == "total"}
+        similar = {place + name for name in sent if letters(name) in map(letters, ("total", *NAMES_OF_TOTAL))}
         assert not similar or similar & said
 
 
