@@ -195,6 +195,20 @@ def about(restriction: Restriction) -> About:
 
 DISCARDED = {code: about(restriction) for code, restriction in restrictions().items()}
 ALL = DISCARDED | WARNED | MEANS
+# Codes whose response does not say what to do: the page says it.
+UNSAID = {
+    "older_than_profile",
+    "profile_full",
+    "user_without_email",
+    "event_id_reused",
+    "invalid_id",
+    "bad_request",
+    "user_not_found",
+    "erasure_not_found",
+    "not_found",
+    "key_not_found",
+    "email_taken",
+}
 STATUS = {**OF_STATUS, "bad_request": 400, **dict.fromkeys([*DISCARDED, *WARNED], 200)}
 # No request can cause these: they come from the gateway, or the service failed.
 WITHOUT_REQUEST = [
@@ -211,12 +225,13 @@ WITHOUT_REQUEST = [
 
 STARTED = datetime.now(UTC)
 USER = {"email": EMAIL}
-SEARCH = {"search": {"query": "red shoes"}}
+SEARCH = {"search": {"query": "shoes"}}
 FILLED: dict[str, Callable[[str], str]] = {
     r'"<(\d+) events>"': lambda number: json.dumps([{}] * int(number)),
     r'"<(\d+) nested lists>"': lambda number: "[" * int(number) + "]" * int(number),
     r"<(\d+) characters>": lambda number: "x" * int(number),
-    r"<(\d+) minutes? ago>": lambda number: iso(STARTED - timedelta(minutes=int(number))),
+    r"<(now)>": lambda _: iso(STARTED),
+    r"<(hour) ago>": lambda _: iso(STARTED - timedelta(hours=1)),
 }
 
 
@@ -234,7 +249,7 @@ def batch(*events: object, **more: object) -> str:
 
 
 def entry(event_id: str, sent: object, **user: str) -> dict[str, object]:
-    return {"eventId": event_id, "eventTime": "<1 minute ago>", "user": {**USER, **user}, "event": sent}
+    return {"eventId": event_id, "eventTime": "<now>", "user": {**USER, **user}, "event": sent}
 
 
 def user(call: str, body: object = None, *, who: str = EMAIL) -> str:
@@ -244,7 +259,7 @@ def user(call: str, body: object = None, *, who: str = EMAIL) -> str:
 
 OTHER = user("PUT ?upsert=true", {}, who="bo@example.com")
 ANOTHER_KEY = {"account": "shop", "keyId": "<keyId>", "action": "revoke"}
-TWICE = {"eventId": "view-77", "eventTime": "<1 minute ago>"}
+TWICE = {"eventId": "view-77", "eventTime": "<now>"}
 
 REQUESTS: dict[str, list[str]] = {
     "invalid_json": [ask("POST /v1/event/", '{"user": {"email": "ana@example.com"} "event": {"login": {}}}')],
@@ -300,7 +315,7 @@ REQUESTS: dict[str, list[str]] = {
     "email_ignored": [event({"update": {"email": "bo@example.com", "city": "Vigo"}})],
     "older_than_profile": [
         event({"update": {"city": "Vigo"}}),
-        event({"update": {"city": "Lugo", "size": "M"}}, eventTime="<60 minutes ago>"),
+        event({"update": {"city": "Lugo", "size": "M"}}, eventTime="<hour ago>"),
     ],
     "profile_full": [
         user("PUT ", {"notes": "<200000 characters>"}),
@@ -409,11 +424,11 @@ HEAD = """\
 
 <!-- Made by `make openapi`. -->
 
-For each code: what to do, the request that causes it, and the response. The header `X-Error-Code` has the code of the
-first error. Two bodies have no `code`, because clients of 1.0 know them without it.
+For each code: the request that causes it, and the response, which usually says what to do. The header `X-Error-Code`
+has the code of the first error. Two bodies have no `code`, because clients of 1.0 know them without it.
 
-In the requests, `ana@example.com` and `bo@example.com` are users. Angle brackets replace long texts, times, and values
-of earlier responses.
+`ana@example.com` and `bo@example.com` are users. Angle brackets replace long texts, times, and values of earlier
+responses.
 """
 
 
@@ -427,13 +442,13 @@ def sections() -> Iterator[str]:
         titles[str(status)] = {code: MEANS[code] for code in MEANS if STATUS[code] == status}
     for title, codes in titles.items():
         yield f"## {title}\n" + {
-            DISCARDS: "\nDo nothing, and do not send the event again. A single event has no code: a batch shows it.\n",
-            WARNS: "\nThe request was accepted. The response has `results`, as usual, and `warnings`.\n",
+            DISCARDS: "\nDo not send the event again. Only the response to a batch has the code.\n",
+            WARNS: "\nThe request was accepted. `warnings` is next to `results`.\n",
         }.get(title, "")
         for code, told in codes.items():
             shown = [] if code in {each.code for each in WITHOUT_REQUEST} else requests(code)
             asked = "\n\n".join(text for text in shown if text != OTHER)
-            do = "" if title == DISCARDS else f"{told.do}\n\n"
+            do = f"{told.do}\n\n" if code in UNSAID else ""
             block = asked and f"```http\n{asked}\n```\n\n"
             yield f"### `{code}`\n\n{do}{block}```json\n{response(code)}\n```\n"
 

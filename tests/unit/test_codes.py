@@ -30,6 +30,7 @@ def test_each_code_of_the_functions_and_of_the_gateway_has_its_section_and_no_ot
     assert set(codes.ALL) == {*CODES, *WARNINGS, *restrictions(), *GATEWAYS}, "describe it in docs/codes.py"
     assert set(re.findall(r"^### `(\w+)`$", page, re.MULTILINE)) == set(codes.ALL)
     assert set(codes.WARNED) == set(WARNINGS)
+    assert set(codes.ALL) >= codes.UNSAID
 
 
 @pytest.mark.parametrize("code", codes.ALL)
