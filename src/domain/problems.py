@@ -210,11 +210,8 @@ IDENTIFIERS_DISAGREE = Problem(
     "email and _id belong to different users. Send one of them.",
     "user",
 )
-NO_USER_WITH_ID = Problem(
-    "identifiers_disagree",
-    "User identifiers disagree",
-    "The email belongs to a user, but no user has this _id. Send one of them.",
-    "user",
+NO_USER_WITH_ID = replace(
+    IDENTIFIERS_DISAGREE, description="The email belongs to a user, but no user has this _id. Send one of them."
 )
 INVALID_USER_ID = Problem(
     "invalid_id", "Invalid _id", "Send _id as a string, exactly as a response contained it.", "user._id"

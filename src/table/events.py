@@ -213,7 +213,7 @@ def discarded(entry: Entry, restriction: Restriction, first: First | None) -> Ou
 
 
 def is_of(entry: Entry, item: Item) -> bool:
-    """Return whether an earlier attempt of this write stored the item. The service uses an id of its own only once."""
+    """Return whether an earlier attempt of this write stored the item. An id that we made is used only once."""
     return not entry.own_id or item.get("nonce") == entry.nonce
 
 

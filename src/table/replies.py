@@ -43,7 +43,7 @@ def remember(account: Account, entry: Entry, key: IdempotencyKey, outcome: Outco
     """Return the action that stores an outcome under a key for 24 hours.
 
     |-- first response ------- 24 hours ------- expiresAt --|-- the key is free
-           a repeat finds the item: its condition fails         (TTL deletes the item some time later)
+           the condition of a repeat fails                      (TTL deletes the item later)
     """
     item: Item = {
         **keys.idempotency(account.name, key.key_hash),

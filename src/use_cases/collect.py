@@ -1,7 +1,7 @@
 """POST /v1/event/ and /v1/events/ as a use case: return the outcome of each event.
 
-Events whose order can matter form a lane: the events of one user, and events of others that share an id, a unique value
-or an email with them. A lane settles its events in the order of the list, run by run (table/write.py), and skips
+Events whose order can matter form a lane: the events of one user, and events of others that share an id, a value or an
+email with them. A lane settles its events in the order of the list, run by run (table/write.py), and skips
 none. So a batch has the same result as its events sent one after the other. Lanes are independent and run in a few
 threads. A single event is one lane, without threads.
 """
