@@ -120,7 +120,7 @@ class Window:
         if self.lock and self._newest > item["newest"]:
             item = self.lock
         item = {**item, "version": last.uuid, "until": self._until}
-        # TTL must not delete a lock while a request is processed that has read the timeline without it.
+        # TTL must not delete a lock while another request is in flight that read that there was none.
         item["expiresAt"] = max(item["until"], milliseconds_of(last.received_at + IN_FLIGHT)) // 1000 + 1
         if not self.is_late:
             return Put(item, IS_NEW | Compare("until", "<=", milliseconds_of(self.accepted[0].happened_at)))
