@@ -1,12 +1,13 @@
 """End a command that runs until Ctrl-C: at once if possible, and at its next pause at the latest.
 
-Python raises KeyboardInterrupt in the code that is running. A callback of a library (the AWS CRT has one for each
-signature) prints and drops it. One that is due just before a long wait is raised after it. So the signal is remembered
-too, and loops ask for it.
+Python raises KeyboardInterrupt in the code that is running. In a callback of a library (the AWS CRT has one for each
+signature) or a finalizer it is printed and dropped. One that is due just before a long wait is raised after it. So the
+signal is remembered, loops ask for it, and a dropped one is not printed.
 """
 
 import contextlib
 import signal
+import sys
 import time
 from types import FrameType
 
@@ -20,6 +21,7 @@ def by_signals() -> None:
     """Make each of the signals raise KeyboardInterrupt, as Ctrl-C does."""
     for number in SIGNALS:
         signal.signal(number, _stop)
+    sys.unraisablehook = _print_unless_signal
 
 
 def expected() -> contextlib.suppress:
@@ -48,6 +50,11 @@ def pause() -> None:
     """Wait in a loop. Raises KeyboardInterrupt as `check` does."""
     check()
     time.sleep(PAUSE_SECONDS)
+
+
+def _print_unless_signal(dropped: "sys.UnraisableHookArgs") -> None:
+    if dropped.exc_type is not KeyboardInterrupt:
+        sys.__unraisablehook__(dropped)
 
 
 def _stop(number: int, _frame: FrameType | None) -> None:
