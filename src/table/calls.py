@@ -171,11 +171,14 @@ class Store:
         raise NotImplementedError
 
     def update(self, action: Update) -> bool:
-        """Do one action. Return False if its condition fails."""
+        """Do one action. Return False if its condition fails.
+
+        For counts, with a client that makes one attempt: a second one could count twice.
+        """
         raise NotImplementedError
 
     def delete_all(self, keys: Iterable[Key]) -> None:
-        """Delete items."""
+        """Delete items, 25 in a call, until DynamoDB has processed all of them."""
         raise NotImplementedError
 
     def write(self, actions: Sequence[Action], *, field: str = "") -> dict[int, Item] | None:
@@ -238,11 +241,8 @@ class Table(Store):
     """A table that can be written."""
 
     def put(self, action: Put, *, field: str) -> Item | None:
-        """Store an item and return None. If the condition fails, return the existing item.
-
-        botocore may make two attempts. If the first one stored the item, the second one stores it again, or its
-        condition fails and the same item is returned.
-        """
+        # botocore may make two attempts. If the first one stored the item, the second one stores it again, or its
+        # condition fails and returns the same item.
         returned = {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"} if action.condition is not None else {}
         for pause in backoff():
             try:
@@ -258,20 +258,9 @@ class Table(Store):
         raise AssertionError("backoff does not end")
 
     def try_write(self, actions: Sequence[Action], *, field: str = "") -> Reasons | None:
-        """Do all actions or none. Return None if they are done.
-
-        botocore sends the same token with each attempt, so DynamoDB does not repeat a transaction that was done.
-        """
-        items = [
-            {
-                VERBS[type(action)]: {
-                    "TableName": self.name,
-                    "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-                    **written(action),
-                }
-            }
-            for action in actions
-        ]
+        # botocore sends the same token with each attempt, so DynamoDB does not repeat a transaction that was done.
+        common = {"TableName": self.name, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+        items: Any = [{VERBS[type(action)]: {**common, **written(action)}} for action in actions]
         try:
             self._call("transact_write_items", field, TransactItems=items)
         except ClientError as error:
@@ -285,10 +274,6 @@ class Table(Store):
         return None
 
     def update(self, action: Update) -> bool:
-        """Do one UpdateItem. Return False if its condition fails.
-
-        For counts, with a client that makes one attempt: a second one could count twice.
-        """
         try:
             self._call("update_item", TableName=self.name, **written(action))
         except ClientError as error:
@@ -298,7 +283,6 @@ class Table(Store):
         return True
 
     def delete_all(self, keys: Iterable[Key]) -> None:
-        """Delete items, 25 in a call, until DynamoDB has processed all of them."""
         pending: list[Any] = [{"DeleteRequest": {"Key": to_item(key)}} for key in keys]
         pauses = backoff()
         while pending:
