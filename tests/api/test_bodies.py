@@ -32,28 +32,15 @@ def update(attributes: str) -> Answer:
 # --- The body -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        None,
-        "",
-        " ",
-        "x",
-        "[]",
-        '"x"',
-        "1",
-        "null",
-        "true",
-        BODY + "}",
-        BODY[:-1],
-        "\ufeff",
-        BODY + "\ufeff",
-        "{'a': 1}",
-    ],
-)
-def test_a_body_that_is_not_a_json_object_is_invalid_json(body: str, ana: Profile) -> None:
-    answer = post(body)
-    assert (answer.status, answer.errors) == (400, [("Invalid JSON", None)])
+NOT_ONE_OBJECT = [
+    None, "", " ", "x", "[]", '"x"', "1", "null", "true", BODY + "}", BODY[:-1], "\ufeff", BODY + "\ufeff", "{'a': 1}",
+    '{"a": 1, "a": 1}', '{"user": {"email": "a", "email": "b"}}', '{"": 1, "": 2}',
+]  # fmt: skip
+
+
+def test_a_body_that_is_not_a_json_object_with_unique_names_is_invalid_json(ana: Profile) -> None:
+    answers = {body: post(body) for body in NOT_ONE_OBJECT}
+    assert {(answer.status, *answer.errors) for answer in answers.values()} == {(400, ("Invalid JSON", None))}
 
 
 def test_a_body_may_begin_with_a_byte_order_mark(ana: Profile) -> None:
@@ -81,11 +68,6 @@ def test_no_text_of_the_json_parser_reaches_a_caller(body: str) -> None:
     except Invalid as refused:
         said = refused.problems[0].description
     assert not said or ONE_OF_OURS.match(said), said
-
-
-@pytest.mark.parametrize("body", ['{"a": 1, "a": 1}', '{"user": {"email": "a", "email": "b"}}', '{"": 1, "": 2}'])
-def test_a_name_that_is_given_twice_is_invalid_json(body: str, ana: Profile) -> None:
-    assert post(body).errors == [("Invalid JSON", None)]
 
 
 @pytest.mark.parametrize("deep", ["[" * 100_000, '{"a":' * 40_000, "[" * 5_000 + "]" * 5_000])

@@ -68,7 +68,7 @@ BROKEN = {
 }
 DELETED = {"id": ANA, "name": "email"}
 PACKED = base64.b64encode(b"\x28\xb5\x2f\xfd").decode()
-# The requests are sent in this order. Of each, a part of the texts of its answer.
+# The requests are sent in this order. Each has a part of the texts of its answer.
 SENT: list[tuple[Callable[[], Answer], str]] = [
     (lambda: event(["viewitem"]), "Send event as an object with one key, the event type: {"),
     (lambda: event({**VIEW, "login": {}}), "It must have exactly one key, the event type: {"),

@@ -135,7 +135,7 @@ any_json = st.recursive(
 
 
 def refused_fields(entry: object) -> set[str | None]:
-    """Of an event of an import. An event that is not refused has none."""
+    """Return the fields that an event of an import is refused for, if it is."""
     [outcome] = parse_batch({"events": [entry], "import": True}, NOW, lambda _: None)
     assert isinstance(outcome, EventRequest | Invalid), outcome
     return {problem.field for problem in outcome.problems} if isinstance(outcome, Invalid) else set()
