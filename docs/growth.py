@@ -54,7 +54,6 @@ ANSWER_BYTES = 700  # with its headers
 BATCH = 100  # events in one request at most
 BATCH_TIME = 0.5  # of what its events take one by one, an assumption like the duration
 RESULT_BYTES = 150  # what a batch answers of each event
-STORED_DAYS, KEPT_DAYS = (365, 3 * 365, 10 * 365), (0, 730, 400, 90, 40)
 PROVISIONED_USE = 0.7  # of provisioned capacity: the default target of auto scaling
 
 # --- AWS's limits: defaults that can be raised, but for an environment's --------------------------
@@ -316,16 +315,6 @@ def choice_table(inputs: Inputs) -> str:
     return table(["instead", "US$ a million"], [[name, f"{cost:+.2f}"] for name, cost in choices.items()])
 
 
-def retention_table(inputs: Inputs) -> str:
-    """Return the monthly price of storage for a million events a day, by days for which events are kept."""
-    rows = [
-        [f"{days:,} days" if days else "no limit"]
-        + [dollars(storage_month(inputs, MILLION * min(days or age, age))) for age in STORED_DAYS]
-        for days in KEPT_DAYS
-    ]
-    return table(["`EventRetentionDays`", "after a year", "after 3 years", "after 10 years"], rows)
-
-
 def tables(inputs: Inputs) -> dict[str, str]:
     from docs import simulation  # which is made of this module
 
@@ -335,7 +324,6 @@ def tables(inputs: Inputs) -> dict[str, str]:
         "limits": limit_table(inputs),
         "growth": growth_table(inputs),
         "choices": choice_table(inputs),
-        "retention": retention_table(inputs),
         **simulation.tables(inputs),
     }
 

@@ -1,52 +1,25 @@
 """Simulate an uneven day minute by minute against AWS's limits, for tables of docs/growth.md.
 
-growth.py calculates even traffic. Here a day has a night and an evening, and a few shops and users have most of the
-events (Zipf). The largest shop has a flash sale, and another one imports old events. A throttled caller sends again in
-the next minute, as the contract asks. The simulation is seeded, so it gives the same result each time.
+growth.py calculates even traffic. Here a day has a night and an evening, and few shops have most events. The largest
+shop has a flash sale, and another one imports old events. A throttled caller sends again in the next minute, as the
+contract asks.
 """
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
-from random import Random
 
 from docs import growth
 from docs.growth import BATCH, DAY, Inputs
-from docs.units import BILLS
 
 MINUTES = DAY // 60
-SHOPS, USERS = 1_000, 50e6
-SHOP_SKEW, USER_SKEW = 0.99, 0.8  # exponents of Zipf
+LARGEST_SHOP = (2**0.01 - 1) / (1001**0.01 - 1)  # its share of all events, by Zipf: 1,000 shops, exponent 0.99
 WAVE = 0.8  # the evening is so much above the mean, the night below
 EVENING = 20 * 60  # the busiest minute, at which the sale begins
 SALE_MINUTES, SALE_TIMES = 30, 10  # the largest shop has so many times its events
 IMPORT_BEGIN, IMPORT_MINUTES, IMPORT_SHARE = 2 * 60, 120, 0.1  # of the day's events, on top
 GROWTH_MINUTES = 30  # on demand, a table takes twice its peak of longer ago than this
-SAMPLES = 1_000
-
-CHANGES_PROFILE = [kind for kind, bill in BILLS.items() if bill.user_wru > 2]
-
-
-@dataclass(frozen=True)
-class Zipf:
-    """Ranks from 1 to `size`; the first is the most frequent."""
-
-    size: float
-    skew: float
-
-    def rank(self, chance: Random) -> int:
-        return int((1 + chance.random() * self._whole) ** (1 / (1 - self.skew)))
-
-    def share(self, rank: int) -> float:
-        return (math.pow(rank + 1, 1 - self.skew) - math.pow(rank, 1 - self.skew)) / self._whole
-
-    @property
-    def _whole(self) -> float:
-        return math.pow(self.size + 1, 1 - self.skew) - 1
-
-
-SHOP = Zipf(SHOPS, SHOP_SKEW)
 
 
 @dataclass(frozen=True)
@@ -63,7 +36,7 @@ class Traffic:
         if self.even:
             return mean
         live = mean * (1 + WAVE * math.cos(2 * math.pi * (minute - EVENING) / MINUTES))
-        sale = live * SHOP.share(1) * (SALE_TIMES - 1) if 0 <= minute - EVENING < SALE_MINUTES else 0
+        sale = live * LARGEST_SHOP * (SALE_TIMES - 1) if 0 <= minute - EVENING < SALE_MINUTES else 0
         return live + sale + self.imported(minute)
 
     def imported(self, minute: int) -> float:
@@ -72,47 +45,6 @@ class Traffic:
 
     def of_day(self) -> float:
         return 60 * sum(map(self.arriving, range(MINUTES)))
-
-
-# --- What is in a batch ---------------------------------------------------------------------------
-
-
-Batch = list[tuple[int, str]]  # the user and the kind of each event
-
-
-def mixed_batches(inputs: Inputs) -> Iterator[Batch]:
-    """Yield batches as a shop sends them, with users in any order."""
-    chance = Random(16)
-    for _ in range(SAMPLES):
-        users = Zipf(USERS * SHOP.share(SHOP.rank(chance)), USER_SKEW)
-        yield [(users.rank(chance), kind) for kind in some_kinds(inputs, chance)]
-
-
-def sorted_batches(inputs: Inputs) -> Iterator[Batch]:
-    """Yield batches as an import may send them, ten events of each user."""
-    chance = Random(16)
-    for _ in range(SAMPLES):
-        yield [(number // 10, kind) for number, kind in enumerate(some_kinds(inputs, chance))]
-
-
-def some_kinds(inputs: Inputs, chance: Random) -> list[str]:
-    return chance.choices(list(inputs.mix), list(inputs.mix.values()), k=inputs.batch)
-
-
-def folded(inputs: Inputs, sent: Iterable[Batch]) -> float:
-    """Return the WRU of an event."""
-    return inputs.wru - sum(map(saved, sent)) / (SAMPLES * inputs.batch)
-
-
-def saved(batch: Batch) -> int:
-    """Return the WRU that a batch saves, compared with its events one by one.
-
-    In one batch a user's changes are one change of the profile, and a user's email opens are one change of their lock.
-    Each saves 2 WRU. `tests/integration/test_capacity.py` compares this with the calls.
-    """
-    changes = Counter(user for user, kind in batch if kind in CHANGES_PROFILE)
-    opens = Counter(user for user, kind in batch if kind == "emailopen")
-    return 2 * sum(count - 1 for counts in (changes, opens) for count in counts.values())
 
 
 # --- The day --------------------------------------------------------------------------------------
@@ -174,18 +106,5 @@ def waits(traffic: Traffic) -> list[str]:
     return [", ".join(limits), f"up to {math.ceil(outcome.longest_minutes):,} min{left}"]
 
 
-def fold_table(inputs: Inputs) -> str:
-    batched = replace(inputs, batch=BATCH)
-    found = {
-        "one by one": inputs.wru,
-        f"batches of {BATCH}, users as they come": folded(batched, mixed_batches(batched)),
-        f"batches of {BATCH}, sorted by user, ten events each": folded(batched, sorted_batches(batched)),
-    }
-    return growth.table(["folding", "WRU an event"], [[name, f"{wru:.2f}"] for name, wru in found.items()])
-
-
 def tables(inputs: Inputs) -> dict[str, str]:
-    return {
-        "simulated-waits": wait_table(inputs),
-        "simulated-folding": fold_table(inputs),
-    }
+    return {"simulated-waits": wait_table(inputs)}
