@@ -5,7 +5,7 @@ from pathlib import Path
 
 from docs.openapi import FIELDS, MEANINGS, OF_A_BATCH, general_schemas, paths, scope_of
 from domain.accounts import SCOPES
-from domain.event_types import CATALOGUE, EventType, restrictions
+from domain.event_types import CATALOGUE, EventType
 from domain.profile import SYSTEM_ATTRIBUTES
 from domain.request import USER_FIELDS
 
@@ -19,9 +19,6 @@ def tables() -> dict[str, str]:
         "scopes": table(["scope", "allows to"], [[f"`{scope}`", allows] for scope, allows in SCOPES.items()]),
         "fields": fields(),
         "types": table(["event", "what it is", "fields"], map(type_row, CATALOGUE.values())),
-        "restrictions": table(
-            ["code", "message"], [[f"`{code}`", restriction.text] for code, restriction in restrictions().items()]
-        ),
         "statuses": statuses(),
         "attributes": table(
             ["attribute", "type", "meaning"],
