@@ -48,7 +48,7 @@ MOST = "x" * 250_000
 def account(table: Table, monkeypatch: pytest.MonkeyPatch) -> Account:
     """With the client that the functions use: its time limits and its few retries."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", table.client.meta.endpoint_url)
-    return Account(Table(new_client(), table.name, time.monotonic() + 60), "shop")
+    return Account(Table(new_client(), table.name, time.monotonic() + 600), "shop")
 
 
 def labels(outcomes: list[Outcome | Refused]) -> list[str]:

@@ -50,7 +50,7 @@ with_and_without_key = pytest.mark.parametrize("key", [None, IdempotencyKey.of("
 def account(table: Table, monkeypatch: pytest.MonkeyPatch) -> Account:
     """With the client that the functions use: its time limits and its retries."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", table.client.meta.endpoint_url)
-    return Account(Table(new_client(), table.name, time.monotonic() + 60), "shop")
+    return Account(Table(new_client(), table.name, time.monotonic() + 600), "shop")
 
 
 def write_of(event: dict[str, Any], key: IdempotencyKey | None) -> str:
