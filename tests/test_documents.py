@@ -42,7 +42,7 @@ def test_each_link_of_a_page_leads_somewhere(page: str) -> None:
 
 
 def test_the_readme_lists_every_page_of_docs() -> None:
-    listed = re.findall(r"^\| \[[\w.-]+\]\((docs/[\w.-]+)\) \|", text("README.md"), re.MULTILINE)
+    listed = re.findall(r"^- \[[\w.-]+\]\((docs/[\w.-]+)\): ", text("README.md"), re.MULTILINE)
     assert sorted(listed) == [page for page in PAGES if page.startswith("docs/")]
 
 
