@@ -302,14 +302,13 @@ def choice_table(inputs: Inputs) -> str:
     choices = {
         "HTTP API": tiered(MILLION, HTTP_API) - gateway,
         "function URL": -gateway,
-        **{f"batches of {size}": sum(million(replace(inputs, batch=size)).values()) - now for size in (10, BATCH)},
+        f"batches of {BATCH}": sum(million(replace(inputs, batch=BATCH)).values()) - now,
         "a queue behind the gateway, read ten at a time": MILLION * (1.2 * QUEUE_REQUEST - 0.9 * INVOCATION),
         "arm64, at the same speed": seconds * (GB_SECOND_ARM - GB_SECOND),
         f"provisioned capacity, {100 * PROVISIONED_USE:.0f} % used": capacity - on_demand,
         "an `Idempotency-Key` with every plain event": plain * more_wru * WRU,
         "`Tracing=Active`": MILLION * TRACED_SHARE * TRACE,
         "`Feed=on`, ten events in an invocation": feed(inputs, MILLION, batch=10),
-        "`Feed=on`, one event in an invocation": feed(inputs, MILLION, batch=1),
         "a webhook for the whole feed, in addition": MILLION * inputs.stored * WEBHOOK_CALL,
     }
     return table(["instead", "US$ a million"], [[name, f"{cost:+.2f}"] for name, cost in choices.items()])
