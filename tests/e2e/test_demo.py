@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 
 import pytest
 
-from domain.event_types import CATALOGUE
 from e2e.conftest import Caller
 from local import demo
 
@@ -15,7 +14,16 @@ def test_the_shop_is_the_same_each_time_and_has_what_a_month_brings() -> None:
     assert first == second
     events = [event for _, of_user in first for event in of_user]
     types = Counter(type_ for event in events for type_ in event["event"])
-    assert CATALOGUE.keys() - types.keys() == {"generic", "event", "addtowishlist"}
+    assert types.keys() >= {
+        "update",
+        "login",
+        "emailopen",
+        "viewitem",
+        "viewcategory",
+        "search",
+        "addtocart",
+        "checkout",
+    }
     assert types["confirmation"] > 100
     assert types["refund"] > 5
     assert {event["eventTime"][:10] for event in events} <= {f"2026-{day}" for day in days()}

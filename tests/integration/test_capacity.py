@@ -25,7 +25,7 @@ from table.overlay import Overlay
 from use_cases import users
 from use_cases.refusals import count_refused
 
-PLAIN = sorted(CATALOGUE.keys() - {"update", "login", "confirmation", "refund", "emailopen"})
+PLAIN = [name for name, cls in CATALOGUE.items() if not cls.restriction and name not in ("update", "login")]
 
 
 def filled(event_type: str) -> dict[str, Any]:
