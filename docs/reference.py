@@ -13,10 +13,10 @@ PAGE = Path(__file__).with_name("reference.md")
 
 
 def tables() -> dict[str, str]:
-    """Each table by the name in its marker."""
+    """Return each list by the name in its marker."""
     return {
         "requests": requests(),
-        "scopes": table(["scope", "allows to"], [[f"`{scope}`", allows] for scope, allows in SCOPES.items()]),
+        "scopes": bullets((f"`{scope}`", allows) for scope, allows in SCOPES.items()),
         "fields": fields(),
         "types": table(["event", "what it is", "fields"], map(type_row, CATALOGUE.values())),
         "statuses": statuses(),
@@ -37,7 +37,7 @@ def requests() -> str:
 
 
 def fields() -> str:
-    """Return the table of names that a request can have outside of the event."""
+    """Return the names that a request can have outside of the event."""
     schemas = general_schemas()
     sent = {
         "a request": schemas["EventRequest"]["properties"],
@@ -45,7 +45,7 @@ def fields() -> str:
         "a batch": schemas["BatchRequest"]["properties"],
         "an event of a batch": schemas["BatchEvent"]["properties"],
     }
-    return table(["in", "fields"], [[place, names(listed)] for place, listed in sent.items()])
+    return bullets((place, names(listed)) for place, listed in sent.items())
 
 
 def type_row(event_type: type[EventType]) -> Sequence[str]:
@@ -62,11 +62,15 @@ def statuses() -> str:
         200: "The event was created, or discarded by a restriction. Every event of a batch is settled.",
         207: OF_A_BATCH[207],
     }
-    return table(["status", "means"], [[str(status), text] for status, text in {**settled, **MEANINGS}.items()])
+    return bullets((str(status), text) for status, text in {**settled, **MEANINGS}.items())
 
 
 def names(listed: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in listed)
+
+
+def bullets(pairs: Iterable[tuple[str, str]]) -> str:
+    return "".join(f"- {name}: {text}\n" for name, text in pairs)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
