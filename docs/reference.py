@@ -1,4 +1,4 @@
-"""Makes the tables of docs/reference.md of the lists that the code answers from: `make openapi`."""
+"""Make the lists of docs/reference.md from those that the code answers from: `make openapi`."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from domain.request import USER_FIELDS
 PAGE = Path(__file__).with_name("reference.md")
 
 
-def tables() -> dict[str, str]:
+def lists() -> dict[str, str]:
     """Return each list by the name in its marker."""
     return {
         "requests": requests(),
@@ -20,20 +20,16 @@ def tables() -> dict[str, str]:
         "fields": fields(),
         "types": table(["event", "what it is", "fields"], map(type_row, CATALOGUE.values())),
         "statuses": statuses(),
-        "attributes": table(
-            ["attribute", "type", "meaning"],
-            [[f"`{name}`", kind, FIELDS.get(name, "")] for name, kind in SYSTEM_ATTRIBUTES.items()],
-        ),
+        "attributes": bullets((f"`{name}` ({kind})", FIELDS.get(name, "")) for name, kind in SYSTEM_ATTRIBUTES.items()),
     }
 
 
 def requests() -> str:
-    rows = [
-        [f"`{method.upper()} /v1{path}`", f"{operation['summary']}.", f"`{scope_of(method, path)}`"]
+    return bullets(
+        (f"`{method.upper()} /v1{path}` (`{scope_of(method, path)}`)", f"{operation['summary']}.")
         for path, methods in paths().items()
         for method, operation in methods.items()
-    ]
-    return table(["request", "does", "scope"], rows)
+    )
 
 
 def fields() -> str:
@@ -79,8 +75,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def page(text: str) -> str:
-    """Return the page with new tables."""
-    for name, made in tables().items():
+    """Return the page with new lists."""
+    for name, made in lists().items():
         before, rest = text.split(f"<!-- {name} -->\n")
         _, after = rest.split("<!-- end -->\n", 1)
         text = f"{before}<!-- {name} -->\n{made}<!-- end -->\n{after}"

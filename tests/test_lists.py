@@ -31,7 +31,7 @@ EVENT_FILES = [json.loads(path.read_text()) for path in (ROOT / "events").glob("
 GATEWAYS_STATUS = 429
 
 
-def test_the_reference_has_the_tables_that_the_code_makes() -> None:
+def test_the_reference_has_the_lists_that_the_code_makes() -> None:
     page = reference.PAGE.read_text()
     assert page == reference.page(page), "run `make openapi`"
 
