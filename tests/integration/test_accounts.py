@@ -103,6 +103,9 @@ def a_key(account: Account, expires_on: str | None = None) -> tuple[str, ApiKey]
 def test_a_revoked_key_stays_revoked(account: Account) -> None:
     secret, key = a_key(account)
     now = a_moment()
+    found = api_keys.find(account.table, hash_of(secret))
+    assert found
+    assert (found.account, found.id) == (account.name, key.id)
     assert [api_keys.revoke(account, key, now) for _ in range(2)] == [True, True], "a response may have been lost"
     assert not api_keys.revoke(account, key, now + timedelta(seconds=1))
     assert not api_keys.expire(account, key, iso(now + timedelta(days=1)), now)

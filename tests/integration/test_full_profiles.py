@@ -354,7 +354,7 @@ def test_however_many_fill_a_profile_at_once_a_purchase_finds_room(account: Acco
     assert the_profile(account)["numberOfPurchases"] == 21
 
 
-@pytest.mark.parametrize("theirs", ["longer", "gone", "tags"])
+@pytest.mark.parametrize("theirs", ["gone", "tags"])
 def test_the_size_stays_correct_if_another_request_changes_a_value_at_any_call(
     account: Account, table: Table, theirs: str
 ) -> None:
@@ -362,9 +362,7 @@ def test_the_size_stays_correct_if_another_request_changes_a_value_at_any_call(
     room = fill(account, identifier="new@example.com")
 
     def change(email: str) -> None:
-        if theirs == "longer":
-            put_attributes(account, {"a": "x" * 4_000}, email)
-        elif theirs == "gone":
+        if theirs == "gone":
             users.remove_attribute(email, "a", account)
         else:
             put_attributes(account, {"tags": ["a", "b", "-c"]}, email)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from builders import ANA, a_moment, a_user, send, the_events, the_profile
+from builders import ANA, a_moment, a_user, an_entry, send, send_batch, the_events, the_profile
 from declared import RESTRICTED, Once, Windowed, every_restriction, restriction_of, with_declared_types
 from domain.outcomes import IdempotencyKey
 from domain.problems import Invalid, KeyReused, NotFound
@@ -58,13 +58,13 @@ def test_a_key_with_another_body_is_refused(account: Account, event: dict[str, A
 def test_that_an_event_was_discarded_is_remembered(account: Account, kind: Once | Windowed) -> None:
     ana = a_user(account)
     event = kind.event()
-    send(account, event)
+    send_batch(account, [an_entry(event, eventId="mine")])
     first = send(account, event, key=KEY)
-    assert first.restriction == restriction_of(kind)
+    assert (first.restriction, first.first and first.first.event_id) == (restriction_of(kind), "mine")
     later = a_moment() + timedelta(hours=1)  # without its key one of the window would get in by now
     repeat = send(account, event, now=later, key=KEY)
     assert (repeat.event_id, repeat.restriction, repeat.replayed) == (first.event_id, first.restriction, True)
-    assert repeat.user_id == ana.id
+    assert (repeat.status, repeat.first, repeat.user_id) == ("discarded", first.first, ana.id)
     with pytest.raises(KeyReused):
         send(account, event, key=IdempotencyKey.of("key", b"other body"))
 
