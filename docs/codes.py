@@ -311,11 +311,11 @@ REQUESTS: dict[str, list[str]] = {
         event({"search": {"query": each}}, "Idempotency-Key: search-77") for each in ("shoes", "hats")
     ],
     "bot": [batch(entry("view-77", SEARCH, userAgent="Googlebot/2.1"))],
-    "system_attribute_ignored": [event({"update": {"createdOn": "today", "city": "Vigo"}})],
+    "system_attribute_ignored": [event({"update": {"createdOn": "today"}})],
     "email_ignored": [event({"update": {"email": "bo@example.com", "city": "Vigo"}})],
     "older_than_profile": [
         event({"update": {"city": "Vigo"}}),
-        event({"update": {"city": "Lugo", "size": "M"}}, eventTime="<hour ago>"),
+        event({"update": {"city": "Lugo"}}, eventTime="<hour ago>"),
     ],
     "profile_full": [
         user("PUT ", {"notes": "<200000 characters>"}),
