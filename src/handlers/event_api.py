@@ -36,12 +36,13 @@ CREATED = {"message": "Event created", "email": "Event was created for the speci
 
 
 def _post_event(event: rest.Event, account: Account) -> rest.Response:
-    body, upsert = bodies.body_of(event), rest.flag(event, "upsert")
+    body = bodies.body_of(event)
+    upsert, upsert_problems = rest.flag(event, "upsert")
     key, key_problems = rest.idempotency_key(event, body)
     sent = bodies.json_object(body)
     now = rest.now()
     try:
-        request = parse_request(sent, now, key_problems)
+        request = parse_request(sent, now, [*key_problems, *upsert_problems])
         logger.append_keys(event_type=request.event.type)
         outcome = collect_one(request, account, now, key, upsert=upsert)
     except Exception as error:
@@ -94,12 +95,15 @@ def _check_events(event: rest.Event, account: Account) -> rest.Response:
 
 def _post_events(event: rest.Event, account: Account, *, stored: bool = True) -> rest.Response:
     body = bodies.body_of(event, MAX_BATCH_BYTES, BATCH_TOO_LARGE)
+    upsert, wrong = rest.flag(event, "upsert")
     if rest.header(event, "Idempotency-Key") is not None:
-        raise Invalid([invalid_parameter("Idempotency-Key", KEY_NOT_FOR_BATCHES)])
+        wrong.append(invalid_parameter("Idempotency-Key", KEY_NOT_FOR_BATCHES))
+    if wrong:
+        raise Invalid(wrong)
     sent, refuse = bodies.json_batch(body)
     now = rest.now()
     requests = parse_batch(sent, now, refuse)
-    outcomes = collect(requests, account, now, upsert=rest.flag(event, "upsert"))
+    outcomes = collect(requests, account, now, upsert=upsert)
     for entry, outcome in zip(sent["events"], outcomes, strict=True):
         if isinstance(outcome, Refused):
             outcome.event_type = _type_of(entry)

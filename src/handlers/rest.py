@@ -18,7 +18,6 @@ from domain.problems import (
     UNKNOWN_PATH,
     Failed,
     Forbidden,
-    Invalid,
     NotFound,
     Notice,
     Problem,
@@ -126,12 +125,12 @@ def query(event: Event) -> dict[str, str]:
     return present(event.get("queryStringParameters") or {})
 
 
-def flag(event: Event, name: str) -> bool:
-    """Return the value of a query parameter that is true or false. Raise Invalid for another value."""
+def flag(event: Event, name: str) -> tuple[bool, list[Problem]]:
+    """Return the value of a query parameter that is true or false, and its problems."""
     value = query(event).get(name, "false").lower()
     if value not in ("true", "false"):
-        raise Invalid([invalid_parameter(name, f"{name} must be true or false.")])
-    return value == "true"
+        return False, [invalid_parameter(name, f"{name} must be true or false.")]
+    return value == "true", []
 
 
 def path_parameter(event: Event, name: str) -> str:

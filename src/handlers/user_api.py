@@ -23,7 +23,8 @@ def _post(event: rest.Event, account: Account) -> rest.Response:
 
 def _put(event: rest.Event, account: Account) -> rest.Response:
     sent = bodies.json_object(bodies.body_of(event))
-    changed = users.change(_identifier(event), sent, rest.flag(event, "upsert"), account, rest.now())
+    upsert, problems = rest.flag(event, "upsert")
+    changed = users.change(_identifier(event), sent, upsert, account, rest.now(), problems)
     message = "Successfully added new user." if changed.is_new else "Successfully updated user."
     return _result(message, changed.profile, changed)
 

@@ -181,12 +181,19 @@ def create(sent: Mapping[str, Any], account: Account, now: datetime) -> Changed:
     return created
 
 
-def change(identifier: str, sent: Mapping[str, Any], upsert: bool, account: Account, now: datetime) -> Changed:
+def change(
+    identifier: str,
+    sent: Mapping[str, Any],
+    upsert: bool,
+    account: Account,
+    now: datetime,
+    other_problems: Sequence[Problem] = (),
+) -> Changed:
     """Set attributes of a user. With `upsert` create the user if there is none.
 
     Raise Invalid, NotFound, TooLarge, and Conflict if the new user has a taken email or an erased _id.
     """
-    _check(sent)
+    _check(sent, other_problems)
     for _ in range(ATTEMPTS):
         try:
             profile = get(identifier, account)
@@ -323,15 +330,16 @@ def _misplaced_email(sent: Mapping[str, Any]) -> str | None:
     return next((place for place, name in names.items() if letters_of(name) in EMAIL_NAMES), None)
 
 
-def _check(sent: Mapping[str, Any]) -> None:
-    """Raise Invalid with all problems of the attributes that a caller sends."""
+def _check(sent: Mapping[str, Any], other_problems: Sequence[Problem] = ()) -> None:
+    """Raise Invalid with all problems of the attributes that a caller sends, and `other_problems`."""
     wrong = {problem.field: problem.description for problem in unstorable(dict(sent), "")}
     if sent.get("email") is not None and normal_email(sent["email"]) is None:
         wrong["email"] = problems.invalid_email("email").description
     if "tags" in sent and (fault := fault_of_tags(sent["tags"])):
         wrong["tags"] = f"tags {fault}."
-    if wrong:
-        raise Invalid(problems.invalid_attribute(field or None, hint) for field, hint in wrong.items())
+    if wrong or other_problems:
+        found = [problems.invalid_attribute(field or None, hint) for field, hint in wrong.items()]
+        raise Invalid([*found, *other_problems])
 
 
 def _type(wire_name: str | None) -> tuple[str | None, list[Problem]]:

@@ -205,6 +205,17 @@ def test_a_header_or_a_parameter_that_is_null_is_as_if_it_were_not_there(ana: Pr
     assert call("GET", "/user/{id}", pathParameters={"id": None}).status == 404
 
 
+def test_a_wrong_parameter_is_reported_with_all_other_problems(ana: Profile) -> None:
+    wrong: dict[str, Any] = {"queryStringParameters": {"upsert": "yes"}}
+    answers = {
+        "tags": user("PUT", ANA, {"tags": 1}, **wrong),
+        "user.email": post({"user": {"email": "ana"}, "event": {"search": {"query": "x"}}}, **wrong),
+        "Idempotency-Key": call("POST", "/events", {"events": []}, headers={"Idempotency-Key": "a"}, **wrong),
+    }
+    for field, answer in answers.items():
+        assert (answer.status, {error.get("field") for error in answer.body["errors"]}) == (400, {field, "upsert"})
+
+
 def test_of_a_header_or_a_query_that_comes_more_than_once_the_last_counts(ana: Profile) -> None:
     """So does API Gateway, in what is not multi-value."""
     twice = {"headers": {"Idempotency-Key": "b"}, "multiValueHeaders": {"Idempotency-Key": ["a", "b"]}}
