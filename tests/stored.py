@@ -41,10 +41,6 @@ def erased_key(user_id: str) -> Item:
     return _key(f"{ACCOUNT}#ERASED#{sha256(f'{ACCOUNT}#{user_id}'.encode()).hexdigest()}", "ERASED")
 
 
-def erasure_key(user_id: str) -> Item:
-    return _key("ERASURES", f"{ACCOUNT}#{user_id}")
-
-
 def everything(table: Store) -> list[Item]:
     """All items of the table, in order."""
     pages: Any = table.client.get_paginator("scan").paginate(TableName=table.name, ConsistentRead=True)

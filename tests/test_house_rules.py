@@ -28,7 +28,6 @@ SRC = ROOT / "src"
 MODULES = sorted(SRC.rglob("*.py"))
 TABLE = SRC / "table"
 DOMAIN = [path for path in MODULES if SRC / "domain" in path.parents]
-HANDLERS = [path for path in MODULES if path.parent.name == "handlers"]
 every_module = pytest.mark.parametrize("path", MODULES, ids=lambda path: f"{path.parent.name}.{path.stem}")
 
 
