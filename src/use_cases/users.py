@@ -59,6 +59,8 @@ class People:
         """By id: the profile, None or Refused in the same way."""
         self.erased: dict[str, bool] = {}
         """By an _id that a caller chose: whether its user was erased."""
+        self.free_ids: set[str] = set()
+        """Ids that came with a new email, and that no user has."""
 
     def look_up(self, entries: Sequence[Entry]) -> None:
         """Read the users that the events name, and the emails that they claim, with one call.
@@ -71,6 +73,7 @@ class People:
         owners, found = profiles.look_up(self.account, emails, ids)
         self.owners |= owners
         self.profiles |= found
+        self.free_ids.clear()
         for email in owners:  # the user who was created with it may be erased, and an id never comes back
             self.new_ids.pop(email, None)
         for profile in found.values():  # a login may claim the email between the two reads
@@ -114,8 +117,10 @@ class People:
             return User(self.new_ids[str(email)], email, is_new=True)
         if not is_id(user_id):
             return Invalid([replace(problems.INVALID_ID, field="user._id")])
-        if email and profiles.read(self.account, user_id):
-            return Invalid([problems.IDENTIFIERS_DISAGREE])
+        if email and user_id not in self.free_ids:
+            if profiles.read(self.account, user_id):
+                return Invalid([problems.IDENTIFIERS_DISAGREE])
+            self.free_ids.add(user_id)
         if user_id not in self.erased:
             self.erased[user_id] = erasures.is_erased(self.account, user_id)
         if self.erased[user_id]:  # a discarded event has no write that would check it
@@ -124,6 +129,7 @@ class People:
 
     def identify(self, user: User) -> None:
         """Record that the user exists, and has this email now."""
+        self.free_ids.discard(user.id)
         if user.email:
             self.owners[user.email] = user.id
         known = self.profiles.get(user.id)

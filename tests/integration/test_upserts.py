@@ -249,6 +249,12 @@ def test_many_plain_events_of_one_new_user_cost_one_transaction_and_a_put_each(a
     assert (it.wru, it.calls.count("TransactWriteItems")) == (6 + 19, 1)
 
 
+def test_an_id_that_comes_with_a_new_email_is_read_once_for_a_batch(account: Account) -> None:
+    with bill(account.table) as it:
+        send_batch(account, [an_entry({"update": {"n": n}}, email=ANA, _id=X) for n in range(5)], upsert=True)
+    assert Counter(it.calls) == {"GetItem": 2, "BatchGetItem": 1, "TransactWriteItems": 1}
+
+
 @not_on_moto
 def test_of_many_upserts_of_one_new_address_one_creates_the_user_and_all_are_stored(account: Account) -> None:
     def send_one(n: int) -> Outcome:
