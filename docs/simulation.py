@@ -7,11 +7,13 @@ contract asks.
 
 import math
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
+from random import Random
 
 from docs import growth
 from docs.growth import BATCH, DAY, Inputs
+from docs.units import BILLS
 
 MINUTES = DAY // 60
 LARGEST_SHOP = (2**0.01 - 1) / (1001**0.01 - 1)  # its share of all events, by Zipf: 1,000 shops, exponent 0.99
@@ -19,6 +21,7 @@ WAVE = 0.8  # the evening is so much above the mean, the night below
 EVENING = 20 * 60  # the busiest minute, at which the sale begins
 SALE_MINUTES, SALE_TIMES = 30, 10  # the largest shop has so many times its events
 IMPORT_BEGIN, IMPORT_MINUTES, IMPORT_SHARE = 2 * 60, 120, 0.1  # of the day's events, on top
+SAMPLES = 1_000
 GROWTH_MINUTES = 30  # on demand, a table takes twice its peak of longer ago than this
 
 
@@ -82,6 +85,38 @@ def simulate(traffic: Traffic, lifted: Collection[str] = ()) -> Outcome:
     return outcome
 
 
+# --- A batch that is sorted by user ---------------------------------------------------------------
+
+
+Batch = list[tuple[int, str]]  # the user and the kind of each event
+
+
+def sorted_batches(inputs: Inputs) -> Iterator[Batch]:
+    """Yield batches as an import may send them, ten events of each user. They are the same in each run."""
+    chance = Random(16)
+    for _ in range(SAMPLES):
+        kinds = chance.choices(list(inputs.mix), list(inputs.mix.values()), k=inputs.batch)
+        yield [(number // 10, kind) for number, kind in enumerate(kinds)]
+
+
+def saved(batch: Batch) -> int:
+    """Return the WRU that a batch saves, compared with its events one by one.
+
+    In one batch a user's changes are one change of the profile, and a user's email opens are one change of their lock.
+    Each saves 2 WRU. `tests/integration/test_capacity.py` compares this with the calls.
+    """
+    changes = Counter(user for user, kind in batch if BILLS[kind].user_wru > 2)
+    opens = Counter(user for user, kind in batch if kind == "emailopen")
+    return 2 * sum(count - 1 for counts in (changes, opens) for count in counts.values())
+
+
+def fold_table(inputs: Inputs) -> str:
+    batched = replace(inputs, batch=BATCH)
+    of_an_event = sum(map(saved, sorted_batches(batched))) / (SAMPLES * BATCH)
+    rows = [["one by one", f"{inputs.wru:.2f}"], ["sorted by user", f"{inputs.wru - of_an_event:.2f}"]]
+    return growth.table(["", "WRU an event"], rows)
+
+
 # --- Tables ---------------------------------------------------------------------------------------
 
 
@@ -107,4 +142,4 @@ def waits(traffic: Traffic) -> list[str]:
 
 
 def tables(inputs: Inputs) -> dict[str, str]:
-    return {"simulated-waits": wait_table(inputs)}
+    return {"simulated-waits": wait_table(inputs), "simulated-folding": fold_table(inputs)}

@@ -12,6 +12,8 @@ import pytest
 from builders import ANA, a_moment, a_user, an_entry, an_example, send, send_batch
 from capacity import bill, size
 from declared import Once, Windowed, every_once, every_window, with_declared_types
+from docs import simulation
+from docs.growth import Inputs
 from docs.units import AUTHORIZER, BATCHES, BILLS, LATE
 from domain.accounts import new_api_key
 from domain.event_types import CATALOGUE
@@ -157,6 +159,27 @@ def test_30_updates_of_a_user_change_the_profile_once(account: Account) -> None:
         assert statuses(send_batch(account, entries)) == {"created"}
     assert it == BATCHES["30 updates of one user"]
     assert it.items == [31]
+
+
+def an_entry_of(user: int, kind: str, place: int, now: datetime) -> dict[str, Any]:
+    """Return an event of a kind of units.py. The user opened an email at `now`."""
+    event_type = {"plain": "search", "bot": "search"}.get(kind, kind.partition("-")[0])
+    event = {event_type: {**an_example(event_type), "orderId": place}}
+    later = now + (MINUTES if kind == "emailopen-discarded" else (place + 1) * HOUR)
+    of_bot = {"userAgent": "Googlebot/2.1"} if kind == "bot" else {}
+    return an_entry(event, eventTime=later, email=PEOPLE[user], **of_bot)
+
+
+def test_a_batch_sorted_by_user_costs_what_the_simulation_of_growth_md_says(account: Account) -> None:
+    now = a_moment() - timedelta(days=9)
+    for email in PEOPLE[:4]:
+        a_user(account, email)
+    send_batch(account, [an_entry({"emailopen": {}}, eventTime=now, email=email) for email in PEOPLE[:4]])
+    [batch, *_] = simulation.sorted_batches(Inputs(batch=40, mix={**Inputs().mix, "plain": 10}))
+    with bill(account.table) as it:
+        statuses(send_batch(account, [an_entry_of(*each, place, now) for place, each in enumerate(batch)]))
+    assert it.wru == sum(BILLS[kind].wru for _, kind in batch) - simulation.saved(batch)
+    assert it.calls.count("TransactWriteItems") == 4
 
 
 Batch = Callable[[], list[dict[str, Any]]]
