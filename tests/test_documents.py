@@ -48,7 +48,7 @@ def test_the_readme_lists_every_page_of_docs() -> None:
 
 def test_each_group_of_guarantees_names_tests_that_exist() -> None:
     tests = {Path(name).name for name in tracked() if name.startswith("tests/")}
-    groups = re.split(r"^## ", text("docs/guarantees.md"), flags=re.MULTILINE)[1:-1]  # not the last one, about engines
+    groups = re.split(r"^## ", text("docs/guarantees.md"), flags=re.MULTILINE)[1:-3]  # the last three promise nothing
     for group in groups:
         named = re.findall(r"`(?:tests/\w+/)?(test_\w+\.py)`", group)
         assert named, group
