@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
@@ -159,6 +160,20 @@ def test_an_event_that_keeps_failing_is_given_up_and_named(
     assert counts(capsys.readouterr().out) == {"read": 30, "created": 29, "failed": 1}
     [rejected] = Path("e.jsonl.rejected.jsonl").read_text().splitlines()
     assert json.loads(rejected)["line"] == 8
+
+
+def test_events_of_one_line_are_given_up_one_by_one(command: Command, stub: Stub) -> None:
+    tries = Counter[str]()
+
+    def fails(entry: dict[str, Any]) -> bool:
+        tries[entry["eventId"]] += 1
+        return entry["eventId"] != "e-0" and tries[entry["eventId"]] == 1
+
+    stub.fails = fails
+    page = [json.loads(line) for line in events(range(30), users=30).splitlines()]
+    Path("e.jsonl").write_text(lines(page))
+    assert command("import", "e.jsonl", "--from", "jsonl", "--connections", 1) == 0
+    stub.holds_once_in_order(set(range(30)))
 
 
 def test_an_event_that_the_api_cannot_read_is_found(command: Command, stub: Stub) -> None:

@@ -101,7 +101,7 @@ def deliver(units: Sequence[Unit], send: Send, report: Report, stall: StallTimer
     An event that fails FAILURES times while others are settled is reported as failed.
     """
     waiting, attempts, at_first = list(units), 0, stall.settled
-    failures: Counter[int] = Counter()
+    failures: Counter[Unit] = Counter()
     while waiting:
         answer = send([unit.entry for unit in waiting])
         attempts += 1
@@ -115,10 +115,10 @@ def deliver(units: Sequence[Unit], send: Send, report: Report, stall: StallTimer
             failed = [unit for unit, result in pairs if result["status"] == "failed"]
             stall.progress(len(waiting) - len(failed))
             attempts = attempts if len(failed) == len(waiting) else 0
-            failures.update(unit.line for unit in failed)
+            failures.update(failed)
             waiting = []
             for unit, result in pairs:
-                given_up = failures[unit.line] >= FAILURES and stall.settled > at_first
+                given_up = failures[unit] >= FAILURES and stall.settled > at_first
                 if result["status"] == "failed" and not given_up:
                     waiting.append(unit)
                 else:
