@@ -87,6 +87,8 @@ def test_numbers_keep_their_digits(open_outbox: Open, stub: Stub, tmp_path: Path
         ((ANA, event(1, deep=reduce(lambda inner, _: [inner], range(100_000), list[object]()))), "too many levels"),
         ((ANA, event(1, text="x" * MAX_ENTRY_BYTES)), "accepts 262,144 at most"),
         (("ana@example.com", event(1)), "user is a mapping"),
+        ((ANA, event(1), 1), "event_id is a text"),
+        ((ANA, event(1), "an-id", 1764500000), "event_time is a datetime"),
         ((ANA, event(1, at=datetime.now(timezone.utc))), "not JSON serializable"),
     ],
 )
@@ -203,6 +205,46 @@ def test_what_was_rejected_is_sent_again_or_forgotten_as_the_caller_says(open_ou
     made.retry(first, second)
     assert made.flush(120)
     assert (stub.numbers(), made.rejected()) == ([0, 1], [])
+
+
+def test_a_new_process_sends_what_it_retries(open_outbox: Open, stub: Stub) -> None:
+    stub.users = set()
+    first = open_outbox()
+    first.add(ANA, event(1))
+    assert first.flush(120)
+    first.close()
+    stub.users = {ANA["email"]}
+    made = open_outbox()
+    made.retry(*(each.number for each in made.rejected()))
+    made.close(120)
+    assert stub.numbers() == [1]
+
+
+def test_a_process_that_changes_its_folder_keeps_the_file_and_the_lock(
+    stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    with Outbox("events.db", url=stub.url, key="key") as made:
+        monkeypatch.chdir(elsewhere)
+        made.add(ANA, event(1))
+        assert made.flush(120)
+    assert not list(elsewhere.iterdir())
+
+
+def test_an_event_of_the_last_year_has_a_status(open_outbox: Open) -> None:
+    made = open_outbox(sending=False)
+    made.add(ANA, event(1), "an-id", "9999-12-31T00:00:00Z")
+    assert made.status().oldest == datetime(9999, 12, 31, tzinfo=timezone.utc)
+
+
+def test_a_proxy_that_cannot_be_used_is_named_in_the_status(open_outbox: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "unknown://127.0.0.1")
+    made = open_outbox()
+    made.add(ANA, event(1))
+    assert not made.flush(0.5)
+    assert "proxy" in (made.status().problem or "")
 
 
 def test_upsert_belongs_to_the_events_and_not_to_who_sends_them(open_outbox: Open, stub: Stub) -> None:

@@ -45,6 +45,10 @@ def entry_of(
     for name, value in {"user": user, "event": event}.items():
         if not isinstance(value, Mapping):
             raise TypeError(f"{name} is a mapping, not {type(value).__name__}")
+    if not isinstance(event_id, str | None):
+        raise TypeError(f"event_id is a text, not {type(event_id).__name__}")
+    if not isinstance(event_time, datetime | str | None):
+        raise TypeError(f"event_time is a datetime or an RFC 3339 text, not {type(event_time).__name__}")
     if event_time is None and event_id is not None:
         event_time = time_of_uuid7(event_id)
         if event_time is None:

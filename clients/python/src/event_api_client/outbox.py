@@ -126,8 +126,9 @@ class Outbox:
         self._upsert = upsert
         self._on_rejected = on_rejected
         self._transport = transport
-        self._store = Store(Path(path))
-        self._lock = Lock(Path(f"{path}.lock"))
+        path = Path(path).resolve()  # the process may change its folder, and other names may lead to the file
+        self._store = Store(path)
+        self._lock = Lock(path.with_name(path.name + ".lock"))
         self._closed = False
         self._stopped: str | None = None
         self._problem: str | None = None
@@ -201,7 +202,7 @@ class Outbox:
         """Return what is waiting, what was rejected, and why."""
         [(waiting, expires_on)] = self._store.read("SELECT count(*), min(expires_on) FROM events")
         [(rejected,)] = self._store.read("SELECT count(*) FROM rejected")
-        oldest = None if expires_on is None else _moment(expires_on) - OLDEST
+        oldest = None if expires_on is None else _moment(expires_on - OLDEST.total_seconds())
         results = dict(self._results)
         return Status(waiting, rejected, oldest, self._stopped or self._problem, self._stopped is not None, results)
 
@@ -222,6 +223,7 @@ class Outbox:
             connection.executemany("DELETE FROM rejected WHERE seq = ?", [(number,) for number in numbers])
 
         self._store.write(move)
+        self._start()
         self._wake.set()
 
     def forget(self, *numbers: int) -> None:
@@ -281,10 +283,11 @@ class Outbox:
 
     def _run(self) -> None:
         assert self._settings
-        api = Api(self._settings, self._transport)
+        api: Api | None = None
         try:
             while not self._closing.is_set():
                 try:
+                    api = api or Api(self._settings, self._transport)
                     self._pass(api)
                 except (OutboxError, OSError) as error:  # a full disk, for example; what was sent is sent again
                     self._problem = str(error)
@@ -297,7 +300,8 @@ class Outbox:
                 self._progress.set()
         finally:
             self._lock.release()
-            api.close()
+            if api:
+                api.close()
             if self._closed:
                 self._store.close()
 
