@@ -369,7 +369,9 @@ def invalid_payload(wire_name: str, needs: str, field: str) -> Problem:
 
 def missing_identifier(similar: Mapping[str, str]) -> Problem:
     """Return the problem of a user without email and _id. `similar` has similar names that were sent."""
-    hints = [f"It has {sent}; did you mean {name}? Names are case-sensitive." for sent, name in similar.items()]
+    hints = [
+        f"It has {sent[:MAX_PLACE]}; did you mean {name}? Names are case-sensitive." for sent, name in similar.items()
+    ]
     return replace(MISSING_IDENTIFIER, hint=hints[0] if hints else None)
 
 
@@ -377,7 +379,7 @@ def missing_field(name: str, place: str, about: str, similar: str | None) -> Pro
     """Return the problem of a missing field, described by `about`. `similar` is a similar name that was sent."""
     description = f"Add {name} to {place}: {about[:1].lower()}{about[1:]}"
     if similar:
-        description += f" It has {similar}; did you mean {name}? Names are case-sensitive."
+        description += f" It has {similar[:MAX_PLACE]}; did you mean {name}? Names are case-sensitive."
     return Problem("missing_field", f"Missing {name}", description, f"{place}.{name}")
 
 
@@ -477,9 +479,11 @@ def total_not_counted(field: str) -> Notice:
 
 def similar_name(field: str, known: str) -> Notice:
     """Return the warning of a name that differs from the name `known` of the contract only in case or punctuation."""
+    # The name may be one that cannot be stored. The warning is.
+    field = field[:MAX_PLACE].encode(errors="replace").decode()
     return Notice(field, f"This name was not read; did you mean {known}? Names are case-sensitive.", "similar_name")
 
 
 def user_without_email(field: str) -> Notice:
     message = "The user has no email: it was not found in this field. Send email at the top of the body."
-    return Notice(field, message, "user_without_email")
+    return Notice(field[:MAX_PLACE], message, "user_without_email")

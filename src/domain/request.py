@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from domain import problems
@@ -84,12 +85,14 @@ def parse_request(
 
 
 def unread(sent: Mapping[str, Any], known: Sequence[str], prefix: str) -> list[Notice]:
-    """Return a warning for each field that differs from a known one only in case or punctuation."""
+    """Return a warning for each field that differs from a known one only in case or punctuation.
+
+    There are as many as known fields at most, because a caller can vary a name in any number of ways.
+    """
     if all(name in known for name in sent):
         return []
-    return [
-        problems.similar_name(prefix + name, f"{prefix}{meant}") for name, meant in similar_names(sent, known).items()
-    ]
+    similar = islice(similar_names(sent, known).items(), len(known))
+    return [problems.similar_name(prefix + name, f"{prefix}{meant}") for name, meant in similar]
 
 
 def parse_batch(

@@ -331,9 +331,9 @@ def _create(
 def _misplaced_email(sent: Mapping[str, Any]) -> str | None:
     """Return the field that looks like an email in a wrong place: `Email`, or `email` in another object."""
     named = {name: value for name, value in sent.items() if name != "email"}
-    inner = {f"{name}.{each}": each for name, value in named.items() if isinstance(value, dict) for each in value}
-    names = {name: name for name in named} | inner
-    return next((place for place, name in names.items() if letters_of(name) in EMAIL_NAMES), None)
+    places = [(name,) for name in named]
+    inner = [(name, each) for name, value in named.items() if isinstance(value, dict) for each in value]
+    return next((".".join(place) for place in (*places, *inner) if letters_of(place[-1]) in EMAIL_NAMES), None)
 
 
 def _check(sent: Mapping[str, Any], other_problems: Sequence[Problem] = ()) -> None:

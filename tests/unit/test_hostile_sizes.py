@@ -2,6 +2,7 @@
 
 import json
 import math
+import tracemalloc
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from decimal import Decimal
@@ -23,6 +24,7 @@ from handlers.rest import errors_of
 from table import Account, profiles
 from table.attribute_values import serialize
 from table.calls import Table, new_client
+from use_cases import users
 from use_cases.collect import collect
 
 pytestmark = pytest.mark.long
@@ -140,6 +142,31 @@ def test_the_work_for_a_batch_depends_on_its_bytes_and_not_on_how_many_events_of
 
     few, many = batch(5), batch(100)
     assert seconds(lambda: collect(many, account, a_moment())) <= 3 * seconds(lambda: collect(few, account, a_moment()))
+
+
+def test_the_search_for_a_misplaced_email_repeats_no_long_name() -> None:
+    account = Account(Table(new_client(), "none", math.inf), "shop")
+    account.table.client.meta.events.register_first("before-send.dynamodb", every_call_succeeds)
+    sent = as_sent({"k" * 20_000: {f"{number}": "x" for number in range(1000)}})
+    users.create(sent, account, a_moment())
+    tracemalloc.start()
+    users.create(sent, account, a_moment())
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 5_000_000
+
+
+def test_variants_of_a_name_cause_few_short_warnings_that_can_be_stored() -> None:
+    variants = {f"User\ud800{'-' * number}": 1 for number in range(1000)}
+    request = parsed({"user": {"email": ANA}, "event": {"search": {"query": "x"}}, **variants})
+    assert 1 <= len(request.warnings) <= 10
+    assert all(len(warning.field.encode()) <= 100 for warning in request.warnings)
+
+
+@pytest.mark.parametrize("body", [order(f'{{"OrderId{"-" * 9000}":1}}'), user(f'"Email{"-" * 9000}":1')])
+def test_a_hint_names_only_the_beginning_of_a_long_name(body: str) -> None:
+    assert "did you mean" in answer_to(body)
+    assert len(answer_to(body)) < 1000
 
 
 def every_call_succeeds(request: AWSPreparedRequest, **_: Any) -> Any:
