@@ -199,7 +199,7 @@ class _Lane:
         if entry.is_new and isinstance(entry.outcome, Outcome) and entry.outcome.user_created:
             self.people.identify(User(entry.user_id, entry.request.user.email))
         known = self.people.profiles.get(entry.user_id)
-        if entry.claims and isinstance(known, Profile) and known.email is None:
+        if entry.claims and not entry.is_of_bot and isinstance(known, Profile) and known.email is None:
             if isinstance(entry.outcome, Outcome) and entry.outcome.status == "created":
                 self.people.identify(User(entry.user_id, entry.claims))
             elif self.waiting:  # another user may have the email now

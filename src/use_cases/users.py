@@ -59,8 +59,8 @@ class People:
         """By id: the profile, None or Refused in the same way."""
         self.erased: dict[str, bool] = {}
         """By an _id that a caller chose: whether its user was erased."""
-        self.free_ids: set[str] = set()
-        """Ids that came with a new email, and that no user has."""
+        self.taken: dict[str, bool] = {}
+        """By an _id that came with an email: whether a user has it."""
 
     def look_up(self, entries: Sequence[Entry]) -> None:
         """Read the users that the events name, and the emails that they claim, with one call.
@@ -73,7 +73,7 @@ class People:
         owners, found = profiles.look_up(self.account, emails, ids)
         self.owners |= owners
         self.profiles |= found
-        self.free_ids.clear()
+        self.taken.clear()
         for email in owners:  # the user who was created with it may be erased, and an id never comes back
             self.new_ids.pop(email, None)
         for profile in found.values():  # a login may claim the email between the two reads
@@ -117,10 +117,8 @@ class People:
             return User(self.new_ids[str(email)], email, is_new=True)
         if not is_id(user_id):
             return Invalid([replace(problems.INVALID_ID, field="user._id")])
-        if email and user_id not in self.free_ids:
-            if profiles.read(self.account, user_id):
-                return Invalid([problems.IDENTIFIERS_DISAGREE])
-            self.free_ids.add(user_id)
+        if email and self._is_taken(user_id):
+            return Invalid([problems.IDENTIFIERS_DISAGREE])
         if user_id not in self.erased:
             self.erased[user_id] = erasures.is_erased(self.account, user_id)
         if self.erased[user_id]:  # a discarded event has no write that would check it
@@ -129,7 +127,7 @@ class People:
 
     def identify(self, user: User) -> None:
         """Record that the user exists, and has this email now."""
-        self.free_ids.discard(user.id)
+        self.taken[user.id] = True
         if user.email:
             self.owners[user.email] = user.id
         known = self.profiles.get(user.id)
@@ -143,13 +141,18 @@ class People:
             if user_id is None:
                 return NotFound([problems.UNKNOWN_EMAIL])
             if isinstance(user_id, str) and reference.id not in (None, user_id):
-                other = reference.id and is_id(reference.id) and profiles.read(self.account, reference.id)
+                other = reference.id and is_id(reference.id) and self._is_taken(reference.id)
                 return Invalid([problems.IDENTIFIERS_DISAGREE if other else problems.NO_USER_WITH_ID])
             return User(user_id, reference.email) if isinstance(user_id, str) else user_id
         profile = self.profiles.get(str(reference.id))
         if isinstance(profile, Refused):
             return profile
         return User(profile.id, profile.email) if profile else NotFound([problems.UNKNOWN_ID])
+
+    def _is_taken(self, user_id: str) -> bool:
+        if user_id not in self.taken:
+            self.taken[user_id] = profiles.read(self.account, user_id) is not None
+        return self.taken[user_id]
 
     def _is_repeat(self, entry: Entry, user_id: str) -> bool:
         """Return whether the event is stored as an event of this user."""

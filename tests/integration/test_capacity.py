@@ -235,6 +235,30 @@ def test_a_batch_of_one_user_or_of_newcomers_needs_few_calls(account: Account, n
         assert len(it.calls) <= limit
 
 
+@pytest.mark.parametrize("email", [ANA, "new@example.com"])
+def test_the_id_of_another_user_is_read_once_for_a_batch(account: Account, email: str) -> None:
+    a_user(account)
+    other = a_user(account, None)
+    batch = [an_entry({"update": {"n": number}}, email=email, _id=other.id) for number in range(10)]
+    with bill(account.table) as it:
+        outcomes = send_batch(account, batch, upsert=True)
+    assert [type(each) for each in outcomes] == [Invalid] * 10
+    assert it.calls == ["GetItem"] * 2
+
+
+def test_the_logins_of_a_bot_cause_no_look_up(account: Account) -> None:
+    """The other user's orders have the order numbers of the first one, so all events are settled one by one."""
+    a_user(account)
+    anonymous = a_user(account, None)
+    batch = [an_entry({"confirmation": {"orderId": 1}}, _id=anonymous.id)]
+    for number in range(10):
+        batch.append(an_entry({"login": {"email": PEOPLE[number]}}, _id=anonymous.id, userAgent="Googlebot/2.1"))
+        batch.append(an_entry({"confirmation": {"orderId": 1, "n": number}}))
+    with bill(account.table) as it:
+        assert statuses(send_batch(account, batch)) == {"created", "discarded"}
+    assert [number for number in it.items if number > 3] == [12], "the first look-up reads 11 addresses and an _id"
+
+
 @aws_engine_only
 def test_an_event_that_cannot_be_stored_costs_few_calls_among_98_others(account: Account) -> None:
     """Nothing says which one it is, so the run is halved until it is alone."""
