@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timezone
+from itertools import count
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import pytest
 
 from api_stub import DROP, UNAUTHORIZED, Request, Stub
-from event_api_client import cli, importing
+from event_api_client import Outbox, OutboxError, cli, importing
 from event_api_client.entries import iso
 from test_formats import VIBETRACE, lines, shopify, shopify_order
 
@@ -371,6 +372,53 @@ def test_send_sends_each_line_once_and_lines_that_are_added_later(
         file.write(without_ids(range(700, 710)))
     assert command("send", "e.jsonl") == 0
     stub.holds_once_in_order(set(range(710)))
+
+
+def test_send_reads_a_line_again_that_a_program_had_not_finished(
+    command: Command, stub: Stub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = without_ids(range(4))
+    Path("e.jsonl").write_text(text[:-30])
+    assert command("send", "e.jsonl", "--json") == 1
+    assert counts(capsys.readouterr().out) == {"read": 4, "created": 3, "refused": 1}
+    Path("e.jsonl").write_text(text)
+    assert command("send", "e.jsonl", "--json") == 0
+    stub.holds_once_in_order(set(range(4)))
+
+
+def test_send_notes_a_line_of_many_events_with_all_of_them(
+    command: Command, stub: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("e.jsonl").write_text(lines([json.loads(line) for line in without_ids(range(1200)).splitlines()]))
+    writes = count(1)
+
+    def add_entries(self: Outbox, *arguments: Any) -> None:
+        if next(writes) == 2:
+            raise OutboxError("The second write fails")
+        add(self, *arguments)
+
+    add = Outbox.add_entries
+    monkeypatch.setattr(Outbox, "add_entries", add_entries)
+    command("send", "e.jsonl")
+    assert command("send", "e.jsonl") == 0
+    stub.holds_once_in_order(set(range(1200)))
+
+
+def test_two_runs_of_send_on_one_file_store_each_line_once(
+    command: Command, stub: Stub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("e.jsonl").write_text(without_ids(range(700)))
+
+    def add_entries(self: Outbox, *arguments: Any) -> None:
+        monkeypatch.setattr(Outbox, "add_entries", add)
+        assert command("send", "e.jsonl") == 0  # another run, after this one has read its position
+        add(self, *arguments)
+
+    add = Outbox.add_entries
+    monkeypatch.setattr(Outbox, "add_entries", add_entries)
+    assert command("send", "e.jsonl") == 2
+    assert "another run reads" in capsys.readouterr().err
+    stub.holds_once_in_order(set(range(700)))
 
 
 def test_send_reads_standard_input(

@@ -413,10 +413,11 @@ def test_a_quote_that_is_never_closed_is_named_with_the_lines_that_it_takes(tmp_
     assert (wrong.line, "the lines 2 to 3: is a quote not closed?" in wrong.problem) == (2, True)
 
 
-def test_a_file_that_is_cut_off_is_an_error(tmp_path: Path) -> None:
+def test_a_file_that_is_cut_off_or_damaged_is_an_error(tmp_path: Path) -> None:
     content = gzip.compress(lines(*[EVENT | {"eventTime": TIME, "n": n} for n in range(9)]).encode())
-    with pytest.raises(UnreadableFileError, match="not complete"):
-        read("jsonl", content[:-20], tmp_path)
+    for broken in (content[:-20], content[:10] + b"\xff" * 8 + content[18:]):
+        with pytest.raises(UnreadableFileError, match="not complete"):
+            read("jsonl", broken, tmp_path)
 
 
 def test_a_very_long_line_takes_no_memory(tmp_path: Path) -> None:

@@ -4,10 +4,12 @@ import codecs
 import csv
 import gzip
 import io
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO, cast
 
@@ -28,6 +30,8 @@ class Row:
     line: int
     value: dict[str, Any] = field(default_factory=dict)
     problem: str = ""
+    has_end: bool = True
+    """False if the file ends in the middle of the line, or its last line has no line end."""
 
 
 @dataclass
@@ -60,7 +64,7 @@ def opened(path: Path) -> Iterator[tuple[TextIO, Position]]:
             encoding = "utf-16" if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
             # Bytes that are not UTF-8 become surrogates, so that only their rows are refused.
             yield io.TextIOWrapper(content, encoding, errors="surrogateescape", newline=""), position
-        except (EOFError, gzip.BadGzipFile) as error:
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise UnreadableFileError(f"{path} is not complete: {error}") from error
 
 
@@ -69,20 +73,31 @@ def opened(path: Path) -> Iterator[tuple[TextIO, Position]]:
 
 def json_rows(file: TextIO) -> Iterator[Row]:
     """Yield the objects of a file with one JSON value in each line: an object, or a list of objects."""
+    return chain.from_iterable(json_lines(file))
+
+
+def json_lines(file: TextIO) -> Iterator[list[Row]]:
+    """Yield the objects of each line."""
     for number, line in _lines(file):
-        if not line.strip():
-            continue
-        if problem := _problem_of_text(line):
-            yield Row(number, {"text": _shown(line)}, problem)
-            continue
-        try:
-            value = from_json(line)
-        except (ValueError, RecursionError):
-            yield Row(number, {"text": _shown(line)}, "The line is not JSON. Write each object in one line")
-            continue
-        for each in value if isinstance(value, list) else [value]:
-            problem = _problem_of_escapes(line, each) if isinstance(each, dict) else "The line is not a JSON object"
-            yield Row(number, {"text": _shown(line)} if problem else each, problem)
+        if rows := list(_json_line(number, line)):
+            yield rows
+
+
+def _json_line(number: int, line: str) -> Iterator[Row]:
+    if not line.strip():
+        return
+    has_end = line.endswith(("\n", "\r"))
+    if problem := _problem_of_text(line):
+        yield Row(number, {"text": _shown(line)}, problem, has_end)
+        return
+    try:
+        value = from_json(line)
+    except (ValueError, RecursionError):
+        yield Row(number, {"text": _shown(line)}, "The line is not JSON. Write each object in one line", has_end)
+        return
+    for each in value if isinstance(value, list) else [value]:
+        problem = _problem_of_escapes(line, each) if isinstance(each, dict) else "The line is not a JSON object"
+        yield Row(number, {"text": _shown(line)} if problem else each, problem, has_end)
 
 
 def _lines(file: TextIO) -> Iterator[tuple[int, str]]:
@@ -92,7 +107,7 @@ def _lines(file: TextIO) -> Iterator[tuple[int, str]]:
         if len(line) == MAX_LINE:
             while not line.endswith("\n") and (line := file.readline(MAX_LINE)):
                 pass  # no event is so long; `line` is its end
-            yield number, "\udc80"
+            yield number, "\udc80" + line[-1:]
         else:
             yield number, line
 

@@ -3,12 +3,13 @@
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from queue import Queue
-from sqlite3 import Connection
+from sqlite3 import Connection, IntegrityError
 from threading import Thread
 from typing import Any, TextIO
 
@@ -16,7 +17,7 @@ from event_api_client.api import Settings
 from event_api_client.entries import entry_of, to_json
 from event_api_client.importing import STALL_SECONDS, Counts, ImportStoppedError
 from event_api_client.outbox import Outbox
-from event_api_client.rows import Row, json_rows, opened
+from event_api_client.rows import Row, json_lines, opened
 
 CHUNK = 500
 MOST_WAITING = 10_000
@@ -41,7 +42,7 @@ class Sending:
             try:
                 if self.path == STANDARD_INPUT:
                     sys.stdin.reconfigure(encoding="utf-8-sig", errors="surrogateescape")  # type: ignore[union-attr]
-                    self._read(json_rows(sys.stdin), outbox, "")
+                    self._read(json_lines(sys.stdin), outbox)
                 else:
                     with opened(self.path) as (file, _):
                         self._read_file(file, outbox)
@@ -52,15 +53,20 @@ class Sending:
     def _read_file(self, file: TextIO, outbox: Outbox) -> None:
         """Read on where an earlier run ended, if it is the same file."""
         known = outbox.position(str(self.path.resolve()))
-        lines, head = known if known and head_of(self.path, known[1]) == known[1] else (0, head_of(self.path))
-        rows = (row for row in json_rows(file) if row.line > lines)
-        self._read(rows, outbox, head)
+        first = known[0] if known and head_of(self.path, known[1]) == known[1] else 0
+        position = _Position(str(self.path.resolve()), known, head_of(self.path))
+        self._read((line for line in json_lines(file) if line[0].line > first), outbox, position)
 
-    def _read(self, rows: Iterable[Row], outbox: Outbox, head: str) -> None:
-        for chunk in chunks(rows):
+    def _read(self, lines: Iterable[list[Row]], outbox: Outbox, position: "_Position | None" = None) -> None:
+        for chunk in chunks(lines):
             entries = [entry for row in chunk if (entry := self._entry(row))]
-            position = partial(_note, str(self.path.resolve()), chunk[-1].line, head) if head else None
-            outbox.add_entries(entries, position)
+            if position is None:
+                outbox.add_entries(entries)
+            else:
+                is_cut = bool(chunk[-1].problem) and not chunk[-1].has_end  # a program may be writing it
+                read = chunk[-1].line - is_cut, position.head
+                outbox.add_entries(entries, partial(position.note, read))
+                position.known = read
             self.counts.read += len(chunk)
             self._settle(outbox, MOST_WAITING)
 
@@ -108,25 +114,25 @@ class Sending:
             file.write(to_json(row) + b"\n")
 
 
-def chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    """Yield rows as they come: those that a slow program has written so far are not kept waiting for others."""
-    queue: Queue[Row | BaseException | None] = Queue(maxsize=CHUNK)
+def chunks(lines: Iterable[list[Row]]) -> Iterator[list[Row]]:
+    """Yield the rows of whole lines as they come: what a slow program has written is not kept waiting for more."""
+    queue: Queue[list[Row] | BaseException | None] = Queue(maxsize=CHUNK)
 
     def read() -> None:
         try:
-            for row in rows:
-                queue.put(row)
+            for line in lines:
+                queue.put(line)
             queue.put(None)
         except BaseException as error:  # noqa: BLE001 the main thread raises it
             queue.put(error)
 
     Thread(target=read, daemon=True).start()
-    last: Row | BaseException | None = Row(0)
-    while isinstance(last, Row):
+    last: list[Row] | BaseException | None = []
+    while isinstance(last, list):
         last, chunk = queue.get(), list[Row]()
-        while isinstance(last, Row):
-            chunk.append(last)
-            if queue.empty() or len(chunk) == CHUNK:
+        while isinstance(last, list):
+            chunk += last
+            if queue.empty() or len(chunk) >= CHUNK:
                 break
             last = queue.get()
         if chunk:
@@ -150,5 +156,17 @@ def head_of(path: Path, like: str = "") -> str:
     return f"{len(head)}:{sha256(head).hexdigest()}"
 
 
-def _note(file: str, lines: int, head: str, connection: Connection) -> None:
-    connection.execute("INSERT OR REPLACE INTO positions (file, lines, head) VALUES (?, ?, ?)", (file, lines, head))
+@dataclass
+class _Position:
+    """How far a file was read, as this run knows it: the lines, and the beginning of the file."""
+
+    file: str
+    known: tuple[int, str] | None
+    head: str
+
+    def note(self, read: tuple[int, str], connection: Connection) -> None:
+        """Note how far the file was read. Raise an error if another run has read the same lines."""
+        found = connection.execute("SELECT lines, head FROM positions WHERE file = ?", (self.file,)).fetchone()
+        if found != self.known:
+            raise IntegrityError(f"another run reads {self.file}")
+        connection.execute("INSERT OR REPLACE INTO positions (file, lines, head) VALUES (?, ?, ?)", (self.file, *read))
