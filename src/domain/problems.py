@@ -421,7 +421,7 @@ def too_large(field: str) -> Problem:
 
 # --- Warnings -------------------------------------------------------------------------------------
 
-MAX_NOTICES, MAX_PLACE = 100, 100  # of one kind for one event: entries, and characters of each field
+MAX_NOTICES, MAX_PLACE = 50, 100  # of one kind for one event: entries, and characters of each field
 
 OTHER_EMAIL = "email was ignored: this request cannot change the user's email. Use PUT /v1/user/{id}/email."
 OTHER_EVENT = Notice(

@@ -15,12 +15,12 @@ from botocore.awsrequest import AWSPreparedRequest
 from builders import ANA, a_moment, an_entry, as_sent, parsed
 from domain.email import MAX_LENGTH, normal_email
 from domain.problems import Refused
-from domain.profile import Profile, change_attributes, countable
+from domain.profile import Profile, as_late, change_attributes, countable
 from domain.request import EventRequest, parse_batch
 from domain.restrictions import is_bot
 from faults import answers
 from handlers.bodies import json_object
-from handlers.rest import errors_of
+from handlers.rest import errors_of, warnings_of
 from table import Account, profiles
 from table.attribute_values import serialize
 from table.calls import Table, new_client
@@ -161,6 +161,15 @@ def test_variants_of_a_name_cause_few_short_warnings_that_can_be_stored() -> Non
     request = parsed({"user": {"email": ANA}, "event": {"search": {"query": "x"}}, **variants})
     assert 1 <= len(request.warnings) <= 10
     assert all(len(warning.field.encode()) <= 100 for warning in request.warnings)
+
+
+def test_the_warnings_of_the_largest_batch_fit_into_an_answer() -> None:
+    """They are counted as Lambda returns them: JSON as a string in JSON."""
+    names = {f"{'é' * 45}{number:02}": 1 for number in range(100)}
+    body = {"user": {"email": ANA}, "event": {"update": {**names, "tags": [*(["-"] * 101), "-x"]}}}
+    assert 100 * len(json.dumps(body, ensure_ascii=False).encode()) < 1.1 * 1024 * 1024
+    late = as_late(parsed(body).change(ANA), names)
+    assert 100 * len(json.dumps(json.dumps(warnings_of(late.warnings, "events.99.")))) <= MAX_ANSWER_BYTES
 
 
 @pytest.mark.parametrize("body", [order(f'{{"OrderId{"-" * 9000}":1}}'), user(f'"Email{"-" * 9000}":1')])
