@@ -20,6 +20,7 @@ import pytest
 from api_stub import DROP, UNAUTHORIZED, Request, Stub
 from event_api_client import Outbox, OutboxError, cli, importing
 from event_api_client.entries import iso
+from event_api_client.store import lock_file
 from test_formats import VIBETRACE, lines, shopify, shopify_order
 
 Command = Callable[..., int]
@@ -352,6 +353,50 @@ def test_compare_sends_orders_of_any_size(command: Command, stub: Stub) -> None:
 
 
 # --- send -----------------------------------------------------------------------------------------
+
+
+def test_an_import_after_a_check_rejects_all_rows_again(
+    command: Command, stub: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importing, "WINDOW", 5)
+    Path("e.jsonl").write_text(events(range(5), event={"search": {"refuse": 1}}) + events(range(5, 10)))
+    stub.before = lambda _: UNAUTHORIZED if len(stub.requests) > 1 else None
+    assert command("import", "e.jsonl", "--from", "jsonl", "--connections", 1) == 2
+    assert Path("e.jsonl.progress").exists()
+    stub.before = lambda _: None
+    stub.after = lambda request: (400, {}, errors_of(request))
+    assert command("import", "e.jsonl", "--from", "jsonl", "--check") == 1
+    stub.after = lambda _: None
+    assert command("import", "e.jsonl", "--from", "jsonl") == 1
+    rejected = [json.loads(line) for line in Path("e.jsonl.rejected.jsonl").read_text().splitlines()]
+    assert sorted(each["line"] for each in rejected) == [1, 2, 3, 4, 5]
+
+
+def errors_of(request: Request) -> dict[str, Any]:
+    return {"results": [{"status": "refused", "errors": [{"message": "long" * 99}]} for _ in request.events]}
+
+
+def test_a_file_has_one_import_at_a_time(command: Command, stub: Stub, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("e.jsonl").write_text(events(range(3), refuse=True))
+    with Path("e.jsonl.rejected.jsonl").open("wb") as rejected:
+        rejected.write(b"of the other import\n")
+        lock_file(rejected.fileno())
+        assert command("import", "e.jsonl", "--from", "jsonl") == 2
+    assert "Another import of this file runs" in capsys.readouterr().err
+    assert Path("e.jsonl.rejected.jsonl").read_text() == "of the other import\n"
+    assert not stub.requests
+
+
+def test_a_proxy_that_cannot_be_used_ends_an_import(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "unknown://127.0.0.1")
+    Path("e.jsonl").write_text(events(range(3)))
+    assert command("import", "e.jsonl", "--from", "jsonl") == 2
+
+
+def test_a_progress_file_of_another_program_is_not_used(command: Command) -> None:
+    Path("e.jsonl").write_text(events(range(3)))
+    Path("e.jsonl.progress").write_text("{}")
+    assert command("import", "e.jsonl", "--from", "jsonl") == 0
 
 
 def without_ids(numbers: range, **more: Any) -> str:

@@ -239,6 +239,21 @@ def test_an_event_of_the_last_year_has_a_status(open_outbox: Open) -> None:
     assert made.status().oldest == datetime(9999, 12, 31, tzinfo=timezone.utc)
 
 
+def test_an_event_is_added_once_if_no_thread_can_start(
+    open_outbox: Open, stub: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    made = open_outbox()
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", start)
+        made.add(ANA, event(1))
+        assert made.status().problem == "can't start new thread"
+    assert made.flush(120)
+    assert stub.numbers() == [1]
+
+
 def test_a_proxy_that_cannot_be_used_is_named_in_the_status(open_outbox: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALL_PROXY", "unknown://127.0.0.1")
     made = open_outbox()

@@ -71,13 +71,16 @@ def _is_url(text: str) -> bool:
 
 
 class Api:
-    """A connection to the API. Use one for each thread."""
+    """A connection to the API. Use one for each thread. Raises ValueError for a proxy that cannot be used."""
 
     def __init__(self, settings: Settings, transport: httpx.BaseTransport | None = None) -> None:
         headers = {"Authorization": settings.key, "Content-Type": "application/json", "Content-Encoding": "gzip"}
         headers |= {"User-Agent": "event-api-client/1.2"}
         self._url = settings.url
-        self._client = httpx.Client(headers=headers, timeout=TIMEOUT_SECONDS, transport=transport)
+        try:
+            self._client = httpx.Client(headers=headers, timeout=TIMEOUT_SECONDS, transport=transport)
+        except (ImportError, ValueError, httpx.InvalidURL) as error:
+            raise ValueError(f"The proxy or the certificates of the environment cannot be used: {error}") from error
 
     def close(self) -> None:
         self._client.close()

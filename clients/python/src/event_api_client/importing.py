@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -22,6 +23,7 @@ from event_api_client.api import Answer, Api, Next, Result, Settings
 from event_api_client.entries import ENVELOPE_BYTES, MAX_BATCH_BYTES, MAX_ENTRY_BYTES, MAX_EVENTS, from_json, to_json
 from event_api_client.formats import Entry, Item, Skipped, Source
 from event_api_client.rows import Row, opened
+from event_api_client.store import lock_file
 
 WINDOW = 10_000
 """Items between two notes of the progress."""
@@ -192,17 +194,19 @@ class Connections:
             raise self._error
 
     def _work(self, queue: "Queue[list[Unit] | None]") -> None:
-        api = self._api()
+        api: Api | None = None
         while (batch := queue.get()) is not None:
             try:
                 if not self._error and not self._stall.stop.is_set():
-                    deliver(batch, lambda entries: self._send(api, entries), self._report, self._stall)
+                    api = api or self._api()
+                    deliver(batch, partial(self._send, api), self._report, self._stall)
             except BaseException as error:  # noqa: BLE001, PERF203 the main thread raises it
                 self._error = self._error or error
                 self._stall.stop.set()
             finally:
                 queue.task_done()
-        api.close()
+        if api:
+            api.close()
 
 
 # --- An import ------------------------------------------------------------------------------------
@@ -260,6 +264,10 @@ class _Import:
         job = self.job
         with opened(job.path) as (file, position), job.rejected_path.open("a+b") as self.rejected:
             self.position = position
+            try:
+                lock_file(self.rejected.fileno())
+            except (BlockingIOError, PermissionError) as error:  # on Unix, and on Windows
+                raise ImportStoppedError("Another import of this file runs") from error
             number = self._resume()
             items = job.source.entries(self._counted(job.source.read(file)))
             for _ in islice(items, number):
@@ -336,8 +344,13 @@ class _Import:
     # --- Progress ---------------------------------------------------------------------------------
 
     def _resume(self) -> int:
-        """Return how many items an earlier run settled, and restore its counts. Otherwise begin anew."""
-        saved = {} if self.job.check else self._saved()
+        """Return how many items an earlier run settled, and restore its counts. Otherwise begin anew.
+
+        A check begins anew, and so does the import after it, because a check replaces the rejected rows.
+        """
+        if self.job.check:
+            self.job.progress_path.unlink(missing_ok=True)
+        saved = self._saved()
         self.rejected.truncate(saved.get("rejectedBytes", 0))
         self.rejected.seek(0, 2)
         for name, value in saved.get("counts", {}).items():
@@ -346,11 +359,12 @@ class _Import:
 
     def _saved(self) -> dict[str, Any]:
         try:
-            saved: dict[str, Any] = json.loads(self.job.progress_path.read_text())
+            saved = json.loads(self.job.progress_path.read_text())
         except (OSError, ValueError):
             return {}
-        has_rejected = self.rejected.seek(0, 2) >= saved["rejectedBytes"]
-        return saved if saved["fingerprint"] == self.job.fingerprint and has_rejected else {}
+        if not isinstance(saved, dict) or saved.get("fingerprint") != self.job.fingerprint:
+            return {}
+        return saved if self.rejected.seek(0, 2) >= saved["rejectedBytes"] else {}
 
     def _note(self, items: int) -> None:
         """Note what is settled. The file is replaced at once, so it is never half written."""

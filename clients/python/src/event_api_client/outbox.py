@@ -167,7 +167,11 @@ class Outbox:
                 also(connection)
 
         self._store.write(insert)
-        self._start()
+        try:
+            self._start()
+        except RuntimeError as error:  # the system has no thread left; the next call or process sends the event
+            self._problem = str(error)
+            logger.error("The outbox waits: %s", error)
         self._wake.set()
 
     def position(self, file: str) -> tuple[int, str] | None:

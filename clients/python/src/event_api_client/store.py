@@ -197,7 +197,7 @@ class Lock:
         if self._file is None:
             file = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600)
             try:
-                _lock(file)
+                lock_file(file)
             except OSError:
                 os.close(file)
                 return False
@@ -214,12 +214,12 @@ class Lock:
 if sys.platform == "win32":
     import msvcrt
 
-    def _lock(file: int) -> None:
+    def lock_file(file: int) -> None:
         msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
 else:
     import fcntl
 
-    def _lock(file: int) -> None:
+    def lock_file(file: int) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
