@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from contextlib import closing
 from datetime import datetime, timedelta, timezone
@@ -17,7 +19,7 @@ from typing import Any
 import pytest
 
 from api_stub import DROP, FORBIDDEN, UNAUTHORIZED, Reply, Request, Stub, errors
-from event_api_client import Outbox, OutboxError, Rejected, SendingStopped, outbox
+from event_api_client import Outbox, OutboxError, Rejected, SendingStopped, outbox, store
 from event_api_client.entries import MAX_BATCH_BYTES, MAX_ENTRY_BYTES, new_uuid7
 
 Open = Callable[..., Outbox]
@@ -435,6 +437,39 @@ def test_a_forked_child_sends_what_it_adds(open_outbox: Open, stub: Stub) -> Non
     assert os.waitpid(child, 0)[1] == 0
     assert made.flush(120)
     stub.holds_once_in_order({*range(6), 100})
+
+
+def test_a_child_that_is_forked_while_the_lock_is_taken_does_not_keep_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken, forked, lock = threading.Event(), threading.Event(), store.Lock(tmp_path / "lock")
+    lock_file = store.lock_file
+
+    def slow(file: int) -> None:
+        lock_file(file)
+        taken.set()
+        forked.wait(0.3)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "lock_file", slow)
+        thread = threading.Thread(target=lock.acquire)
+        thread.start()
+        taken.wait()
+        child = os.fork()
+        if not child:
+            signal.pause()
+        forked.set()
+        thread.join()
+    lock.release()
+    other = store.Lock(tmp_path / "lock")
+    try:
+        deadline = time.monotonic() + 20  # the child closes its copy when it runs
+        while not other.acquire():
+            assert time.monotonic() < deadline
+    finally:
+        other.release()
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
 
 
 def test_the_events_of_a_user_stay_in_order_with_any_failures(open_outbox: Open, stub: Stub) -> None:

@@ -190,25 +190,28 @@ class Lock:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: int | None = None
+        self._changing = threading.RLock()
         _locks.add(self)
 
     def acquire(self) -> bool:
         """Take the lock, if it is free. Return whether it is held."""
-        if self._file is None:
-            file = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600)
-            try:
-                lock_file(file)
-            except OSError:
-                os.close(file)
-                return False
-            self._file = file
-        return True
+        with self._changing:
+            if self._file is None:
+                file = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600)
+                try:
+                    lock_file(file)
+                except OSError:
+                    os.close(file)
+                    return False
+                self._file = file
+            return True
 
     def release(self) -> None:
         """Release the lock. A forked child only closes its copy: the parent keeps the lock."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        with self._changing:
+            if self._file is not None:
+                os.close(self._file)
+                self._file = None
 
 
 if sys.platform == "win32":
@@ -226,11 +229,13 @@ else:
 # --- fork() ---------------------------------------------------------------------------------------
 
 # A SQLite connection must not live on in a forked child, such as a worker of a web server that loaded the application
-# first. So connections are closed before, and each process opens its own when it needs one.
+# first. So connections are closed before, and each process opens its own when it needs one. No lock file is opened or
+# closed during a fork: the child would have a copy that it does not know, and the lock would stay as long as the child.
 
 _stores: "weakref.WeakSet[Store]" = weakref.WeakSet()
 _locks: "weakref.WeakSet[Lock]" = weakref.WeakSet()
 _held: list[Store] = []
+_held_locks: list[Lock] = []
 
 
 def _before_fork() -> None:
@@ -239,9 +244,14 @@ def _before_fork() -> None:
         store._reading.acquire()
         store._close_both()
         _held.append(store)
+    for lock in list(_locks):
+        lock._changing.acquire()
+        _held_locks.append(lock)
 
 
 def _after_fork_in_parent() -> None:
+    while _held_locks:
+        _held_locks.pop()._changing.release()
     while _held:
         store = _held.pop()
         store._reading.release()
@@ -251,7 +261,9 @@ def _after_fork_in_parent() -> None:
 def _after_fork_in_child() -> None:
     while _held:
         _held.pop()._forget()
-    for lock in list(_locks):
+    while _held_locks:
+        lock = _held_locks.pop()
+        lock._changing = threading.RLock()
         lock.release()
 
 
