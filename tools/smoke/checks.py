@@ -37,6 +37,7 @@ ODD_PATHS = ("", "/", "/nothing", "/event/x", "/events/x", "/user/a/b/c", "/v1/e
 BODY_BYTES, BATCH_BYTES = 256 * 1024, 1024 * 1024
 FEW_AT_ONCE = "A new AWS account may run only 10 functions at once: aws lambda get-account-settings"
 ONCE = 20  # requests at once, more than an unused stack keeps warm
+ONCE_LOCALLY = 6  # all functions of the emulator share one machine, so many starts at once can exceed their time limits
 
 _checks: list[Check] = []
 
@@ -282,17 +283,17 @@ def _(api: Api) -> None:
         answer.must_say(f"having {name}", name in answer.headers, True)
 
 
-@holds(f"{ONCE} requests at once are answered, though most of them start a function")
+@holds("Many requests at once are answered, though most of them start a function")
 def _(api: Api) -> str:
-    user = api.new_user()
+    user, once = api.new_user(), ONCE if api.on_aws else ONCE_LOCALLY
     alone = [api.event(user, EVENTS[6]).must(200).milliseconds for _ in range(5)]
-    with ThreadPoolExecutor(ONCE) as threads:
-        answers = list(threads.map(lambda _: api.event(user, EVENTS[6]), range(ONCE)))
+    with ThreadPoolExecutor(once) as threads:
+        answers = list(threads.map(lambda _: api.event(user, EVENTS[6]), range(once)))
     if failed := [answer for answer in answers if answer.status >= 500]:
-        raise CheckFailed(f"{len(failed)} of {ONCE} got a {failed[0].status}. {FEW_AT_ONCE}")
+        raise CheckFailed(f"{len(failed)} of {once} got a {failed[0].status}. {FEW_AT_ONCE}")
     for answer in answers:
         answer.must(200)
-    answers[0].must_say("the number of events", len(api.timeline(user)), len(alone) + ONCE)
+    answers[0].must_say("the number of events", len(api.timeline(user)), len(alone) + once)
     slowest = max(answer.milliseconds for answer in answers)
     return f"{slowest:.0f} ms the slowest, {median(alone):.0f} ms alone"
 
