@@ -17,6 +17,7 @@ from domain.times import iso
 TOLERANCE = AHEAD = timedelta(minutes=5)
 BACK, REMEMBERED = timedelta(days=35), timedelta(days=30)
 KEY_LIFETIME = timedelta(hours=24)
+SECOND, MICROSECOND = timedelta(seconds=1), timedelta(microseconds=1)
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 THE_YEAR_2000 = datetime(2000, 1, 1, tzinfo=UTC)
 # The types that ship, and those of declared.py.
@@ -213,7 +214,8 @@ class Contract:
         if keyed:
             return keyed.expected
         expected = self.takes(sent, now)
-        self.keys[key] = Keyed(sent, expected, (now + KEY_LIFETIME).replace(microsecond=0))
+        until = (now + KEY_LIFETIME + SECOND - MICROSECOND).replace(microsecond=0)  # rounded up to a second
+        self.keys[key] = Keyed(sent, expected, until)
         return expected
 
     def takes(

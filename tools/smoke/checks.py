@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -370,7 +371,8 @@ def _(api: Api) -> None:
         sent = gzip.compress(body) if packed else body
         answer, statuses = api.send("POST", "/events/", sent, **headers), {"created"}
         for _ in range(3):  # as the contract says, for a stack that is slow or has just begun
-            if answer.status == 207 and "failed" in _statuses(answer):
+            if answer.status in (207, 503) and "failed" in _statuses(answer):
+                time.sleep(1)  # Retry-After
                 answer, statuses = api.send("POST", "/events/", sent, **headers), {"created", "duplicate"}
         settled = [each for each in _statuses(answer.must(200)) if each in statuses]
         answer.must_say("the number of events that are in", len(settled), len(entries))
