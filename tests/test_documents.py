@@ -48,8 +48,10 @@ def test_the_readme_lists_every_page_of_docs() -> None:
 
 def test_each_group_of_guarantees_names_tests_that_exist() -> None:
     tests = {Path(name).name for name in tracked() if name.startswith("tests/")}
-    groups = re.split(r"^## ", text("docs/guarantees.md"), flags=re.MULTILINE)[1:-3]  # the last three promise nothing
+    groups = re.split(r"^## ", text("docs/guarantees.md"), flags=re.MULTILINE)[1:]
     for group in groups:
+        if group.splitlines()[0] in ("Known limits", "Attacks", "How the engines differ"):  # they promise nothing
+            continue
         named = re.findall(r"`(?:tests/\w+/)?(test_\w+\.py)`", group)
         assert named, group
         assert set(named) <= tests

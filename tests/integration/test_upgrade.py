@@ -37,16 +37,6 @@ def both(table: Table, releases: Releases) -> tuple[Release, Release]:
     return releases.of(table, VERSION_1_0)
 
 
-@pytest.fixture
-def old(both: tuple[Release, Release]) -> Release:
-    return both[0]
-
-
-@pytest.fixture
-def new(both: tuple[Release, Release]) -> Release:
-    return both[1]
-
-
 # --- What 1.0 wrote, under this version -----------------------------------------------------------
 
 

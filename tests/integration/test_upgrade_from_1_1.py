@@ -55,16 +55,6 @@ def both(table: Table, releases: Releases) -> tuple[Release, Release]:
     return old, new
 
 
-@pytest.fixture
-def old(both: tuple[Release, Release]) -> Release:
-    return both[0]
-
-
-@pytest.fixture
-def new(both: tuple[Release, Release]) -> Release:
-    return both[1]
-
-
 def batch(release: Release, *events: dict[str, Any], at: datetime = EVENING) -> list[dict[str, Any]]:
     """Return the results of an import, without the texts that were worded anew."""
     answer = release.call("POST", "/events", {"events": events, "import": True}, at=at)
