@@ -150,9 +150,10 @@ class People:
         return User(profile.id, profile.email) if profile else NotFound([problems.UNKNOWN_ID])
 
     def _is_taken(self, user_id: str) -> bool:
-        if user_id not in self.taken:
-            self.taken[user_id] = profiles.read(self.account, user_id) is not None
-        return self.taken[user_id]
+        taken = self.taken.get(user_id)
+        if taken is None:  # another lane may forget all that is known at any moment
+            taken = self.taken[user_id] = profiles.read(self.account, user_id) is not None
+        return taken
 
     def _is_repeat(self, entry: Entry, user_id: str) -> bool:
         """Return whether the event is stored as an event of this user."""
