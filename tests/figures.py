@@ -1,4 +1,4 @@
-"""The figures of the long tests, as rows of the table in docs/performance.md, at the end of a run."""
+"""The figures of the long tests, as rows of the table in docs/figures.md, at the end of a run."""
 
 import os
 from collections import Counter
