@@ -1,4 +1,4 @@
-"""Events with ?upsert=true: one write creates the user with the event; what is refused or discarded creates none."""
+"""Upserts: one write creates the user with the event; what is refused or discarded creates none; equal ones agree."""
 
 from collections import Counter
 from datetime import timedelta
@@ -7,14 +7,16 @@ from typing import Any
 
 import pytest
 
-from builders import ANA, a_moment, a_user, an_entry, at_once, parsed, send, send_batch, the_events, the_profile
+from builders import ANA, a_moment, a_user, an_entry, as_sent, at_once, send, send_batch, the_events, the_profile
 from capacity import bill
 from docs.units import BILLS
 from domain.ids import new_id
 from domain.outcomes import IdempotencyKey, Outcome
 from domain.problems import Conflict, Invalid, NotFound, Refused
-from engines import both_engines, not_on_moto
-from faults import at_call
+from domain.request import parse_request
+from engines import aws_engine_only, both_engines, not_on_moto
+from faults import at_call, at_each_call
+from stored import everything
 from table import Account
 from table.calls import Table
 from table.overlay import Overlay
@@ -25,11 +27,9 @@ from use_cases.erasure import IN_FLIGHT, erase_leftovers
 pytestmark = both_engines
 BOB = "bob@example.com"
 SEARCH = {"search": {"query": "x"}}
+MOVES = {"update": {"city": "Vigo"}}
+MOVES_AGAIN = {"update": {"city": "Lugo"}}
 ORDER = {"confirmation": {"orderId": "A-1", "total": "9.90"}}
-
-
-def items(account: Account) -> list[dict[str, Any]]:
-    return list(account.table.client.scan(TableName=account.table.name)["Items"])
 
 
 def outcomes(listed: list[Outcome | Refused]) -> list[tuple[str, bool]]:
@@ -40,7 +40,7 @@ def outcomes(listed: list[Outcome | Refused]) -> list[tuple[str, bool]]:
     ]
 
 
-def test_a_new_user_with_a_plain_event_costs_one_look_up_and_six_writes(account: Account) -> None:
+def test_a_new_user_costs_one_look_up_and_six_writes_and_later_events_of_a_batch_a_put_each(account: Account) -> None:
     with bill(account.table) as it:
         outcome = send(account, SEARCH, upsert=True)
     assert it == BILLS["upsert"]
@@ -51,23 +51,18 @@ def test_a_new_user_with_a_plain_event_costs_one_look_up_and_six_writes(account:
     with bill(account.table) as it:
         assert not send(account, SEARCH, upsert=True).user_created
     assert it == BILLS["plain"]
+    with bill(account.table) as it:
+        send_batch(account, [an_entry(SEARCH, email="bea@example.com") for _ in range(20)], upsert=True)
+    assert (it.wru, it.calls.count("TransactWriteItems")) == (6 + 19, 1)
+    with bill(account.table) as it:
+        send_batch(account, [an_entry({"update": {"n": n}}, email=BOB, _id=X) for n in range(5)], upsert=True)
+    assert Counter(it.calls) == {"GetItem": 2, "BatchGetItem": 1, "TransactWriteItems": 1}, "the _id is read once"
 
 
 def test_a_user_who_is_created_by_an_event_is_as_by_a_put_and_the_event(table: Table, account: Account) -> None:
     now, other = a_moment(), Account(table, "other")
-    events: list[dict[str, Any]] = [
-        {
-            "update": {
-                "city": "Vigo",
-                "tags": ["vip", "-new"],
-                "numberOfPurchases": 7,
-                **{f"a{n}": n for n in range(120)},
-            }
-        },
-        ORDER,
-        {"emailopen": {}},
-        {"login": {"email": BOB, "size": 7}},
-    ]
+    many = {"city": "Vigo", "tags": ["vip", "-new"], "numberOfPurchases": 7, **{f"a{n}": n for n in range(120)}}
+    events: list[dict[str, Any]] = [{"update": many}, ORDER, {"emailopen": {}}, {"login": {"email": BOB, "size": 7}}]
     for number, event in enumerate(events):
         user: dict[str, Any] = {"email": f"u{number}@example.com", "tel": "1"}
         users.change(user["email"], {}, True, other, now)
@@ -78,30 +73,26 @@ def test_a_user_who_is_created_by_an_event_is_as_by_a_put_and_the_event(table: T
         assert profiles[0] | {"_id": ""} == profiles[1] | {"_id": ""}
 
 
-@pytest.mark.parametrize("named", ["_id", "both"])
-def test_a_chosen_id_is_that_of_the_user(account: Account, named: str) -> None:
-    user_id = new_id(a_moment())
-    user: dict[str, Any] = {"_id": user_id} | ({"email": ANA} if named == "both" else {})
-    assert send(account, ORDER, upsert=True, **user).user_id == user_id
-    assert the_profile(account, user_id).get("email") == user.get("email")
-    assert not send(account, SEARCH, upsert=True, **user).user_created
-
-
-def test_a_login_of_a_new_user_claims_its_email_or_belongs_to_its_owner(account: Account) -> None:
-    user_id = new_id(a_moment())
-    outcome = send(account, {"login": {"email": ANA}}, upsert=True, _id=user_id)
-    assert (outcome.user_id, outcome.user_created) == (user_id, True)
-    assert the_profile(account, ANA)["_id"] == user_id
-    other = send(account, {"login": {"email": ANA, "size": 7}}, upsert=True, _id=new_id(a_moment()))
-    assert (other.user_id, other.user_created) == (user_id, False)
-    assert the_profile(account, ANA)["size"] == 7
+def test_a_chosen_id_is_that_of_the_user_unless_a_login_names_an_email_that_has_an_owner(account: Account) -> None:
+    chosen: list[dict[str, Any]] = [{"_id": X}, {"_id": Y, "email": BOB}]
+    for number, user in enumerate(chosen):
+        outcome = send(account, {"confirmation": {"orderId": number}}, upsert=True, **user)
+        assert (outcome.user_id, outcome.user_created) == (user["_id"], True)
+        assert the_profile(account, user["_id"]).get("email") == user.get("email")
+        assert not send(account, SEARCH, upsert=True, **user).user_created
+    owner = new_id(a_moment())
+    for user_id, created in ((owner, True), (new_id(a_moment()), False)):
+        outcome = send(account, {"login": {"email": ANA, f"{created}": 7}}, upsert=True, _id=user_id)
+        assert (outcome.user_id, outcome.user_created) == (owner, created)
+    profile = the_profile(account, ANA)
+    assert (profile["_id"], profile["True"], profile["False"]) == (owner, 7, 7)
 
 
 def test_an_event_that_is_refused_or_discarded_creates_no_user(account: Account) -> None:
     ana, gone = a_user(account), a_user(account, "gone@example.com")
     send(account, ORDER)
     users.erase(gone.id, account, a_moment())
-    before = items(account)
+    before = everything(account.table)
     big = {"update": {"a": "x" * 250_000, "b": "x" * 250_000}}
     refusals: list[tuple[dict[str, Any], dict[str, Any], type[Refused], str]] = [
         ({"_id": "x"}, SEARCH, Invalid, "invalid_id"),
@@ -123,7 +114,7 @@ def test_an_event_that_is_refused_or_discarded_creates_no_user(account: Account)
         assert (outcome.status, outcome.user_id, outcome.user_created) == ("discarded", "", False)
     with pytest.raises(NotFound):
         send(account, SEARCH, email=BOB)
-    assert items(account) == before
+    assert everything(account.table) == before
     erase_leftovers(account.table, a_moment() + 2 * IN_FLIGHT)
     with pytest.raises(Conflict):
         send(account, SEARCH, upsert=True, _id=gone.id)
@@ -137,101 +128,82 @@ def test_a_repeat_gets_the_response_of_the_first_request(account: Account) -> No
     entry = an_entry(SEARCH, eventId="e-1", email=BOB)
     created, duplicate = (send_batch(account, [entry], upsert=True)[0] for _ in range(2))
     assert outcomes([created, duplicate]) == [("created", True), ("duplicate", True)]
-    request, other = parsed(entry), IdempotencyKey.of("other", b"")
+    request, other = parse_request(entry, a_moment()), IdempotencyKey.of("other", b"")
     repeats = [collect_one(request, account, a_moment(), other) for _ in range(2)]
     assert [(each.user_created, each.replayed) for each in repeats] == [(True, False), (True, True)]
     discarded = [send(account, {"emailopen": {}}, key=IdempotencyKey.of(str(n // 2), b""), email=BOB) for n in range(4)]
     assert [each.replayed for each in discarded] == [False, True, False, True]
 
 
-def a_batch() -> list[dict[str, Any]]:
-    now, chosen = a_moment(), new_id(a_moment())
-    return [
-        an_entry(ORDER, eventId="1", email=BOB),
-        an_entry({"confirmation": {"orderId": "A-1"}}, eventId="2", email="discarded@example.com"),
-        an_entry({"viewitem": {}}, eventId="3", email="refused@example.com"),
-        an_entry(SEARCH, eventId="4", email=ANA),
-        an_entry({"update": {"city": "Vigo"}}, eventId="5", email=ANA),
-        an_entry({"emailopen": {}}, eventId="6", eventTime=now - timedelta(days=1), email=ANA),
-        an_entry(SEARCH, eventId="7", email=ANA, _id=chosen),
-        an_entry(SEARCH, eventId="8", _id=chosen),
-        an_entry({"login": {"email": "new@example.com"}}, eventId="9", _id=chosen),
-        an_entry(SEARCH, eventId="10", email="new@example.com"),
-        an_entry({"confirmation": {"orderId": "A-2"}}, eventId="11", email="discarded@example.com"),
-        an_entry(SEARCH, eventId="12", email="new@example.com"),
-        an_entry(SEARCH, eventId="12", email="new@example.com", eventTime=now - timedelta(hours=1)),
-    ]
-
-
-AS_ONE_AFTER_THE_OTHER = [
-    ("created", True), ("discarded", False), ("missing_field", False), ("created", True), ("created", False),
-    ("created", False), ("identifiers_disagree", False), ("created", True), ("created", False), ("created", False),
-    ("created", True), ("created", False), ("created", False),
-]  # fmt: skip
-
-
-def test_a_batch_creates_users_as_single_events_would_and_a_check_predicts_it(table: Table, account: Account) -> None:
-    batch, other = a_batch(), Account(table, "other")
-    checked = Account(Overlay.over(account.table), account.name)
-    assert outcomes(send_batch(checked, batch, upsert=True)) == AS_ONE_AFTER_THE_OTHER
-    assert items(account) == []
-    assert outcomes(send_batch(account, batch, upsert=True)) == AS_ONE_AFTER_THE_OTHER
-    single = [outcomes(send_batch(other, [entry], upsert=True))[0] for entry in batch]
-    assert single == AS_ONE_AFTER_THE_OTHER
-    for each in (ANA, BOB, "discarded@example.com", "new@example.com"):
-        assert the_profile(account, each).keys() == the_profile(other, each).keys()
-        assert len(the_events(account, each)) == len(the_events(other, each))
-    again = send_batch(account, batch, upsert=True)
-    assert Counter(status for status, _ in outcomes(again)) == {
-        "duplicate": 10, "discarded": 1, "missing_field": 1, "identifiers_disagree": 1,
-    }  # fmt: skip
-
-
-X, Y, GONE = (new_id(a_moment()) for _ in range(3))
-BATCHES = {
+X, Y, CHOSEN, GONE = (new_id(a_moment()) for _ in range(4))
+DISCARDED, NEW, TAKEN = "discarded@example.com", "new@example.com", "taken@example.com"
+BATCHES: dict[str, list[tuple[dict[str, Any], tuple[str, bool]]]] = {
+    "all kinds": [
+        (an_entry(ORDER, eventId="1", email=BOB), ("created", True)),
+        (an_entry({"confirmation": {"orderId": "A-1"}}, eventId="2", email=DISCARDED), ("discarded", False)),
+        (an_entry({"viewitem": {}}, eventId="3", email="refused@example.com"), ("missing_field", False)),
+        (an_entry(SEARCH, eventId="4"), ("created", True)),
+        (an_entry(MOVES, eventId="5"), ("created", False)),
+        (an_entry({"emailopen": {}}, eventId="6", eventTime=a_moment() - timedelta(days=1)), ("created", False)),
+        (an_entry(SEARCH, eventId="7", email=ANA, _id=CHOSEN), ("identifiers_disagree", False)),
+        (an_entry(SEARCH, eventId="8", _id=CHOSEN), ("created", True)),
+        (an_entry({"login": {"email": NEW}}, eventId="9", _id=CHOSEN), ("created", False)),
+        (an_entry(SEARCH, eventId="10", email=NEW), ("created", False)),
+        (an_entry({"confirmation": {"orderId": "A-2"}}, eventId="11", email=DISCARDED), ("created", True)),
+        (an_entry(SEARCH, eventId="12", email=NEW), ("created", False)),
+        (an_entry(SEARCH, eventId="12", eventTime=a_moment() - timedelta(hours=1), email=NEW), ("created", False)),
+    ],
     "the id of another new user": [
-        an_entry({"update": {"city": "Vigo"}}, _id=X),
-        an_entry({"update": {"city": "Lugo"}}, _id=X, email=ANA),
-        an_entry({"update": {"city": "Vigo"}}, _id=Y, email=ANA),
-        an_entry({"update": {"city": "Lugo"}}, _id=Y, email=BOB),
+        (an_entry(MOVES, _id=X), ("created", True)),
+        (an_entry(MOVES_AGAIN, _id=X, email=ANA), ("identifiers_disagree", False)),
+        (an_entry(MOVES, _id=Y, email=ANA), ("created", True)),
+        (an_entry(MOVES_AGAIN, _id=Y, email=BOB), ("identifiers_disagree", False)),
     ],
     "an id that no user can have": [
-        an_entry({"update": {"city": "Vigo"}}),
-        an_entry({"update": {"city": "Lugo"}}, _id=GONE),
-        an_entry({"update": {"city": "Lugo"}}, _id=GONE, email=ANA),
+        (an_entry(MOVES), ("created", True)),
+        (an_entry(MOVES_AGAIN, _id=GONE), ("user_erased", False)),
+        (an_entry(MOVES_AGAIN, _id=GONE, email=ANA), ("identifiers_disagree", False)),
     ],
     "a login by id of a user who was created with an email": [
-        an_entry(SEARCH, _id=X, email=ANA),
-        an_entry({"login": {"email": "taken@example.com", "size": 7}}, _id=X),
+        (an_entry(SEARCH, _id=X, email=ANA), ("created", True)),
+        (an_entry({"login": {"email": TAKEN, "size": 7}}, _id=X), ("created", False)),
     ],
     "a plain event between": [
-        an_entry({"confirmation": {"orderId": "taken"}}),
-        an_entry(SEARCH),
-        an_entry({"update": {"city": "Vigo"}}),
+        (an_entry({"confirmation": {"orderId": "taken"}}), ("discarded", False)),
+        (an_entry(SEARCH), ("created", True)),
+        (an_entry(MOVES), ("created", False)),
     ],
 }
 
 
 @pytest.mark.parametrize("name", BATCHES)
-def test_events_of_new_users_mean_in_a_batch_what_they_mean_one_after_the_other(table: Table, name: str) -> None:
+def test_a_batch_creates_users_as_single_events_would_and_a_check_predicts_it(table: Table, name: str) -> None:
+    batch, expected = zip(*BATCHES[name], strict=True)
     together, alone = (Account(table, each) for each in ("shop", "other"))
     for account in (together, alone):
-        a_user(account, "taken@example.com")
-        send(account, {"confirmation": {"orderId": "taken"}}, email="taken@example.com")
+        a_user(account, TAKEN)
+        send(account, {"confirmation": {"orderId": "taken"}}, email=TAKEN)
         users.change(GONE, {}, True, account, a_moment())
         users.erase(GONE, account, a_moment())
-    single = [send_batch(alone, [entry], upsert=True)[0] for entry in BATCHES[name]]
-    assert outcomes(send_batch(together, BATCHES[name], upsert=True)) == outcomes(single)
-    for email in (ANA, BOB, "taken@example.com"):
+    before = everything(table)
+    checked = Account(Overlay.over(table), together.name)
+    assert tuple(outcomes(send_batch(checked, batch, upsert=True))) == expected
+    assert everything(table) == before
+    assert tuple(outcomes(send_batch(together, batch, upsert=True))) == expected
+    assert tuple(outcomes(send_batch(alone, [entry], upsert=True))[0] for entry in batch) == expected
+    for email in (ANA, BOB, TAKEN, DISCARDED, NEW):
         assert seen(together, email) == seen(alone, email)
+    again = [status for status, _ in outcomes(send_batch(together, batch, upsert=True))]
+    assert again == ["duplicate" if status == "created" else status for status, _ in expected]
 
 
-def seen(account: Account, email: str) -> dict[str, Any] | None:
-    """The user's attributes, without those that differ between two accounts."""
+def seen(account: Account, email: str) -> tuple[dict[str, Any], int] | None:
+    """The user's attributes, without those that differ between two accounts, and the number of events."""
     try:
-        return the_profile(account, email) | dict.fromkeys(("_id", "createdOn", "lastPurchaseDate"))
+        profile = the_profile(account, email) | dict.fromkeys(("_id", "createdOn", "lastPurchaseDate"))
     except NotFound:
         return None
+    return profile, len(the_events(account, email))
 
 
 def test_a_user_who_is_erased_during_a_batch_is_created_again_with_another_id(account: Account) -> None:
@@ -241,18 +213,6 @@ def test_a_user_who_is_erased_during_a_batch_is_created_again_with_another_id(ac
     assert outcomes([first, other, again]) == [("created", True), ("discarded", False), ("created", True)]
     assert isinstance(first, Outcome)
     assert first.user_id != the_profile(account)["_id"]
-
-
-def test_many_plain_events_of_one_new_user_cost_one_transaction_and_a_put_each(account: Account) -> None:
-    with bill(account.table) as it:
-        send_batch(account, [an_entry(SEARCH) for _ in range(20)], upsert=True)
-    assert (it.wru, it.calls.count("TransactWriteItems")) == (6 + 19, 1)
-
-
-def test_an_id_that_comes_with_a_new_email_is_read_once_for_a_batch(account: Account) -> None:
-    with bill(account.table) as it:
-        send_batch(account, [an_entry({"update": {"n": n}}, email=ANA, _id=X) for n in range(5)], upsert=True)
-    assert Counter(it.calls) == {"GetItem": 2, "BatchGetItem": 1, "TransactWriteItems": 1}
 
 
 @not_on_moto
@@ -267,3 +227,52 @@ def test_of_many_upserts_of_one_new_address_one_creates_the_user_and_all_are_sto
     assert {answer.user_id for answer in answers} == {profile["_id"]}
     assert sorted(the_events(account)) == sorted(answer.event_id for answer in answers)
     assert (profile["numberOfPurchases"], profile["totalPurchasesValue"]) == (13, Decimal(13))
+
+
+# --- Equal ones -----------------------------------------------------------------------------------
+
+
+def put(account: Account, identifier: str, **attributes: Any) -> str:
+    """Return the _id of the user that the upsert created or changed."""
+    return users.change(identifier, as_sent(attributes), True, account, a_moment())[0].id
+
+
+@aws_engine_only
+@pytest.mark.parametrize("by_id", [True, False], ids=["by _id", "by email"])
+def test_an_upsert_with_an_equal_one_at_any_of_its_calls_is_done_like_it(account: Account, by_id: bool) -> None:
+    def prepare(name: str) -> tuple[str, str]:
+        """The identifier, and the email."""
+        email = f"ana{name}@example.com"
+        return (new_id(a_moment()) if by_id else email), email
+
+    runs = at_each_call(
+        account.table.client,
+        prepare,
+        lambda named: put(account, named[0], email=named[1], ours=1),
+        lambda named: put(account, named[0], email=named[1], theirs=1),
+    )
+    for (_, email), theirs, ours in runs:
+        assert theirs == ours
+        profile = the_profile(account, email)
+        assert (profile["_id"], profile["ours"], profile["theirs"]) == (ours, 1, 1)
+
+
+def refusal(account: Account, user_id: str) -> list[str]:
+    try:
+        put(account, user_id, email=ANA)
+    except Conflict as conflict:
+        return [problem.message for problem in conflict.problems]
+    return []
+
+
+def test_an_upsert_of_a_new_id_with_an_address_that_is_anothers_is_a_conflict_still(account: Account) -> None:
+    a_user(account)
+    assert refusal(account, X) == ["User already exists"]
+
+
+@not_on_moto
+def test_of_upserts_of_many_new_ids_with_one_email_at_once_one_makes_its_user(account: Account) -> None:
+    ids = [new_id(a_moment()) for _ in range(10)]
+    results = dict(zip(ids, at_once(10, lambda n: refusal(account, ids[n])), strict=True))
+    assert sorted(results.values()) == [[], *[["User already exists"]] * 9]
+    assert results[the_profile(account)["_id"]] == []
