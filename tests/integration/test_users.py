@@ -256,11 +256,13 @@ def short_pages(account: Account) -> list[list[str]]:
 
 
 @aws_engine_only
-@pytest.mark.parametrize("long", [f'"{CONTROL * 40_000}"', f"[{'1E125,' * 40_000}1]"], ids=["text", "numbers"])
-def test_a_page_whose_json_is_much_longer_than_its_items_is_short(account: Account, long: str) -> None:
+@pytest.mark.parametrize(("long", "number"), [
+    pytest.param(f'"{CONTROL * 40_000}"', 26, id="text"), pytest.param(f"[{'1E125,' * 40_000}1]", 9, id="numbers"),
+])  # fmt: skip
+def test_a_page_whose_json_is_much_longer_than_its_items_is_short(account: Account, long: str, number: int) -> None:
     a_user(account)
     body = json_object(f'{{"user": {{"email": "{ANA}"}}, "event": {{"checkout": {{"a": {long}}}}}}}'.encode())
-    sent = [collect_one(parsed(body), account, a_moment()).event_id for _ in range(26)]
+    sent = [collect_one(parsed(body), account, a_moment()).event_id for _ in range(number)]
     pages = short_pages(account)
     assert len(pages) > 1
     assert sorted(itertools.chain.from_iterable(pages)) == sorted(sent)
@@ -270,7 +272,7 @@ def test_a_page_whose_json_is_much_longer_than_its_items_is_short(account: Accou
 def test_an_event_whose_json_is_longer_than_a_page_is_alone_on_a_page(account: Account) -> None:
     """In a batch the zeros of a number count nothing, so an event may be that long."""
     a_user(account)
-    values: list[Any] = ["x", [Decimal("1e37")] * 125_000, "x"]
+    values: list[Any] = ["x", [Decimal("1e37")] * 64_000, "x"]
     moments = [a_moment() - timedelta(seconds=number) for number in range(3)]
     batch = [an_entry({"checkout": {"a": a}}, eventTime=at) for a, at in zip(values, moments, strict=True)]
     assert [outcome.status for outcome in send_batch(account, batch) if isinstance(outcome, Outcome)] == ["created"] * 3
