@@ -66,6 +66,8 @@ class DynamoDBLoader(Loader):
 
     The default loader lists the folders of all services and reads their endpoints in all regions. DynamoDB's endpoint
     rules, which botocore reads anyway, contain its endpoints.
+
+    Attribute values are documents: botocore passes them on, instead of walking each value of each item.
     """
 
     def list_available_services(self, type_name: str) -> list[str]:  # noqa: ARG002 botocore's
@@ -74,7 +76,10 @@ class DynamoDBLoader(Loader):
     def load_data_with_path(self, name: str) -> tuple[Any, str]:
         if name == "endpoints":
             return {"partitions": []}, self.BUILTIN_DATA_PATH
-        return super().load_data_with_path(name)
+        data, path = super().load_data_with_path(name)
+        if "AttributeValue" in data.get("shapes", ()):
+            data["shapes"]["AttributeValue"]["document"] = True
+        return data, path
 
 
 def new_client(config: Config | None = None) -> "DynamoDBClient":

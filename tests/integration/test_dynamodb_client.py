@@ -1,5 +1,6 @@
 """DynamoDB's client: it reads less of botocore's data, asks the same endpoints, and starts well from a snapshot."""
 
+import json
 import random
 import time
 from pathlib import Path
@@ -82,6 +83,18 @@ def test_the_client_retries_and_stops_as_it_is_configured(monkeypatch: pytest.Mo
     with pytest.raises(Exception, match="Could not connect"):
         client.list_tables()
     assert len(sent) == 2
+
+
+def test_it_sends_attribute_values_without_walking_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:1")
+    client: Any = new_client()
+    sent: list[AWSPreparedRequest] = []
+    client.meta.events.register("before-send.dynamodb", lambda request, **_: sent.append(request))
+    item = {"a kind that botocore does not know": {"kept": True}}
+    with pytest.raises(Exception, match="Could not connect"):
+        client.put_item(TableName="any", Item={"name": item})
+    body: Any = sent[0].body
+    assert json.loads(body)["Item"] == {"name": item}
 
 
 @aws_engine_only
