@@ -93,7 +93,7 @@ test: $(VENV)/installed node_modules/.package-lock.json ## Run all tests, as man
 
 quick: $(VENV)/installed ## Run the tests of behaviour on moto, without random inputs
 	@$(PY) -m pytest --numprocesses auto -m "$(IS_QUICK)" $(QUICK)
-QUICK = tests/unit tests/integration tests/api $(addprefix tests/test_,house_rules.py lists.py template.py ports.py)
+QUICK = tests/unit tests/integration tests/api $(addprefix tests/test_,house_rules.py lists.py template.py local.py)
 IS_QUICK = not (hypothesis or long or repository or dynamodb_local or ministack or http)
 
 stress: $(VENV)/installed node_modules/.package-lock.json ## Run tests with random inputs longer (STRESS=20 times, TESTS=)
