@@ -35,17 +35,8 @@ os.environ |= {
 # Where the files that take longest are comes first: the last ones of a run are short, and no worker waits for another.
 FOLDERS = ["e2e", "tests", "api", "integration", "unit"]
 # Not about behaviour: CI and `make test` run them, `make quick` does not.
-REPOSITORY = {
-    *("test_analytics", "test_audit", "test_build", "test_contributing", "test_documents", "test_growth"),
-    *(
-        "test_habits",
-        "test_makefile",
-        "test_openapi",
-        "test_release",
-        "test_replay_feed",
-        "test_simulation",
-        "test_start",
-    ),
+REPOSITORY = {"test_analytics", "test_development", "test_documents", "test_growth", "test_openapi", "test_release"} | {
+    *("test_replay_feed", "test_simulation", "test_start")
 }
 
 
