@@ -4,7 +4,7 @@ import gzip
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -13,21 +13,30 @@ from event_api_client.formats import FORMATS, Entry, Item, Skipped, UnreadableRo
 from event_api_client.rows import UnreadableFileError, opened
 
 
-def read(name: str, content: str | bytes, folder: Path) -> list[Item]:
-    path = folder / "file"
-    path.write_bytes(content.encode() if isinstance(content, str) else content)
-    with opened(path) as (file, _):
-        return list(FORMATS[name].entries(FORMATS[name].read(file)))
+class Read(NamedTuple):
+    items: list[Item]
+    entries: list[dict[str, Any]]
+    events: list[Any]
+    skipped: list[tuple[int, str]]
+    wrong: list[tuple[int, str]]
+
+
+def read(name: str, content: str | bytes, folder: Path) -> Read:
+    (folder / "file").write_bytes(content.encode() if isinstance(content, str) else content)
+    with opened(folder / "file") as (file, _):
+        items = list(FORMATS[name].entries(FORMATS[name].read(file)))
+    entries = [item.value for item in items if isinstance(item, Entry)]
+    return Read(
+        items,
+        entries,
+        [entry["event"] for entry in entries],
+        [(item.line, item.reason) for item in items if isinstance(item, Skipped)],
+        [(item.line, item.problem) for item in items if isinstance(item, Wrong)],
+    )
 
 
 def lines(*values: Any) -> str:
     return "".join(json.dumps(value) + "\n" for value in values)
-
-
-def only_entry(items: list[Item]) -> dict[str, Any]:
-    [item] = items
-    assert isinstance(item, Entry)
-    return item.value
 
 
 # --- vibetrace ------------------------------------------------------------------------------------
@@ -37,10 +46,10 @@ VIBETRACE = '"email";"orderId";"date";"items";"total";"discountCodes"\n'
 
 def test_vibetrace_rows_become_orders(tmp_path: Path) -> None:
     row = '"Ana@example.com";"A-1";"2026-04-05T21:06:21+03:00";"SKU-1:2|a:b:1|SKU-3";"59.90";"SUMMER|VIP"\n'
-    assert only_entry(read("vibetrace", VIBETRACE + row, tmp_path)) == json.loads("""
-        {"eventId": "order-A-1", "eventTime": "2026-04-05T18:06:21.000Z", "user": {"email": "Ana@example.com"},
-         "event": {"confirmation": {"orderId": "A-1", "total": "59.90", "coupons": ["SUMMER", "VIP"],
-          "items": [{"itemId": "SKU-1", "quantity": 2}, {"itemId": "a:b", "quantity": 1}, {"itemId": "SKU-3"}]}}}
+    assert read("vibetrace", VIBETRACE + row, tmp_path).entries == json.loads("""
+        [{"eventId": "order-A-1", "eventTime": "2026-04-05T18:06:21.000Z", "user": {"email": "Ana@example.com"},
+          "event": {"confirmation": {"orderId": "A-1", "total": "59.90", "coupons": ["SUMMER", "VIP"],
+           "items": [{"itemId": "SKU-1", "quantity": 2}, {"itemId": "a:b", "quantity": 1}, {"itemId": "SKU-3"}]}}}]
     """)
 
 
@@ -56,20 +65,17 @@ def test_vibetrace_cells_may_be_empty_and_rows_wrong(tmp_path: Path) -> None:
         'ana@example.com;A-6;2026-04-05;;"1.234,50";',
         "ana@example.com;A-7;1775336400;;about 5;",
     ]
-    first, without_email, *wrong, odd_total, unclear = read("vibetrace", VIBETRACE + "\r\n".join(rows), tmp_path)
-    assert isinstance(first, Entry)
-    assert first.value["event"] == {"confirmation": {"orderId": "A-1"}}
-    assert (without_email.line, without_email) == (4, Skipped(4, "orders without an email"))
-    assert [(item.line, item.problem) for item in wrong if isinstance(item, Wrong)] == [
+    found = read("vibetrace", VIBETRACE + "\r\n".join(rows), tmp_path)
+    assert [event["confirmation"] for event in found.events] == [
+        {"orderId": "A-1"}, {"orderId": "A-6", "total": "1234.50"}, {"orderId": "A-7", "total": "about 5"},
+    ]  # fmt: skip
+    assert found.skipped == [(4, "orders without an email")]
+    assert found.wrong == [
         (5, "orderId is empty"),
         (6, "The date is not an ISO date such as 2026-04-05 21:06:21 +0400, and not Unix seconds"),
         (7, "The row has 5 cells, and the header 6"),
         (8, "items contains an item without an id"),
     ]
-    assert isinstance(odd_total, Entry)
-    assert odd_total.value["event"]["confirmation"]["total"] == "1234.50"
-    assert isinstance(unclear, Entry)
-    assert unclear.value["event"]["confirmation"]["total"] == "about 5"
 
 
 @pytest.mark.parametrize(("text", "expected"), [
@@ -81,12 +87,10 @@ def test_dates(text: str, expected: str) -> None:
     assert iso(moment(text, parse_time("2026-01-01T00:00:00Z").tzinfo)) == expected  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    "text", ["", "2026-13-05", "2026-04-05 25:00:00 +0000", "2026-04-05 21:06:21", "yesterday", "12"]
-)
-def test_wrong_dates(text: str) -> None:
-    with pytest.raises(UnreadableRowError):
-        moment(text)
+def test_wrong_dates() -> None:
+    for text in ("", "2026-13-05", "2026-04-05 25:00:00 +0000", "2026-04-05 21:06:21", "yesterday", "12"):
+        with pytest.raises(UnreadableRowError):
+            moment(text)
 
 
 @pytest.mark.parametrize(("text", "expected"), [
@@ -125,21 +129,17 @@ def shopify_order(name: str, **cells: str) -> dict[str, str]:
          "Shipping": "4.90", "Created at": "2026-04-05 21:06:21 +0400", "Lineitem quantity": "1",
          "Lineitem name": "Shoe \"Sol\", red", "Lineitem price": "55.00"}
     """)
-    return (
-        order
-        | {"Name": name, "Id": f"57000{name[1:]}"}
-        | {key.replace("_", " "): value for key, value in cells.items()}
-    )
+    named = {key.replace("_", " "): value for key, value in cells.items()}
+    return order | {"Name": name, "Id": f"57000{name[1:]}"} | named
 
 
 def test_shopify_rows_of_one_order_become_one_event(tmp_path: Path) -> None:
     first = shopify_order("#1001", Discount_Code="SUMMER", Billing_City="Porto", Billing_Country="PT", Phone="'+351900")
     second = {"Name": "#1001", "Email": "ana@example.com", "Lineitem quantity": "2", "Lineitem name": "Sock"}
     second |= {"Lineitem sku": "SOCK-1", "Lineitem price": "2.45", "Lineitem discount": "0.45"}
-    one, two = read("shopify", shopify(first, second, shopify_order("#1002")), tmp_path)
-    assert isinstance(two, Entry)
-    assert (two.line, two.value["eventId"]) == (4, "order-570001002")
-    assert only_entry([one]) == json.loads(r"""
+    found = read("shopify", shopify(first, second, shopify_order("#1002")), tmp_path)
+    assert ([item.line for item in found.items], found.entries[1]["eventId"]) == ([2, 4], "order-570001002")
+    assert found.entries[0] == json.loads(r"""
         {"eventId": "order-570001001", "eventTime": "2026-04-05T17:06:21.000Z",
          "user": {"email": "ana@example.com", "city": "Porto", "country": "PT", "tel": "+351900"},
          "event": {"confirmation": {
@@ -162,23 +162,22 @@ def test_shopify_refunds_become_refunds_and_what_was_never_paid_is_skipped(tmp_p
         shopify_order("#8", Created_at="2026-04-05 21:06:21"),
         shopify_order("#9", Id=""),
     )
-    items = read("shopify", content, tmp_path)
-    entries = [item for item in items if isinstance(item, Entry)]
+    found = read("shopify", content, tmp_path)
     kinds = ["confirmation", "refund"] * 2 + ["confirmation"] * 2
-    assert [next(iter(item.value["event"])) for item in entries] == kinds
-    partial, full = entries[1], entries[3]
+    assert [next(iter(event)) for event in found.events] == kinds
+    assert [entry["eventTime"] for entry in found.entries[1:4:2]] == [
+        "2026-04-05T17:06:21.000Z", "2026-04-06T06:00:00.000Z",
+    ]  # fmt: skip
+    assert [item.line for item in found.items if isinstance(item, Entry) and item.note] == [2]
     refund = {"refundId": "570001-refund", "orderId": "570001", "total": "10.00", "currency": "EUR"}
-    assert partial.value["event"]["refund"] == refund
-    assert (partial.value["eventTime"], bool(partial.note)) == ("2026-04-05T17:06:21.000Z", True)
-    assert full.value["event"]["refund"]["total"] == "59.90"
-    assert (full.value["eventTime"], full.note) == ("2026-04-06T06:00:00.000Z", "")
-    assert entries[-1].value["event"]["confirmation"]["orderId"] == "#9"
-    assert [(item.line, item.reason) for item in items if isinstance(item, Skipped)] == [
+    assert (found.events[1]["refund"], found.events[3]["refund"]["total"]) == (refund, "59.90")
+    assert found.events[-1]["confirmation"]["orderId"] == "#9"
+    assert found.skipped == [
         (4, "voided orders: they were never paid"),
         (5, "orders without an email"),
         (6, "orders that were cancelled before they were paid"),
     ]
-    assert [(item.line, item.problem.split(".")[0]) for item in items if isinstance(item, Wrong)] == [
+    assert [(line, problem.split(".")[0]) for line, problem in found.wrong] == [
         (8, "Id was rounded by a spreadsheet"),
         (9, "The date has no offset from UTC, such as +0400"),
     ]
@@ -202,8 +201,8 @@ def woocommerce_order(number: int, **more: Any) -> dict[str, Any]:
 def test_woocommerce_orders_and_their_refunds(tmp_path: Path) -> None:
     refunds = [{"id": 801, "reason": "Too small", "total": "-10.00"}]
     page = [woocommerce_order(701, refunds=refunds), woocommerce_order(702, status="refunded")]
-    order, refund, _, full = read("woocommerce", lines(page), tmp_path)
-    assert only_entry([order]) == json.loads("""
+    found = read("woocommerce", lines(page), tmp_path)
+    assert found.entries[0] == json.loads("""
         {"eventId": "order-701", "eventTime": "2026-04-05T19:06:21.000Z",
          "user": {"email": "ana@example.com", "tel": "+351900", "firstname": "Ana", "lastname": "Silva",
           "country": "PT", "city": "Porto"},
@@ -212,11 +211,9 @@ def test_woocommerce_orders_and_their_refunds(tmp_path: Path) -> None:
           "coupons": ["summer"], "status": "completed", "items": [
            {"itemId": "12", "name": "Shoe", "price": 55, "quantity": 1, "total": "55.00", "productId": 12}]}}}
     """)
-    assert only_entry([refund])["event"] == {
-        "refund": {"refundId": "801", "orderId": "701", "total": "10.00", "currency": "EUR", "reason": "Too small"}
-    }
-    whole = {"refundId": "702-refund", "orderId": "702", "total": "59.90", "currency": "EUR"}
-    assert only_entry([full])["event"]["refund"] == whole
+    refund = {"refundId": "801", "orderId": "701", "total": "10.00", "currency": "EUR", "reason": "Too small"}
+    full = {"refundId": "702-refund", "orderId": "702", "total": "59.90", "currency": "EUR"}
+    assert found.events[1::2] == [{"refund": refund}, {"refund": full}]
 
 
 def test_woocommerce_orders_that_are_skipped_or_wrong(tmp_path: Path) -> None:
@@ -228,15 +225,14 @@ def test_woocommerce_orders_that_are_skipped_or_wrong(tmp_path: Path) -> None:
         {"code": "rest_forbidden"},
         7,
     )
-    items = read("woocommerce", content + "<html>\n\n", tmp_path)
-    assert items[:2] == [Skipped(1, "orders with the status cancelled"), Skipped(2, "orders without an email")]
-    assert isinstance(items[2], Wrong)
-    assert items[2].problem == "date_created_gmt is missing, and date_created has no offset"
-    assert isinstance(items[3], Entry)
-    assert items[4] == Skipped(5, "orders without an email")
-    assert [item.problem for item in items[5:] if isinstance(item, Wrong)] == [
-        "The line is not a JSON object",
-        "The line is not JSON. Write each object in one line",
+    found = read("woocommerce", content + "<html>\n\n", tmp_path)
+    without_email = "orders without an email"
+    assert found.skipped == [(1, "orders with the status cancelled"), (2, without_email), (5, without_email)]
+    assert [entry["eventId"] for entry in found.entries] == ["order-4"]
+    assert found.wrong == [
+        (3, "date_created_gmt is missing, and date_created has no offset"),
+        (6, "The line is not a JSON object"),
+        (7, "The line is not JSON. Write each object in one line"),
     ]
 
 
@@ -253,48 +249,38 @@ def test_segment_calls(tmp_path: Path) -> None:
     products = [{"product_id": "SKU-1", "quantity": 1, "price": 55}]
     order = {"order_id": "A-1", **totals, "shipping": 4.9, "coupon": "SUMMER", "products": products}
     agent = {"userAgent": "Mozilla/5.0"}
-    items = read(
-        "segment",
-        lines(
-            call("track", 0, event="Product Viewed", properties={"product_id": "SKU-1"}, context=agent),
-            call("identify", 1, traits={"email": "ana@example.com", "firstname": "Ana"}),
-            call("track", 2, event="Order Completed", properties=order),
-            call("track", 3, event="Order Refunded", properties={"order_id": "A-1", "total": 10}),
-            call("page", 4, name="Home", properties={"url": "https://shop.example.com/"}),
-            call("track", 5, event="Quiz Answered", properties={"answer": 4}, userId=None),
-            call("track", 6, event="Product Viewed", properties={}, userId="eve@example.com"),
-            call("group", 7),
-            call("track", 8, event="Order Completed", messageId=None),
-            call("track", 9, event="Signed up", userId=None, anonymousId=None),
-        ),
-        tmp_path,
-    )
-    entries = [item.value for item in items if isinstance(item, Entry)]
-    assert [entry["eventId"] for entry in entries] == [f"ajs-{number}" for number in range(7)]
-    assert {entry["eventTime"] for entry in entries} == {"2026-04-05T21:06:21.123Z"}
-    viewed, identified, ordered, refunded, page, quiz, viewed_nothing = entries
-    assert viewed["user"].keys() == {"_id", "userAgent"}
-    assert viewed["event"] == {"viewitem": {"product_id": "SKU-1", "itemId": "SKU-1"}}
-    ana = {"email": "ana@example.com"}
-    assert (identified["user"], identified["event"]) == (ana, {"update": {"firstname": "Ana", "userId": "u-1"}})
-    assert (ordered["user"], refunded["user"], page["user"]) == (ana, ana, ana)
-    items_sent = [{"product_id": "SKU-1", "itemId": "SKU-1", "quantity": 1, "price": 55}]
-    confirmation = {"orderId": "A-1", **totals, "coupons": "SUMMER", "total_shipping": 4.9, "items": items_sent}
-    assert json.loads(json.dumps(ordered["event"], default=float))["confirmation"] == confirmation
-    assert refunded["event"] == {"refund": {"refundId": "ajs-3", "orderId": "A-1", "total": 10}}
-    assert page["event"] == {"generic": {"url": "https://shop.example.com/", "event_name": "page", "name": "Home"}}
-    assert quiz["event"] == {"generic": {"answer": 4, "event_name": "Quiz Answered"}}
-    assert quiz["user"].keys() == {"_id"}
-    assert quiz["user"] != {"_id": viewed["user"]["_id"]}, "before, the call named the user by its userId"
-    assert (viewed_nothing["user"], viewed_nothing["event"]) == (
-        {"email": "eve@example.com"},
-        {"generic": {"event_name": "Product Viewed"}},
-    )
-    assert items[7] == Skipped(8, "group calls")
-    assert [item.problem for item in items[8:] if isinstance(item, Wrong)] == [
-        "messageId is missing",
-        "The call has neither userId nor anonymousId",
+    calls = [
+        call("track", 0, event="Product Viewed", properties={"product_id": "SKU-1"}, context=agent),
+        call("identify", 1, traits={"email": "ana@example.com", "firstname": "Ana"}),
+        call("track", 2, event="Order Completed", properties=order),
+        call("track", 3, event="Order Refunded", properties={"order_id": "A-1", "total": 10}),
+        call("page", 4, name="Home", properties={"url": "https://shop.example.com/"}),
+        call("track", 5, event="Quiz Answered", properties={"answer": 4}, userId=None),
+        call("track", 6, event="Product Viewed", properties={}, userId="eve@example.com"),
+        call("group", 7),
+        call("track", 8, event="Order Completed", messageId=None),
+        call("track", 9, event="Signed up", userId=None, anonymousId=None),
     ]
+    found = read("segment", lines(*calls), tmp_path)
+    assert [entry["eventId"] for entry in found.entries] == [f"ajs-{number}" for number in range(7)]
+    assert {entry["eventTime"] for entry in found.entries} == {"2026-04-05T21:06:21.123Z"}
+    viewer, *anas, somebody, eve = (entry["user"] for entry in found.entries)
+    assert (viewer.keys(), somebody.keys()) == ({"_id", "userAgent"}, {"_id"})
+    assert viewer["_id"] != somebody["_id"], "the call of somebody has only an anonymousId"
+    assert anas == [{"email": "ana@example.com"}] * 4
+    assert eve == {"email": "eve@example.com"}
+    items = [{"product_id": "SKU-1", "itemId": "SKU-1", "quantity": 1, "price": 55}]
+    assert json.loads(to_json(found.events)) == [
+        {"viewitem": {"product_id": "SKU-1", "itemId": "SKU-1"}},
+        {"update": {"firstname": "Ana", "userId": "u-1"}},
+        {"confirmation": {"orderId": "A-1", **totals, "coupons": "SUMMER", "total_shipping": 4.9, "items": items}},
+        {"refund": {"refundId": "ajs-3", "orderId": "A-1", "total": 10}},
+        {"generic": {"url": "https://shop.example.com/", "event_name": "page", "name": "Home"}},
+        {"generic": {"answer": 4, "event_name": "Quiz Answered"}},
+        {"generic": {"event_name": "Product Viewed"}},
+    ]
+    assert found.skipped == [(8, "group calls")]
+    assert found.wrong == [(9, "messageId is missing"), (10, "The call has neither userId nor anonymousId")]
 
 
 # --- Real material --------------------------------------------------------------------------------
@@ -309,39 +295,28 @@ def material(name: str) -> dict[str, Any]:
 
 
 def test_a_whole_order_of_woocommerce(tmp_path: Path) -> None:
-    order, refunded = read("woocommerce", lines(material("woocommerce")), tmp_path)
-    assert only_entry([order])["user"] == {
-        "email": "o'brien@bücher.example",
-        "tel": "(555) 555-5555",
-        "firstname": "Zoë",
-        "lastname": "O&#039;Brien",
-        "country": "DE",
-        "city": "München",
-    }
-    assert [item["itemId"] for item in only_entry([order])["event"]["confirmation"]["items"]] == ["93", "0"]
-    assert only_entry([refunded])["event"]["refund"] == {
-        "refundId": "728",
-        "orderId": "727",
-        "total": "29.35",
-        "currency": "EUR",
-    }
+    found = read("woocommerce", lines(material("woocommerce")), tmp_path)
+    assert found.entries[0]["user"] == {
+        "email": "o'brien@bücher.example", "tel": "(555) 555-5555", "firstname": "Zoë", "lastname": "O&#039;Brien",
+        "country": "DE", "city": "München",
+    }  # fmt: skip
+    assert [item["itemId"] for item in found.events[0]["confirmation"]["items"]] == ["93", "0"]
+    refund = {"refundId": "728", "orderId": "727", "total": "29.35", "currency": "EUR"}
+    assert found.events[1:] == [{"refund": refund}]
 
 
 def test_calls_of_segment_with_all_their_fields(tmp_path: Path) -> None:
     calls = material("segment")
-    identified, ordered = read("segment", lines(calls["identify"], calls["track"]), tmp_path)
+    found = read("segment", lines(calls["identify"], calls["track"]), tmp_path)
+    update, order = (json.loads(to_json(payload)) for event in found.events for payload in event.values())
     traits = {name: value for name, value in calls["identify"]["traits"].items() if name != "email"}
-    update = only_entry([identified])["event"]["update"]
-    assert json.loads(to_json(update)) == traits | {"userId": calls["identify"]["userId"]}
-    assert only_entry([ordered])["user"]["email"] == "Peter.Gibbons@Example.com"
-    order = json.loads(to_json(only_entry([ordered])["event"]["confirmation"]))
+    assert update == traits | {"userId": calls["identify"]["userId"]}
+    assert found.entries[1]["user"]["email"] == "Peter.Gibbons@Example.com"
     sent = calls["track"]["properties"]
     assert (order["orderId"], order["total"], order["total_shipping"]) == (50314000, 27.499999999999996, 3)
     assert [item["itemId"] for item in order["items"]] == [product["product_id"] for product in sent["products"]]
-    ours = ("order_id", "products", "coupon", "shipping")
-    assert {name: order[name] for name in sent if name not in ours} == {
-        name: value for name, value in sent.items() if name not in ours
-    }
+    theirs = sent.keys() - {"order_id", "products", "coupon", "shipping"}
+    assert {name: order[name] for name in theirs} == {name: sent[name] for name in theirs}
 
 
 def broken(value: Any) -> Iterator[Any]:
@@ -361,9 +336,9 @@ def test_any_odd_value_in_a_row_stops_no_file_and_none_is_not_sent_as_text(name:
     whole = line if name == "jsonl" else material(name)
     for each in whole.values() if name == "segment" else [whole]:
         rows = list(broken(each))
-        items = read(name, lines(*rows), tmp_path)
-        assert {item.line for item in items} == set(range(1, len(rows) + 1))
-        assert not [item for item in items if "None" in json.dumps(vars(item), default=str)]
+        found = read(name, lines(*rows), tmp_path)
+        assert {item.line for item in found.items} == set(range(1, len(rows) + 1))
+        assert "None" not in json.dumps([vars(item) for item in found.items], default=str)
 
 
 # --- jsonl, and all files -------------------------------------------------------------------------
@@ -375,12 +350,12 @@ TIME = "2026-04-05T21:06:21Z"
 def test_jsonl_lines_are_sent_as_they_are_and_equal_lines_are_one_event(tmp_path: Path) -> None:
     timed = EVENT | {"eventTime": TIME}
     with_id, later = timed | {"eventId": "a-1", "eventID": 1}, timed | {"eventTime": "2026-04-05T21:06:22Z"}
-    own, first, again, other, untimed = read("jsonl", lines(with_id, timed, timed, later, EVENT), tmp_path)
-    assert only_entry([own]) == with_id
-    assert only_entry([first]) == only_entry([again]) != only_entry([other])
-    assert only_entry([first])["eventId"].startswith("line-")
-    assert isinstance(untimed, Wrong)
-    assert untimed.problem.startswith("eventTime is missing")
+    found = read("jsonl", lines(with_id, timed, timed, later, EVENT), tmp_path)
+    own, first, again, other = found.entries
+    assert own == with_id
+    assert first == again != other
+    assert first["eventId"].startswith("line-")
+    assert [(line, problem[:20]) for line, problem in found.wrong] == [(5, "eventTime is missing")]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "gzip"])
@@ -389,31 +364,24 @@ def test_files_come_in_several_encodings(encoding: str, delimiter: str, tmp_path
     text = delimiter.join(["email", "orderId", "date", "total"]) + "\r\n"
     text += delimiter.join(["zoë@example.com", '"A\n1"', "2026-04-05", '"5"']) + "\r\n"
     content = gzip.compress(text.encode()) if encoding == "gzip" else text.encode(encoding)
-    assert only_entry(read("vibetrace", content, tmp_path))["event"]["confirmation"]["orderId"] == "A\n1"
+    [event] = read("vibetrace", content, tmp_path).events
+    assert event["confirmation"]["orderId"] == "A\n1"
 
 
-def test_bytes_that_are_not_utf_8_refuse_their_row_only(tmp_path: Path) -> None:
+def test_bytes_that_are_not_utf_8_and_a_quote_that_is_never_closed_refuse_their_rows_only(tmp_path: Path) -> None:
     rows = VIBETRACE + "zoë@example.com;A-1;2026-04-05;;;\na@example.com;A-2;2026-04-05;;;\n"
-    wrong, right = read("vibetrace", rows.encode("latin-1"), tmp_path)
-    assert isinstance(wrong, Wrong)
-    assert "not UTF-8" in wrong.problem
-    assert isinstance(right, Entry)
+    rows += '"a@example.com;A-3;2026-04-05;;;\nb@example.com;A-4;2026-04-05;;;\n'
+    found = read("vibetrace", rows.encode("latin-1"), tmp_path)
+    [(first, not_text), (fourth, not_closed)] = found.wrong
+    assert (first, fourth, found.events) == (2, 4, [{"confirmation": {"orderId": "A-2"}}])
+    assert "not UTF-8" in not_text
+    assert "the lines 4 to 5: is a quote not closed?" in not_closed
 
 
-@pytest.mark.parametrize("content", ["", "\n\n", "name;orderId\n1;2\n", '{"email": 1}'])
-def test_a_file_without_the_columns_of_the_format_is_not_read(content: str, tmp_path: Path) -> None:
-    with pytest.raises(UnreadableFileError, match="has no column"):
-        read("vibetrace", content, tmp_path)
-
-
-def test_a_quote_that_is_never_closed_is_named_with_the_lines_that_it_takes(tmp_path: Path) -> None:
-    content = VIBETRACE + '"a@example.com;A-1;2026-04-05;;;\n' + "b@example.com;A-2;2026-04-05;;;\n"
-    [wrong] = read("vibetrace", content, tmp_path)
-    assert isinstance(wrong, Wrong)
-    assert (wrong.line, "the lines 2 to 3: is a quote not closed?" in wrong.problem) == (2, True)
-
-
-def test_a_file_that_is_cut_off_or_damaged_is_an_error(tmp_path: Path) -> None:
+def test_a_file_without_the_columns_of_the_format_or_that_is_cut_off_or_damaged_is_not_read(tmp_path: Path) -> None:
+    for text in ("", "\n\n", "name;orderId\n1;2\n", '{"email": 1}'):
+        with pytest.raises(UnreadableFileError, match="has no column"):
+            read("vibetrace", text, tmp_path)
     content = gzip.compress(lines(*[EVENT | {"eventTime": TIME, "n": n} for n in range(9)]).encode())
     for broken in (content[:-20], content[:10] + b"\xff" * 8 + content[18:]):
         with pytest.raises(UnreadableFileError, match="not complete"):
@@ -421,8 +389,8 @@ def test_a_file_that_is_cut_off_or_damaged_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_very_long_line_takes_no_memory(tmp_path: Path) -> None:
-    wrong, right = read("jsonl", '{"x": "' + "y" * 9_000_000 + '"}\n' + lines(EVENT | {"eventTime": TIME}), tmp_path)
+    content = '{"x": "' + "y" * 9_000_000 + '"}\n' + lines(EVENT | {"eventTime": TIME})
+    wrong, right = read("jsonl", content, tmp_path).items
     assert isinstance(wrong, Wrong)
     assert len(str(wrong.value)) < 5000
-    assert isinstance(right, Entry)
-    assert right.line == 2
+    assert (type(right), right.line) == (Entry, 2)

@@ -1,19 +1,17 @@
 """An outbox loses nothing, sends nothing twice that has another identity, and keeps each user's events in order."""
 
-import json
 import os
 import signal
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from functools import reduce
 from itertools import count
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import pytest
@@ -30,6 +28,12 @@ def event(n: int, **more: Any) -> dict[str, Any]:
     return {"search": {"query": "shoes", "n": n, **more}}
 
 
+def add(to: Outbox, numbers: Iterable[int], **more: Any) -> Outbox:
+    for n in numbers:
+        to.add(ANA, event(n, **more))
+    return to
+
+
 def first_times(times: int, reply: Reply) -> Callable[[Request], Reply | None]:
     """Answer the first requests with `reply`."""
     numbers = count()
@@ -43,34 +47,32 @@ def ids(request: Request) -> list[str]:
 # --- What is sent ---------------------------------------------------------------------------------
 
 
-def test_an_event_arrives_with_its_id_and_the_time_at_which_it_was_added(open_outbox: Open, stub: Stub) -> None:
-    before = datetime.now(timezone.utc) - timedelta(milliseconds=1)
-    event_id = open_outbox().add(ANA, event(1))
-    assert open_outbox().flush(120)
-    [stored] = stub.stored
-    assert (stored["eventId"], stored["user"], stored["event"]) == (event_id, ANA, event(1))
-    assert before <= datetime.fromisoformat(stored["eventTime"].replace("Z", "+00:00")) <= datetime.now(timezone.utc)
-    assert int(event_id.replace("-", "")[:12], 16) == round(
-        datetime.fromisoformat(stored["eventTime"].replace("Z", "+00:00")).timestamp() * 1000
-    )
-
-
-def test_the_callers_id_and_time_are_sent_as_they_are(open_outbox: Open, stub: Stub) -> None:
+def test_an_event_arrives_with_the_callers_id_and_time_or_with_those_of_the_moment_when_it_was_added(
+    open_outbox: Open, stub: Stub
+) -> None:
     made, now = open_outbox(), datetime.now(timezone.utc)
-    uuid7 = new_uuid7(now)
+    text, uuid7 = now.astimezone(timezone(timedelta(hours=4))).isoformat(), new_uuid7(now)
     assert made.add(ANA, event(1), "order-1", now) == "order-1"
     made.add(ANA, event(2), uuid7)
-    text = now.astimezone(timezone(timedelta(hours=4))).isoformat()
     made.add(ANA, event(3), event_time=text)
-    assert made.flush(120)
+    event_id = made.add(ANA, event(4))
+    assert open_outbox().flush(120)
+    assert [(entry["user"], entry["event"]) for entry in stub.stored] == [(ANA, event(n)) for n in range(1, 5)]
     iso = now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    assert [entry["eventTime"] for entry in stub.stored] == [iso, iso, text]
-    assert [entry["eventId"] for entry in stub.stored[:2]] == ["order-1", uuid7]
+    *times, added = (entry["eventTime"] for entry in stub.stored)
+    assert times == [iso, iso, text]
+    assert [entry["eventId"] for entry in stub.stored if entry["event"] != event(3)] == ["order-1", uuid7, event_id]
+    moment = datetime.fromisoformat(added.replace("Z", "+00:00"))
+    assert now - timedelta(milliseconds=1) <= moment <= datetime.now(timezone.utc)
+    assert int(event_id.replace("-", "")[:12], 16) == round(moment.timestamp() * 1000)
 
 
-def test_numbers_keep_their_digits(open_outbox: Open, stub: Stub, tmp_path: Path) -> None:
+def test_the_file_holds_all_digits_of_numbers_and_only_its_owner_may_read_it(open_outbox: Open, tmp_path: Path) -> None:
     with open_outbox(sending=False, url=None, key=None) as made:
-        made.add(ANA, {"confirmation": {"orderId": "1", "total": Decimal("59.90"), "big": 10**37}})
+        payload = {"orderId": "1", "total": Decimal("59.90"), "big": 10**37}
+        made.add(ANA, {"confirmation": payload}, "an-id", "9999-12-31T00:00:00Z")
+        assert made.status().oldest == datetime(9999, 12, 31, tzinfo=timezone.utc)
+        assert {path.stat().st_mode & 0o077 for path in tmp_path.glob("events.db*")} == {0}
         with closing(sqlite3.connect(tmp_path / "events.db")) as connection:
             [(entry,)] = connection.execute("SELECT entry FROM events").fetchall()
     assert b'"total":59.90,"big":1' + b"0" * 37 in entry
@@ -104,9 +106,8 @@ def test_an_event_that_cannot_be_sent_is_an_error_of_add(
 
 
 def test_a_batch_keeps_the_limits_of_the_api(open_outbox: Open, stub: Stub) -> None:
-    adding = open_outbox(sending=False)
-    for n in range(250):
-        adding.add(ANA, event(n, text="é" * (50 if n < 150 else 40_000)))
+    adding = add(open_outbox(sending=False), range(150), text="é" * 50)
+    add(adding, range(150, 250), text="é" * 40_000)
     assert open_outbox().flush(120)
     stub.holds_once_in_order(set(range(250)))
     assert max(len(request.events) for request in stub.requests) == 100
@@ -126,9 +127,7 @@ def test_a_batch_without_results_is_sent_again_as_it_was(
     open_outbox: Open, stub: Stub, reply: Reply, when: str
 ) -> None:
     setattr(stub, when, first_times(3, reply))
-    adding = open_outbox(sending=False)
-    for n in range(3):
-        adding.add(ANA, event(n))
+    add(open_outbox(sending=False), range(3))
     assert open_outbox().flush(120)
     assert [ids(request) for request in stub.requests] == [ids(stub.requests[0])] * 4
     stub.holds_once_in_order({0, 1, 2})
@@ -148,9 +147,7 @@ def test_only_failed_events_are_sent_again_and_before_later_ones(open_outbox: Op
 
 def test_it_waits_as_long_as_retry_after_says(open_outbox: Open, stub: Stub) -> None:
     stub.before = first_times(1, (503, {"Retry-After": "1"}, errors()))
-    made = open_outbox()
-    made.add(ANA, event(1))
-    assert made.flush(120)
+    assert add(open_outbox(), [1]).flush(120)
     first, second = stub.requests
     assert second.at - first.at >= 1
 
@@ -160,9 +157,7 @@ def test_a_user_whose_events_always_fail_does_not_stop_the_others(
 ) -> None:
     monkeypatch.setattr(outbox, "LONGEST_WAIT", 0.5)
     stub.fails = lambda entry: entry["user"] == ANA
-    adding = open_outbox(sending=False)
-    for n in range(150):
-        adding.add(ANA, event(n))
+    adding = add(open_outbox(sending=False), range(150))
     for n in range(150, 350):
         adding.add({"email": f"user-{n}@example.com"}, event(n))
     made = open_outbox()
@@ -176,50 +171,40 @@ def test_a_user_whose_events_always_fail_does_not_stop_the_others(
 # --- What is rejected -----------------------------------------------------------------------------
 
 
-def test_a_refused_event_is_kept_with_its_errors_and_not_sent_again(open_outbox: Open, stub: Stub) -> None:
+def test_a_refused_event_is_kept_with_its_errors_and_a_callback_that_raises_stops_nothing(
+    open_outbox: Open, stub: Stub
+) -> None:
     told: list[Rejected] = []
-    made = open_outbox(on_rejected=told.append)
-    for n in range(3):
-        made.add(ANA, event(n, refuse=n == 1))
-    assert made.flush(120)
+
+    def tell(rejected: Rejected) -> None:
+        told.append(rejected)
+        raise RuntimeError
+
+    made = open_outbox(on_rejected=tell)
+    made.add(ANA, event(0, refuse=True))
+    assert add(made, [1, 2]).flush(120)
     [rejected] = made.rejected()
-    assert (rejected.event, rejected.errors) == (
-        event(1, refuse=True),
-        [{"code": "invalid_field", "message": "Refused"}],
-    )
-    assert stub.numbers() == [0, 2]
-    assert sum(map(len, map(ids, stub.requests))) == 3
+    assert rejected.event == event(0, refuse=True)
+    assert rejected.errors == [{"code": "invalid_field", "message": "Refused"}]
+    assert (stub.numbers(), sum(len(request.events) for request in stub.requests)) == ([1, 2], 3)
     made.close()
     assert told == [rejected]
 
 
-def test_what_was_rejected_is_sent_again_or_forgotten_as_the_caller_says(open_outbox: Open, stub: Stub) -> None:
+def test_a_new_process_sends_again_or_forgets_what_was_rejected(open_outbox: Open, stub: Stub) -> None:
     stub.users = set()
+    with add(open_outbox(), range(3)) as first:
+        assert first.flush(120)
+        assert first.status().rejected == 3
+    stub.users = {ANA["email"]}
     made = open_outbox()
-    for n in range(3):
-        made.add(ANA, event(n))
-    assert made.flush(120)
-    assert made.status().rejected == 3
     assert [each.errors[0]["code"] for each in made.rejected()] == ["user_not_found"] * 3
-    stub.users = {ANA["email"]}
-    first, second, third = (each.number for each in made.rejected())
-    made.forget(third)
-    made.retry(first, second)
-    assert made.flush(120)
-    assert (stub.numbers(), made.rejected()) == ([0, 1], [])
-
-
-def test_a_new_process_sends_what_it_retries(open_outbox: Open, stub: Stub) -> None:
-    stub.users = set()
-    first = open_outbox()
-    first.add(ANA, event(1))
-    assert first.flush(120)
-    first.close()
-    stub.users = {ANA["email"]}
-    made = open_outbox()
-    made.retry(*(each.number for each in made.rejected()))
+    *again, forgotten = (each.number for each in made.rejected())
+    made.forget(forgotten)
+    made.retry(*again)
+    assert made.rejected() == []
     made.close(120)
-    assert stub.numbers() == [1]
+    assert stub.numbers() == [0, 1]
 
 
 def test_a_process_that_changes_its_folder_keeps_the_file_and_the_lock(
@@ -235,12 +220,6 @@ def test_a_process_that_changes_its_folder_keeps_the_file_and_the_lock(
     assert not list(elsewhere.iterdir())
 
 
-def test_an_event_of_the_last_year_has_a_status(open_outbox: Open) -> None:
-    made = open_outbox(sending=False)
-    made.add(ANA, event(1), "an-id", "9999-12-31T00:00:00Z")
-    assert made.status().oldest == datetime(9999, 12, 31, tzinfo=timezone.utc)
-
-
 def test_an_event_is_added_once_if_no_thread_can_start(
     open_outbox: Open, stub: Stub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -250,7 +229,7 @@ def test_an_event_is_added_once_if_no_thread_can_start(
     made = open_outbox()
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", start)
-        made.add(ANA, event(1))
+        add(made, [1])
         assert made.status().problem == "can't start new thread"
     assert made.flush(120)
     assert stub.numbers() == [1]
@@ -258,8 +237,7 @@ def test_an_event_is_added_once_if_no_thread_can_start(
 
 def test_a_proxy_that_cannot_be_used_is_named_in_the_status(open_outbox: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALL_PROXY", "unknown://127.0.0.1")
-    made = open_outbox()
-    made.add(ANA, event(1))
+    made = add(open_outbox(), [1])
     assert not made.flush(0.5)
     assert "proxy" in (made.status().problem or "")
 
@@ -268,9 +246,7 @@ def test_upsert_belongs_to_the_events_and_not_to_who_sends_them(open_outbox: Ope
     stub.users = {ANA["email"]}
     with open_outbox(sending=False, upsert=True) as adding:
         adding.add({"email": "new@example.com"}, event(1))
-    made = open_outbox()
-    made.add(ANA, event(2))
-    assert made.flush(120)
+    assert add(open_outbox(), [2]).flush(120)
     assert [request.query for request in stub.requests] == ["upsert=true", ""]
     assert sorted(stub.numbers()) == [1, 2]
 
@@ -279,13 +255,8 @@ def test_upsert_belongs_to_the_events_and_not_to_who_sends_them(open_outbox: Ope
 def test_an_event_that_the_api_cannot_read_is_found_and_the_others_are_sent(
     open_outbox: Open, stub: Stub, reply: Reply
 ) -> None:
-    def is_poison(request: Request) -> Reply | None:
-        return reply if any(entry["event"]["search"]["n"] == 37 for entry in request.events) else None
-
-    stub.before = is_poison
-    adding = open_outbox(sending=False)
-    for n in range(150):
-        adding.add(ANA, event(n))
+    stub.before = lambda request: reply if event(37) in [entry["event"] for entry in request.events] else None
+    add(open_outbox(sending=False), range(150))
     made = open_outbox()
     assert made.flush(120)
     stub.holds_once_in_order(set(range(150)) - {37})
@@ -294,21 +265,8 @@ def test_an_event_that_the_api_cannot_read_is_found_and_the_others_are_sent(
     assert len(stub.requests) < 30
 
 
-def test_a_callback_that_raises_stops_nothing(open_outbox: Open, stub: Stub) -> None:
-    def raises(_: Rejected) -> None:
-        raise RuntimeError
-
-    made = open_outbox(on_rejected=raises)
-    for n in range(2):
-        made.add(ANA, event(n, refuse=n == 0))
-    assert made.flush(120)
-    assert (stub.numbers(), made.status().rejected) == ([1], 1)
-
-
 def test_an_event_that_waited_too_long_is_rejected_and_not_sent(open_outbox: Open, stub: Stub, tmp_path: Path) -> None:
-    with open_outbox(sending=False) as adding:
-        for n in range(2):
-            adding.add(ANA, event(n))
+    add(open_outbox(sending=False), range(2)).close()
     with closing(sqlite3.connect(tmp_path / "events.db", isolation_level=None)) as connection:
         connection.execute("UPDATE events SET expires_on = 1 WHERE seq = 1")
     made = open_outbox()
@@ -325,15 +283,13 @@ def test_an_event_that_waited_too_long_is_rejected_and_not_sent(open_outbox: Ope
 @pytest.mark.parametrize("reply", [UNAUTHORIZED, FORBIDDEN, (404, {}, errors("Not found")), (301, {}, "")])
 def test_a_wrong_key_or_address_stops_sending_and_loses_nothing(open_outbox: Open, stub: Stub, reply: Reply) -> None:
     stub.before = lambda _: reply
-    made = open_outbox()
-    for n in range(3):
-        made.add(ANA, event(n))
+    made = add(open_outbox(), range(3))
     with pytest.raises(SendingStopped, match="Check API_KEY and API_URL"):
         made.flush(120)
     requests, status = len(stub.requests), made.status()
     assert (status.stopped, status.waiting, status.rejected) == (True, 3, 0)
     assert str(reply[0]) in str(status.problem)
-    made.add(ANA, event(3))
+    add(made, [3])
     assert len(stub.requests) == requests
     stub.before = lambda _: None
     assert made.flush(120)
@@ -342,10 +298,8 @@ def test_a_wrong_key_or_address_stops_sending_and_loses_nothing(open_outbox: Ope
 
 
 def test_a_process_with_the_right_key_sends_what_one_with_a_wrong_key_added(open_outbox: Open, stub: Stub) -> None:
-    wrong = open_outbox(key="wrong")
-    wrong.add(ANA, event(1))
     with pytest.raises(SendingStopped):
-        wrong.flush(120)
+        add(open_outbox(key="wrong"), [1]).flush(120)
     assert open_outbox().flush(120)
     assert stub.numbers() == [1]
 
@@ -367,8 +321,7 @@ def test_without_address_or_key_it_does_not_start(
 
 def test_a_full_disk_is_an_error_of_add_and_loses_nothing(open_outbox: Open, stub: Stub, tmp_path: Path) -> None:
     stub.before = lambda _: DROP
-    made = open_outbox()
-    made.add(ANA, event(0))
+    made = add(open_outbox(), [0])
     made._store.write(lambda connection: connection.execute("PRAGMA max_page_count = 20").fetchall())
     stored = {0}
     with pytest.raises(OutboxError, match="full"):  # noqa: PT012 it is full after some
@@ -378,31 +331,19 @@ def test_a_full_disk_is_an_error_of_add_and_loses_nothing(open_outbox: Open, stu
     assert made.status().waiting == len(stored) < 100
     stub.before = lambda _: None
     assert made.flush(120)
-    made.add(ANA, event(100))
-    assert made.flush(120)
+    assert add(made, [100]).flush(120)
     stub.holds_once_in_order(stored | {100})
 
 
-@pytest.mark.parametrize("content", [b"no database, but long enough to be taken for one" * 30, None])
-def test_another_file_is_not_an_outbox(tmp_path: Path, content: bytes | None) -> None:
-    path = tmp_path / "other.db"
-    if content:
-        path.write_bytes(content)
-    else:
-        with closing(sqlite3.connect(path)) as connection:
-            connection.execute("CREATE TABLE customers (id)")
-    before = path.read_bytes()
-    with pytest.raises(OutboxError, match=r"other\.db"):
-        Outbox(path, url="http://127.0.0.1:1", key="key")
-    if content:
-        assert path.read_bytes() == before
-    with pytest.raises(OutboxError, match="cannot be used"):
-        Outbox(tmp_path / "missing" / "events.db", url="http://127.0.0.1:1", key="key")
-
-
-def test_only_the_owner_may_read_the_file(open_outbox: Open, tmp_path: Path) -> None:
-    open_outbox(sending=False).add(ANA, event(1))
-    assert {path.stat().st_mode & 0o077 for path in tmp_path.glob("events.db*")} == {0}
+def test_another_file_is_not_an_outbox(tmp_path: Path) -> None:
+    text, database, missing = (tmp_path / name for name in ("text.db", "other.db", "missing/events.db"))
+    text.write_bytes(content := b"no database, but long enough to be taken for one" * 30)
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("CREATE TABLE customers (id)")
+    for path, message in ((text, r"text\.db"), (database, r"other\.db"), (missing, "cannot be used")):
+        with pytest.raises(OutboxError, match=message):
+            Outbox(path, url="http://127.0.0.1:1", key="key")
+    assert text.read_bytes() == content
 
 
 def test_threads_that_add_at_the_same_time_share_a_write_to_the_disk(open_outbox: Open, stub: Stub) -> None:
@@ -426,14 +367,12 @@ def test_threads_that_add_at_the_same_time_share_a_write_to_the_disk(open_outbox
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_a_forked_child_sends_what_it_adds(open_outbox: Open, stub: Stub) -> None:
-    made = open_outbox()
-    for n in range(5):
-        made.add(ANA, event(n))
+    made = add(open_outbox(), range(5))
     child = os.fork()
     if not child:
         made.add({"email": "child@example.com"}, event(100))
         os._exit(0 if made.flush(120) else 1)
-    made.add(ANA, event(5))
+    add(made, [5])
     assert os.waitpid(child, 0)[1] == 0
     assert made.flush(120)
     stub.holds_once_in_order({*range(6), 100})
@@ -472,44 +411,22 @@ def test_a_child_that_is_forked_while_the_lock_is_taken_does_not_keep_it(
         os.waitpid(child, 0)
 
 
-def test_the_events_of_a_user_stay_in_order_with_any_failures(open_outbox: Open, stub: Stub) -> None:
-    made, random = open_outbox(), Random(23)
-    stub.fails = lambda _: random.random() < 0.05
-    stub.before = stub.after = lambda _: DROP if random.random() < 0.2 else None
-    for n in range(300):
-        made.add({"email": f"user-{n % 10}@example.com"}, event(n))
-    assert made.flush(120)
-    stub.holds_once_in_order(set(range(300)))
-
-
-def test_the_log_says_what_the_api_dropped_without_saying_whose(
+def test_a_result_of_any_shape_settles_its_event_and_the_log_says_what_the_api_dropped_without_saying_whose(
     open_outbox: Open, stub: Stub, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Section 1: responses can grow; section 8: only failed events are sent again."""
     warning = {"field": "event.search.tags", "message": "ana@example.com", "code": "tag_dropped"}
-    result = {"status": "created", "eventId": "x", "userId": "x", "warnings": [warning]}
-    stub.before = lambda _: (200, {}, {"results": [result]})
+    results: list[dict[str, Any]] = [
+        {"status": "postponed", "eventId": "x"},
+        {"status": "refused", "eventId": "x", "errors": ["text", {"message": 1}], "warnings": 7},
+        {"status": "created", "eventId": "x", "userId": "x", "warnings": [warning]},
+    ]
+    stub.before = lambda _: (200, {}, {"results": [results[len(stub.requests) - 1]], "new": 1})
     made = open_outbox()
-    made.add(ANA, event(1))
-    assert made.flush(120)
+    for n in range(3):
+        assert add(made, [n]).flush(120)
+    assert (made.status().waiting, len(stub.requests)) == (0, 3)
+    assert made.status().results == {"postponed": 1, "refused": 1, "created": 1}
+    assert [each.errors for each in made.rejected()] == [[{"message": 1}]]
     assert "tag_dropped" in caplog.text
     assert "ana@" not in caplog.text
-
-
-def test_a_result_of_another_shape_does_not_end_the_sending(open_outbox: Open, stub: Stub) -> None:
-    odd = {"status": "refused", "eventId": "x", "errors": ["text", {"message": 1}], "warnings": 7}
-    stub.before = first_times(1, (200, {}, {"results": [odd]}))
-    made = open_outbox()
-    for n in range(2):
-        made.add(ANA, event(n))
-        assert made.flush(120)
-    assert [each.errors for each in made.rejected()] == [[{"message": 1}]]
-    assert stub.numbers() == [1]
-
-
-def test_a_status_that_the_client_does_not_know_is_settled(open_outbox: Open, stub: Stub) -> None:
-    """Section 1: responses can grow; section 8: only failed events are sent again."""
-    stub.before = lambda _: (200, {}, {"results": [{"status": "postponed", "eventId": "x"}], "new": json.dumps(1)})
-    made = open_outbox()
-    made.add(ANA, event(1))
-    assert made.flush(120)
-    assert (made.status().waiting, made.status().results, len(stub.requests)) == (0, {"postponed": 1}, 1)
