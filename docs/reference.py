@@ -1,6 +1,6 @@
 """Make the lists of docs/reference.md from those that the code answers from: `make openapi`."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from docs.openapi import FIELDS, MEANINGS, OF_A_BATCH, general_schemas, paths, scope_of
@@ -9,6 +9,7 @@ from domain.event_types import CATALOGUE, EventType
 from domain.profile import SYSTEM_ATTRIBUTES
 from domain.request import USER_FIELDS
 
+CREATED = "The event was created, or discarded by a restriction."
 PAGE = Path(__file__).with_name("reference.md")
 
 
@@ -19,7 +20,8 @@ def lists() -> dict[str, str]:
         "scopes": bullets((f"`{scope}`", allows) for scope, allows in SCOPES.items()),
         "fields": fields(),
         "types": table(["event", "what it is", "fields"], map(type_row, CATALOGUE.values())),
-        "statuses": statuses(),
+        "statuses": bullets((str(status), text) for status, text in ({200: CREATED} | MEANINGS).items()),
+        "batches": bullets((str(status), text) for status, text in OF_A_BATCH.items()),
         "attributes": bullets((f"`{name}` ({kind})", FIELDS.get(name, "")) for name, kind in SYSTEM_ATTRIBUTES.items()),
     }
 
@@ -51,14 +53,6 @@ def type_row(event_type: type[EventType]) -> Sequence[str]:
     parts = [part for part in (required, f"optionally {optional}" if optional else "") if part]
     also = f" Also called {names(event_type.aliases)}." if event_type.aliases else ""
     return [f"`{event_type.type_name()}`", f"{event_type.__doc__}{also}", "; ".join(parts)]
-
-
-def statuses() -> str:
-    settled: Mapping[int, str] = {
-        200: "The event was created, or discarded by a restriction. Every event of a batch is settled.",
-        207: OF_A_BATCH[207],
-    }
-    return bullets((str(status), text) for status, text in {**settled, **MEANINGS}.items())
 
 
 def names(listed: Iterable[str]) -> str:
