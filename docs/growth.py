@@ -228,12 +228,9 @@ def round_number(amount: float) -> str:
     return f"{amount:,.0f}" if amount >= 10 else f"{amount:.2g}"
 
 
-def mix_table(inputs: Inputs) -> str:
-    rows = [
-        [f"`{kind}`", f"{share:g} %", f"{BILLS[kind].rru:g}", f"{BILLS[kind].wru}"]
-        for kind, share in inputs.mix.items()
-    ]
-    return table(["kind", "share", "RRU", "WRU"], [*rows, ["mean", "", f"{inputs.rru:.3g}", f"{inputs.wru:.3g}"]])
+def mix_sentence(inputs: Inputs) -> str:
+    shares = ",\n".join(f"{share:g} % `{kind}`" for kind, share in inputs.mix.items())
+    return f"The mix is {shares}.\nThe mean is {inputs.rru:.3g} RRU and {inputs.wru:.3g} WRU.\n"
 
 
 def million(inputs: Inputs) -> dict[str, float]:
@@ -245,7 +242,7 @@ def million(inputs: Inputs) -> dict[str, float]:
 def price_table(inputs: Inputs) -> str:
     shares, batched = million(inputs), million(replace(inputs, batch=BATCH))
     rows = [[name, dollars(cost), dollars(batched[name])] for name, cost in shares.items()]
-    fixed = f"every month in addition: about {METRICS} metrics, {ALARMS} alarms, the dashboard, the erasures' runs"
+    fixed = f"every month: about {METRICS} metrics, {ALARMS} alarms, the dashboard, the erasures' runs"
     rows += [["sum", dollars(sum(shares.values())), dollars(sum(batched.values()))]]
     rows += [[fixed, dollars(fixed_month(inputs)), dollars(fixed_month(inputs))]]
     return table(["a million events", "US$", f"in batches of {BATCH}"], rows)
@@ -255,7 +252,7 @@ def limit_table(inputs: Inputs) -> str:
     batched = {limit.name: limit.events_a_second for limit in limits(replace(inputs, batch=BATCH))}
 
     def a_day(events_a_second: float) -> str:
-        return f"{events_a_second / inputs.peak * DAY / MILLION:,.0f} million"
+        return f"{events_a_second / inputs.peak * DAY / MILLION:,.0f}"
 
     rows = [
         [
@@ -268,7 +265,7 @@ def limit_table(inputs: Inputs) -> str:
         ]
         for number, limit in enumerate(limits(inputs), 1)
     ]
-    peak = f"events a day, peak {inputs.peak:g}"
+    peak = f"million events a day, peak {inputs.peak:g}"
     return table(["", "limit", "default", "events/s", peak, f"in batches of {BATCH}"], rows)
 
 
@@ -318,7 +315,7 @@ def tables(inputs: Inputs) -> dict[str, str]:
     from docs import simulation  # which is made of this module
 
     return {
-        "mix": mix_table(inputs),
+        "mix": mix_sentence(inputs),
         "price": price_table(inputs),
         "limits": limit_table(inputs),
         "growth": growth_table(inputs),
