@@ -424,8 +424,8 @@ HEAD = """\
 
 <!-- Made by `make openapi`. -->
 
-For each code: the request that causes it, and the response, which usually says what to do. The header `X-Error-Code`
-has the code of the first error. Two bodies have no `code`, because clients of 1.0 know them without it.
+The request that causes each code, and the response, which usually says what to do. Two bodies have no `code`, because
+clients of 1.0 know them without it; the header `X-Error-Code` has it.
 
 `ana@example.com` and `bo@example.com` are users. Angle brackets replace long texts, times, and values of earlier
 responses.
