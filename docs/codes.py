@@ -16,7 +16,7 @@ from moto import mock_aws
 
 from docs.openapi import EMAIL, EVENT_ID, GATEWAY_ID, OF_STATUS, TIME, TOO_MANY_REQUESTS, USER_ID
 from domain.event_types import CATALOGUE, restrictions
-from domain.problems import INTERNAL_ERROR, STORE_UNAVAILABLE, Problem, profile_full
+from domain.problems import INTERNAL_ERROR, STORE_UNAVAILABLE, Problem, notice
 from domain.restrictions import OnceForEachValue, OnceInWindow, Restriction
 from domain.times import iso
 from handlers import event_api, keys, user_api
@@ -403,7 +403,7 @@ def responses() -> dict[str, str]:
         for problem in WITHOUT_REQUEST
     }
     # moto counts what an update replaces as well, so there a full profile takes nothing: see test_full_profiles.py.
-    full = {"results": event_api.CREATED, "warnings": warnings_of(profile_full(["user.city"]))}
+    full = {"results": event_api.CREATED, "warnings": warnings_of([notice("profile_full", "user.city")])}
     found["profile_full"] = json.dumps(full)
     with mock_aws():
         create_table(client, TABLE_NAME)

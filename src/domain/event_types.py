@@ -5,7 +5,7 @@ has the text of its 400. Fields that a class does not name are stored unchanged.
 type an event has.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -27,65 +27,32 @@ MAX_TAG_LENGTH = 255
 CONFLICTING = object()  # replaces a field whose flat value differs from its value under `generic`
 
 
-def _identifier(value: object) -> object:
-    if not as_text(value):
-        raise ValueError("must be a string that is not empty, or a number")
-    return value
+def _valid(is_valid: Callable[[Any], object], fault: str) -> PlainValidator:
+    """Return the validator of a field that has to be `is_valid`. `fault` says what is wrong with other values."""
+
+    def validated(value: object) -> object:
+        if value is CONFLICTING:
+            raise ValueError("is given twice, flat and under generic, and the two differ")
+        if not is_valid(value):
+            raise ValueError(fault)
+        return value
+
+    return PlainValidator(validated)
 
 
-def _text(value: object) -> object:
-    if not isinstance(value, str | Decimal):
-        raise ValueError("must be a string")
-    return value
-
-
-def _one_value(value: object) -> object:
-    if value is CONFLICTING:
-        raise ValueError("is given twice, flat and under generic, and the two differ")
-    return value
-
-
-def _order_id(value: object) -> object:
-    if not 1 <= len(as_text(_one_value(value))) <= 256:
-        raise ValueError("must be a string of 1 to 256 characters, or a number")
-    return value
-
-
-def _event_name(value: object) -> object:
-    name = _one_value(value)
-    if not isinstance(name, str) or not name.strip() or len(name) > 255:
-        raise ValueError("must be a string of 1 to 255 characters")
-    return value
-
-
-def _items(value: object) -> object:
-    if value is not None and not (isinstance(value, list) and all(isinstance(item, dict) for item in value)):
-        raise ValueError("must be a list of objects")
-    return value
-
-
-def fault_of_tags(value: object) -> str | None:
-    """Return what is wrong with tags, if anything."""
+def are_tags(value: object) -> bool:
+    """Return whether a value is valid as tags. If not, TAGS_FAULT says what is wrong."""
     tags = value.split(";") if isinstance(value, str) else value
-    if isinstance(tags, list) and all(isinstance(tag, str) and len(tag) <= MAX_TAG_LENGTH for tag in tags):
-        return None
-    return f"must be a list of strings, or one string with ; between tags, of {MAX_TAG_LENGTH} characters at most each"
+    return isinstance(tags, list) and all(isinstance(tag, str) and len(tag) <= MAX_TAG_LENGTH for tag in tags)
 
 
-def _tags(value: object) -> object:
-    if fault := fault_of_tags(value):
-        raise ValueError(fault)
-    return value
+def _are_items(value: object) -> bool:
+    return value is None or (isinstance(value, list) and all(isinstance(item, dict) for item in value))
 
 
-def _email(value: object) -> object:
-    if value is not None and normal_email(value) is None:
-        raise ValueError("is not an email address")
-    return value
-
-
-_TEXT_OR_NUMBER = {"anyOf": [{"type": "string", "pattern": "\\S"}, {"type": "number"}]}
-
+TAGS_FAULT = (
+    f"must be a list of strings, or one string with ; between tags, of {MAX_TAG_LENGTH} characters at most each"
+)
 TAGS_SCHEMA = {
     "anyOf": [
         {"type": "array", "items": {"type": "string", "maxLength": MAX_TAG_LENGTH}},
@@ -93,20 +60,49 @@ TAGS_SCHEMA = {
     ]
 }
 
-Identifier = Annotated[Any, PlainValidator(_identifier), WithJsonSchema(_TEXT_OR_NUMBER)]
-Text = Annotated[Any, PlainValidator(_text), WithJsonSchema({"type": ["string", "number"]})]
+OneValue = Annotated[Any, _valid(lambda _: True, ""), WithJsonSchema({})]
+Text = Annotated[
+    Any,
+    _valid(lambda value: isinstance(value, str | Decimal), "must be a string"),
+    WithJsonSchema({"type": ["string", "number"]}),
+]
 OrderId = Annotated[
     Any,
-    PlainValidator(_order_id),
+    _valid(lambda value: 1 <= len(as_text(value)) <= 256, "must be a string of 1 to 256 characters, or a number"),
     WithJsonSchema({"anyOf": [{"type": "string", "pattern": "\\S", "maxLength": 256}, {"type": "number"}]}),
 ]
-EventName = Annotated[
-    Any, PlainValidator(_event_name), WithJsonSchema({"type": "string", "pattern": "\\S", "maxLength": 255})
+ItemId = Annotated[
+    Any,
+    _valid(as_text, "must be a string that is not empty, or a number"),
+    WithJsonSchema({"anyOf": [{"type": "string", "pattern": "\\S"}, {"type": "number"}]}),
+    Field(description="The id of the product, as the shop's catalogue has it.", examples=["SHOE-42-RED"]),
 ]
-Items = Annotated[Any, PlainValidator(_items), WithJsonSchema({"type": ["array", "null"], "items": {"type": "object"}})]
-Tags = Annotated[Any, PlainValidator(_tags), WithJsonSchema(TAGS_SCHEMA)]
-Email = Annotated[Any, PlainValidator(_email), WithJsonSchema({"type": ["string", "null"], "format": "idn-email"})]
-OneValue = Annotated[Any, PlainValidator(_one_value), WithJsonSchema({})]
+EventName = Annotated[
+    Any,
+    _valid(
+        lambda value: isinstance(value, str) and value.strip() and len(value) <= 255,
+        "must be a string of 1 to 255 characters",
+    ),
+    WithJsonSchema({"type": "string", "pattern": "\\S", "maxLength": 255}),
+    Field(description="The name of the custom event.", examples=["newsletter_signup"]),
+]
+Items = Annotated[
+    Any,
+    _valid(_are_items, "must be a list of objects"),
+    WithJsonSchema({"type": ["array", "null"], "items": {"type": "object"}}),
+]
+Tags = Annotated[
+    Any,
+    _valid(are_tags, TAGS_FAULT),
+    WithJsonSchema(TAGS_SCHEMA),
+    Field(description="Tags to add; -tag removes one.", examples=[["vip", "-trial"]]),
+]
+Email = Annotated[
+    Any,
+    _valid(lambda value: value is None or normal_email(value), "is not an email address"),
+    WithJsonSchema({"type": ["string", "null"], "format": "idn-email"}),
+]
+CartId = Annotated[Any, Field(description="The id of the cart, to join its events.", examples=["cart-81f3"])]
 
 # In Shopify, PrestaShop, Magento, GA4 and Klaviyo, Segment, and Stripe.
 NAMES_OF_TOTAL = ("total_price", "total_paid", "grand_total", "value", "revenue", "amount")
@@ -183,7 +179,7 @@ class Update(EventType):
 
     may_be_empty: ClassVar[bool] = False
 
-    tags: Tags = Field([], description="Tags to add; -tag removes one.", examples=[["vip", "-trial"]])
+    tags: Tags = []
 
     def changes(self, sent: Mapping[str, Any], email: str | None, happened_at: datetime) -> Change:
         return change_attributes(sent, email, "event.update.", milliseconds_of(happened_at))
@@ -195,7 +191,7 @@ class Login(EventType):
     counted: ClassVar = {"email": ()}
 
     email: Email = Field(None, description="The address the user logged in with.", examples=["ana@example.com"])
-    tags: Tags = Field([], description="Tags to add; -tag removes one.", examples=[["vip", "-trial"]])
+    tags: Tags = []
 
     def changes(self, sent: Mapping[str, Any], email: str | None, happened_at: datetime) -> Change:
         attributes = {name: value for name, value in sent.items() if name != "email"}
@@ -270,21 +266,19 @@ class Generic(EventType):
 
     under_generic: ClassVar = ("event_name",)
 
-    event_name: EventName = Field(description="The name of the custom event.", examples=["newsletter_signup"])
+    event_name: EventName
 
 
 class Event(EventType):
     """A custom event, in the form that browsers send."""
 
-    event_name: EventName = Field(description="The name of the custom event.", examples=["newsletter_signup"])
+    event_name: EventName
 
 
 class ViewItem(EventType):
     """A product was viewed."""
 
-    itemId: Identifier = Field(
-        description="The id of the product, as the shop's catalogue has it.", examples=["SHOE-42-RED"]
-    )
+    itemId: ItemId
 
 
 class ViewCategory(EventType):
@@ -302,25 +296,21 @@ class Search(EventType):
 class AddToCart(EventType):
     """A product was put into the cart."""
 
-    itemId: Identifier = Field(
-        description="The id of the product, as the shop's catalogue has it.", examples=["SHOE-42-RED"]
-    )
-    cartId: Any = Field(None, description="The id of the cart, to join its events.", examples=["cart-81f3"])
+    itemId: ItemId
+    cartId: CartId = None
     quantity: Any = Field(None, description="The number of pieces.", examples=[1])
 
 
 class AddToWishlist(EventType):
     """A product was put on the wishlist."""
 
-    prodId: Identifier = Field(
-        description="The id of the product, as the shop's catalogue has it.", examples=["SHOE-42-RED"]
-    )
+    prodId: ItemId
 
 
 class Checkout(EventType):
     """The checkout reached a step."""
 
-    cartId: Any = Field(None, description="The id of the cart, to join its events.", examples=["cart-81f3"])
+    cartId: CartId = None
     step: Any = Field(None, description="The step that the visitor reached, in the shop's words.", examples=["payment"])
     items: Items = Field([], description="The products in the cart.", examples=[ITEMS])
 
@@ -334,26 +324,20 @@ def restrictions() -> dict[str, Restriction]:
 # --- Parsing --------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedEvent:
     """A valid event. `payload` is the object that was sent, `model` is its type's view of it."""
 
     type: str
     payload: dict[str, Any]
     model: EventType
-    warnings: tuple[Notice, ...] = ()
-
-    @property
-    def once_value(self) -> str | None:
-        """Return the value that only one event of this type may have. None if the type has no such field."""
-        restriction = self.model.restriction
-        return as_text(getattr(self.model, restriction.field)) if isinstance(restriction, OnceForEachValue) else None
-
-    @property
-    def window(self) -> timedelta | None:
-        """Return the minimum interval between two events of this type of one user. None if the type has none."""
-        restriction = self.model.restriction
-        return restriction.window if isinstance(restriction, OnceInWindow) else None
+    warnings: tuple[Notice, ...]
+    claims: str | None
+    """The address, in its normal form, by which the event identifies an anonymous user."""
+    once_value: str | None
+    """The value that only one event of this type may have. None if the type has no such field."""
+    window: timedelta | None
+    """The minimum interval between two events of this type of one user. None if the type has none."""
 
 
 def parse_event(wire_name: str, payload: object) -> ParsedEvent | tuple[Problem, ...]:
@@ -373,8 +357,19 @@ def parse_event(wire_name: str, payload: object) -> ParsedEvent | tuple[Problem,
     if found:
         return tuple(found)
     unread = {name: _similar(payload, cls, name) for name in cls.counted if name not in model.model_fields_set}
-    warnings = [problems.similar_name(f"{field}.{sent}", f"{field}.{name}") for name, sent in unread.items() if sent]
-    return ParsedEvent(cls.type_name(), payload, model, tuple(warnings))
+    warnings = [
+        problems.notice("similar_name", f"{field}.{sent}", f"{field}.{name}") for name, sent in unread.items() if sent
+    ]
+    rule = cls.restriction
+    return ParsedEvent(
+        type=cls.type_name(),
+        payload=payload,
+        model=model,
+        warnings=tuple(warnings),
+        claims=model.claims(),
+        once_value=as_text(getattr(model, rule.field)) if isinstance(rule, OnceForEachValue) else None,
+        window=rule.window if isinstance(rule, OnceInWindow) else None,
+    )
 
 
 def _similar(payload: Mapping[str, Any], cls: type[EventType], name: str) -> str | None:

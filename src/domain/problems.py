@@ -151,12 +151,6 @@ CODES: dict[str, type[Refused]] = {
     for code in codes.split()
 }
 
-# The code of each warning. The meaning of a code never changes; its message may.
-WARNINGS = (
-    *("system_attribute_ignored", "email_ignored", "older_than_profile", "profile_full", "tag_ignored"),
-    *("comma_in_tags", "total_not_counted", "similar_name", "user_without_email", "event_id_reused"),
-)
-
 # The two documented bodies.
 MISSING_EVENT = Problem(
     "missing_event",
@@ -423,67 +417,36 @@ def too_large(field: str) -> Problem:
 
 MAX_NOTICES, MAX_PLACE = 50, 100  # of one kind for one event: entries, and characters of each field
 
-OTHER_EMAIL = "email was ignored: this request cannot change the user's email. Use PUT /v1/user/{id}/email."
-OTHER_EVENT = Notice(
-    "eventId",
-    "This eventId was already used for another event of this time. Nothing was stored.",
-    "event_id_reused",
-)
+# The message of each warning by its code. The meaning of a code never changes; its message may.
+WARNINGS = {
+    "system_attribute_ignored": "The system maintains this attribute. What was sent was ignored.",
+    "email_ignored": "email was ignored: this request cannot change the user's email. Use PUT /v1/user/{id}/email.",
+    "older_than_profile": "This was ignored: the event is older than the newest change of the profile.",
+    "profile_full": "This was not set, because the profile is full. The event itself is stored.",
+    "tag_ignored": "This tag was ignored: it contains no letter and no digit.",
+    "comma_in_tags": "A comma does not separate tags, so this became one tag. Use ; between tags, or send a list.",
+    "total_not_counted": "total is not a number below 10^15, so the event is stored but not added to the customer's "
+    "totals. Use a dot and no currency sign: 59.90.",
+    "similar_name": "This name was not read; did you mean {known}? Names are case-sensitive.",
+    "user_without_email": "The user has no email: it was not found in this field. Send email at the top of the body.",
+    "event_id_reused": "This eventId was already used for another event of this time. Nothing was stored.",
+}
 
 
-def notices(code: str, message: str, fields: Sequence[str]) -> list[Notice]:
+def notice(code: str, field: str, known: str = "") -> Notice:
+    """Return the warning with one of WARNINGS for a field. `known` is the name of the contract that it resembles."""
+    # The field may have a name that cannot be stored. The warning is stored.
+    place = field[:MAX_PLACE].encode(errors="replace").decode()
+    return Notice(place, WARNINGS[code].replace("{known}", known), code)
+
+
+def notices(code: str, fields: Sequence[str]) -> list[Notice]:
     """Return one warning for each field, and one for all fields after the first MAX_NOTICES."""
-    listed = [Notice(field[:MAX_PLACE], message, code) for field in fields[:MAX_NOTICES]]
+    listed = [notice(code, field) for field in fields[:MAX_NOTICES]]
     if left := len(fields) - len(listed):
         around = fields[0].rpartition(".")[0][:MAX_PLACE]
         listed.append(Notice(around, f"The same is true of {left} more.", code))
     return listed
 
 
-def system_attributes_ignored(fields: Sequence[str]) -> list[Notice]:
-    message = "The system maintains this attribute. What was sent was ignored."
-    return notices("system_attribute_ignored", message, fields)
-
-
-def email_ignored(field: str) -> Notice:
-    return Notice(field, OTHER_EMAIL, "email_ignored")
-
-
-def older_than_profile(fields: Sequence[str]) -> list[Notice]:
-    message = "This was ignored: the event is older than the newest change of the profile."
-    return notices("older_than_profile", message, fields)
-
-
-def profile_full(fields: Sequence[str]) -> list[Notice]:
-    message = "This was not set, because the profile is full. The event itself is stored."
-    return notices("profile_full", message, fields)
-
-
-def tags_ignored(fields: Sequence[str]) -> list[Notice]:
-    message = "This tag was ignored: it contains no letter and no digit."
-    return notices("tag_ignored", message, fields)
-
-
-def comma_in_tags(field: str) -> Notice:
-    message = "A comma does not separate tags, so this became one tag. Use ; between tags, or send a list."
-    return Notice(field, message, "comma_in_tags")
-
-
-def total_not_counted(field: str) -> Notice:
-    message = (
-        "total is not a number below 10^15, so the event is stored but not added to the customer's totals. "
-        "Use a dot and no currency sign: 59.90."
-    )
-    return Notice(field, message, "total_not_counted")
-
-
-def similar_name(field: str, known: str) -> Notice:
-    """Return the warning of a name that differs from the name `known` of the contract only in case or punctuation."""
-    # The name may be one that cannot be stored. The warning is.
-    field = field[:MAX_PLACE].encode(errors="replace").decode()
-    return Notice(field, f"This name was not read; did you mean {known}? Names are case-sensitive.", "similar_name")
-
-
-def user_without_email(field: str) -> Notice:
-    message = "The user has no email: it was not found in this field. Send email at the top of the body."
-    return Notice(field[:MAX_PLACE], message, "user_without_email")
+OTHER_EVENT = notice("event_id_reused", "eventId")

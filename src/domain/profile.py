@@ -1,6 +1,6 @@
 """A user's profile, and how events change it: contract, sections 5, 6 and 9."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -119,9 +119,11 @@ def _joined(maps: Iterable[Mapping[str, T]]) -> dict[str, T]:
 
 def change_attributes(sent: Mapping[str, Any], email: str | None, prefix: str, at: int) -> Change:
     """Return the change that sets the attributes `sent` of the user with `email`. `prefix` begins their paths."""
-    warnings = problems.system_attributes_ignored([prefix + name for name in SYSTEM_ATTRIBUTES if name in sent])
+    warnings = problems.notices(
+        "system_attribute_ignored", [prefix + name for name in SYSTEM_ATTRIBUTES if name in sent]
+    )
     if "email" in sent and (normal_email(sent["email"]) or sent["email"]) != email:
-        warnings.append(problems.email_ignored(f"{prefix}email"))
+        warnings.append(problems.notice("email_ignored", f"{prefix}email"))
     attributes = {name: value for name, value in sent.items() if is_attribute(name)}
     added, removed = change_tags(sent.get("tags", []))
     return Change(
@@ -158,8 +160,8 @@ def _tag_warnings(sent: str | list[str], place: str) -> list[Notice]:
     """Return the warnings of tags without letters and digits, and of commas between the tags of a string."""
     places = [place if isinstance(sent, str) else f"{place}.{index}" for index in range(len(_parts(sent)))]
     empty = [each for each, part in zip(places, _parts(sent), strict=True) if part.strip() and not _tag(part)]
-    commas = [problems.comma_in_tags(place)] if isinstance(sent, str) and "," in sent else []
-    return [*problems.tags_ignored(empty), *commas]
+    commas = [problems.notice("comma_in_tags", place)] if isinstance(sent, str) and "," in sent else []
+    return [*problems.notices("tag_ignored", empty), *commas]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,7 +198,7 @@ def change_by_event(kept: Maintained, happened_at: datetime, total: object = Non
         system={kept.flag: True} if kept.flag else {},
         latest={kept.last_date: Latest(date=iso(happened_at), others=others)},
         totals={name: number for name, number in totals.items() if name},
-        warnings=(problems.total_not_counted(sent_in),) if sent_in and value is None else (),
+        warnings=(problems.notice("total_not_counted", sent_in),) if sent_in and value is None else (),
     )
 
 
@@ -212,27 +214,24 @@ def countable(total: object) -> Decimal | None:
 
 def as_late(change: Change, attributes: Mapping[str, Any]) -> Change:
     """Return a late change to a profile with these attributes: it sets only missing ones and removes nothing."""
-    left_out = [name for name in change.attributes if name in attributes]
-    fields = [change.places.get(name, name) for name in left_out]
-    fields += [change.places.get("tags", "tags")] if change.remove_tags else []
-    return replace(
-        change,
-        attributes={name: value for name, value in change.attributes.items() if name not in attributes},
-        remove_tags=frozenset(),
-        warnings=(*change.warnings, *problems.older_than_profile(fields)),
-    )
+    return _without(change, attributes, change.add_tags, "older_than_profile")
 
 
 def without_attributes(change: Change) -> Change:
     """Return a change without its attributes and tags, which do not fit into the profile."""
-    names = [*change.attributes, *(["tags"] if change.add_tags or change.remove_tags else [])]
-    fields = [change.places.get(name, name) for name in names]
+    return _without(change, change.attributes, frozenset(), "profile_full")
+
+
+def _without(change: Change, names: Container[str], add_tags: frozenset[str], code: str) -> Change:
+    """Return a change without the attributes of these names, and with no other tags than `add_tags` to add."""
+    left_out = [name for name in change.attributes if name in names]
+    left_out += ["tags"] if change.remove_tags or change.add_tags != add_tags else []
     return replace(
         change,
-        attributes={},
-        add_tags=frozenset(),
+        attributes={name: value for name, value in change.attributes.items() if name not in names},
+        add_tags=add_tags,
         remove_tags=frozenset(),
-        warnings=(*change.warnings, *problems.profile_full(fields)),
+        warnings=(*change.warnings, *problems.notices(code, [change.places.get(name, name) for name in left_out])),
     )
 
 

@@ -54,12 +54,12 @@ class EventRequest:
 
     def change(self, email: str | None) -> Change:
         """Return the change that the event makes to the profile of its user, who has `email`, if any."""
-        sent, model = self.user.attributes, self.event.model
-        changes = [model.changes(self.event.payload, email, self.happened_at)]
+        sent = self.user.attributes
+        changes = [self.event.model.changes(self.event.payload, email, self.happened_at)]
         if sent:
             changes.insert(0, change_attributes(sent, email, "user.", milliseconds_of(self.happened_at)))
-        is_other = email and model.claims() not in (None, email)
-        warnings = (*self.warnings, *([problems.email_ignored("event.login.email")] if is_other else []))
+        is_other = email and self.event.claims not in (None, email)
+        warnings = (*self.warnings, *([problems.notice("email_ignored", "event.login.email")] if is_other else []))
         if warnings:
             changes.insert(0, Change(warnings=warnings))
         return merge(changes) if len(changes) > 1 else changes[0]
@@ -92,7 +92,7 @@ def unread(sent: Mapping[str, Any], known: Sequence[str], prefix: str) -> list[N
     if all(name in known for name in sent):
         return []
     similar = islice(similar_names(sent, known).items(), len(known))
-    return [problems.similar_name(prefix + name, f"{prefix}{meant}") for name, meant in similar]
+    return [problems.notice("similar_name", prefix + name, prefix + meant) for name, meant in similar]
 
 
 def parse_batch(

@@ -70,7 +70,7 @@ class Entry:
             self.request.own_id,
         )
         self.type, self.restriction, self.window = event.type, event.model.restriction, event.window
-        self.claims = None if self.request.user.email else event.model.claims()
+        self.claims = None if self.request.user.email else event.claims
         self.payload = Document(event.payload)
         self._changes: dict[str | None, Change] = {}
 

@@ -14,7 +14,7 @@ import simplejson
 
 from domain import problems
 from domain.email import normal_email
-from domain.event_types import CATALOGUE, WIRE_NAMES, fault_of_tags
+from domain.event_types import CATALOGUE, TAGS_FAULT, WIRE_NAMES, are_tags
 from domain.ids import is_id, new_id
 from domain.problems import Conflict, Invalid, NotFound, Notice, Problem, Refused
 from domain.profile import Profile, change_attributes, is_attribute
@@ -328,7 +328,7 @@ def _create(
     wanted = change_attributes(sent, email, "", milliseconds_of(now))
     profile = profiles.create(account, user_id, email, wanted, now, chosen_id=chosen_id)
     misplaced = _misplaced_email(sent) if email is None else None
-    warnings = (*wanted.warnings, *([problems.user_without_email(misplaced)] if misplaced else []))
+    warnings = (*wanted.warnings, *([problems.notice("user_without_email", misplaced)] if misplaced else []))
     return Changed(profile, warnings, is_new=True) if profile else None
 
 
@@ -345,8 +345,8 @@ def _check(sent: Mapping[str, Any], other_problems: Sequence[Problem] = ()) -> N
     wrong = {problem.field: problem.description for problem in unstorable(dict(sent), "")}
     if sent.get("email") is not None and normal_email(sent["email"]) is None:
         wrong["email"] = problems.invalid_email("email").description
-    if "tags" in sent and (fault := fault_of_tags(sent["tags"])):
-        wrong["tags"] = f"tags {fault}."
+    if "tags" in sent and not are_tags(sent["tags"]):
+        wrong["tags"] = f"tags {TAGS_FAULT}."
     if wrong or other_problems:
         found = [problems.invalid_attribute(field or None, hint) for field, hint in wrong.items()]
         raise Invalid([*found, *other_problems])
