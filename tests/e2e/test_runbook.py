@@ -175,7 +175,7 @@ def test_a_query_of_the_log_ends(words: str, terminal: Terminal) -> None:
 def test_an_alarms_commands_answer(terminal: Terminal) -> None:
     assert "HTTP/1.1 401" in terminal.paste('"$API_URL/user/x"')
     assert "ENABLED" in terminal.paste("describe-rule")
-    assert '"unfinished": ' in terminal.paste("release\nsam remote invoke ErasureFunction")
+    assert '"unfinished": ' in terminal.paste("release\ninvoke ErasureFunction")
 
 
 def test_the_alarms_of_this_stack_are_listed_and_those_of_a_stack_with_a_longer_name_are_not(
