@@ -173,7 +173,7 @@ WARNED: dict[str, About] = {
     ),
     "user_without_email": About(
         "The user was created without an email, although a field looks like one.",
-        "Send `email` at the top of the body. Erase the user if it was a mistake.",
+        "Send `email` at the top of the body, and erase this user.",
     ),
     "event_id_reused": About(
         "The `eventId` belongs to another event of the same time. Nothing was stored.",
