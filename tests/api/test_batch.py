@@ -34,8 +34,8 @@ SEARCH: dict[str, Any] = {"search": {"query": "shoes"}}
 UNKNOWN_ID = "019b6d3a-6c1e-7a52-9d0c-0c6f8f6f4a10"
 
 
-def send(*entries: Any, path: str = "/events", **more: Any) -> Answer:
-    return call("POST", path, {"events": list(entries), **more})
+def send(*entries: Any, path: str = "/events", imported: bool = False) -> Answer:
+    return call("POST", path, {"events": list(entries), "import": imported})
 
 
 def results(answer: Answer) -> list[dict[str, Any]]:
@@ -324,7 +324,7 @@ def test_how_far_an_event_may_lie_back(imported: bool, ana: Profile) -> None:
     old = an_entry(SEARCH, eventId="01800000-0000-7000-8000-000000000000") | {"eventTime": None}
     tried = of_an_import if imported else of_a_shop
     times = [time if isinstance(time, str) else iso(time) for time, _ in tried]
-    answer = send(old, *(an_entry(SEARCH) | {"eventTime": time} for time in times), **{"import": imported})
+    answer = send(old, *(an_entry(SEARCH) | {"eventTime": time} for time in times), imported=imported)
     assert statuses(answer) == ["created" if is_in else "refused" for is_in in (imported, *(each for _, each in tried))]
     told = {each["message"] for result in results(answer) for each in result.get("errors", ())}
     assert told == {"Invalid eventTime"}

@@ -95,7 +95,8 @@ def answer_to(raised: Exception) -> tuple[int, Any]:
 
 
 def test_each_kind_of_refusal_is_an_answer_with_its_status_or_that_of_its_base_class(functions_table: Table) -> None:
-    for kind in (Refused, *KINDS, Gone):
+    kinds: list[type[Refused]] = [Refused, *KINDS, Gone]
+    for kind in kinds:
         refusal = Unavailable([INVALID_EVENT], "Reason") if kind is Unavailable else kind([INVALID_EVENT])
         status, body = answer_to(refusal)
         [error] = body["errors"]
