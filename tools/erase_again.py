@@ -141,7 +141,7 @@ def erase_again(client: "DynamoDBClient", run: Run, *, show_progress: bool = Fal
     def erase(items: list[Item]) -> dict[str, int]:
         """Process a page of the restored table: erase the users that were erased in the old table."""
         found = [keys.account_and_user_of(item) for item in items]
-        return {"erased": sum(erase_user(restored, *user) for user in found if keys.erased(*user)["pk"] in run.marks)}
+        return {"erased": sum(erase_user(restored, *user) for user in found if keys.erased(*user).pk in run.marks)}
 
     try:
         with ThreadPoolExecutor(SEGMENTS) as threads, progress(client, run, shown=show_progress):
@@ -239,7 +239,7 @@ def erase_user(table: Table, account: str, user_id: str) -> bool:
 def carry(key: Item, old: Table, restored: Table) -> bool:
     """Copy the state of an API key to the restored table, if it is newer. Return whether it was."""
     by_hash = keys.api_key(key["keyHash"])
-    there = restored.get({"pk": key["pk"], "sk": key["sk"]})
+    there = restored.get(keys.key_of(key))
     while _is_newer(key, there):
         same: Condition = IS_NEW
         if there:

@@ -20,7 +20,7 @@ from domain.backoff import backoff
 from domain.problems import TooLarge, Unavailable, too_large, unavailable
 from table.attribute_values import from_item, to_item
 from table.expressions import VERBS, Action, Item, Put, Update, written
-from table.primary_keys import Key, pair
+from table.primary_keys import Key, key_of
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -121,13 +121,13 @@ class Store:
         return THREADS
 
     def get(self, key: Key, *, consistent: bool = True) -> Item | None:
-        found = self._call("get_item", TableName=self.name, Key=to_item(key), ConsistentRead=consistent)
+        found = self._call("get_item", TableName=self.name, Key=to_item(key._asdict()), ConsistentRead=consistent)
         return from_item(found["Item"]) if "Item" in found else None
 
     def get_all(self, wanted: Sequence[Key], *, consistent: bool = True) -> list[Item | Unavailable | None]:
         """Return the item of each key, in their order. None: there is no item. Unavailable: it could not be read."""
-        found: dict[tuple[str, str], Item | Unavailable] = {}
-        pending = list({pair(key): key for key in wanted}.values())
+        found: dict[Key, Item | Unavailable] = {}
+        pending = list(dict.fromkeys(wanted))
         pauses = backoff()
         for attempt in range(READ_ATTEMPTS):
             if attempt and pending:
@@ -136,8 +136,8 @@ class Store:
             for start in range(0, len(pending), MAX_READ):
                 left += self._get_some(pending[start : start + MAX_READ], found, consistent)
             pending = left
-        found |= {pair(key): unavailable("UnprocessedKeys") for key in pending}
-        return [found.get(pair(key)) for key in wanted]
+        found |= {key: unavailable("UnprocessedKeys") for key in pending}
+        return [found.get(key) for key in wanted]
 
     def query(self, **parameters: Any) -> tuple[list[Item], Item | None]:
         """Return the items of one page, and the key after which the next page starts. None: it was the last page."""
@@ -206,24 +206,22 @@ class Store:
             time.sleep(pause)
         raise AssertionError("backoff does not end")
 
-    def _get_some(
-        self, wanted: Sequence[Key], found: dict[tuple[str, str], Item | Unavailable], consistent: bool
-    ) -> list[Key]:
+    def _get_some(self, wanted: Sequence[Key], found: dict[Key, Item | Unavailable], consistent: bool) -> list[Key]:
         """Add the items, or Unavailable, to `found`. Return the keys that DynamoDB did not process."""
         try:
             if len(wanted) == 1:
                 item = self.get(wanted[0], consistent=consistent)
-                found |= {pair(wanted[0]): item} if item else {}
+                found |= {wanted[0]: item} if item else {}
                 return []
-            asked = {"Keys": [to_item(key) for key in wanted], "ConsistentRead": consistent}
+            asked = {"Keys": [to_item(key._asdict()) for key in wanted], "ConsistentRead": consistent}
             answer = self._call("batch_get_item", RequestItems={self.name: asked})
         except Unavailable as refused:
-            found |= {pair(key): refused for key in wanted}
+            found |= dict.fromkeys(wanted, refused)
             return []
         for item in map(from_item, answer["Responses"].get(self.name, ())):
-            found[pair(item)] = item
+            found[key_of(item)] = item
         left = answer.get("UnprocessedKeys", {}).get(self.name, {}).get("Keys", ())
-        return [from_item(key) for key in left]
+        return [key_of(from_item(key)) for key in left]
 
     def _call(self, operation: str, field: str = "", /, **parameters: Any) -> Any:
         if time.monotonic() >= self.deadline:
@@ -288,7 +286,7 @@ class Table(Store):
         return True
 
     def delete_all(self, keys: Iterable[Key]) -> None:
-        pending: list[Any] = [{"DeleteRequest": {"Key": to_item(key)}} for key in keys]
+        pending: list[Any] = [{"DeleteRequest": {"Key": to_item(key._asdict())}} for key in keys]
         pauses = backoff()
         while pending:
             batch, pending = pending[:MAX_DELETED], pending[MAX_DELETED:]

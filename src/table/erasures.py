@@ -95,9 +95,9 @@ def begin(account: Account, profile: Profile, now: datetime) -> str | None:
     unchanged: Condition = IS_NEW
     while True:
         actions: list[Action] = [
-            Put({**keys.profile(account.name, profile.id), **this}, Exists("createdOn") & same_email),
-            Put({**keys.erasure(account.name, profile.id), **this}),
-            Put({**keys.erased(account.name, profile.id), **receipt}, unchanged),
+            Put({**keys.profile(account.name, profile.id)._asdict(), **this}, Exists("createdOn") & same_email),
+            Put({**keys.erasure(account.name, profile.id)._asdict(), **this}),
+            Put({**keys.erased(account.name, profile.id)._asdict(), **receipt}, unchanged),
         ]
         if profile.email:
             actions.append(Delete(keys.email(account.name, profile.email)))
@@ -155,7 +155,7 @@ def sweep(account: Account, user_id: str) -> bool:
     if not _count(account, user_id, [item["sk"] for item in stored]):
         return False
     plain = [item for item in leftovers if not _named_elsewhere(item) and item["sk"].startswith(keys.EVENT)]
-    account.table.delete_all([{"pk": item["pk"], "sk": item["sk"]} for item in plain])
+    account.table.delete_all(map(keys.key_of, plain))
     for together in _transactions([item for item in leftovers if item not in plain]):
         _delete_together(account, user_id, together)
     return not leftovers
@@ -197,7 +197,7 @@ def end(account: Account, erasure: Erasure, now: datetime) -> None:
     note = Delete(keys.erasure(account.name, erasure.user_id), this | IS_NEW)
     tombstone = Delete(keys.profile(account.name, erasure.user_id), this | IS_NEW)
     key = keys.erased(account.name, erasure.user_id)
-    mark = account.table.get(key) or {**key, "erasedAt": erasure.begun}
+    mark = account.table.get(key) or {**key._asdict(), "erasedAt": erasure.begun}
     finished = {name: value for name, value in mark.items() if name != "countedTo"} | {"finishedOn": iso(now)}
     # If another run is counting, the condition fails, and the next run ends the erasure.
     same = Compare("eventsDeleted", "=", mark["eventsDeleted"]) if "eventsDeleted" in mark else Absent("eventsDeleted")
@@ -235,7 +235,7 @@ def _delete_together(account: Account, user_id: str, items: Sequence[Item]) -> N
 
 
 def _deletion(account: Account, user_id: str, item: Item) -> Iterator[Action]:
-    key = {"pk": item["pk"], "sk": item["sk"]}
+    key = keys.key_of(item)
     if not item["sk"].startswith(keys.EVENT):
         yield Delete(key, Compare("eventId", "=", item["eventId"]) if "eventId" in item else None)
         return

@@ -145,7 +145,7 @@ def end_of(account: Account, entry: Entry, name: str = "expiresAt") -> Item:
 def _item_of(account: Account, entry: Entry, warnings: Sequence[Notice], *, user_created: bool = False) -> Item:
     """Return the item of an event. Attributes that 1.0 did not have are optional."""
     item: Item = {
-        **keys.event(account.name, entry.user_id, entry.uuid),
+        **keys.event(account.name, entry.user_id, entry.uuid)._asdict(),
         "type": entry.type,
         "payload": entry.payload,
         **end_of(account, entry),
@@ -263,7 +263,7 @@ def timeline(account: Account, user_id: str, wanted: Wanted, now: datetime) -> t
     """
     first, last = keys.events_within(*wanted.within)
     start = keys.event(account.name, user_id, wanted.before) if wanted.before else None
-    if start and start["sk"] < first:
+    if start and start.sk < first:
         return [], None
     parameters: dict[str, Any] = {
         "KeyConditionExpression": "pk = :pk AND sk BETWEEN :first AND :last",
@@ -277,8 +277,8 @@ def timeline(account: Account, user_id: str, wanted: Wanted, now: datetime) -> t
         parameters["ExpressionAttributeValues"][":type"] = {"S": wanted.type}
     else:
         parameters["Limit"] = wanted.limit + 1
-    if start and start["sk"] < last:  # DynamoDB refuses to start outside of the range
-        parameters["ExclusiveStartKey"] = to_item(start)
+    if start and start.sk < last:  # DynamoDB refuses to start outside of the range
+        parameters["ExclusiveStartKey"] = to_item(start._asdict())
     has_ended = Ended(now).holds
     items, after = account.table.query(**parameters)
     if after and any(map(has_ended, items)):

@@ -14,6 +14,7 @@ from typing import Any
 
 from domain.times import milliseconds_of
 from table.attribute_values import serialize, to_item
+from table.primary_keys import Key, key_of
 
 Item = dict[str, Any]
 Path = tuple[str, ...]
@@ -115,8 +116,8 @@ class Put:
     condition: Condition | None = None
 
     @property
-    def key(self) -> dict[str, str]:
-        return {"pk": self.item["pk"], "sk": self.item["sk"]}
+    def key(self) -> Key:
+        return key_of(self.item)
 
     def applied(self, _: Item) -> Item | None:
         return self.item
@@ -124,17 +125,17 @@ class Put:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    key: dict[str, str]
+    key: Key
     changes: Changes
     condition: Condition | None = None
 
     def applied(self, item: Item) -> Item | None:
-        return self.changes.applied(item or self.key)
+        return self.changes.applied(item or self.key._asdict())
 
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    key: dict[str, str]
+    key: Key
     condition: Condition | None = None
 
     def applied(self, _: Item) -> Item | None:
@@ -145,7 +146,7 @@ class Delete:
 class Check:
     """An action that changes nothing and fails if its condition is false."""
 
-    key: dict[str, str]
+    key: Key
     condition: Condition
 
     def applied(self, item: Item) -> Item | None:
@@ -159,7 +160,7 @@ VERBS: Mapping[type[Action], str] = {Put: "Put", Update: "Update", Delete: "Dele
 def written(action: Action) -> dict[str, Any]:
     """Return an action in the form of the low-level API, without the table's name."""
     placeholders = Placeholders()
-    parts = {"Item": to_item(action.item)} if isinstance(action, Put) else {"Key": to_item(action.key)}
+    parts = {"Item": to_item(action.item)} if isinstance(action, Put) else {"Key": to_item(action.key._asdict())}
     update = {"UpdateExpression": action.changes.written(placeholders)} if isinstance(action, Update) else {}
     holds = {} if action.condition is None else {"ConditionExpression": action.condition.written(placeholders)}
     return {**parts, **update, **holds, **placeholders.parameters()}

@@ -8,7 +8,7 @@ from domain.profile import Profile
 from table import Account, profiles
 from table import primary_keys as keys
 from table.expressions import Action, Ended, Item, Put
-from table.primary_keys import Key, pair
+from table.primary_keys import Key
 
 
 class UserChanged(Exception):
@@ -28,8 +28,8 @@ class Known:
 
     def forget(self, written: Iterable[Action]) -> None:
         """Forget all items, except those that a write put."""
-        self.items: dict[tuple[str, str], Item | Unavailable] = {
-            pair(action.key): action.item for action in written if isinstance(action, Put)
+        self.items: dict[Key, Item | Unavailable] = {
+            action.key: action.item for action in written if isinstance(action, Put)
         }
         self.profiles: dict[str, Profile] = {}
         """By user id."""
@@ -41,23 +41,23 @@ class Known:
 
     def forget_absent_events(self) -> None:
         """Forget which events are absent: another request may have stored them with an item that is read next."""
-        self.items = {each: item for each, item in self.items.items() if item or not each[1].startswith(keys.EVENT)}
+        self.items = {each: item for each, item in self.items.items() if item or not each.sk.startswith(keys.EVENT)}
 
     def get(self, key: Key) -> Item | None:
         """Return the item; {} if there is none, None if that is unknown or the item has ended."""
-        found = self.items.get(pair(key))
+        found = self.items.get(key)
         return None if isinstance(found, Unavailable) or (found and self.has_ended(found)) else found
 
     def read(self, wanted: Sequence[Key], *, consistent: bool = True) -> Item:
         """Return the first of the items ({}: there is none). Read all that are unknown. Raise Unavailable."""
-        unknown = {pair(key): key for key in wanted if pair(key) not in self.items}
+        unknown = [key for key in dict.fromkeys(wanted) if key not in self.items]
         if unknown:
-            if any(not sk.startswith(keys.EVENT) for _, sk in unknown):
+            if not all(key.sk.startswith(keys.EVENT) for key in unknown):
                 self.forget_absent_events()
-            found = self.account.table.get_all(list(unknown.values()), consistent=consistent)
-            self.items |= {each: item or {} for each, item in zip(unknown, found, strict=True)}
+            found = self.account.table.get_all(unknown, consistent=consistent)
+            self.items |= {key: item or {} for key, item in zip(unknown, found, strict=True)}
             self.has_read = True
-        first = self.items[pair(wanted[0])]
+        first = self.items[wanted[0]]
         if isinstance(first, Unavailable):
             raise first
         return first

@@ -30,7 +30,7 @@ def mark(account: Account, entry: Entry, value: str) -> Put:
     of_the_event = (
         {"eventId": entry.uuid} if account.event_days else {"eventId": entry.event_id, "digest": entry.digest}
     )
-    item = keys.once(account.name, entry.type, value) | {
+    item = keys.once(account.name, entry.type, value)._asdict() | {
         "uuid": entry.uuid,
         "createdOn": iso(entry.happened_at),
         **of_the_event,
@@ -110,7 +110,7 @@ class Window:
         """Return the action that changes the lock if the accepted events may be stored."""
         newest, last = max(self.accepted, key=lambda each: each.happened_at), self.accepted[-1]
         item: Item = {
-            **keys.window(account.name, last.user_id, last.type),
+            **keys.window(account.name, last.user_id, last.type)._asdict(),
             "newest": milliseconds_of(newest.happened_at),
             "eventId": newest.event_id,
             "uuid": newest.uuid,

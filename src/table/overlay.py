@@ -12,7 +12,7 @@ from domain.problems import Unavailable
 from table.attribute_values import size_of
 from table.calls import Reasons, Store
 from table.expressions import Action, Item, Put
-from table.primary_keys import Key, pair
+from table.primary_keys import Key
 
 MAX_ITEM_BYTES = 400 * 1024
 
@@ -25,7 +25,7 @@ class Overlay(Store):
     """
 
     below: Store
-    written: dict[tuple[str, str], Item | None] = field(default_factory=dict)
+    written: dict[Key, Item | None] = field(default_factory=dict)
 
     @classmethod
     def over(cls, table: Store) -> "Overlay":
@@ -43,13 +43,10 @@ class Overlay(Store):
         return found
 
     def get_all(self, wanted: Sequence[Key], *, consistent: bool = True) -> list[Item | Unavailable | None]:
-        others = [key for key in wanted if pair(key) not in self.written]
-        read = (
-            dict(zip(map(pair, others), self.below.get_all(others, consistent=consistent), strict=True))
-            if others
-            else {}
-        )
-        return [self.written[pair(key)] if pair(key) in self.written else read[pair(key)] for key in wanted]
+        others = [key for key in wanted if key not in self.written]
+        found = self.below.get_all(others, consistent=consistent) if others else []
+        known = self.written | dict(zip(others, found, strict=True))
+        return [known[key] for key in wanted]
 
     def partition(self, pk: str, between: tuple[str, str] | None = None, **options: Any) -> Iterator[Item]:
         found: dict[str, Item | None] = {item["sk"]: item for item in self.below.partition(pk, between, **options)}
@@ -65,12 +62,12 @@ class Overlay(Store):
     def try_write(self, actions: Sequence[Action], *, field: str = "") -> Reasons | None:  # noqa: ARG002 Table's
         there = [item if isinstance(item, dict) else {} for item in self._read([action.key for action in actions])]
         reasons = Reasons()
-        after: dict[tuple[str, str], Item | None] = {}
+        after: dict[Key, Item | None] = {}
         for index, (action, item) in enumerate(zip(actions, there, strict=True)):
             if action.condition is not None and not action.condition.holds(item):
                 reasons.failed[index] = item
                 continue
-            changed = after[pair(action.key)] = action.applied(item)
+            changed = after[action.key] = action.applied(item)
             if changed and _size(changed) > MAX_ITEM_BYTES:
                 reasons.too_large.add(index)
         if reasons.failed or reasons.too_large:

@@ -27,11 +27,9 @@ TTL deletes days late. So the stored time decides whether an item has expired, a
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 from domain.ids import derived_id, is_uuid7, time_of
-
-Key = dict[str, str]
 
 PROFILE = "PROFILE"
 EVENT = "EVENT#"
@@ -44,9 +42,15 @@ WINDOWS_OF_1_0 = {"emailopen": "EMAILOPEN"}
 ONCES_OF_1_0 = {"confirmation": "ORDER"}
 
 
-def pair(key: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the two parts of the key of an item, to find the item in a dict."""
-    return key["pk"], key["sk"]
+class Key(NamedTuple):
+    """The key of an item, which has its parts as attributes."""
+
+    pk: str
+    sk: str
+
+
+def key_of(item: Mapping[str, Any]) -> Key:
+    return Key(item["pk"], item["sk"])
 
 
 def user(account: str, user_id: str) -> str:
@@ -61,7 +65,7 @@ def account_and_user_of(item: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def profile(account: str, user_id: str) -> Key:
-    return {"pk": user(account, user_id), "sk": PROFILE}
+    return Key(user(account, user_id), PROFILE)
 
 
 def event_uuid(user_id: str, event_id: str, happened_at: datetime) -> str:
@@ -72,7 +76,7 @@ def event_uuid(user_id: str, event_id: str, happened_at: datetime) -> str:
 
 
 def event(account: str, user_id: str, uuid: str) -> Key:
-    return {"pk": user(account, user_id), "sk": f"{EVENT}{uuid}"}
+    return Key(user(account, user_id), f"{EVENT}{uuid}")
 
 
 def events_between(first: datetime, last: datetime) -> tuple[str, str]:
@@ -97,22 +101,22 @@ def uuid_of(item: Mapping[str, Any]) -> str:
 
 
 def window(account: str, user_id: str, event_type: str) -> Key:
-    return {"pk": user(account, user_id), "sk": WINDOWS_OF_1_0.get(event_type, f"WINDOW#{event_type}")}
+    return Key(user(account, user_id), WINDOWS_OF_1_0.get(event_type, f"WINDOW#{event_type}"))
 
 
 def once(account: str, event_type: str, value: str) -> Key:
     if event_type in ONCES_OF_1_0:
         name = ONCES_OF_1_0[event_type]
-        return {"pk": f"{account}#{name}#{value}", "sk": name}
-    return {"pk": f"{account}#ONCE#{event_type}#{value}", "sk": "ONCE"}
+        return Key(f"{account}#{name}#{value}", name)
+    return Key(f"{account}#ONCE#{event_type}#{value}", "ONCE")
 
 
 def email(account: str, address: str) -> Key:
-    return {"pk": f"{account}#EMAIL#{address}", "sk": "EMAIL"}
+    return Key(f"{account}#EMAIL#{address}", "EMAIL")
 
 
 def idempotency(account: str, key_hash: str) -> Key:
-    return {"pk": f"{account}#IDEMPOTENCY#{key_hash}", "sk": "IDEMPOTENCY"}
+    return Key(f"{account}#IDEMPOTENCY#{key_hash}", "IDEMPOTENCY")
 
 
 def refusals(account: str) -> str:
@@ -122,15 +126,15 @@ def refusals(account: str) -> str:
 
 def erased(account: str, user_id: str) -> Key:
     """Return the key of the mark of an erased id: a digest, because an id names a person."""
-    return {"pk": f"{account}#ERASED#{sha256(f'{account}#{user_id}'.encode()).hexdigest()}", "sk": ERASED}
+    return Key(f"{account}#ERASED#{sha256(f'{account}#{user_id}'.encode()).hexdigest()}", ERASED)
 
 
 def erasure(account: str, user_id: str) -> Key:
-    return {"pk": ERASURES, "sk": f"{account}#{user_id}"}
+    return Key(ERASURES, f"{account}#{user_id}")
 
 
 def api_key(key_hash: str) -> Key:
-    return {"pk": f"KEY#{key_hash}", "sk": "KEY"}
+    return Key(f"KEY#{key_hash}", "KEY")
 
 
 def keys_of_account(account: str) -> str:
@@ -139,7 +143,7 @@ def keys_of_account(account: str) -> str:
 
 
 def key_of_account(account: str, key_id: str) -> Key:
-    return {"pk": keys_of_account(account), "sk": f"KEY#{key_id}"}
+    return Key(keys_of_account(account), f"KEY#{key_id}")
 
 
 def key_id_of(item: Mapping[str, Any]) -> str:

@@ -181,7 +181,7 @@ def remove_attribute(account: Account, user_id: str, name: str) -> bool:
 def new_item(account: Account, user_id: str, email: str | None, now: datetime) -> Item:
     """Return the item of a user without attributes."""
     return {
-        **keys.profile(account.name, user_id),
+        **keys.profile(account.name, user_id)._asdict(),
         "createdOn": iso(now),
         "attributes": {},
         "tags": {},
@@ -199,7 +199,7 @@ def was_never_erased(account: Account, user_id: str) -> Check:
 
 def claim(account: Account, email: str, user_id: str) -> Put:
     """Return the action that gives an email to a user. It fails if a user has the email."""
-    return Put({**keys.email(account.name, email), "userId": user_id}, IS_NEW)
+    return Put({**keys.email(account.name, email)._asdict(), "userId": user_id}, IS_NEW)
 
 
 # --- Changes --------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from domain.times import iso
 from table import Account
 from table import primary_keys as keys
 from table.expressions import IS_NEW, Changes, Compare, Item, Path, Update
+from table.primary_keys import Key
 
 LIFETIME = timedelta(days=30)
 COMBINATIONS = 4000  # slots for combinations of reasons in an hour
@@ -67,7 +68,7 @@ def _adding(
     sets: dict[Path, Any] = {("expiresAt",): expires_at, ("lastOn",): iso(now), ("lastRequestId",): request_id}
     sets |= {("combination",): digest} if digest else {}
     adds = {f"count{SEPARATOR}{_name(reason)}": Decimal(number) for reason, number in listed}
-    key = {"pk": keys.refusals(account.name), "sk": f"{now.strftime(HOUR)}{SEPARATOR}{place}"}
+    key = Key(keys.refusals(account.name), f"{now.strftime(HOUR)}{SEPARATOR}{place}")
     return Update(key, Changes(sets=sets, adds=adds), IS_NEW | Compare("combination", "=", digest) if digest else None)
 
 

@@ -46,7 +46,7 @@ def remember(account: Account, entry: Entry, key: IdempotencyKey, outcome: Outco
            the condition of a repeat fails                      (TTL deletes the item later)
     """
     item: Item = {
-        **keys.idempotency(account.name, key.key_hash),
+        **keys.idempotency(account.name, key.key_hash)._asdict(),
         "bodyHash": key.body_hash,
         "discarded": outcome.restriction.code if outcome.restriction else None,
         **kept(outcome.warnings),

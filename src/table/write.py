@@ -41,7 +41,7 @@ from table.calls import CONFLICT, MAX_ACTIONS, Reasons
 from table.events import Entry, StoredEvent
 from table.expressions import IS_NEW, Action, Item, Put, Update
 from table.known import Known, UserChanged
-from table.primary_keys import Key, pair
+from table.primary_keys import Key, key_of
 
 T = TypeVar("T")
 MAX_ITEM_BYTES = 400 * 1024
@@ -196,11 +196,11 @@ class _Run:
         items = self.account.table.partition(
             keys.user(self.account.name, self.user_id), keys.events_between(first, last)
         )
-        types, ours = {each.type for each in windowed}, set(map(pair, self._event_keys))
-        wanted = [item for item in items if item["type"] in types or pair(item) in ours]
+        types, ours = {each.type for each in windowed}, set(self._event_keys)
+        wanted = [item for item in items if item["type"] in types or key_of(item) in ours]
         found = [item for item in wanted if not self.known.has_ended(item)]
         self.known.ranges.append((first, last, found))
-        self.known.items |= {pair(item): item for item in found if pair(item) in ours}
+        self.known.items |= {key_of(item): item for item in found if key_of(item) in ours}
         self.known.has_read = True
         return []
 
@@ -325,7 +325,7 @@ class Writer:
         self.limit = MAX_ACTIONS  # of events in a run
         self.failed_together = 0
         """The number of next events that failed together: an unknown one of them caused it."""
-        self.ahead: dict[tuple[str, str], Item | Unavailable] = {}
+        self.ahead: dict[Key, Item | Unavailable] = {}
         """Items that another thread read for this lane. The lane uses them in its next run."""
 
     def write(self, entries: Sequence[Entry]) -> Iterator[float]:
@@ -344,7 +344,7 @@ class Writer:
         A known mark can be newer than the items read ahead: its event is stored, but absent from them.
         """
         ahead, self.ahead = self.ahead, {}
-        there = {each: item for each, item in self.known.items.items() if item and each[1].startswith(keys.EVENT)}
+        there = {each: item for each, item in self.known.items.items() if item and each.sk.startswith(keys.EVENT)}
         self.known.items = ahead | there
 
     def _put(self, entry: Entry) -> Outcome:
@@ -357,9 +357,9 @@ class Writer:
         if not entry.own_id:
             self.account.table.put(Put(action.item), field="event")
             return events.created(entry, warnings)
-        found = self.known.get(action.item) or self.account.table.put(action, field="event")
+        found = self.known.get(action.key) or self.account.table.put(action, field="event")
         if found is None or events.is_of(entry, found):
-            self.known.items[pair(action.item)] = action.item
+            self.known.items[action.key] = action.item
             return events.created(entry, warnings)
         return events.duplicate(entry, found)
 
@@ -422,7 +422,7 @@ class Writer:
         self.known.forget_absent_events()
         for place, item in reasons.failed.items():
             role, action, _ = plan.steps[place]
-            self.known.items[pair(action.key)] = item
+            self.known.items[action.key] = item
             if role == "window":
                 self.known.ranges.clear()
             elif role == "user":
@@ -481,10 +481,10 @@ def read_ahead(account: Account, waiting: Sequence[tuple[Writer, Entry, Sequence
                 marked.append((writer, keys.window(account.name, user_id, entry.type)))
             if entry.own_id:
                 stored.append((writer, keys.event(account.name, user_id, entry.uuid_of(user_id))))
-    ahead: dict[Writer, dict[tuple[str, str], Item | Unavailable]] = {writer: {} for writer, _, _ in waiting}
+    ahead: dict[Writer, dict[Key, Item | Unavailable]] = {writer: {} for writer, _, _ in waiting}
     for wanted in (marked, stored):  # events last: a request stores both together
         for (writer, key), item in zip(wanted, account.table.get_all([key for _, key in wanted]), strict=True):
             if not isinstance(item, Unavailable):
-                ahead[writer][pair(key)] = item or {}
+                ahead[writer][key] = item or {}
     for writer, items in ahead.items():
         writer.ahead = items

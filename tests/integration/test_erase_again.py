@@ -41,7 +41,7 @@ def old(engine: "DynamoDBClient") -> Iterator[Table]:
 
 def remember_erasure(old: Table, account: str, user_id: str, **known: Any) -> None:
     """Write the mark that stays of an erased user."""
-    item = {**keys.erased(account, user_id), "erasedAt": "2026-11-24T10:00:00.000Z", **known}
+    item = {**keys.erased(account, user_id)._asdict(), "erasedAt": "2026-11-24T10:00:00.000Z", **known}
     old.client.put_item(TableName=old.name, Item=to_item(item))
 
 
@@ -131,7 +131,9 @@ def expired(key: ApiKey, table: Table, days: int, now: datetime) -> None:
 def forget_when(key: ApiKey, table: Table) -> None:
     """As 1.1 changes a key: it does not note when."""
     table.client.update_item(
-        TableName=table.name, Key=to_item(keys.key_of_account("shop", key.id)), UpdateExpression="REMOVE changedOn"
+        TableName=table.name,
+        Key=to_item(keys.key_of_account("shop", key.id)._asdict()),
+        UpdateExpression="REMOVE changedOn",
     )
 
 

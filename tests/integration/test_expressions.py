@@ -89,9 +89,9 @@ class Spec:
     condition: Condition | None
 
     def made(self, pk: str) -> Action:
-        key = {"pk": pk, "sk": self.sk}
+        key = Key(pk, self.sk)
         if self.verb == "put":
-            return Put({**key, **self.item}, self.condition)
+            return Put({**key._asdict(), **self.item}, self.condition)
         if self.verb == "delete":
             return Delete(key, self.condition)
         if self.verb == "check":
@@ -153,9 +153,9 @@ def test_a_condition_on_texts_holds_in_memory_when_it_holds_in_the_table(
 def assert_agreed(table: Table, there: dict[str, Item], condition: Condition) -> None:
     pk = str(uuid4())
     put(table, pk, there)
-    key = {"pk": pk, "sk": "a"}
+    key = Key(pk, "a")
     reasons = table.try_write([Check(key, condition)])
-    item = {**key, **there["a"]} if "a" in there else {}
+    item = {**key._asdict(), **there["a"]} if "a" in there else {}
     assert condition.holds(item) == (reasons is None)
     assert reasons is None or same(reasons.failed, {0: item})
 
@@ -190,7 +190,7 @@ def test_transactions_do_in_memory_what_they_do_in_the_table(
 @given(numbers=st.lists(st.builds(lambda each: Decimal(f"{each}E-9"), st.integers(-(10**37), 10**37)), max_size=4))
 def test_a_sum_has_all_its_digits(table: Table, numbers: list[Decimal]) -> None:
     """One of more than 38 digits is an error of DynamoDB's; what can be counted never comes so far (profile.py)."""
-    key = {"pk": str(uuid4()), "sk": "a"}
+    key = Key(str(uuid4()), "a")
     overlay = Overlay.over(table)
     for number in numbers:
         for each in (overlay, table):
@@ -204,8 +204,7 @@ def put(table: Table, pk: str, there: dict[str, Item]) -> None:
 
 
 def of(table: Store, pk: str, sk: str) -> Item | None:
-    key: Key = {"pk": pk, "sk": sk}
-    found = table.get(key)
+    found = table.get(Key(pk, sk))
     return without_pk(found) if found else None
 
 

@@ -34,7 +34,6 @@ from table import Account, calls, profiles
 from table import primary_keys as keys
 from table.calls import Table, new_client
 from table.events import Entry
-from table.primary_keys import pair
 from table.write import Writer, read_ahead
 from use_cases import collect, users
 from use_cases.collect import ATTEMPTS
@@ -404,7 +403,7 @@ def test_an_event_that_another_request_stores_first_is_a_duplicate_and_never_dis
     def another_request() -> None:
         assert labels(send_batch(account, [sent])) == ["created"]
         if by_another_thread:
-            writer.known.items[pair(lock)] = account.table.get(lock) or {}
+            writer.known.items[lock] = account.table.get(lock) or {}
 
     if by_another_thread:  # while it reads ahead for this lane
         with at_call(account.table.client, "after", 2, another_request):

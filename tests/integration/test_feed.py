@@ -22,7 +22,8 @@ from handlers.runtime import logger
 from local import aws
 from stream import Bus, Pump, Record, invoke_feed, malformed, records_of, throttled
 from table import Account
-from table.attribute_values import to_item
+from table import primary_keys as keys
+from table.attribute_values import from_item, to_item
 from table.calls import Table
 from table.expressions import Put
 from use_cases import users
@@ -107,7 +108,7 @@ def test_an_event_in_the_place_of_one_that_has_ended_is_told_and_what_ttl_delete
     entry = an_entry({"search": {"query": "x"}}, eventId="mine", eventTime=now)
     send_batch(shop, [entry], now)
     if ttl:
-        table.delete_all([{name: value["S"] for name, value in stream(table)[-1]["dynamodb"]["Keys"].items()}])
+        table.delete_all([keys.key_of(from_item(stream(table)[-1]["dynamodb"]["Keys"]))])
     send_batch(shop, [entry], now + timedelta(days=41), imported=True)
     Pump().pump(stream(table))
     assert [detail["receivedOn"] for detail in bus.published()] == [iso(now), iso(now + timedelta(days=41))]
@@ -185,7 +186,7 @@ def test_records_that_are_no_news_are_done_without_being_published(table: Table,
     """A replay passes all records between two positions of the stream."""
     a_user(account)
     send(account, {"update": {"firstname": "Ana"}})
-    table.delete_all([{"pk": "shop#EMAIL#ana@example.com", "sk": "EMAIL"}])
+    table.delete_all([keys.email("shop", "ana@example.com")])
     everything = stream(table)
     assert invoke_feed({"Records": json.loads(json.dumps(everything))}) == {"batchItemFailures": []}
     assert len(everything) > len(bus.sent) == 1

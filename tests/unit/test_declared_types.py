@@ -35,6 +35,6 @@ def test_it_is_published_as_every_other(kind: Once | Windowed) -> None:
     moment = a_moment()
     payload = as_sent(an_example(kind.type))
     event_id = new_id(moment)
-    item = {**keys.event("shop", new_id(moment), event_id), "type": kind.type, "payload": payload}
+    item = {**keys.event("shop", new_id(moment), event_id)._asdict(), "type": kind.type, "payload": payload}
     news = news_of(to_item(item))
     assert (getattr(news, "type", None), getattr(news, "payload", None)) == (kind.type, payload)
