@@ -59,7 +59,7 @@ LIMITS = ("`ThrottleRate`", "API Gateway", "Lambda", NEW_TABLE, "table's writes"
 
 @dataclass
 class Outcome:
-    turned_away: Counter[str] = field(default_factory=Counter)  # attempts, by the limit
+    throttled: Counter[str] = field(default_factory=Counter)  # attempts, by the limit
     waiting: float = 0  # throttled events that are sent again, at the end of the day
     longest_minutes: float = 0  # the longest wait of an event, if the oldest is accepted first
     peak_wru: float = 0
@@ -76,7 +76,7 @@ def simulate(traffic: Traffic, lifted: Collection[str] = ()) -> Outcome:
         flow[NEW_TABLE] = max(growth.NEW_TABLE_WRU, 2 * seen) / wru
         for name, way in flow.items():
             if name not in lifted and going > way * (1 + 1e-9):
-                outcome.turned_away[name] += round(60 * (going - way))
+                outcome.throttled[name] += round(60 * (going - way))
                 going = way
         outcome.waiting = 60 * (offered - going)
         outcome.longest_minutes = max(outcome.longest_minutes, outcome.waiting / 60 / going)
@@ -134,10 +134,10 @@ def wait_table(inputs: Inputs) -> str:
 
 def waits(traffic: Traffic) -> list[str]:
     outcome = simulate(traffic, lifted=["`ThrottleRate`"])
-    if not outcome.turned_away:
+    if not outcome.throttled:
         return ["", "none"]
     left = f"; {100 * outcome.waiting / traffic.of_day():.0f} % at midnight" if outcome.waiting else ""
-    limits = sorted(outcome.turned_away, key=LIMITS.index)
+    limits = sorted(outcome.throttled, key=LIMITS.index)
     return [", ".join(limits), f"up to {math.ceil(outcome.longest_minutes):,} min{left}"]
 
 

@@ -173,8 +173,8 @@ def create_key(arguments: argparse.Namespace) -> None:
 
 def send_events(_: argparse.Namespace) -> None:
     api_url = running_api_url()
-    for name, status, what_came_of_it in events.send(api_url, DEMO_KEY.read_text()):
-        print(f"{name:<32} {status} {what_came_of_it}")
+    for name, status, outcome in events.send(api_url, DEMO_KEY.read_text()):
+        print(f"{name:<32} {status} {outcome}")
 
 
 def send_demo(_: argparse.Namespace) -> None:

@@ -23,7 +23,7 @@ WAIT_SECONDS = 1  # short, so that Ctrl-C is heard soon
 
 
 @contextlib.contextmanager
-def listening(endpoint: str, over: Callable[[], bool] = stopping.came) -> Iterator[Iterator[str]]:
+def listening(endpoint: str, over: Callable[[], bool] = stopping.signalled) -> Iterator[Iterator[str]]:
     """Each event that arrives until the block ends, as one line of JSON, by a rule and a queue as in docs/feed.md."""
     events: EventBridgeClient = aws.client("events", endpoint)
     sqs: SQSClient = aws.client("sqs", endpoint)
@@ -76,7 +76,7 @@ class Recent:
                 self.add(text)
 
     def _is_over(self) -> bool:
-        return self.stopped or stopping.came()
+        return self.stopped or stopping.signalled()
 
 
 def line(event: str) -> str:

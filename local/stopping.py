@@ -14,7 +14,7 @@ from types import FrameType
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PAUSE_SECONDS = 0.5
 
-_came: list[int] = []
+_signals: list[int] = []
 
 
 def by_signals() -> None:
@@ -35,14 +35,14 @@ def ignore_signals() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def came() -> bool:
+def signalled() -> bool:
     """Return whether a signal came, even if what it raised was dropped."""
-    return bool(_came)
+    return bool(_signals)
 
 
 def check() -> None:
     """Raise KeyboardInterrupt if a signal came, even if an earlier KeyboardInterrupt was dropped."""
-    if _came:
+    if _signals:
         raise KeyboardInterrupt
 
 
@@ -58,5 +58,5 @@ def _print_unless_signal(dropped: "sys.UnraisableHookArgs") -> None:
 
 
 def _stop(number: int, _frame: FrameType | None) -> None:
-    _came.append(number)
+    _signals.append(number)
     raise KeyboardInterrupt

@@ -166,7 +166,7 @@ def test_a_known_vulnerability_of_a_package_in_the_functions_fails(url: str, cod
     assert re.search(printed, done.stdout)
 
 
-def test_a_database_that_does_not_answer_is_told_from_one_that_knows_nothing() -> None:
+def test_a_database_that_does_not_answer_differs_from_one_without_data() -> None:
     done = audit(f"http://{aws.HOST}:{stack.free_port()}/")
     assert (done.returncode, done.stdout) == (3, "")
     assert "NOT CHECKED for known vulnerabilities" in done.stderr

@@ -118,7 +118,7 @@ def test_only_the_modules_of_the_table_know_a_key() -> None:
         assert not texts(path) & {"pk", "sk", "expiresAt", ":pk"}, path.name
 
 
-def test_each_key_is_made_in_one_room() -> None:
+def test_each_key_is_made_in_one_module() -> None:
     for path in set(TABLE.glob("*.py")) - {TABLE / "primary_keys.py"}:
         assert not [text for text in texts(path) if re.search(r"[A-Z]{3,}#|#[A-Z]{3,}", text)], path.name
 

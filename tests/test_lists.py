@@ -112,7 +112,7 @@ def test_the_fields_of_a_user_are_those_of_the_document(schema: str) -> None:
     assert SCHEMAS[schema]["properties"].keys() == {*USER_FIELDS}
 
 
-def test_each_field_that_is_read_may_be_told_of_in_the_refusals() -> None:
+def test_each_field_that_is_read_can_be_named_in_the_refusals() -> None:
     named = [*SCHEMAS["EventRequest"]["properties"], *SCHEMAS["BatchRequest"]["properties"]]
     assert [name for name in named if known_field(name) != name and name != "events"] == []
     assert [name for name in USER_FIELDS if known_field(f"user.{name}") != f"user.{name}"] == []

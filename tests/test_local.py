@@ -97,7 +97,7 @@ def test_the_pages_are_on_the_next_port_and_port_0_takes_a_free_one_and_says_whi
 
 
 @pytest.mark.parametrize("wanted", ["abc", "", "-1", "80.5", "65536", "100000000000", "٣"])
-def test_what_is_no_port_is_said_in_one_line(wanted: str) -> None:
+def test_what_is_not_a_port_is_reported_in_one_line(wanted: str) -> None:
     with pytest.raises(StackError, match=rf"^PORT={wanted} is no port: it is a number from 1 to 65535, or 0 for.*\Z"):
         ports(wanted)
 
@@ -111,7 +111,7 @@ def test_two_callers_of_a_process_and_two_processes_get_different_ports(monkeypa
     assert max(ports) < 32_768, "Linux gives the others to connections"
 
 
-def test_a_taken_port_is_said_before_anything_is_started() -> None:
+def test_a_taken_port_is_reported_before_anything_is_started() -> None:
     with socket.create_server((aws.HOST, 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(StackError, match=f"Port {port} cannot be used, choose another one with PORT=number"):

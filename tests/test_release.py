@@ -237,7 +237,7 @@ def test_what_is_deployed_is_the_commit_with_its_name_and_the_configurations_par
     assert git(clone.folder, "status", "--porcelain") == ""
 
 
-def test_changes_that_are_not_committed_are_deployed_only_when_told_and_whole_and_are_called_dirty(
+def test_changes_that_are_not_committed_are_deployed_only_on_request_and_whole_and_are_called_dirty(
     clone: Clone,
 ) -> None:
     head = clone.commit("first")

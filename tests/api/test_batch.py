@@ -238,9 +238,7 @@ def test_a_body_of_very_many_members_takes_time_in_proportion(content: bytes, an
 
 
 @pytest.mark.parametrize(("begin", "end"), [("[", "]"), ('{"a":', "}")])
-def test_no_depth_is_a_fault_of_ours_nor_harms_another_event_that_could_be_read(
-    begin: str, end: str, ana: Profile
-) -> None:
+def test_no_depth_is_a_500_or_affects_another_event_that_could_be_read(begin: str, end: str, ana: Profile) -> None:
     """Just before a body is too deep to be read, what is done with it may be: it is measured if it is long."""
     short, long = (an_entry({"search": {"query": "x" * size}}) for size in (1, 257 * KIB))
 

@@ -139,7 +139,7 @@ def test_an_event_id_makes_a_repeat_harmless(ana: Profile) -> None:
     assert event.keys() == {"_id", "type", "payload", "createdOn", "receivedOn"}
 
 
-def test_what_is_no_request_of_the_api_is_answered_by_its_function(demo: Account) -> None:
+def test_what_is_not_a_request_of_the_api_is_answered_by_its_function(demo: Account) -> None:
     assert invoke("KeyFunction", event_file("key-create"))["account"] == "demo"
     assert len(invoke("KeyFunction", event_file("key-list"))["keys"]) == 1
     fields = [error["field"] for error in invoke("KeyFunction", event_file("key-invalid"))["errors"]]

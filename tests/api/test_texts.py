@@ -85,7 +85,7 @@ def test_each_text_says_what_to_do(ana: Profile) -> None:
     ("ThrottlingException", "Wait Retry-After seconds and send the same", "and send the batch again: events"),
     ("ResourceNotFoundException", "Send it again with the same Idempotency-Key", "failed on our side. Send the batch"),
 ])  # fmt: skip
-def test_a_fault_of_ours_says_what_to_send_again_and_names_the_request(
+def test_a_failure_says_what_to_send_again_and_names_the_request(
     fault: str, alone: str, in_batch: str, ana: Profile
 ) -> None:
     broken = {"Error": {"Code": fault, "Message": "x"}, "ResponseMetadata": {"HTTPStatusCode": 400}}
@@ -99,7 +99,7 @@ def test_a_fault_of_ours_says_what_to_send_again_and_names_the_request(
             assert f"Request id: {answer.headers['X-Request-Id']}" in told(answer)
 
 
-def test_a_wrong_method_is_told_with_the_right_ones(ana: Profile) -> None:
+def test_a_wrong_method_is_refused_with_the_right_ones(ana: Profile) -> None:
     for path in {path for _, path in ROUTES if path != "/" and "proxy" not in path}:
         right = sorted(method for method, each in ROUTES if each == path)
         proxy = path.strip("/").replace("{id}", ANA).replace("{name}", "city") + "/"

@@ -152,7 +152,7 @@ MISTAKES: list[tuple[dict[str, Any], list[str]]] = [
 ]  # fmt: skip
 
 
-def test_an_operators_mistakes_are_told(demo: Account) -> None:
+def test_an_operators_mistakes_are_named(demo: Account) -> None:
     for number, (changes, fields) in enumerate(MISTAKES):
         request = changes if number < 2 else {"action": "create", "account": "demo", **changes}
         assert [error["field"] for error in invoke("KeyFunction", request)["errors"]] == fields, changes

@@ -310,7 +310,7 @@ def test_recent_users_are_found_again_and_the_browser_keeps_only_their_ids(
     until(browser, lambda: browser.execute_script("return JSON.parse(localStorage.recent).length") == 1)
 
 
-def test_a_server_that_is_gone_is_said_with_what_to_do_and_seldom_asked(browser: Chrome) -> None:
+def test_a_page_without_its_server_says_what_to_do_and_seldom_asks(browser: Chrome) -> None:
     with pages_of({"user/x": {"_id": "x"}, "user/x/events": {"events": []}}) as url:
         open_users(browser, url, "x")
         until(browser, lambda: find(browser, "#user").is_displayed())
@@ -327,7 +327,7 @@ def test_a_server_that_is_gone_is_said_with_what_to_do_and_seldom_asked(browser:
 @pytest.mark.parametrize(
     ("status", "said"), [(401, "does not accept the key"), (429, "too many requests"), (500, "Our fault.")]
 )
-def test_an_error_of_the_api_is_said_with_what_to_do(browser: Chrome, status: int, said: str) -> None:
+def test_an_error_of_the_api_is_shown_with_what_to_do(browser: Chrome, status: int, said: str) -> None:
     wrong = (status, {"errors": [{"message": "x", "description": "Our fault."}]})
     with pages_of({"user/ana@example.com/events": wrong}) as url:
         open_users(browser, url, "ana@example.com")

@@ -71,7 +71,7 @@ def test_what_the_page_asks_is_answered_as_by_the_api(page: str, caller: Caller,
     )
 
 
-def test_a_key_that_is_sent_is_used_in_place_of_the_servers(page: str, caller: Caller, ana: dict[str, str]) -> None:
+def test_a_key_that_is_sent_is_used_instead_of_the_servers(page: str, caller: Caller, ana: dict[str, str]) -> None:
     for key, status in (("", 200), (caller.key, 200), ("key_of_nobody", 401)):
         assert Caller(f"{page}v1", key).send("GET", f"/user/{ana['email']}").status == status
 
@@ -91,7 +91,7 @@ def test_the_users_netrc_names_no_other_key(
     assert Caller(f"{page}v1", "").send("GET", f"/user/{ana['email']}").status == 200
 
 
-def test_an_api_that_does_not_answer_is_said_in_the_page_and_nowhere_else(caplog: pytest.LogCaptureFixture) -> None:
+def test_only_the_page_says_that_the_api_does_not_answer(caplog: pytest.LogCaptureFixture) -> None:
     with console.running(f"http://{aws.HOST}:{stack.free_port()}/v1", "key") as url:
         answer = Caller(f"{url}v1", "key").send("GET", "/user/ana@example.com")
     assert answer.status == 502

@@ -181,7 +181,7 @@ def test_many_events_are_stored_once_each(language: str, caller: Caller, ana: di
     [(of_a_batch(207, "created", "refused"), UNKNOWN_EMAIL.message), (WRONG_REQUEST, MISSING_EVENT.message)],
     ids=["an event", "the batch"],
 )
-def test_what_is_wrong_is_told_and_not_sent_again(language: str, answer: Answer, said: str, tmp_path: Path) -> None:
+def test_what_is_wrong_is_reported_and_not_sent_again(language: str, answer: Answer, said: str, tmp_path: Path) -> None:
     sent, done = batches(language, tmp_path, answer)
     assert len(sent) == 1
     assert said in done.stdout + done.stderr

@@ -63,7 +63,9 @@ def test_a_login_that_adds_an_address_costs_two_reads_and_six_writes(account: Ac
 
 @with_declared_types
 @every_once
-def test_what_comes_once_costs_one_read_and_six_writes_and_a_duplicate_no_more(account: Account, once: Once) -> None:
+def test_an_event_stored_once_costs_one_read_and_six_writes_and_a_duplicate_no_more(
+    account: Account, once: Once
+) -> None:
     a_user(account)
     for _ in range(2):
         with bill(account.table) as it:

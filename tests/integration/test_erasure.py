@@ -46,7 +46,7 @@ def test_of_two_erasures_in_one_millisecond_one_erases_the_user(account: Account
     assert [erasures.begin(account, ana, now) for _ in range(2)] == [iso(now), None]
 
 
-def test_a_new_user_with_the_address_keeps_what_is_theirs_while_the_old_one_is_swept(account: Account) -> None:
+def test_a_new_user_with_the_address_loses_nothing_while_the_old_one_is_erased(account: Account) -> None:
     a_user(account, colour="red")
     now = a_moment()
     users.erase(ANA, account, now)

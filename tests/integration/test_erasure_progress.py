@@ -127,7 +127,7 @@ def test_the_oldest_erasure_gets_further_in_each_run_however_many_there_are(
     assert [each for each in others if each in text] == []
 
 
-def test_what_is_not_done_is_told_with_its_beginning(table: Table, account: Account, clock: Clock) -> None:
+def test_an_unfinished_erasure_is_reported_with_its_beginning(table: Table, account: Account, clock: Clock) -> None:
     begun = a_moment()
     an_erased_user(table, account, "many@example.com", MANY, begun)
     assert short_run(table, clock, 4, begun + LATER) == [iso(begun)]

@@ -173,12 +173,12 @@ def test_transactions_do_in_memory_what_they_do_in_the_table(
     overlay = Overlay.over(table)
     for specs in sent:
         done = table.try_write([spec.made(real) for spec in specs])
-        foretold = overlay.try_write([spec.made(imagined) for spec in specs])
-        assert (done is None) == (foretold is None)
-        if done and foretold:
+        predicted = overlay.try_write([spec.made(imagined) for spec in specs])
+        assert (done is None) == (predicted is None)
+        if done and predicted:
             failed = {index: {**item, "pk": imagined} if item else {} for index, item in done.failed.items()}
-            assert same(failed, foretold.failed)
-            assert (done.busy, done.too_large, foretold.busy, foretold.too_large) == ({}, set(), {}, set())
+            assert same(failed, predicted.failed)
+            assert (done.busy, done.too_large, predicted.busy, predicted.too_large) == ({}, set(), {}, set())
         for sk in "abc":
             assert same(of(table, real, sk), of(overlay, imagined, sk))
         assert same(list(map(without_pk, table.partition(real))), list(map(without_pk, overlay.partition(imagined))))

@@ -78,7 +78,7 @@ def test_an_item_that_is_throttled_fails_its_own_event_and_the_later_changes(acc
     assert labels(send_batch(account, orders)) == ["duplicate", "created", "created"]
 
 
-def test_a_repeat_is_a_duplicate_although_the_profile_has_no_room_for_it_any_more(account: Account) -> None:
+def test_a_repeat_is_a_duplicate_although_the_profile_is_full_now(account: Account) -> None:
     user_id = a_user(account).id
     first = an_entry({"update": {"a": HALF}}, _id=user_id)
     assert labels(send_batch(account, [first])) == ["created"]
@@ -91,7 +91,7 @@ def test_a_repeat_is_a_duplicate_although_the_profile_has_no_room_for_it_any_mor
 
 
 @aws_engine_only
-def test_a_repeat_under_a_key_gets_its_answer_although_the_profile_has_no_room_any_more(account: Account) -> None:
+def test_a_repeat_under_a_key_gets_its_answer_although_the_profile_is_full_now(account: Account) -> None:
     user_id, key = a_user(account).id, IdempotencyKey.of("key", b"body")
     first = send(account, {"update": {"a": HALF}}, key=key, _id=user_id)
     users.remove_attribute(ANA, "a", account)

@@ -73,7 +73,7 @@ def ids(details: list[dict[str, Any]]) -> list[str]:
 # --- What gets there ------------------------------------------------------------------------------
 
 
-def test_everything_that_happens_to_an_account_is_told_as_events_and_erasures_only(
+def test_everything_that_happens_to_an_account_is_published_as_events_and_erasures_only(
     table: Table, account: Account, bus: Bus
 ) -> None:
     ana = a_user(account)
@@ -100,7 +100,7 @@ def test_everything_that_happens_to_an_account_is_told_as_events_and_erasures_on
 
 
 @pytest.mark.parametrize("ttl", [False, True], ids=["still there", "deleted"])
-def test_an_event_in_the_place_of_one_that_has_ended_is_told_and_what_ttl_deletes_is_not(
+def test_an_event_that_replaces_an_ended_one_is_published_and_what_ttl_deletes_is_not(
     table: Table, account: Account, bus: Bus, ttl: bool
 ) -> None:
     a_user(account)

@@ -178,7 +178,7 @@ EVENTS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: repr(event)[:40])
-def test_an_event_whose_attributes_do_not_fit_is_refused_with_the_user_to_blame(
+def test_an_event_whose_attributes_do_not_fit_is_refused_with_the_field_user(
     account: Account, table: Table, event: dict[str, Any]
 ) -> None:
     a_user(account)
@@ -202,7 +202,7 @@ def test_in_a_batch_a_change_that_does_not_fit_is_refused_although_the_next_one_
     assert (small.status, len(the_events(account))) == ("created", 1)
 
 
-def test_an_event_that_is_too_large_itself_is_to_blame_itself(account: Account) -> None:
+def test_an_event_that_is_too_large_itself_is_named_as_the_field(account: Account) -> None:
     a_user(account)
     for event in ({"search": {"query": "x" * 410_000}}, {"confirmation": {"orderId": 1, "note": "x" * 410_000}}):
         with pytest.raises(TooLarge) as refused:
@@ -301,7 +301,7 @@ def _size(item: dict[str, Any]) -> int:
     return total
 
 
-def test_where_dynamodb_has_no_room_a_purchase_is_413_until_there_is_some(account: Account, table: Table) -> None:
+def test_where_dynamodb_has_no_space_a_purchase_is_413_until_there_is_some(account: Account, table: Table) -> None:
     a_full_profile_of_1_0(table, room=0)
     before = everything(table)
     with pytest.raises(TooLarge):
@@ -335,7 +335,7 @@ def test_what_1_0_stored_counts_before_anything_was_changed(account: Account, ta
 # --- Many at once -----------------------------------------------------------------------------------
 
 
-def test_however_many_fill_a_profile_at_once_a_purchase_finds_room(account: Account) -> None:
+def test_a_purchase_fits_although_many_requests_fill_the_profile_at_once(account: Account) -> None:
     a_user(account)
     a_user(account, "alone@example.com")
     alone, _ = fill(account, "alone@example.com", size=20_000)

@@ -63,7 +63,7 @@ def test_a_key_of_a_login_that_replaced_the_user_names_no_erased_owner(account: 
     assert the_events(account) == [answer.event_id]
 
 
-def test_that_an_event_was_discarded_is_told_in_the_new_users_name(table: Table, account: Account) -> None:
+def test_a_discarded_event_names_the_new_user(table: Table, account: Account) -> None:
     """The stored answer to a discarded event names no user, so it may stay."""
     erased = a_user(account)
     send(account, {"emailopen": {}})

@@ -272,10 +272,10 @@ class Shop(RuleBasedStateMachine):
     # --- Events -----------------------------------------------------------------------------------
 
     @precondition(lambda self: self.model.people)
-    @rule(sketch=sketches(WRONG), foretold=seldom)
-    def one(self, sketch: Sketch, foretold: bool) -> None:
+    @rule(sketch=sketches(WRONG), predicted=seldom)
+    def one(self, sketch: Sketch, predicted: bool) -> None:
         [sent] = self.sent([sketch])
-        check = self.check([sent], imported=False) if foretold else None
+        check = self.check([sent], imported=False) if predicted else None
         answer = self.call("POST", "/event", sent.entry)
         self.earlier.append(sent)
         expected = self.model.receives(sent, self.now)
@@ -318,30 +318,30 @@ class Shop(RuleBasedStateMachine):
                 self.answers[key] = answer
 
     @precondition(lambda self: self.model.people)
-    @rule(sketches=batches, foretold=seldom)
-    def many(self, sketches: list[Sketch], foretold: bool) -> None:
-        self.send(self.sent(sketches), foretold, imported=False)
+    @rule(sketches=batches, predicted=seldom)
+    def many(self, sketches: list[Sketch], predicted: bool) -> None:
+        self.send(self.sent(sketches), predicted, imported=False)
 
     @precondition(lambda self: self.model.people)
-    @rule(sketches=batches, foretold=seldom)
-    def imports(self, sketches: list[Sketch], foretold: bool) -> None:
-        self.send(self.sent(sketches), foretold, imported=True)
+    @rule(sketches=batches, predicted=seldom)
+    def imports(self, sketches: list[Sketch], predicted: bool) -> None:
+        self.send(self.sent(sketches), predicted, imported=True)
 
     @precondition(lambda self: self.earlier)
-    @rule(which=st.integers(1, 9), number=st.integers(1, 3), foretold=seldom, days=st.sampled_from([0, 40, 40]))
-    def import_again(self, which: int, number: int, foretold: bool, days: int) -> None:
+    @rule(which=st.integers(1, 9), number=st.integers(1, 3), predicted=seldom, days=st.sampled_from([0, 40, 40]))
+    def import_again(self, which: int, number: int, predicted: bool, days: int) -> None:
         """Import some of the last events again. After 40 days they may have ended."""
         self.pass_time(timedelta(days=days))
-        self.send(self.earlier[-which:][:number], foretold, imported=True)
+        self.send(self.earlier[-which:][:number], predicted, imported=True)
 
     @precondition(lambda self: self.model.people)
-    @rule(sketches=batches, foretold=seldom, imported=seldom)
-    def upserts(self, sketches: list[Sketch], foretold: bool, imported: bool) -> None:
+    @rule(sketches=batches, predicted=seldom, imported=seldom)
+    def upserts(self, sketches: list[Sketch], predicted: bool, imported: bool) -> None:
         sent = [self.sketched(sketch, upsert=True) for sketch in sketches]
-        self.send(sent, foretold, imported=imported, upsert=True)
+        self.send(sent, predicted, imported=imported, upsert=True)
 
-    def send(self, sent: Sequence[Sent], foretold: bool, *, imported: bool, upsert: bool = False) -> None:
-        check = self.check(sent, imported=imported, upsert=upsert) if foretold else None
+    def send(self, sent: Sequence[Sent], predicted: bool, *, imported: bool, upsert: bool = False) -> None:
+        check = self.check(sent, imported=imported, upsert=upsert) if predicted else None
         answer = self.batch("/events", sent, imported=imported, upsert=upsert)
         known = {person.id for person in self.model.people}
         reasons = self.compare_all(sent, answer, self.model, imported=imported, upsert=upsert)

@@ -87,7 +87,7 @@ def test_an_upsert_makes_no_user_of_a_crafted_name(account: Account) -> None:
     assert everything(account.table) == []
 
 
-def test_invalid_values_are_told_in_the_documented_words(account: Account) -> None:
+def test_invalid_values_have_the_documented_error(account: Account) -> None:
     a_user(account)
     rows: list[tuple[dict[str, Any], str | None]] = [
         ({"email": "ana"}, "email"), ({"tags": 7}, "tags"), ({"a": [Decimal("NaN")]}, "a.0"), ({"": 1}, None),

@@ -15,7 +15,7 @@ every_declared = pytest.mark.parametrize("kind", DECLARED, ids=lambda kind: kind
 
 
 @with_declared_types
-def test_it_is_known_by_its_other_names_and_told_to_who_asks_for_an_unknown_one() -> None:
+def test_it_has_its_other_names_and_the_error_of_an_unknown_type_lists_it() -> None:
     assert an_event("emailClick", {}).type == "emailclick"
     problems = parse_event("reviews", {})
     assert not isinstance(problems, ParsedEvent)

@@ -71,7 +71,7 @@ def test_an_odd_address_identifies_as_any_other() -> None:
     "x" * 300 + "@example.com", "ana\x00@example.com", "ana@example.com\nbob",
     "Ana <ana@example.com>", "\ud800@example.com",
 ])  # fmt: skip
-def test_what_is_no_address_is_none(sent: object) -> None:
+def test_what_is_not_an_address_is_none(sent: object) -> None:
     assert normal_email(sent) is None
 
 

@@ -89,7 +89,7 @@ def test_a_name_is_the_name_and_nothing_like_it(wire_name: str) -> None:
     ("wire_name", "nearest"),
     [("Update", "update"), ("viewItem", "viewitem"), ("purchase_confirmation", "confirmation"), ("serch", "search")],
 )
-def test_an_unknown_type_is_told_the_types_the_nearest_first(wire_name: str, nearest: str) -> None:
+def test_the_error_of_an_unknown_type_lists_the_types_the_nearest_first(wire_name: str, nearest: str) -> None:
     [problem] = [each for each in parse_event(wire_name, {}) if isinstance(each, Problem)]  # type: ignore[union-attr]
     assert f"Closest: {nearest}. All types: {nearest}, " in problem.description
     assert all(name in problem.description for name in CONTRACT)

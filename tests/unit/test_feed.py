@@ -47,7 +47,7 @@ def told(**attributes: Any) -> dict[str, Any]:
 # --- What is told ---------------------------------------------------------------------------------
 
 
-def test_an_event_is_told_with_who_what_and_when() -> None:
+def test_an_event_is_published_with_who_what_and_when() -> None:
     assert told() == {
         "version": 1,
         "id": derived_id(datetime.fromisoformat(HAPPENED), "shop", USER, EVENT),
@@ -62,17 +62,17 @@ def test_an_event_is_told_with_who_what_and_when() -> None:
     }
 
 
-def test_an_event_with_a_time_and_an_id_of_the_callers_is_told_with_them() -> None:
+def test_an_event_with_a_time_and_an_id_of_the_caller_is_published_with_them() -> None:
     detail = told(id="a-1", receivedOn="2026-11-24T08:00:00.120Z", imported=True)
     assert (detail["eventId"], detail["createdOn"]) == ("a-1", HAPPENED)
     assert (detail["receivedOn"], detail["imported"]) == ("2026-11-24T08:00:00.120Z", True)
 
 
-def test_what_else_an_item_has_is_not_told() -> None:
+def test_other_attributes_of_an_item_are_not_published() -> None:
     assert told(idempotencyKey="secret", nonce="n", warnings=[{"field": "f", "message": "m"}], attribute="a") == told()
 
 
-def test_an_erased_user_is_told_with_nothing_but_who_and_when() -> None:
+def test_an_erased_user_is_published_with_nothing_but_who_and_when() -> None:
     tombstone = {"pk": f"shop#USER#{USER}", "sk": "PROFILE", "erasedAt": HAPPENED, "erasureId": "0f"}
     made = message(tombstone)
     assert made.detail_type == "UserErased"
@@ -99,19 +99,19 @@ def test_the_id_is_another_one_for_each_news_and_the_same_for_a_copy() -> None:
     {}, {"a": [], "b": {"": None}, "c": [True, "é€😀\u0000\u2028"]}, {"n": [Decimal(2**63 - 1), Decimal(-(2**63))]},
     {"n": Decimal("0.12345678901234567890123456789012345678")},
 ])  # fmt: skip
-def test_a_payload_is_told_value_for_value(payload: dict[str, Any]) -> None:
+def test_a_payload_is_published_value_for_value(payload: dict[str, Any]) -> None:
     assert told(payload=payload)["payload"] == payload
 
 
 @pytest.mark.parametrize("number", [Decimal(2**63), Decimal(-(2**63) - 1), Decimal("1E+125")])
-def test_a_payload_with_an_integer_beyond_the_bus_stays_away_and_its_place_is_told(number: Decimal) -> None:
+def test_a_payload_with_an_integer_beyond_the_bus_is_named_by_its_path_instead(number: Decimal) -> None:
     detail = told(payload={"deep": [{"n": number}]})
     assert "payload" not in detail
     assert detail["payloadAt"] == f"/v1/user/{USER}/events"
     assert detail.keys() == told().keys() - {"payload"} | {"payloadAt"}
 
 
-def test_a_payload_as_large_as_the_bus_takes_is_told_and_a_larger_one_stays_away() -> None:
+def test_a_payload_as_large_as_the_bus_takes_is_published_and_a_larger_one_is_not() -> None:
     room = MAX_DETAIL_BYTES - message(A_SEARCH | {"payload": {"q": ""}}).size
     assert len(told(payload={"q": "x" * room})["payload"]["q"]) == room
     assert "payload" not in told(payload={"q": "x" * (room + 1)})
@@ -124,7 +124,7 @@ def test_an_image_that_is_not_what_it_seems_to_be_is_an_error(changed: dict[str,
         told(**changed)
 
 
-def test_what_is_no_event_and_no_erased_user_is_no_news() -> None:
+def test_only_events_and_erased_users_are_published() -> None:
     for key in ("PROFILE", "EMAILOPEN"):
         assert news_of(to_item(A_SEARCH | {"sk": key})) is None
     assert news_of(to_item({"pk": "ERASURES", "sk": f"shop#{USER}", "erasedAt": HAPPENED})) is None
@@ -168,7 +168,7 @@ def test_messages_go_as_many_at_a_time_as_fit(bus: Bus) -> None:
 
 
 @pytest.mark.usefixtures("_no_pauses")
-def test_what_was_throttled_goes_again_without_what_got_through(bus: Bus) -> None:
+def test_what_was_throttled_is_sent_again_without_the_rest(bus: Bus) -> None:
     bus.faults = iter([throttled_but(3), None, throttled])
     assert publish(messages(15)) == {}
     assert bus.calls == [10, 5, 7, 7]
@@ -176,21 +176,21 @@ def test_what_was_throttled_goes_again_without_what_got_through(bus: Bus) -> Non
 
 
 @pytest.mark.usefixtures("_no_pauses")
-def test_what_can_never_get_through_is_told_and_not_tried_again(bus: Bus) -> None:
+def test_what_can_never_be_published_is_logged_and_not_retried(bus: Bus) -> None:
     bus.faults = itertools.repeat(malformed("004"))
     assert publish(messages(12)) == {4: "MalformedDetail"}
     assert bus.calls == [10, 2]
 
 
 @pytest.mark.usefixtures("_no_pauses")
-def test_what_is_refused_stays_away_while_the_rest_is_tried_again(bus: Bus) -> None:
+def test_what_is_refused_is_not_sent_while_the_rest_is_retried(bus: Bus) -> None:
     bus.faults = iter([lambda _: ["MalformedDetail", "ThrottlingException", None]])
     assert publish(messages(3)) == {0: "MalformedDetail"}
     assert bus.calls == [3, 1]
 
 
 @pytest.mark.usefixtures("_no_pauses")
-def test_what_may_pass_by_is_tried_again(bus: Bus) -> None:
+def test_a_temporary_failure_is_retried(bus: Bus) -> None:
     bus.faults = iter([no_answer, denied, throttled, None])
     assert publish(messages(3)) == {}
     assert bus.calls == [3, 3, 3], "and one that nobody answered"

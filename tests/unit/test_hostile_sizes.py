@@ -197,7 +197,7 @@ def test_no_address_of_the_longest_length_takes_long(part: str) -> None:
         assert process_time() - begun < 5, "a search that goes back and forth would take for ever"
 
 
-def test_of_many_problems_the_first_hundred_are_told() -> None:
+def test_only_the_first_hundred_of_many_problems_are_listed() -> None:
     refused = json.loads(answer_to(update('{"a":[' + ",".join(["NaN"] * 1000) + '],"' + "k" * 200 + '":{"b":NaN}}')))
     assert [error["field"] for error in refused["errors"]] == [f"event.update.a.{number}" for number in range(100)]
     [deep] = json.loads(answer_to(update('{"' + "k" * 200 + '":{"b":NaN}}')))["errors"]

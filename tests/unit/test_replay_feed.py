@@ -101,7 +101,7 @@ def test_what_fails_again_stays_in_the_queue(clients: Clients, answer: Any, more
 
 
 @pytest.mark.parametrize("code", ["TrimmedDataAccessException", "ResourceNotFoundException"])
-def test_what_the_stream_has_forgotten_is_said(clients: Clients, code: str) -> None:
+def test_records_that_the_stream_no_longer_has_are_reported(clients: Clients, code: str) -> None:
     clients.stubs["dynamodbstreams"].add_client_error("get_shard_iterator", code)
     said = str(replay_feed.replay(STRETCH, "feed"))
     assert said.startswith("Too late")

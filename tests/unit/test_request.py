@@ -33,7 +33,7 @@ def named(**body: Any) -> list[tuple[str, str | None]]:
 
 
 @pytest.mark.parametrize("event", [None, {}])
-def test_a_missing_event_is_told_in_the_documented_words_and_without_a_field(event: object) -> None:
+def test_a_missing_event_has_the_documented_error_without_a_field(event: object) -> None:
     documented = (MISSING_EVENT,)
     assert (documented[0].field, documented[0].as_documented) == (None, True)
     assert problems(event=event) == documented
@@ -43,7 +43,7 @@ def test_a_missing_event_is_told_in_the_documented_words_and_without_a_field(eve
 
 
 @pytest.mark.parametrize("user", [None, {}])
-def test_a_missing_user_is_told_in_the_documented_words(user: object) -> None:
+def test_a_missing_user_has_the_documented_error(user: object) -> None:
     [problem] = problems(user=user)
     assert (problem.message, problem.description) == (
         "Missing user information",
