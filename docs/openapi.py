@@ -266,7 +266,7 @@ def paths() -> Json:
                 [SYSTEM_ATTRIBUTE, *UNKNOWN_USER],
                 parameters=[
                     identifier,
-                    parameter("path", "name", {"type": "string"}, "The attribute's name.", "city"),
+                    parameter("path", "name", {"type": "string"}, "The name of the attribute to remove.", "city"),
                 ],
             ),
         },
