@@ -9,14 +9,13 @@ from typing import Any, TypeVar
 
 from domain.event_types import CATALOGUE, ParsedEvent, parse_event
 from domain.ids import new_id
-from domain.outcomes import IdempotencyKey, Outcome
+from domain.outcomes import IdempotencyKey, Outcome, StoredEvent
 from domain.problems import Problem, Refused
 from domain.profile import Profile
 from domain.request import EventRequest, parse_batch, parse_request
 from domain.restrictions import OnceInWindow
 from domain.times import iso, to_the_millisecond
 from table import Account
-from table.events import StoredEvent
 from use_cases import users
 from use_cases.collect import collect, collect_one
 

@@ -10,6 +10,8 @@ from typing import Any
 import simplejson
 
 from domain.ids import derived_id
+from domain.outcomes import StoredEvent
+from domain.times import iso
 
 # PutEvents takes less than 1 MB, counted by the entry, and so do a queue and a function behind a rule, counted by the
 # event that EventBridge makes of it. The difference is for its envelope.
@@ -19,33 +21,6 @@ LEAST, GREATEST = -(2**63), 2**63 - 1
 
 VERSION = 1  # of the details: another one where a field means something else
 json_text = partial(simplejson.dumps, use_decimal=True, ensure_ascii=False, separators=(",", ":"))
-
-
-@dataclass(frozen=True, slots=True)
-class EventCreated:
-    """An event that was stored. Times are ISO 8601 in UTC."""
-
-    account: str
-    user_id: str
-    event_id: str
-    type: str
-    created_on: str
-    """When it happened."""
-    received_on: str
-    imported: bool
-    payload: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class UserErased:
-    """A user was erased. This is the last message about the user."""
-
-    account: str
-    user_id: str
-    erased_on: str
-
-
-News = EventCreated | UserErased
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,28 +37,32 @@ class Message:
         return len(self.detail.encode())
 
 
-def message_of(news: News) -> Message:
-    """Return the message for the bus. `payloadAt` replaces a payload that the bus cannot carry."""
-    if isinstance(news, UserErased):
-        erased = _head(news, news.erased_on, "UserErased") | {"erasedOn": news.erased_on}
-        return Message("UserErased", json_text(erased))
-    detail = _head(news, news.created_on, news.event_id) | {
-        "eventId": news.event_id,
-        "type": news.type,
-        "createdOn": news.created_on,
-        "receivedOn": news.received_on,
-        "imported": news.imported,
+def event_created(account: str, user_id: str, event: StoredEvent) -> Message:
+    """Return the message of a new event. `payloadAt` replaces a payload that the bus cannot carry."""
+    created_on = iso(event.happened_at)
+    detail = _head(account, user_id, created_on, event.id) | {
+        "eventId": event.id,
+        "type": event.type,
+        "createdOn": created_on,
+        "receivedOn": event.received_on or created_on,
+        "imported": event.imported,
     }
-    whole = Message("EventCreated", json_text(detail | {"payload": news.payload}))
-    if whole.size <= MAX_DETAIL_BYTES and all(LEAST <= number <= GREATEST for number in _integers(news.payload)):
+    whole = Message("EventCreated", json_text(detail | {"payload": event.payload}))
+    if whole.size <= MAX_DETAIL_BYTES and all(LEAST <= number <= GREATEST for number in _integers(event.payload)):
         return whole
-    return Message("EventCreated", json_text(detail | {"payloadAt": f"/v1/user/{news.user_id}/events"}))
+    return Message("EventCreated", json_text(detail | {"payloadAt": f"/v1/user/{user_id}/events"}))
 
 
-def _head(news: News, moment: str, name: str) -> dict[str, Any]:
+def user_erased(account: str, user_id: str, erased_on: str) -> Message:
+    """Return the message of an erased user, which is the last one about the user."""
+    detail = _head(account, user_id, erased_on, "UserErased") | {"erasedOn": erased_on}
+    return Message("UserErased", json_text(detail))
+
+
+def _head(account: str, user_id: str, moment: str, name: str) -> dict[str, Any]:
     """Return the common fields. A message that is published again has the same id."""
-    id_ = derived_id(datetime.fromisoformat(moment), news.account, news.user_id, name)
-    return {"version": VERSION, "id": id_, "account": news.account, "userId": news.user_id}
+    id_ = derived_id(datetime.fromisoformat(moment), account, user_id, name)
+    return {"version": VERSION, "id": id_, "account": account, "userId": user_id}
 
 
 def _integers(value: object) -> Iterator[Decimal]:

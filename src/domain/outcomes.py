@@ -1,15 +1,29 @@
-"""The results of events: contract, sections 2, 4, 7 and 8."""
+"""Stored events, and the results of requests: contract, sections 2, 4, 7 and 8."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import Literal
+from typing import Any, Literal
 
 from domain.problems import Notice
 from domain.restrictions import Restriction
 
 KEY_LIFETIME = timedelta(hours=24)
 MAX_KEY_LENGTH = 255
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """An event in the table. `uuid` is the UUID in its sort key."""
+
+    id: str
+    uuid: str
+    type: str
+    payload: dict[str, Any]
+    happened_at: datetime
+    received_on: str | None
+    imported: bool
+    warnings: tuple[Notice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import DynamoDBRecord
 
-from domain.news import Message, message_of
+from domain.news import Message
 from handlers import metrics
 from handlers.bus import new_client, publish
 from handlers.runtime import logger, observed
-from table.images import news_of
+from table.images import message_of
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
@@ -57,9 +57,8 @@ def _publish(records: Sequence[dict[str, Any]], deadline: float) -> dict[str, st
     failed: dict[str, str] = {}
     for each in records:
         try:
-            news = news_of(each["dynamodb"].get("NewImage", {}))
-            if news:
-                messages[_number(each)] = message_of(news)
+            if message := message_of(each["dynamodb"].get("NewImage", {})):
+                messages[_number(each)] = message
         except Exception as error:  # noqa: BLE001 an invalid record must not affect others
             failed[_number(each)] = type(error).__name__
             stack = traceback.format_tb(error.__traceback__)

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
+from domain.outcomes import StoredEvent
 from domain.profile import Profile
 from domain.times import iso
 from handlers import bodies, rest
 from handlers.metrics import record
 from table import Account
-from table.events import StoredEvent
 from use_cases import users
 
 

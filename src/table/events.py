@@ -9,7 +9,7 @@ from secrets import token_hex
 from typing import Any
 
 from domain.ids import time_of
-from domain.outcomes import First, IdempotencyKey, Outcome
+from domain.outcomes import First, IdempotencyKey, Outcome, StoredEvent
 from domain.problems import OTHER_EVENT, Notice, Refused
 from domain.profile import Change
 from domain.request import EventRequest
@@ -19,20 +19,6 @@ from table import Account
 from table import primary_keys as keys
 from table.attribute_values import DIGEST_LENGTH, Document, canonical, digest_of, to_item
 from table.expressions import IS_NEW, Ended, Item, Put
-
-
-@dataclass(frozen=True, slots=True)
-class StoredEvent:
-    """An event in the table. `uuid` is the UUID in its sort key."""
-
-    id: str
-    uuid: str
-    type: str
-    payload: dict[str, Any]
-    happened_at: datetime
-    received_on: str | None
-    imported: bool
-    warnings: tuple[Notice, ...] = ()
 
 
 @dataclass(eq=False)

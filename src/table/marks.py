@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from domain.ids import time_of
-from domain.outcomes import First
+from domain.outcomes import First, StoredEvent
 from domain.times import iso, milliseconds_of, moment_of
 from table import Account
 from table import primary_keys as keys
-from table.events import Entry, StoredEvent, end_of, first_of
+from table.events import Entry, end_of, first_of
 from table.expressions import IS_NEW, Absent, Compare, Condition, Ended, Item, Put
 
 IN_FLIGHT = timedelta(seconds=60)  # longer than any request takes

@@ -31,14 +31,14 @@ from functools import cached_property, partial
 from typing import NamedTuple, TypeVar
 
 from domain.backoff import backoff
-from domain.outcomes import First, Outcome
+from domain.outcomes import First, Outcome, StoredEvent
 from domain.problems import ERASED_USER, Conflict, Failed, Refused, TooLarge, Unavailable, too_large, unavailable
 from domain.profile import TOLERANCE, Change
 from domain.restrictions import BOT
 from table import Account, events, marks, profiles, replies
 from table import primary_keys as keys
 from table.calls import CONFLICT, MAX_ACTIONS, Reasons
-from table.events import Entry, StoredEvent
+from table.events import Entry
 from table.expressions import IS_NEW, Action, Item, Put, Update
 from table.known import Known, UserChanged
 from table.primary_keys import Key, key_of

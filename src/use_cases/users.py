@@ -16,6 +16,7 @@ from domain import problems
 from domain.email import normal_email
 from domain.event_types import CATALOGUE, TAGS_FAULT, WIRE_NAMES, are_tags
 from domain.ids import is_id, new_id
+from domain.outcomes import StoredEvent
 from domain.problems import Conflict, Invalid, NotFound, Notice, Problem, Refused
 from domain.profile import Profile, change_attributes, is_attribute
 from domain.request import UserReference
@@ -23,7 +24,7 @@ from domain.times import EPOCH, milliseconds_of, parse_rfc_3339
 from domain.values import letters_of, unstorable
 from table import Account, erasures, events, profiles
 from table.erasures import Receipt
-from table.events import Entry, StoredEvent, Wanted
+from table.events import Entry, Wanted
 from use_cases.pages import SIGNATURE_BYTES, Sign, cursor_of, parse_limit, position_of
 
 ATTEMPTS = 5  # another request changed the user each time

@@ -35,6 +35,7 @@ from contract import REMEMBERED, WINDOWS, Contract, Expected, Person, Reason, Se
 from declared import with_declared_types
 from domain.ids import new_id
 from domain.news import VERSION
+from domain.outcomes import StoredEvent
 from domain.times import iso
 from engines import new_table
 from figures import STRESS, Figures
@@ -44,7 +45,6 @@ from stream import Bus, Pump, as_lambda_has_it
 from table import Account
 from table import primary_keys as keys
 from table.calls import CLIENT_CONFIG, Table, new_client
-from table.events import StoredEvent
 from use_cases.erasure import erase_leftovers
 
 if TYPE_CHECKING:

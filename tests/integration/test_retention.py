@@ -9,13 +9,12 @@ import pytest
 from api import gateway
 from api.gateway import answer_to, proxy_event
 from builders import ANA, a_moment, a_user, an_entry, send, send_batch, the_profile
-from domain.outcomes import Outcome
+from domain.outcomes import Outcome, StoredEvent
 from domain.times import iso
 from handlers import rest
 from stored import as_text, everything
 from table import Account
 from table.calls import Table
-from table.events import StoredEvent
 from use_cases import users
 from use_cases.erasure import IN_FLIGHT, erase_leftovers
 

@@ -1,5 +1,8 @@
 """Documents, texts, feed and refusals follow from the class of an event type, for types that only tests declare."""
 
+import json
+from decimal import Decimal
+
 import pytest
 
 from builders import a_moment, an_event, an_example, as_sent
@@ -8,7 +11,7 @@ from domain.event_types import ParsedEvent, parse_event
 from domain.ids import new_id
 from table import primary_keys as keys
 from table.attribute_values import to_item
-from table.images import news_of
+from table.images import message_of
 from use_cases.refusals import known_field, known_type
 
 every_declared = pytest.mark.parametrize("kind", DECLARED, ids=lambda kind: kind.type)
@@ -36,5 +39,7 @@ def test_it_is_published_as_every_other(kind: Once | Windowed) -> None:
     payload = as_sent(an_example(kind.type))
     event_id = new_id(moment)
     item = {**keys.event("shop", new_id(moment), event_id)._asdict(), "type": kind.type, "payload": payload}
-    news = news_of(to_item(item))
-    assert (getattr(news, "type", None), getattr(news, "payload", None)) == (kind.type, payload)
+    message = message_of(to_item(item))
+    assert message
+    detail = json.loads(message.detail, parse_int=Decimal, parse_float=Decimal)
+    assert (detail["type"], detail["payload"]) == (kind.type, payload)

@@ -12,12 +12,12 @@ import pytest
 
 from domain.backoff import backoff
 from domain.ids import derived_id
-from domain.news import MAX_DETAIL_BYTES, Message, message_of
+from domain.news import MAX_DETAIL_BYTES, Message
 from handlers import bus as eventbridge
 from handlers.feed import client
 from stream import Bus, denied, malformed, no_answer, throttled, throttled_but
 from table.attribute_values import to_item
-from table.images import news_of
+from table.images import message_of
 
 USER = "019b6d3a-0000-7a52-9d0c-0c6f8f6f4a10"
 EVENT = "019b6d3a-6c1e-7a52-9d0c-0c6f8f6f4a10"
@@ -31,9 +31,9 @@ A_SEARCH: dict[str, Any] = {
 
 
 def message(item: dict[str, Any]) -> Message:
-    news = news_of(to_item(item))
-    assert news
-    return message_of(news)
+    made = message_of(to_item(item))
+    assert made
+    return made
 
 
 def told(**attributes: Any) -> dict[str, Any]:
@@ -126,9 +126,9 @@ def test_an_image_that_is_not_what_it_seems_to_be_is_an_error(changed: dict[str,
 
 def test_only_events_and_erased_users_are_published() -> None:
     for key in ("PROFILE", "EMAILOPEN"):
-        assert news_of(to_item(A_SEARCH | {"sk": key})) is None
-    assert news_of(to_item({"pk": "ERASURES", "sk": f"shop#{USER}", "erasedAt": HAPPENED})) is None
-    assert news_of({}) is None, "the item is gone"
+        assert message_of(to_item(A_SEARCH | {"sk": key})) is None
+    assert message_of(to_item({"pk": "ERASURES", "sk": f"shop#{USER}", "erasedAt": HAPPENED})) is None
+    assert message_of({}) is None, "the item is gone"
 
 
 # --- The bus --------------------------------------------------------------------------------------
