@@ -1,18 +1,18 @@
-"""Read the body of a request: base64, gzip, UTF-8, JSON, sizes, and duplicate names."""
+"""Read the body of a request (base64, gzip, UTF-8, JSON, sizes, duplicate names) and the headers about it."""
 
 import base64
 import json
 import re
 import zlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from functools import partial
 from typing import Any
 
 from domain import problems
+from domain.outcomes import MAX_KEY_LENGTH, IdempotencyKey
 from domain.problems import Invalid, Problem, Refused, TooLarge, UnsupportedEncoding
-from handlers.rest import Event, header
 
 MAX_BODY_BYTES = 256 * 1024
 GZIP = b"\x1f\x8b"
@@ -50,6 +50,7 @@ class DuplicateName(dict[str, Any]):
     name: str
 
 
+Event = Mapping[str, Any]
 Refuse = Callable[[object], Refused | None]
 
 
@@ -71,6 +72,28 @@ def body_of(event: Event, limit: int = MAX_BODY_BYTES, too_large: Problem = prob
     if len(raw) > limit:
         raise TooLarge([too_large])
     return raw
+
+
+def header(event: Event, name: str) -> str | None:
+    """Return the value of a header. Its name is not case-sensitive."""
+    for given, value in (event.get("headers") or {}).items():
+        if given.lower() == name.lower() and value is not None:
+            return str(value)
+    return None
+
+
+def json_of(event: Event) -> dict[str, Any]:
+    """Return the JSON object in the body of a request. Raise TooLarge, Invalid and UnsupportedEncoding."""
+    return json_object(body_of(event))
+
+
+def json_and_key_of(event: Event) -> tuple[dict[str, Any], IdempotencyKey | None, list[Problem]]:
+    """Return the same as `json_of`, the key of the Idempotency-Key header, and the key's problems."""
+    body = body_of(event)
+    key, found = header(event, "Idempotency-Key"), []
+    if key is not None and not 1 <= len(key) <= MAX_KEY_LENGTH:
+        found.append(problems.invalid_parameter("Idempotency-Key", f"The key has 1 to {MAX_KEY_LENGTH} characters."))
+    return json_object(body), IdempotencyKey.of(key, body) if key and not found else None, found
 
 
 def json_object(body: bytes) -> dict[str, Any]:

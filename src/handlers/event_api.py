@@ -7,22 +7,12 @@ from dataclasses import replace
 from itertools import accumulate
 from typing import Any
 
+from domain import problems
 from domain.outcomes import First, Outcome
-from domain.problems import (
-    BATCH_TOO_LARGE,
-    KEY_NOT_FOR_BATCHES,
-    Failed,
-    Invalid,
-    NotFound,
-    Notice,
-    Problem,
-    Refused,
-    invalid_parameter,
-    of_a_batch,
-)
+from domain.problems import Failed, Invalid, Notice, Problem, Refused
 from domain.request import BATCH_FIELDS, MAX_EVENT_ID_LENGTH, EventRequest, parse_batch, parse_request, unread
 from handlers import bodies, rest
-from handlers.metrics import record
+from handlers.metrics import count_event, record
 from handlers.runtime import logger
 from table import Account
 from use_cases.collect import collect, collect_one
@@ -36,10 +26,8 @@ CREATED = {"message": "Event created", "email": "Event was created for the speci
 
 
 def _post_event(event: rest.Event, account: Account) -> rest.Response:
-    body = bodies.body_of(event)
+    sent, key, key_problems = bodies.json_and_key_of(event)
     upsert, upsert_problems = rest.flag(event, "upsert")
-    key, key_problems = rest.idempotency_key(event, body)
-    sent = bodies.json_object(body)
     now = rest.now()
     try:
         request = parse_request(sent, now, [*key_problems, *upsert_problems])
@@ -49,9 +37,9 @@ def _post_event(event: rest.Event, account: Account) -> rest.Response:
         kind = _type_of(sent)
         if isinstance(error, Refused):
             error.event_type = kind
-        _count(error, kind)
+        count_event(error, kind)
         raise
-    _count(outcome, request.event.type)
+    count_event(outcome, request.event.type)
     if warnings := _new_warnings(outcome):
         rest.count_warnings([warnings])
     return _answer(outcome, logged_id=not request.own_id)
@@ -94,10 +82,10 @@ def _check_events(event: rest.Event, account: Account) -> rest.Response:
 
 
 def _post_events(event: rest.Event, account: Account, *, stored: bool = True) -> rest.Response:
-    body = bodies.body_of(event, MAX_BATCH_BYTES, BATCH_TOO_LARGE)
+    body = bodies.body_of(event, MAX_BATCH_BYTES, problems.BATCH_TOO_LARGE)
     upsert, wrong = rest.flag(event, "upsert")
-    if rest.header(event, "Idempotency-Key") is not None:
-        wrong.append(invalid_parameter("Idempotency-Key", KEY_NOT_FOR_BATCHES))
+    if bodies.header(event, "Idempotency-Key") is not None:
+        wrong.append(problems.invalid_parameter("Idempotency-Key", problems.KEY_NOT_FOR_BATCHES))
     if wrong:
         raise Invalid(wrong)
     sent, refuse = bodies.json_batch(body)
@@ -112,7 +100,7 @@ def _post_events(event: rest.Event, account: Account, *, stored: bool = True) ->
         if refused:
             rest.count_refusals(account.name, refused, event)
         for request, outcome in zip(requests, outcomes, strict=True):
-            _count(outcome, request.event.type if isinstance(request, EventRequest) else None)
+            count_event(outcome, request.event.type if isinstance(request, EventRequest) else None)
             if isinstance(outcome, Refused):
                 record("RequestsRefused", kind=type(outcome).__name__)
         rest.count_warnings(_new_warnings(outcome) for outcome in outcomes if isinstance(outcome, Outcome))
@@ -171,10 +159,10 @@ def _result(place: int, entry: object, outcome: Outcome | Refused, request_id: s
 def _listed_problems(refused: Refused, place: int) -> list[Problem]:
     """Return the problems of one event: the first one, and more as far as they fit. Lambda returns at most 6 MB."""
     if refused.is_server_error:
-        return [of_a_batch(problem) for problem in refused.problems]
-    problems = [problem.under(f"events.{place}") for problem in refused.problems]
-    sizes = accumulate(len(json.dumps(problem.field)) for problem in problems)
-    return problems[: max(1, sum(size <= MAX_FIELDS for size in sizes))]
+        return [problems.of_a_batch(problem) for problem in refused.problems]
+    found = [problem.under(f"events.{place}") for problem in refused.problems]
+    sizes = accumulate(len(json.dumps(problem.field)) for problem in found)
+    return found[: max(1, sum(size <= MAX_FIELDS for size in sizes))]
 
 
 # --- Both -----------------------------------------------------------------------------------------
@@ -196,26 +184,6 @@ def _new_warnings(outcome: Outcome) -> Sequence[Notice]:
     if outcome.status == "created" and not outcome.replayed:
         return outcome.warnings
     return () if outcome.same_payload else outcome.warnings[-1:]
-
-
-def _count(outcome: Outcome | Exception, event_type: str | None) -> None:
-    """Record the metrics of one event, alone or in a batch."""
-    kind = event_type or "unknown"
-    if isinstance(outcome, Exception):
-        if not isinstance(outcome, Refused) or outcome.is_server_error:
-            record("EventsFailed", kind=kind)
-        elif isinstance(outcome, NotFound):
-            record("UnknownUsers", 1)
-        return
-    record("UnknownUsers", 0)
-    if outcome.replayed or outcome.status == "duplicate":
-        return
-    if outcome.restriction:
-        record("EventsDiscarded", kind=outcome.restriction.code.upper())
-    else:
-        record("EventsCreated", kind=kind)
-        if outcome.user_created:
-            record("UsersCreated")
 
 
 ROUTES: Mapping[str, rest.Route] = {

@@ -4,11 +4,21 @@ Values of dimensions are from closed lists (event types, reasons), never from a 
 """
 
 import json
+import os
+import time
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from aws_lambda_powertools import Metrics
+from aws_lambda_powertools import Logger, Metrics
+
+from domain.outcomes import Outcome
+from domain.problems import NotFound, Refused
+from table.calls import THROTTLING_CODES
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
 
 NAMESPACE = "EventApi"
 
@@ -28,6 +38,7 @@ METRICS: Mapping[str, tuple[str, str | None]] = {
     "FeedFailed": ("Count", None),  # records that are not, which Lambda repeats
 }
 
+TRACING = os.environ.get("TRACING") == "Active"
 MAX_VALUES = 99  # of a metric in a line: at 100 Powertools prints the line
 
 _metrics = Metrics(namespace=NAMESPACE)
@@ -56,6 +67,66 @@ class _Line:
 def record(name: str, value: float = 1, kind: str = "") -> None:
     """Add a value to one of METRICS. `kind` is the value of its dimension. Safe in threads."""
     _recorded.append((name, value, kind))
+
+
+def count_event(outcome: Outcome | Exception, event_type: str | None) -> None:
+    """Record one event, alone or in a batch. The type of a failed one may be unknown."""
+    kind = event_type or "unknown"
+    if isinstance(outcome, Exception):
+        if not isinstance(outcome, Refused) or outcome.is_server_error:
+            record("EventsFailed", kind=kind)
+        elif isinstance(outcome, NotFound):
+            record("UnknownUsers", 1)
+        return
+    record("UnknownUsers", 0)
+    if outcome.replayed or outcome.status == "duplicate":
+        return
+    if outcome.restriction:
+        record("EventsDiscarded", kind=outcome.restriction.code.upper())
+    else:
+        record("EventsCreated", kind=kind)
+        if outcome.user_created:
+            record("UsersCreated")
+
+
+# --- Calls of DynamoDB ----------------------------------------------------------------------------
+
+
+def watch(client: "DynamoDBClient", logger: Logger) -> None:
+    """Record each attempt of a call that this client makes."""
+    client.meta.events.register("before-call.dynamodb", _begin_call)
+    client.meta.events.register("response-received.dynamodb", partial(_record_answer, logger))
+
+
+def _begin_call(context: dict[str, Any], **_: Any) -> None:
+    context["begun"] = time.time()
+
+
+def _record_answer(
+    logger: Logger, context: dict[str, Any], parsed_response: dict[str, Any] | None, event_name: str, **_: Any
+) -> None:
+    """Record an attempt. `parsed_response` is None if there was none in time."""
+    begun, ended = context["begun"], time.time()
+    answer = parsed_response or {"Error": {"Code": "NoAnswer"}}
+    reasons = (answer.get("Error"), *answer.get("CancellationReasons", ()))
+    codes = [reason["Code"] for reason in reasons if reason]
+    throttled = THROTTLING_CODES.intersection(codes)
+    operation = event_name.rpartition(".")[2]
+    logger.debug("store answered", operation=operation, milliseconds=round((ended - begun) * 1000, 1), codes=codes)
+    record("StoreLatency", (ended - begun) * 1000)
+    if throttled:
+        record("StoreThrottles")
+        # The reason is the limit that was reached, or the code of a cancelled transaction, which does not name it.
+        listed = answer.get("ThrottlingReasons") or answer.get("throttlingReasons") or [{"reason": min(throttled)}]
+        throttles = logger.get_current_keys().get("throttles", 0) + 1
+        logger.append_keys(throttles=throttles, throttling=listed[0]["reason"])
+    if TRACING:
+        from handlers.tracing import send_call  # makes the start slower
+
+        send_call(operation, begun, ended, failed=bool(codes), throttled=bool(throttled))
+
+
+# --- Lines ----------------------------------------------------------------------------------------
 
 
 def publish() -> None:

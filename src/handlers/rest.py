@@ -10,25 +10,9 @@ from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
+from domain import problems
 from domain.accounts import ALL_SCOPES
-from domain.outcomes import MAX_KEY_LENGTH, IdempotencyKey
-from domain.problems import (
-    INTERNAL_ERROR,
-    UNAUTHORIZED,
-    UNKNOWN_PATH,
-    Failed,
-    Forbidden,
-    NotFound,
-    Notice,
-    Problem,
-    Refused,
-    Unauthorized,
-    Unavailable,
-    UnsupportedEncoding,
-    forbidden,
-    invalid_parameter,
-    wrong_method,
-)
+from domain.problems import Failed, Forbidden, NotFound, Notice, Problem, Refused, Unauthorized, Unavailable
 from domain.times import to_the_millisecond
 from handlers.metrics import record
 from handlers.runtime import EVENT_DAYS, fail_fast_table, logger, observed, table
@@ -52,6 +36,12 @@ class Route(NamedTuple):
 
 
 RETRY_AFTER = {"Retry-After": "1"}  # seconds
+# The headers that responses to some kinds of refusal have in addition.
+HEADERS: Mapping[type[Refused], Mapping[str, str]] = {
+    Unavailable: RETRY_AFTER,
+    problems.UnsupportedEncoding: {"Accept-Encoding": "gzip"},
+    Unauthorized: {"WWW-Authenticate": "Bearer"},
+}
 
 
 def endpoint(routes: Mapping[str, Route], elsewhere: Iterable[str] = ()) -> Callable[[Event, Any], Response]:
@@ -76,7 +66,8 @@ def endpoint(routes: Mapping[str, Route], elsewhere: Iterable[str] = ()) -> Call
         try:
             response = _answer(routes.get(route, unknown), event)
         except Exception as error:  # noqa: BLE001 the response has the request id, and the log the error
-            response = _failure(error, event)
+            log_failure(error)
+            response = _errors(Failed.by(error), event, {})
         response["headers"]["X-Request-Id"] = gateway_id(event)
         log = logger.error if logger.get_current_keys()["outcome"] == "failed" else logger.info
         log("answered", status=response["statusCode"])
@@ -93,32 +84,14 @@ def _answer(route: Route, event: Event) -> Response:
         return route.answer(event, account)
     except Refused as refused:
         response = _refusal(refused, event)
-        if not route.read_only:
-            _count(refused, event)
+        if not (route.read_only or refused.is_server_error or isinstance(refused, Unauthorized)):
+            count_refusals(_account_name(event), [refused], event)
         return response
 
 
 def now() -> datetime:
     """Return the time of receipt, to the millisecond."""
     return to_the_millisecond(datetime.now(UTC))
-
-
-def idempotency_key(event: Event, body: bytes) -> tuple[IdempotencyKey | None, list[Problem]]:
-    """Return the key of the Idempotency-Key header, and its problems."""
-    key = header(event, "Idempotency-Key")
-    if key is None:
-        return None, []
-    if not 1 <= len(key) <= MAX_KEY_LENGTH:
-        return None, [invalid_parameter("Idempotency-Key", f"The key has 1 to {MAX_KEY_LENGTH} characters.")]
-    return IdempotencyKey.of(key, body), []
-
-
-def header(event: Event, name: str) -> str | None:
-    """Return the value of a header. Its name is not case-sensitive."""
-    for given, value in (event.get("headers") or {}).items():
-        if given.lower() == name.lower() and value is not None:
-            return str(value)
-    return None
 
 
 def query(event: Event) -> dict[str, str]:
@@ -129,7 +102,7 @@ def flag(event: Event, name: str) -> tuple[bool, list[Problem]]:
     """Return the value of a query parameter that is true or false, and its problems."""
     value = query(event).get(name, "false").lower()
     if value not in ("true", "false"):
-        return False, [invalid_parameter(name, f"{name} must be true or false.")]
+        return False, [problems.invalid_parameter(name, f"{name} must be true or false.")]
     return value == "true", []
 
 
@@ -171,7 +144,7 @@ def warnings_of(warnings: Iterable[Notice], place: str = "") -> list[dict[str, s
     ]
 
 
-def errors_of(problems: Iterable[Problem], request_id: str = "") -> dict[str, Any]:
+def errors_of(found: Iterable[Problem], request_id: str = "") -> dict[str, Any]:
     """Return an error body. Each description includes `request_id`, if it is given."""
     errors = [
         {
@@ -181,7 +154,7 @@ def errors_of(problems: Iterable[Problem], request_id: str = "") -> dict[str, An
             "field": problem.field or None,
             "hint": problem.hint or None,
         }
-        for problem in problems
+        for problem in found
     ]
     return {"errors": list(map(present, errors))}
 
@@ -228,7 +201,7 @@ def _check_scope(scope: str, event: Event) -> None:
     """
     scopes = _authorizer(event).get("scopes")
     if scope and scope not in (ALL_SCOPES if scopes is None else str(scopes).split(" ")):
-        raise Forbidden([forbidden(scope)])
+        raise Forbidden([problems.forbidden(scope)])
 
 
 def _unknown_path(known: Iterable[str], event: Event, account: Account) -> Response:
@@ -237,46 +210,32 @@ def _unknown_path(known: Iterable[str], event: Event, account: Account) -> Respo
     methods = [route.split(" ") for route in known]
     found = [each for each in methods if re.fullmatch(re.sub(r"{\w+}", "[^/]+", each[1]), path)]
     if not found:
-        raise NotFound([UNKNOWN_PATH])
-    raise NotFound([wrong_method(str(event.get("httpMethod")), found[0][1], sorted(method for method, _ in found))])
+        raise NotFound([problems.UNKNOWN_PATH])
+    others = sorted(method for method, _ in found)
+    raise NotFound([problems.wrong_method(str(event.get("httpMethod")), found[0][1], others)])
 
 
 def _refusal(refused: Refused, event: Event) -> Response:
     kind = type(refused).__name__
     record("RequestsRefused", kind=kind)
     codes = [problem.code for problem in refused.problems]
-    problems = [problem.message for problem in refused.problems]
-    logger.append_keys(outcome="refused", refused=kind, problems=problems, codes=codes)
-    headers = {"X-Error-Code": codes[0]}
+    messages = [problem.message for problem in refused.problems]
+    logger.append_keys(outcome="refused", refused=kind, problems=messages, codes=codes)
     if refused.is_server_error:
         log_failure(refused)
-    if isinstance(refused, Unavailable):
-        headers |= RETRY_AFTER
-    elif isinstance(refused, UnsupportedEncoding):
-        headers["Accept-Encoding"] = "gzip"
-    elif isinstance(refused, Unauthorized):
-        headers["WWW-Authenticate"] = "Bearer"
+    return _errors(refused, event, HEADERS.get(type(refused), {}))
+
+
+def _errors(refused: Refused, event: Event, headers: Mapping[str, str]) -> Response:
     body = errors_of(refused.problems, gateway_id(event) if refused.is_server_error else "")
-    return response(refused.status, json.dumps(body), headers)
-
-
-def _count(refused: Refused, event: Event) -> None:
-    """Count a refusal for GET /v1/refusals, if the caller caused it and its account is known."""
-    if not refused.is_server_error and not isinstance(refused, Unauthorized):
-        count_refusals(_account_name(event), [refused], event)
-
-
-def _failure(error: Exception, event: Event) -> Response:
-    log_failure(error)
-    body = errors_of([INTERNAL_ERROR], gateway_id(event))
-    return response(Failed.status, json.dumps(body), {"X-Error-Code": INTERNAL_ERROR.code})
+    return response(refused.status, json.dumps(body), {"X-Error-Code": refused.problems[0].code, **headers})
 
 
 def _account_name(event: Event) -> str:
     """Return the name of the account that the authorizer found for the API key. Raise Unauthorized."""
     account = _authorizer(event).get("account")
     if not isinstance(account, str) or not account:
-        raise Unauthorized([UNAUTHORIZED])
+        raise Unauthorized([problems.UNAUTHORIZED])
     return account
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from aws_lambda_powertools import Logger
 
-from handlers.metrics import publish, record
-from table.calls import FAIL_FAST_CONFIG, REQUEST_SECONDS, THROTTLING_CODES, Table, new_client
+from handlers.metrics import publish, watch
+from table.calls import FAIL_FAST_CONFIG, REQUEST_SECONDS, Table, new_client
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -20,7 +20,6 @@ T = TypeVar("T")
 
 TABLE_NAME = os.environ["TABLE_NAME"]  # set by the template; required
 EVENT_DAYS = int(os.environ.get("EVENT_RETENTION_DAYS", "0"))  # only the function that stores events has it
-TRACING = os.environ.get("TRACING") == "Active"
 
 logger = Logger()
 client = new_client()
@@ -55,41 +54,7 @@ def observed(handler: Callable[[dict[str, Any], Any], T]) -> Callable[[dict[str,
     return observed_handler
 
 
-def _begin_call(context: dict[str, Any], **_: Any) -> None:
-    context["begun"] = time.time()
-
-
-def _record_answer(context: dict[str, Any], parsed_response: dict[str, Any] | None, event_name: str, **_: Any) -> None:
-    """Record an attempt that botocore made. `parsed_response` is None if there was none in time."""
-    begun, ended = context["begun"], time.time()
-    answer = parsed_response or {"Error": {"Code": "NoAnswer"}}
-    reasons = (answer.get("Error"), *answer.get("CancellationReasons", ()))
-    codes = [reason["Code"] for reason in reasons if reason]
-    throttled = THROTTLING_CODES.intersection(codes)
-    operation = event_name.rpartition(".")[2]
-    logger.debug("store answered", operation=operation, milliseconds=round((ended - begun) * 1000, 1), codes=codes)
-    record("StoreLatency", (ended - begun) * 1000)
-    if throttled:
-        record("StoreThrottles")
-        _log_throttle(answer, *throttled)
-    if TRACING:
-        from handlers.tracing import send_call  # makes the start slower
-
-        send_call(operation, begun, ended, failed=bool(codes), throttled=bool(throttled))
-
-
-def _log_throttle(answer: dict[str, Any], code: str, *_: str) -> None:
-    """Add the number of throttled calls to the request's log line, and the reason of the last one.
-
-    The reason is the limit that was reached, or the code of a cancelled transaction, which does not name the limit.
-    """
-    listed = answer.get("ThrottlingReasons") or answer.get("throttlingReasons") or [{"reason": code}]
-    throttles = logger.get_current_keys().get("throttles", 0) + 1
-    logger.append_keys(throttles=throttles, throttling=listed[0]["reason"])
-
-
-client.meta.events.register("before-call.dynamodb", _begin_call)
-client.meta.events.register("response-received.dynamodb", _record_answer)
+watch(client, logger)
 
 # All existing objects are permanent, so the collector can skip them.
 gc.freeze()

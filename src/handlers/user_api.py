@@ -17,12 +17,12 @@ def _get(event: rest.Event, account: Account) -> rest.Response:
 
 
 def _post(event: rest.Event, account: Account) -> rest.Response:
-    changed = users.create(bodies.json_object(bodies.body_of(event)), account, rest.now())
+    changed = users.create(bodies.json_of(event), account, rest.now())
     return _result("Successfully added new user.", changed.profile, changed)
 
 
 def _put(event: rest.Event, account: Account) -> rest.Response:
-    sent = bodies.json_object(bodies.body_of(event))
+    sent = bodies.json_of(event)
     upsert, problems = rest.flag(event, "upsert")
     changed = users.change(_identifier(event), sent, upsert, account, rest.now(), problems)
     message = "Successfully added new user." if changed.is_new else "Successfully updated user."
@@ -30,7 +30,7 @@ def _put(event: rest.Event, account: Account) -> rest.Response:
 
 
 def _put_email(event: rest.Event, account: Account) -> rest.Response:
-    profile = users.change_email(_identifier(event), bodies.json_object(bodies.body_of(event)), account)
+    profile = users.change_email(_identifier(event), bodies.json_of(event), account)
     return _result("Successfully updated user.", profile)
 
 

@@ -78,7 +78,7 @@ def traces(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], str]]:
         monkeypatch.setenv(
             "_X_AMZN_TRACE_ID", "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"
         )
-        monkeypatch.setattr("handlers.runtime.TRACING", True)
+        monkeypatch.setattr("handlers.metrics.TRACING", True)
 
         def received() -> str:
             documents = []
