@@ -18,7 +18,12 @@ from handlers.rest import errors_of, present
 from handlers.runtime import logger, observed, table
 from table import Account, api_keys
 
-ACTIONS = ("create", "list", "expire", "revoke")
+CHANGES = ("expire", "revoke")
+ACTIONS = ("create", "list", *CHANGES)
+ACCOUNT_NAMES = "Use 1 to 63 characters: a-z, 0-9 and -, not starting with -."
+KEY_ID = "keyId is the id of a key, as list shows it."
+EXPIRES_ON = "expiresOn is a date in ISO 8601, such as 2027-01-31T00:00:00Z."
+ALLOWED_SCOPES = f"scopes is a list with one or more of {', '.join(ALL_SCOPES)}."
 
 
 @observed
@@ -39,40 +44,30 @@ def _answer(event: dict[str, Any], now: datetime) -> dict[str, Any]:
     expires_on = parse_date(event.get("expiresOn"))
     _check(event, expires_on)
     account = Account(table(), event["account"])
-    match event["action"]:
-        case "create":
-            secret, key = new_api_key(now, expires_on, parse_scopes(event.get("scopes")) or ALL_SCOPES)
-            api_keys.add(account, key)
-            return {"apiKey": secret, **_shown(key)}
-        case "list":
-            return {"keys": [_shown(key) for key in api_keys.of_account(account)]}
-        case "expire":
-            key = _find(account, event["keyId"])
-            changed = api_keys.expire(account, key, str(expires_on), now)
-        case _:
-            key = _find(account, event["keyId"])
-            changed = api_keys.revoke(account, key, now)
-    if not changed:
+    if event["action"] == "create":
+        secret, key = new_api_key(now, expires_on, parse_scopes(event.get("scopes")) or ALL_SCOPES)
+        api_keys.add(account, key)
+        return {"apiKey": secret, **_shown(key)}
+    if event["action"] == "list":
+        return {"keys": [_shown(key) for key in api_keys.of_account(account)]}
+    key = _find(account, event["keyId"])
+    is_expiry = event["action"] == "expire"
+    if not (api_keys.expire(account, key, str(expires_on), now) if is_expiry else api_keys.revoke(account, key, now)):
         raise Conflict([KEY_REVOKED])
     return _shown(_find(account, event["keyId"]))
 
 
 def _check(event: dict[str, Any], expires_on: str | None) -> None:
-    problems = []
-    if event.get("action") not in ACTIONS:
-        problems.append(invalid_parameter("action", f"action is one of {', '.join(ACTIONS)}."))
-    if not is_account_name(event.get("account")):
-        problems.append(invalid_parameter("account", "Use 1 to 63 characters: a-z, 0-9 and -, not starting with -."))
-    if event.get("action") in ("expire", "revoke") and not isinstance(event.get("keyId"), str):
-        problems.append(invalid_parameter("keyId", "keyId is the id of a key, as list shows it."))
-    if expires_on is None and ("expiresOn" in event or event.get("action") == "expire"):
-        problems.append(
-            invalid_parameter("expiresOn", "expiresOn is a date in ISO 8601, such as 2027-01-31T00:00:00Z.")
-        )
-    if "scopes" in event and parse_scopes(event["scopes"]) is None:
-        problems.append(invalid_parameter("scopes", f"scopes is a list with one or more of {', '.join(ALL_SCOPES)}."))
-    if problems:
-        raise Invalid(problems)
+    action = event.get("action")
+    checks = {
+        "action": (action in ACTIONS, f"action is one of {', '.join(ACTIONS)}."),
+        "account": (is_account_name(event.get("account")), ACCOUNT_NAMES),
+        "keyId": (action not in CHANGES or isinstance(event.get("keyId"), str), KEY_ID),
+        "expiresOn": (expires_on is not None or not ("expiresOn" in event or action == "expire"), EXPIRES_ON),
+        "scopes": ("scopes" not in event or parse_scopes(event["scopes"]) is not None, ALLOWED_SCOPES),
+    }
+    if wrong := [invalid_parameter(name, hint) for name, (is_valid, hint) in checks.items() if not is_valid]:
+        raise Invalid(wrong)
 
 
 def _find(account: Account, key_id: str) -> ApiKey:

@@ -2,10 +2,12 @@
 
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from domain.problems import Problem, invalid_parameter
 
+T = TypeVar("T")
 DEFAULT_LIMIT, MAX_LIMIT = 50, 100
 LIMIT = f"limit must be a whole number from 1 to {MAX_LIMIT}."
 SIGNATURE_BYTES = 16
@@ -14,13 +16,26 @@ Sign = Callable[[bytes], bytes]
 """A function that returns SIGNATURE_BYTES, the signature of a position in a list."""
 
 
-def parse_limit(text: str | None) -> tuple[int, list[Problem]]:
-    """Return the number of entries of a page that a query asks for, and what is wrong with it."""
-    if text is None:
-        return DEFAULT_LIMIT, []
-    if text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= MAX_LIMIT:
-        return int(text), []
-    return 0, [invalid_parameter("limit", LIMIT)]
+def parameter(
+    query: Mapping[str, str], wrong: list[Problem], name: str, parse: Callable[[str], T | None], hint: str
+) -> T | None:
+    """Return a parsed parameter of a query; None if it is missing, or if `parse` returns None for its text.
+
+    In the second case add a problem, whose description is `hint`, to `wrong`.
+    """
+    value = parse(query[name]) if name in query else None
+    if name in query and value is None:
+        wrong.append(invalid_parameter(name, hint))
+    return value
+
+
+def limit_of(query: Mapping[str, str], wrong: list[Problem]) -> int:
+    """Return the number of entries of a page that a query asks for. Add what is wrong with it to `wrong`."""
+    return parameter(query, wrong, "limit", _number, LIMIT) or DEFAULT_LIMIT
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= MAX_LIMIT else None
 
 
 def cursor_of(position: bytes, sign: Sign) -> str:

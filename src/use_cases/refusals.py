@@ -8,13 +8,13 @@ from functools import partial
 from hashlib import sha256
 
 from domain.event_types import WIRE_NAMES
-from domain.problems import Invalid, Refused, invalid_parameter
+from domain.problems import Invalid, Problem, Refused
 from domain.request import USER_FIELDS
 from table import Account
 from table import refusal_counts as stored
 from table.calls import Store
 from table.refusal_counts import Reason, Refusal
-from use_cases.pages import SIGNATURE_BYTES, cursor_of, parse_limit, position_of
+from use_cases.pages import SIGNATURE_BYTES, cursor_of, limit_of, parameter, position_of
 
 CURSOR = "Send the cursor of the previous page, unchanged. To start again, leave it out."
 PLACE = re.compile(r"^events\.[0-9]+\.?")  # in a batch
@@ -62,13 +62,12 @@ def known_type(body: object) -> str | None:
 
 def newest(query: Mapping[str, str], account: Account, now: datetime) -> tuple[list[Refusal], str | None]:
     """Return a page, newest hour first, and the cursor of the next one. Raise Invalid."""
-    limit, problems = parse_limit(query.get("limit"))
     sign = partial(_sign, account)
-    after = _refusal(position_of(query["cursor"], sign)) if "cursor" in query else None
-    if "cursor" in query and after is None:
-        problems = [*problems, invalid_parameter("cursor", CURSOR)]
-    if problems:
-        raise Invalid(problems)
+    wrong: list[Problem] = []
+    limit = limit_of(query, wrong)
+    after = parameter(query, wrong, "cursor", lambda cursor: _refusal(position_of(cursor, sign)), CURSOR)
+    if wrong:
+        raise Invalid(wrong)
     page, is_more = stored.page(account, limit, after, now)
     return page, cursor_of(_position(page[-1]), sign) if is_more else None
 

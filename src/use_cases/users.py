@@ -25,7 +25,7 @@ from domain.values import letters_of, unstorable
 from table import Account, erasures, events, profiles
 from table.erasures import Receipt
 from table.events import Entry, Wanted
-from use_cases.pages import SIGNATURE_BYTES, Sign, cursor_of, parse_limit, position_of
+from use_cases.pages import SIGNATURE_BYTES, cursor_of, limit_of, parameter, position_of
 
 ATTEMPTS = 5  # another request changed the user each time
 # Lambda returns at most 6 MB. It contains the JSON as a string, so each quote and backslash takes two characters.
@@ -283,14 +283,20 @@ def timeline(
 ) -> tuple[list[StoredEvent], str | None]:
     """Return a page of a user's events, newest first, and the cursor of the next one. Raise NotFound and Invalid."""
     profile = get(identifier, account)
-    limit, limit_problems = parse_limit(query.get("limit"))
-    event_type, type_problems = _type(query.get("type"))
     sign = partial(_sign, profile)
-    before, cursor_problems = _before(query.get("cursor"), sign)
-    within, range_problems = _range(query.get("from"), query.get("to"))
-    if found := limit_problems + type_problems + cursor_problems + range_problems:
-        raise Invalid(found)
-    page, last = events.timeline(account, profile.id, Wanted(limit, before, event_type, within), now)
+    wrong: list[Problem] = []
+    limit = limit_of(query, wrong)
+    event_type = parameter(query, wrong, "type", WIRE_NAMES.get, TYPES)
+    position = parameter(query, wrong, "cursor", partial(position_of, sign=sign), CURSOR)
+    moments = [parameter(query, wrong, name, parse_rfc_3339, f"Write {name} {TIME_FORM}") for name in ("from", "to")]
+    since, until = (moment and max(moment, EPOCH) for moment in moments)  # no event is older
+    if since and until and since > until:
+        wrong.append(problems.invalid_parameter("to", "to must not be earlier than from."))
+    if wrong:
+        raise Invalid(wrong)
+    before = str(UUID(bytes=position)) if position else None
+    wanted = Wanted(limit, before, event_type.type_name() if event_type else None, (since, until))
+    page, last = events.timeline(account, profile.id, wanted, now)
     sizes = accumulate(len(json_text(event.payload)) + len(event.id) for event in page)
     fits = max(1, sum(size <= MAX_PAGE_CHARACTERS for size in sizes))  # a single event always fits
     if fits < len(page):
@@ -351,35 +357,6 @@ def _check(sent: Mapping[str, Any], other_problems: Sequence[Problem] = ()) -> N
     if wrong or other_problems:
         found = [problems.invalid_attribute(field or None, hint) for field, hint in wrong.items()]
         raise Invalid([*found, *other_problems])
-
-
-def _type(wire_name: str | None) -> tuple[str | None, list[Problem]]:
-    if wire_name is None:
-        return None, []
-    event_type = WIRE_NAMES.get(wire_name)
-    if event_type:
-        return event_type.type_name(), []
-    return None, [problems.invalid_parameter("type", TYPES)]
-
-
-def _range(first: str | None, end: str | None) -> tuple[tuple[datetime | None, datetime | None], list[Problem]]:
-    """Return the moments of `from` and `to`, and their problems."""
-    given = {"from": first, "to": end}
-    moments = {name: parse_rfc_3339(text) for name, text in given.items()}
-    wrong = [name for name, text in given.items() if text is not None and moments[name] is None]
-    found = [problems.invalid_parameter(name, f"Write {name} {TIME_FORM}") for name in wrong]
-    since, until = (moment and max(moment, EPOCH) for moment in moments.values())  # no event is older
-    if since and until and since > until:
-        found.append(problems.invalid_parameter("to", "to must not be earlier than from."))
-    return (since, until), found
-
-
-def _before(cursor: str | None, sign: Sign) -> tuple[str | None, list[Problem]]:
-    """Return the UUID of the event before which a page begins, and the problems of its cursor."""
-    if cursor is None:
-        return None, []
-    position = position_of(cursor, sign)
-    return (str(UUID(bytes=position)), []) if position else (None, [problems.invalid_parameter("cursor", CURSOR)])
 
 
 def _sign(profile: Profile, position: bytes) -> bytes:
