@@ -19,7 +19,6 @@ from domain.outcomes import MAX_KEY_LENGTH
 from domain.problems import (
     BATCH_TOO_LARGE,
     BODY_TOO_LARGE,
-    CODES,
     EMAIL_TAKEN,
     ERASED,
     ERASED_USER,
@@ -41,8 +40,18 @@ from domain.problems import (
     UNKNOWN_ID,
     UNSUPPORTED_ENCODING,
     WARNINGS,
+    Conflict,
+    Failed,
+    Forbidden,
     Invalid,
+    KeyReused,
+    NotFound,
     Problem,
+    Refused,
+    TooLarge,
+    Unauthorized,
+    Unavailable,
+    UnsupportedEncoding,
     forbidden,
     invalid_attribute,
     invalid_email,
@@ -118,6 +127,29 @@ TOO_MANY_REQUESTS = Problem(
     "The rate limit is reached. Wait Retry-After seconds and send the same request again.",
 )
 GATEWAYS = {TOO_MANY_REQUESTS.code: 429}  # statuses of API Gateway that no function returns
+# The kind of refusal of each code. A code never changes its meaning.
+CODES: dict[str, type[Refused]] = {
+    code: kind
+    for kind, codes in {
+        Invalid: (
+            "invalid_json missing_event invalid_event more_than_one_event unknown_event_type invalid_payload "
+            "missing_field invalid_field invalid_text invalid_number invalid_name too_many_levels missing_user "
+            "invalid_user missing_identifier identifiers_disagree invalid_email invalid_id invalid_attribute "
+            "system_attribute missing_event_id invalid_event_id missing_event_time invalid_event_time "
+            "missing_events invalid_events too_many_events invalid_import invalid_parameter"
+        ),
+        Unauthorized: "unauthorized",
+        Forbidden: "forbidden",
+        NotFound: "user_not_found erasure_not_found not_found key_not_found",
+        Conflict: "user_exists email_taken user_erased key_revoked",
+        TooLarge: "body_too_large item_too_large",
+        UnsupportedEncoding: "unsupported_encoding",
+        KeyReused: "idempotency_key_reused",
+        Unavailable: "unavailable",
+        Failed: "internal_error",
+    }.items()
+    for code in codes.split()
+}
 OF_STATUS = {code: kind.status for code, kind in CODES.items()} | GATEWAYS
 
 EVERYWHERE = [UNAUTHORIZED, TOO_MANY_REQUESTS, INTERNAL_ERROR, STORE_UNAVAILABLE]

@@ -11,9 +11,9 @@ import pytest
 
 from clone import IS_CLONE, make, tracked
 from docs import site
+from docs.openapi import CODES
 from documents import blocks, text
 from domain.event_types import CATALOGUE
-from domain.problems import CODES
 from local.stack import ROOT
 
 pytestmark = pytest.mark.skipif(not IS_CLONE, reason="this is no clone")

@@ -15,9 +15,9 @@ import pytest
 from api.gateway import FUNCTIONS, RESOURCES
 from builders import ANA, a_moment, a_user, an_example, as_sent, send, the_profile
 from docs import openapi, reference
+from docs.openapi import CODES
 from documents import text
 from domain.event_types import CATALOGUE, restrictions
-from domain.problems import CODES
 from domain.profile import SYSTEM_ATTRIBUTES
 from domain.request import USER_FIELDS, parse_batch, parse_request
 from local.stack import ROOT

@@ -127,30 +127,6 @@ class Failed(Refused):
         return failed
 
 
-# The meaning of each code, from which docs/codes.md is made. A code never changes its meaning.
-CODES: dict[str, type[Refused]] = {
-    code: kind
-    for kind, codes in {
-        Invalid: (
-            "invalid_json missing_event invalid_event more_than_one_event unknown_event_type invalid_payload "
-            "missing_field invalid_field invalid_text invalid_number invalid_name too_many_levels missing_user "
-            "invalid_user missing_identifier identifiers_disagree invalid_email invalid_id invalid_attribute "
-            "system_attribute missing_event_id invalid_event_id missing_event_time invalid_event_time "
-            "missing_events invalid_events too_many_events invalid_import invalid_parameter"
-        ),
-        Unauthorized: "unauthorized",
-        Forbidden: "forbidden",
-        NotFound: "user_not_found erasure_not_found not_found key_not_found",
-        Conflict: "user_exists email_taken user_erased key_revoked",
-        TooLarge: "body_too_large item_too_large",
-        UnsupportedEncoding: "unsupported_encoding",
-        KeyReused: "idempotency_key_reused",
-        Unavailable: "unavailable",
-        Failed: "internal_error",
-    }.items()
-    for code in codes.split()
-}
-
 # The two documented bodies.
 MISSING_EVENT = Problem(
     "missing_event",

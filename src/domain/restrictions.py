@@ -35,9 +35,7 @@ BOT = Restriction("bot", "An event from a bot")
 
 
 def is_bot(user_agent: str) -> bool:
-    """Return whether a visitor's user agent declares itself a crawler. A doubtful or empty one is a person."""
-    if not user_agent:
-        return False
+    """Return whether a visitor's user agent declares itself a crawler. A doubtful one is a person."""
     from domain.bots import declares_itself  # only for requests that name an agent
 
     return declares_itself(user_agent[:MAX_USER_AGENT_LENGTH])

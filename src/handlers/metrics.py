@@ -6,7 +6,6 @@ Values of dimensions are from closed lists (event types, reasons), never from a 
 import json
 import os
 import time
-from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -41,27 +40,13 @@ METRICS: Mapping[str, tuple[str, str | None]] = {
 TRACING = os.environ.get("TRACING") == "Active"
 MAX_VALUES = 99  # of a metric in a line: at 100 Powertools prints the line
 
+Kinds = dict[str | None, str]
+"""The kind of each dimension in a line; "" for metrics without a dimension."""
+Values = dict[str, list[float]]
+"""The values of each metric in a line."""
+
 _metrics = Metrics(namespace=NAMESPACE)
 _recorded: list[tuple[str, float, str]] = []
-
-
-class _Line:
-    """One line: values of metrics, and one kind for each dimension."""
-
-    def __init__(self) -> None:
-        self.values: Counter[str] = Counter()
-        self.kinds: dict[str, str] = {}
-        self.recorded: list[tuple[str, float]] = []
-
-    def takes(self, name: str, kind: str) -> bool:
-        dimension = METRICS[name][1]
-        return self.values[name] < MAX_VALUES and (dimension is None or self.kinds.get(dimension, kind) == kind)
-
-    def add(self, name: str, value: float, kind: str) -> None:
-        if dimension := METRICS[name][1]:
-            self.kinds[dimension] = kind
-        self.values[name] += 1
-        self.recorded.append((name, value))
 
 
 def record(name: str, value: float = 1, kind: str = "") -> None:
@@ -131,31 +116,37 @@ def _record_answer(
 
 def publish() -> None:
     """Print the recorded values: one line, or more if a batch has events of several kinds."""
-    lines: list[_Line] = []
+    lines: list[tuple[Kinds, Values]] = []
     for name, value, kind in _recorded:
-        line = next((line for line in lines if line.takes(name, kind)), None)
-        if line is None:
-            lines.append(line := _Line())
-        line.add(name, value, kind)
+        dimension = METRICS[name][1]
+        for kinds, values in lines:
+            if len(values.get(name, ())) < MAX_VALUES and kinds.get(dimension, kind) == kind:
+                break
+        else:
+            kinds, values = {}, {}
+            lines.append((kinds, values))
+        kinds[dimension] = kind
+        values.setdefault(name, []).append(value)
     _recorded.clear()
-    for line in lines:
-        _print(line)
+    for kinds, values in lines:
+        _print({dimension: kind for dimension, kind in kinds.items() if dimension}, values)
 
 
-def _print(line: _Line) -> None:
+def _print(kinds: Mapping[str, str], values: Values) -> None:
     """Print a line with the dimension service and, if it has another one, with both.
 
     Powertools applies each set of dimensions to all metrics of a line. The format allows a list of metrics for each, so
     latency is not counted for each type and reason.
     """
-    for name, value in line.recorded:
-        _metrics.add_metric(name, METRICS[name][0], value)
-    for dimension, kind in line.kinds.items():
+    for name, listed in values.items():
+        for value in listed:
+            _metrics.add_metric(name, METRICS[name][0], value)
+    for dimension, kind in kinds.items():
         _metrics.add_metadata(dimension, kind)
     document: dict[str, Any] = {**_metrics.serialize_metric_set()}
     directives = document["_aws"]["CloudWatchMetrics"]
     [by_service] = directives
-    for dimension in line.kinds:
+    for dimension in kinds:
         counted = [metric for metric in by_service["Metrics"] if METRICS[metric["Name"]][1] == dimension]
         directives.append({**by_service, "Dimensions": [["service", dimension]], "Metrics": counted})
     print(json.dumps(document, separators=(",", ":")))

@@ -85,7 +85,8 @@ class Entry:
 
     @cached_property
     def is_of_bot(self) -> bool:
-        return is_bot(self.request.user.user_agent)
+        agent = self.request.user.user_agent
+        return bool(agent) and is_bot(agent)
 
     @cached_property
     def is_ordered(self) -> bool:

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from itertools import accumulate
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -58,8 +58,7 @@ class People:
         """By email: the id of the user who has it. None: no user has it. Refused: it could not be read."""
         self.profiles: dict[str, Profile | Refused | None] = {}
         """By id: the profile, None or Refused in the same way."""
-        self.erased: dict[str, bool] = {}
-        """By an _id that a caller chose: whether its user was erased."""
+        self.is_erased = cache(partial(erasures.is_erased, account))
         self.taken: dict[str, bool] = {}
         """By an _id that came with an email: whether a user has it."""
 
@@ -120,9 +119,7 @@ class People:
             return Invalid([replace(problems.INVALID_ID, field="user._id")])
         if email and self._is_taken(user_id):
             return Invalid([problems.IDENTIFIERS_DISAGREE])
-        if user_id not in self.erased:
-            self.erased[user_id] = erasures.is_erased(self.account, user_id)
-        if self.erased[user_id]:  # a discarded event has no write that would check it
+        if self.is_erased(user_id):  # a discarded event has no write that would check it
             return Conflict([problems.ERASED_USER])
         return User(user_id, email, is_new=True)
 

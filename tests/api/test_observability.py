@@ -460,7 +460,7 @@ def test_warnings_are_logged_by_code_once_for_each_event(ana: str, printed: Prin
 
 def test_a_saved_query_counts_each_code_of_a_warning() -> None:
     query = RESOURCES["WarningsQuery"]["Properties"]["QueryString"]
-    assert tuple(re.findall(r"sum\(warnings\.(\w+)\) as \1", query)) == WARNINGS
+    assert tuple(re.findall(r"sum\(warnings\.(\w+)\) as \1", query)) == tuple(WARNINGS)
 
 
 def test_a_traced_call_reaches_the_daemon_of_x_ray(ana: str, traces: Callable[[], str]) -> None:

@@ -11,8 +11,9 @@ import pytest
 from botocore.session import get_session
 
 from api.gateway import Context, event_file
+from docs.openapi import CODES
 from domain import problems
-from domain.problems import CODES, INTERNAL_ERROR, INVALID_EVENT, NotFound, Problem, Refused, Unavailable
+from domain.problems import INTERNAL_ERROR, INVALID_EVENT, NotFound, Problem, Refused, Unavailable
 from handlers import rest
 from handlers.rest import errors_of
 from table import Account

@@ -9,7 +9,8 @@ from itertools import combinations, product
 import pytest
 
 from builders import a_moment
-from domain.problems import CODES, Invalid, invalid_number
+from docs.openapi import CODES
+from domain.problems import Invalid, invalid_number
 from table import Account
 from table.refusal_counts import HOUR, LIFETIME, Reason, Refusal
 from table.refusal_counts import count as count_reasons

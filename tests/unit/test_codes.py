@@ -10,9 +10,9 @@ import pytest
 
 from api.gateway import RESOURCES
 from docs import codes
-from docs.openapi import OF_STATUS
+from docs.openapi import CODES, OF_STATUS
 from domain.event_types import restrictions
-from domain.problems import CODES, WARNINGS
+from domain.problems import WARNINGS
 
 page = pytest.fixture(codes.text, scope="module")
 GATEWAYS = {

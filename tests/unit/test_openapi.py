@@ -14,8 +14,9 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from builders import a_moment, as_sent
 from docs import openapi
+from docs.openapi import CODES
 from domain.event_types import CATALOGUE, restrictions
-from domain.problems import CODES, Invalid
+from domain.problems import Invalid
 from domain.request import EventRequest, parse_batch, parse_request
 from domain.times import iso
 
