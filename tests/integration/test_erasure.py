@@ -1,44 +1,58 @@
-"""Contract section 6, DELETE: nothing of the person is left, with any other request meanwhile."""
+"""Contract section 6, DELETE: nothing of the person is left but a mark that names nobody, and the _id never comes back.
 
-from datetime import datetime, timedelta
+Contract section 7: an Idempotency-Key of the person is free again, for one who has left and come back.
+"""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from builders import ANA, a_moment, a_user, send, the_profile
+from builders import ANA, a_moment, a_user, send, the_events, the_profile
+from domain.ids import new_id
 from domain.outcomes import IdempotencyKey
-from domain.problems import NotFound
+from domain.problems import Conflict, NotFound
 from domain.times import iso
 from faults import at_each_call
-from stored import as_text
+from stored import as_text, erased_key, event_key, item_at, put
 from table import Account, erasures
 from table.attribute_values import digest_of
+from table.calls import Table
 from table.erasures import Receipt
 from use_cases import users
 from use_cases.erasure import IN_FLIGHT, erase_leftovers
 
+BOB = "bob@example.com"
 LATER = IN_FLIGHT + timedelta(seconds=1)
+KEY, OTHER = (IdempotencyKey.of(name, b"body") for name in ("key", "other"))
+SEARCH: dict[str, Any] = {"search": {"query": "x"}}
 
 
-def erase(account: Account, identifier: str = ANA) -> datetime:
-    """Erases the user, and runs the worker now and when the user's last event in flight has landed."""
-    now = a_moment()
-    users.erase(identifier, account, now)
+def test_nothing_is_left_of_an_erased_person_but_a_mark_and_what_others_have(account: Account) -> None:
+    """A digest of a short payload reveals it: with the order's number one can try all telephone numbers."""
+    ana, now = a_user(account, tel="+34 600 000 000", tags=["vip"]), a_moment()
+    a_user(account, BOB)
+    order = {"orderId": "A-1", "phone": "+34 600 000 000"}
+    events: list[dict[str, Any]] = [{"update": {"firstname": "Ana"}}, {"emailopen": {}}, {"confirmation": order}]
+    for event in events:
+        send(account, event)
+    for key in (KEY, OTHER):
+        send(account, SEARCH, now - timedelta(hours=25), key)
+    send(account, {"search": {"query": "+34 600 000 000"}}, key=KEY)
+    of_bob = send(account, SEARCH, key=OTHER, email=BOB)
+    users.erase(ANA, account, now)
     erase_leftovers(account.table, now)
     assert erase_leftovers(account.table, now + LATER) == []
-    return now
-
-
-def test_no_item_names_an_erased_person(account: Account) -> None:
-    profile = a_user(account, tel="+34 600 000 000", tags=["vip"])
-    key = IdempotencyKey.of("key", b"body")
-    send(account, {"update": {"firstname": "Ana"}})
-    send(account, {"emailopen": {}})
-    send(account, {"confirmation": {"orderId": "A-1", "total": 10}}, key=key)
-    send(account, {"search": {"query": "+34 600 000 000"}}, key=IdempotencyKey.of("other", b"body"))
-    erase(account)
     left = as_text(account.table)
-    for name in (ANA, profile.id, "600 000 000", "Ana", key.key_hash):
-        assert name not in left
+    digest = digest_of("confirmation", order)
+    texts = (ANA, ana.id, ana.id.upper(), "600 000 000", "Ana", KEY.key_hash, digest)
+    assert [text for text in texts if text in left] == []
+    mark = item_at(account.table, erased_key(ana.id)) or {}
+    assert mark.keys() - {"eventsDeleted"} == {"pk", "sk", "erasedAt", "finishedOn"}
+    assert mark["erasedAt"] == {"S": iso(now)}
+    repeat = send(account, SEARCH, key=OTHER, email=BOB)
+    assert (repeat.event_id, repeat.replayed) == (of_bob.event_id, True)
 
 
 def test_of_two_erasures_in_one_millisecond_one_erases_the_user(account: Account) -> None:
@@ -46,65 +60,33 @@ def test_of_two_erasures_in_one_millisecond_one_erases_the_user(account: Account
     assert [erasures.begin(account, ana, now) for _ in range(2)] == [iso(now), None]
 
 
-def test_a_new_user_with_the_address_loses_nothing_while_the_old_one_is_erased(account: Account) -> None:
-    a_user(account, colour="red")
-    now = a_moment()
-    users.erase(ANA, account, now)
-    a_user(account, colour="blue")
-    send(account, {"search": {"query": "mine"}})
-    assert erase_leftovers(account.table, now + LATER) == []
-    assert the_profile(account)["colour"] == "blue"
-    assert len(users.timeline(ANA, {}, account, a_moment())[0]) == 1
+def test_an_erased_id_never_comes_back(account: Account) -> None:
+    """Also if another user has its email."""
+    ana, now, table = a_user(account), a_moment(), account.table
 
+    def is_refused(**attributes: str) -> bool:
+        with pytest.raises(Conflict) as refused:
+            users.change(ana.id, attributes, True, account, a_moment())
+        return "User was erased" in [problem.message for problem in refused.value.problems]
 
-def test_another_user_keeps_an_idempotency_key_that_the_erased_one_had_before(account: Account) -> None:
-    a_user(account)
-    a_user(account, "bob@example.com")
-    key = IdempotencyKey.of("key", b"body")
-    yesterday = a_moment() - timedelta(hours=25)
-    send(account, {"search": {"query": "x"}}, now=yesterday, key=key)
-    first = send(account, {"search": {"query": "x"}}, key=key, email="bob@example.com")
-    erase(account)
-    repeat = send(account, {"search": {"query": "x"}}, key=key, email="bob@example.com")
-    assert (repeat.event_id, repeat.replayed) == (first.event_id, True)
-
-
-def test_more_events_than_a_page_holds_are_erased(account: Account) -> None:
-    profile = a_user(account)
-    long = "x" * 60_000
-    for number in range(40):  # 2.4 MB; DynamoDB reads 1 MB at a time
-        send(account, {"search": {"query": long, "number": number}})
-    erase(account)
-    assert profile.id not in as_text(account.table)
-
-
-def test_an_erasure_is_not_done_while_an_event_may_be_in_flight(account: Account) -> None:
-    a_user(account)
-    now = a_moment()
-    users.erase(ANA, account, now)
-    assert len(erase_leftovers(account.table, now + IN_FLIGHT - timedelta(milliseconds=1))) == 1
-    assert erase_leftovers(account.table, now + IN_FLIGHT) == []
-
-
-def test_a_key_that_two_events_of_a_user_had_one_after_the_other_holds_up_no_erasure(account: Account) -> None:
-    profile = a_user(account)
-    key = IdempotencyKey.of("key", b"body")
-    yesterday = a_moment() - timedelta(hours=25)
-    send(account, {"search": {"query": "x"}}, now=yesterday, key=key)
-    send(account, {"search": {"query": "x"}}, key=key)
-    erase(account)
-    left = as_text(account.table)
-    assert profile.id not in left
-    assert key.key_hash not in left
-
-
-def test_no_item_that_stays_contains_the_content_of_an_order(account: Account) -> None:
-    """A digest of a short payload reveals it: with the order's number one can try all telephone numbers."""
-    a_user(account)
-    order = {"orderId": "A-1", "phone": "+34 600 000 000"}
-    send(account, {"confirmation": order})
-    erase(account)
-    assert digest_of("confirmation", order) not in as_text(account.table)
+    users.erase(ana.id, account, now)
+    for end in (now, now + LATER, now + 2 * LATER):
+        assert is_refused()
+        assert is_refused(email=ANA, city="Vigo")
+        unfinished = erase_leftovers(table, end)
+        if end == now:
+            a_user(account)
+    assert unfinished == []
+    assert is_refused()
+    assert is_refused(email="another@example.com")
+    attempts: list[Callable[[], object]] = [
+        lambda: users.change(ana.id, {}, False, account, a_moment()),
+        lambda: users.get(ana.id, account),
+        lambda: send(account, SEARCH, _id=ana.id),
+    ]
+    for attempt in attempts:
+        with pytest.raises(NotFound):
+            attempt()
 
 
 # --- Receipts -------------------------------------------------------------------------------------
@@ -113,21 +95,25 @@ def test_no_item_that_stays_contains_the_content_of_an_order(account: Account) -
 def test_a_receipt_says_when_an_erasure_was_requested_and_finished_and_how_many_events_it_deleted(
     account: Account,
 ) -> None:
-    ana, now = a_user(account), a_moment()
+    """There are more events than a step or a page of 1 MB holds, and one lands last."""
+    ana, now, table = a_user(account), a_moment(), account.table
     with pytest.raises(NotFound):
         users.receipt(ana.id, account)
     for number in range(erasures.STEP + 5):
-        send(account, {"search": {"query": "x"}}, key=IdempotencyKey.of(str(number), b"") if number < 5 else None)
+        key = IdempotencyKey.of(str(number), b"") if number < 5 else None
+        send(account, {"search": {"query": "x" * (60_000 if number < 20 else 1)}}, key=key)
     send(account, {"emailopen": {}})
     assert users.erase(ANA, account, now)[1] == iso(now)
     assert users.receipt(ana.id, account) == Receipt(iso(now), is_finished=False)
-    erase_leftovers(account.table, now)
+    assert erase_leftovers(table, now) == [iso(now)]
+    put(table, {**event_key(ana.id, new_id(a_moment())), "type": {"S": "search"}, "payload": {"M": {}}})
+    assert erase_leftovers(table, now + IN_FLIGHT - timedelta(milliseconds=1)) == [iso(now)], "one may be in flight"
     assert not users.receipt(ana.id, account).is_finished
-    erase_leftovers(account.table, now + LATER)
-    erase_leftovers(account.table, now + 2 * LATER)
+    assert erase_leftovers(table, now + IN_FLIGHT) == erase_leftovers(table, now + 2 * IN_FLIGHT) == []
+    assert ana.id not in as_text(table)
     receipt = users.receipt(ana.id, account)
-    assert (receipt.requested_on, receipt.is_finished, receipt.events_deleted) == (iso(now), True, erasures.STEP + 6)
-    assert iso(now + LATER) <= str(receipt.finished_on) < iso(now + 2 * LATER)
+    assert (receipt.requested_on, receipt.is_finished, receipt.events_deleted) == (iso(now), True, erasures.STEP + 7)
+    assert iso(now + IN_FLIGHT) <= str(receipt.finished_on) < iso(now + 2 * IN_FLIGHT)
     for identifier in (ANA, "x", ana.id.upper()):
         with pytest.raises(NotFound):
             users.receipt(identifier, account)
@@ -139,7 +125,7 @@ def test_a_receipt_counts_each_event_once_though_another_run_does_the_same(accou
     def prepare(name: str) -> str:
         user_id = a_user(account, f"{name}@example.com").id
         for _ in range(3):
-            send(account, {"search": {"query": "x"}}, _id=user_id)
+            send(account, SEARCH, _id=user_id)
         users.erase(user_id, account, now)
         return user_id
 
@@ -149,3 +135,54 @@ def test_a_receipt_counts_each_event_once_though_another_run_does_the_same(accou
     for user_id, _, _ in at_each_call(account.table.client, prepare, sweep, sweep):
         sweep(user_id)
         assert users.receipt(user_id, account).events_deleted == 3
+
+
+# --- Keys -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("event", [
+    SEARCH, {"update": {"city": "Madrid"}}, {"login": {"visits": 1}}, {"emailopen": {}},
+    {"confirmation": {"orderId": "A-1", "total": 10}},
+], ids=lambda event: next(iter(event)))  # fmt: skip
+def test_a_repeat_for_a_returned_user_is_stored_for_the_new_user(
+    table: Table, account: Account, event: dict[str, Any]
+) -> None:
+    erased = a_user(account)
+    first = send(account, event, key=KEY)
+    users.erase(erased.id, account, a_moment())
+    ana = a_user(account)
+    answer = send(account, event, key=KEY)
+    assert (answer.user_id, answer.replayed) == (ana.id, False)
+    assert answer.event_id != first.event_id
+    assert bool(answer.restriction) == ("confirmation" in event), "the order counts once"
+    assert the_events(account) == [answer.event_id] * ("confirmation" not in event)
+    for now in (a_moment(), a_moment() + LATER):
+        repeat = send(account, event, key=KEY)
+        assert (repeat.event_id, repeat.user_id, repeat.replayed) == (answer.event_id, ana.id, True)
+        assert repeat.restriction == answer.restriction
+        erase_leftovers(table, now)
+    assert erased.id not in as_text(table)
+    assert the_profile(account)["_id"] == ana.id
+
+
+def test_a_key_of_a_login_that_replaced_the_user_names_no_erased_owner(account: Account) -> None:
+    owner, anonymous = a_user(account), a_user(account, None)
+    login: dict[str, Any] = {"login": {"email": ANA, "visits": 1}}
+    assert send(account, login, key=KEY, _id=anonymous.id).user_id == owner.id
+    users.erase(owner.id, account, a_moment())
+    answer = send(account, login, key=KEY, _id=anonymous.id)
+    assert (answer.user_id, answer.replayed) == (anonymous.id, False)
+    assert (the_profile(account)["_id"], the_profile(account)["visits"]) == (anonymous.id, 1)
+    assert the_events(account) == [answer.event_id]
+
+
+def test_a_discarded_event_names_the_new_user(table: Table, account: Account) -> None:
+    """The stored answer to a discarded event names no user, so it may stay."""
+    erased = a_user(account)
+    send(account, {"emailopen": {}})
+    assert send(account, {"emailopen": {}}, key=KEY).restriction
+    users.erase(erased.id, account, a_moment())
+    ana = a_user(account)
+    assert send(account, {"emailopen": {}}, key=KEY).user_id == ana.id
+    assert erase_leftovers(table, a_moment() + LATER) == []
+    assert send(account, {"emailopen": {}}, key=KEY).user_id == ana.id

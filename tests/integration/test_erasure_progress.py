@@ -18,7 +18,7 @@ from builders import a_moment, a_user
 from domain.ids import new_id
 from domain.times import iso
 from engines import aws_engine_only
-from faults import CRASH_POINTS, Clock, Crash, Fault, cancelled, crash, error, throttled
+from faults import CRASH_POINTS, Clock, Crash, Fault, cancelled, crash, error, hooked, throttled
 from local import aws
 from stored import ACCOUNT, as_text, event_key, everything, keyed_events_of_1_0, put, put_many
 from table import Account
@@ -32,23 +32,16 @@ if TYPE_CHECKING:
 pytestmark = aws_engine_only
 
 LATER = timedelta(minutes=5)  # by then no request is in flight, and an erasure may end
-MANY = 400
 
 
 @contextlib.contextmanager
 def a_clock(client: "DynamoDBClient") -> Iterator[Clock]:
     """Each call of the client takes a second, and a pause no more than it says."""
     clock = Clock()
-
-    def call(**_: Any) -> None:
-        clock.sleep(1)
-
-    client.meta.events.register_first(CRASH_POINTS["before"], call)
-    with pytest.MonkeyPatch.context() as patched:
+    with hooked(client, CRASH_POINTS["before"], lambda **_: clock.sleep(1)), pytest.MonkeyPatch.context() as patched:
         patched.setattr(time, "monotonic", clock.monotonic)
         patched.setattr(time, "sleep", clock.sleep)
         yield clock
-    client.meta.events.unregister(CRASH_POINTS["before"], call)
 
 
 @pytest.fixture
@@ -57,17 +50,19 @@ def clock(table: Table) -> Iterator[Clock]:
         yield clock
 
 
-def an_erased_user(table: Table, account: Account, email: str, events: int, now: datetime) -> str:
-    """Their id. All their events were sent under keys; nothing is removed yet."""
+def a_keyed_user(table: Table, account: Account, email: str, events: int, now: datetime) -> str:
+    """Return the id of a user, all of whose events were sent under keys."""
     user_id = a_user(account, email).id
-    put_keyed_events(table, user_id, events, now)
-    users.erase(user_id, account, now)
+    hashes = [f"{user_id.replace('-', '')}{n:032x}" for n in range(events)]
+    put_many(table, keyed_events_of_1_0(user_id, [new_id(now) for _ in hashes], hashes, now + timedelta(days=1)))
     return user_id
 
 
-def put_keyed_events(table: Table, user_id: str, number: int, now: datetime) -> None:
-    hashes = [f"{user_id.replace('-', '')}{n:032x}" for n in range(number)]
-    put_many(table, keyed_events_of_1_0(user_id, [new_id(now) for _ in hashes], hashes, now + timedelta(days=1)))
+def an_erased_user(table: Table, account: Account, email: str, events: int, now: datetime) -> str:
+    """Return the id. Nothing is removed yet."""
+    user_id = a_keyed_user(table, account, email, events, now)
+    users.erase(user_id, account, now)
+    return user_id
 
 
 def left(table: Table, user_id: str) -> int:
@@ -88,12 +83,6 @@ def short_run(table: Table, clock: Clock, calls: float, now: datetime) -> list[s
     return erase_leftovers(Table(table.client, table.name, clock.now + calls), now)
 
 
-def calls_of_a_run(table: Table, clock: Clock, now: datetime) -> float:
-    begun = clock.now
-    assert erase_leftovers(table, now) == []
-    return clock.now - begun
-
-
 # --- More than one run can do ---------------------------------------------------------------------
 
 
@@ -101,20 +90,19 @@ def test_the_oldest_erasure_gets_further_in_each_run_however_many_there_are(
     table: Table, account: Account, clock: Clock
 ) -> None:
     now = a_moment()
-    emails = [f"user{n}@example.com" for n in range(12)]
 
     def erased() -> Sequence[str]:
         """Return the erased users, the oldest erasure first, which is the last one by its key."""
-        by_key = [a_user(account, email).id for email in emails]
-        for user_id in by_key:
-            put_keyed_events(table, user_id, 60, now)
+        by_key = [a_keyed_user(table, account, f"user{n}@example.com", 60, now) for n in range(12)]
         by_age = [by_key[-1], *by_key[:-1]]
         for seconds, user_id in enumerate(by_age):
             users.erase(user_id, account, now + timedelta(seconds=seconds))
         return by_age
 
     erased()
-    calls = calls_of_a_run(table, clock, now + LATER) // 4
+    begun = clock.now
+    assert erase_leftovers(table, now + LATER) == []
+    calls = (clock.now - begun) // 4
     oldest, *others = erased()
     before = left(table, oldest)
     while oldest in as_text(table):
@@ -129,7 +117,7 @@ def test_the_oldest_erasure_gets_further_in_each_run_however_many_there_are(
 
 def test_an_unfinished_erasure_is_reported_with_its_beginning(table: Table, account: Account, clock: Clock) -> None:
     begun = a_moment()
-    an_erased_user(table, account, "many@example.com", MANY, begun)
+    an_erased_user(table, account, "many@example.com", 400, begun)
     assert short_run(table, clock, 4, begun + LATER) == [iso(begun)]
     assert erase_leftovers(table, begun + LATER) == []
 
@@ -163,10 +151,8 @@ def test_an_event_and_its_key_are_deleted_together_if_the_process_dies_at_any_ca
 
 def conflict(request: AWSPreparedRequest) -> Any:
     """Another transaction is in the way of each transaction."""
-    sent = _sent(request)
-    return (
-        cancelled(*["TransactionConflict"] * len(sent["TransactItems"]))(request) if "TransactItems" in sent else None
-    )
+    actions = _sent(request).get("TransactItems")
+    return cancelled(*["TransactionConflict"] * len(actions))(request) if actions else None
 
 
 def unprocessed(request: AWSPreparedRequest) -> Any:
@@ -180,36 +166,24 @@ def _sent(request: AWSPreparedRequest) -> Any:
     return json.loads(body or "{}")
 
 
-@pytest.fixture
-def client_without_retries(table: Table, monkeypatch: pytest.MonkeyPatch) -> "DynamoDBClient":
-    """A client without retries, as if it had made them already."""
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    client: DynamoDBClient = aws.client("dynamodb", table.client.meta.endpoint_url)
-    return client
-
-
 @pytest.mark.parametrize("fault", [throttled, conflict, unprocessed], ids=["throttled", "in conflict", "not processed"])
-@pytest.mark.parametrize("first", ["hot", "cold"])
+@pytest.mark.parametrize("names", [("hot", "cold"), ("cold", "hot")], ids="-".join)
 def test_an_erasure_that_dynamodb_throttles_delays_no_other(
-    account: Account,
-    table: Table,
-    client_without_retries: "DynamoDBClient",
-    fault: Fault,
-    first: str,
+    account: Account, table: Table, monkeypatch: pytest.MonkeyPatch, fault: Fault, names: tuple[str, str]
 ) -> None:
     now = a_moment()
-    emails = ["hot", "cold"] if first == "hot" else ["cold", "hot"]
-    ids = {name: an_erased_user(table, account, f"{name}@example.com", 30, now) for name in emails}
+    ids = {name: an_erased_user(table, account, f"{name}@example.com", 30, now) for name in names}
     without_key = {**event_key(ids["hot"], new_id(now)), "type": {"S": "search"}, "payload": {"M": {}}}
     put(table, without_key)  # deleted in a batch and not in a transaction
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")  # as if the client had made its attempts already
+    client: DynamoDBClient = aws.client("dynamodb", table.client.meta.endpoint_url)
 
     def refuse(request: AWSPreparedRequest, **_: Any) -> Any:
         body = request.body.decode() if isinstance(request.body, bytes) else str(request.body)
         return fault(request) if ids["hot"] in body else None
 
-    client_without_retries.meta.events.register_first("before-send.dynamodb", refuse)
-    with a_clock(client_without_retries):
-        unfinished = erase_leftovers(Table(client_without_retries, table.name, 100), now + LATER)
+    with hooked(client, "before-send.dynamodb", refuse), a_clock(client):
+        unfinished = erase_leftovers(Table(client, table.name, 100), now + LATER)
     assert unfinished == [iso(now)] * (ids["hot"] in as_text(table))
     assert ids["cold"] not in as_text(table)
     assert erase_leftovers(table, now + LATER) == []
