@@ -1,4 +1,4 @@
-"""Contract section 6, DELETE: nothing of the person is left but a mark that names nobody, and the _id never comes back.
+"""Contract section 6, DELETE: an anonymous mark is all that is left of the person, and the _id never comes back.
 
 Contract section 7: an Idempotency-Key of the person is free again, for one who has left and come back.
 """
