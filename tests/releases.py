@@ -33,21 +33,6 @@ VERSION_1_1 = "6a94aa0bd51bbc01767b5876283114d12e5f2f41"
 ACCOUNT = "shop"
 
 
-class HistoryMissing(Exception):
-    """Raised with one line that says what to do."""
-
-
-def archive(commit: str, folder: Path) -> Path:
-    """Unpack `src` of a commit into the folder. Raises HistoryMissing."""
-    command = ["git", "archive", "--format=zip", commit, "src"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
-    if done.returncode:
-        raise HistoryMissing("the code of old versions is in the whole history: run `git fetch --unshallow`")
-    with zipfile.ZipFile(io.BytesIO(done.stdout)) as packed:
-        packed.extractall(folder)
-    return folder / "src"
-
-
 class Process:
     """The functions of one version, at one endpoint of DynamoDB."""
 
@@ -109,13 +94,13 @@ class Release:
     def events(self, identifier: str, at: datetime, limit: int = 7) -> list[dict[str, Any]]:
         """The whole timeline, newest first, page by page."""
         found: list[dict[str, Any]] = []
-        cursor: dict[str, str] = {}
+        query = {"limit": str(limit)}
         while True:
-            body = self.page(identifier, at, limit=str(limit), **cursor).body
+            body = self.page(identifier, at, **query).body
             found += body["events"]
             if "cursor" not in body:
                 return found
-            cursor = {"cursor": body["cursor"]}
+            query["cursor"] = body["cursor"]
 
     def erase_leftovers(self, at: datetime) -> int:
         """How many erasures are not done yet after a run of the function that goes on with them."""
@@ -147,18 +132,25 @@ class Releases:
     def of(self, table: Table, version: str, **settings: str) -> tuple[Release, Release]:
         """Return an old version and this one, over the table. `settings` are variables of this one's functions."""
         endpoint = table.client.meta.endpoint_url
-        old = self._running(version, endpoint)
-        return Release(old, table.name), Release(self._running("", endpoint, **settings), table.name)
+        processes = self._running(version, endpoint), self._running("", endpoint, **settings)
+        return Release(processes[0], table.name), Release(processes[1], table.name)
 
     def _running(self, version: str, endpoint: str, **settings: str) -> Process:
         key = (version, endpoint, *settings.items())
         if key not in self.running:
-            try:
-                source = archive(version, self.folder / version) if version else ROOT / "src"
-            except HistoryMissing as missing:
-                skip_lane(str(missing))
+            source = self._archive(version) if version else ROOT / "src"
             self.running[key] = Process(source, endpoint, **settings)
         return self.running[key]
+
+    def _archive(self, commit: str) -> Path:
+        """Unpack `src` of a commit."""
+        command = ["git", "archive", "--format=zip", commit, "src"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
+        if done.returncode:
+            skip_lane("the code of old versions is in the whole history: run `git fetch --unshallow`")
+        with zipfile.ZipFile(io.BytesIO(done.stdout)) as packed:
+            packed.extractall(self.folder / commit)
+        return self.folder / commit / "src"
 
 
 @pytest.fixture(scope="session")

@@ -8,49 +8,39 @@ from typing import Any
 import pytest
 from samcli.yamlhelper import yaml_parse
 
+from documents import text
 from handlers.bus import CLIENT_CONFIG as FEED_CLIENT_CONFIG
 from handlers.erasure import RESERVE_SECONDS
 from handlers.feed import RESERVE_SECONDS as FEED_RESERVE_SECONDS
 from handlers.metrics import METRICS, NAMESPACE
-from local import stack
 from table.calls import CLIENT_CONFIG, REQUEST_SECONDS
 from use_cases.erasure import IN_FLIGHT
 
-TEMPLATE: dict[str, Any] = yaml_parse((stack.ROOT / "template.yaml").read_text())
+TEMPLATE: dict[str, Any] = yaml_parse(text("template.yaml"))
 RESOURCES: dict[str, Any] = TEMPLATE["Resources"]
 GLOBALS: dict[str, Any] = TEMPLATE["Globals"]["Function"]
-RUNBOOK = stack.ROOT / "docs" / "runbook.md"
 GATEWAY_SECONDS = 29
 AUTHORIZER_SECONDS = 10
 SERVICE = {"Ref": "AWS::StackName"}
+ALARMS, FUNCTIONS = (
+    {name: each["Properties"] for name, each in RESOURCES.items() if each["Type"] == kind}
+    for kind in ("AWS::CloudWatch::Alarm", "AWS::Serverless::Function")
+)
 
 
-def of_type(resource_type: str) -> dict[str, dict[str, Any]]:
-    return {name: each["Properties"] for name, each in RESOURCES.items() if each["Type"] == resource_type}
-
-
-ALARMS = of_type("AWS::CloudWatch::Alarm")
-FUNCTIONS = of_type("AWS::Serverless::Function")
-
-
-def test_everything_says_what_it_is_for() -> None:
+def test_everything_says_what_it_is_for_and_every_condition_and_parameter_is_used() -> None:
     described = [*TEMPLATE["Parameters"].values(), *TEMPLATE["Outputs"].values(), *FUNCTIONS.values()]
     assert all(each["Description"] for each in described)
     assert all(alarm["AlarmDescription"] for alarm in ALARMS.values())
-
-
-def test_every_condition_and_parameter_is_used() -> None:
-    text = (stack.ROOT / "template.yaml").read_text()
     for name in (*TEMPLATE["Parameters"], *TEMPLATE["Conditions"]):
-        assert len(re.findall(rf"\b{name}\b", text)) > 1, name
+        assert len(re.findall(rf"\b{name}\b", text("template.yaml"))) > 1, name
 
 
-@pytest.mark.parametrize("days", ["0", "40", "99", "100", "9999"])
-def test_events_are_kept_without_a_limit_or_for_40_days_at_least(days: str) -> None:
+def test_events_are_kept_without_a_limit_or_for_40_days_at_least() -> None:
     """A repeat may be 35 days old, and must find its first event."""
-    pattern = TEMPLATE["Parameters"]["EventRetentionDays"]["AllowedPattern"]
-    assert re.fullmatch(pattern, days)
-    assert not [wrong for wrong in ("", "-1", "1", "9", "39", "040", "4.5", "10000") if re.fullmatch(pattern, wrong)]
+    pattern = re.compile(TEMPLATE["Parameters"]["EventRetentionDays"]["AllowedPattern"])
+    assert all(pattern.fullmatch(days) for days in ("0", "40", "99", "100", "9999"))
+    assert not [wrong for wrong in ("", "-1", "1", "9", "39", "040", "4.5", "10000") if pattern.fullmatch(wrong)]
 
 
 # --- Time limits ---
@@ -63,29 +53,20 @@ def slowest_call() -> float:
     return float(attempts * (config.connect_timeout + config.read_timeout) + pause)
 
 
-@pytest.mark.parametrize("name", ["EventFunction", "UserFunction"])
-def test_a_function_answers_before_its_time_limit_and_that_is_before_the_gateways(name: str) -> None:
-    timeout = FUNCTIONS[name].get("Timeout", GLOBALS["Timeout"])
-    assert REQUEST_SECONDS + slowest_call() < timeout < GATEWAY_SECONDS
-
-
-def test_the_authorizers_only_call_ends_before_its_time_limit() -> None:
+def test_each_function_stops_before_its_time_limit_and_that_is_before_the_gateways() -> None:
+    for name in ("EventFunction", "UserFunction"):
+        timeout = FUNCTIONS[name].get("Timeout", GLOBALS["Timeout"])
+        assert REQUEST_SECONDS + slowest_call() < timeout < GATEWAY_SECONDS
     assert slowest_call() < FUNCTIONS["AuthorizerFunction"]["Timeout"] <= AUTHORIZER_SECONDS
-
-
-def test_an_erasure_stops_before_its_time_limit_and_waits_for_events_under_way() -> None:
     assert slowest_call() < RESERVE_SECONDS < FUNCTIONS["ErasureFunction"]["Timeout"]
-    assert GLOBALS["Timeout"] < IN_FLIGHT.total_seconds()
+    assert GLOBALS["Timeout"] < IN_FLIGHT.total_seconds()  # an erasure waits for events under way
 
 
-def test_the_feed_stops_before_its_time_limit() -> None:
+def test_the_feed_stops_before_its_time_limit_and_what_it_gives_up_stays_in_the_stream_for_most_of_a_day() -> None:
     config: Any = FEED_CLIENT_CONFIG
     slowest = config.connect_timeout + config.read_timeout
     assert config.retries["total_max_attempts"] == 1
     assert slowest < FEED_RESERVE_SECONDS < FUNCTIONS["FeedFunction"]["Timeout"] / 2
-
-
-def test_what_the_feed_gives_up_can_still_be_read_in_the_stream_for_most_of_a_day() -> None:
     mapping = RESOURCES["FeedSource"]["Properties"]
     assert mapping["MaximumRecordAgeInSeconds"] <= 6 * 3600
     assert mapping["MaximumRetryAttempts"] > 0
@@ -113,9 +94,8 @@ def test_a_gateways_error_has_the_shape_of_every_other_and_names_its_code(name: 
 
 
 def test_a_code_of_the_gateway_means_one_status() -> None:
-    codes = {
-        (each["ResponseParameters"]["Headers"]["X-Error-Code"], each.get("StatusCode")) for each in RESPONSES.values()
-    }
+    headers = [(each["ResponseParameters"]["Headers"], each.get("StatusCode")) for each in RESPONSES.values()]
+    codes = {(each["X-Error-Code"], status) for each, status in headers}
     assert len({code for code, _ in codes}) == len(codes) == 8
 
 
@@ -127,10 +107,6 @@ def test_every_path_and_method_has_a_function() -> None:
 
 
 # --- Metrics ---
-
-
-def dimensions_of(metric: Mapping[str, Any]) -> dict[str, Any]:
-    return {each["Name"]: each["Value"] for each in metric["Dimensions"]}
 
 
 def watched() -> Iterator[Mapping[str, Any]]:
@@ -145,7 +121,7 @@ def test_alarms_are_on_metrics_that_the_code_emits_or_on_those_of_this_api_and_i
     api = RESOURCES["Api"]["Properties"]
     ours = 0
     for metric in watched():
-        name, dimensions = metric["MetricName"], dimensions_of(metric)
+        name, dimensions = metric["MetricName"], {each["Name"]: each["Value"] for each in metric["Dimensions"]}
         match metric["Namespace"]:
             case "AWS/ApiGateway":
                 assert name in ("Count", "5XXError", "Latency")
@@ -161,66 +137,62 @@ def test_alarms_are_on_metrics_that_the_code_emits_or_on_those_of_this_api_and_i
     assert ours == 7
     assert GLOBALS["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"] == SERVICE
 
-
-@pytest.mark.parametrize("name", [name for name, alarm in ALARMS.items() if "Metrics" in alarm])
-def test_the_expression_of_an_alarm_names_its_metrics(name: str) -> None:
-    [expression] = [each for each in ALARMS[name]["Metrics"] if "Expression" in each]
-    inputs = {each["Id"] for each in ALARMS[name]["Metrics"] if each.get("ReturnData") is False}
-    assert set(re.findall(r"\b[a-z]+\b", expression["Expression"])) == inputs
+    for alarm in (each for each in ALARMS.values() if "Metrics" in each):
+        [expression] = [each for each in alarm["Metrics"] if "Expression" in each]
+        inputs = {each["Id"] for each in alarm["Metrics"] if each.get("ReturnData") is False}
+        assert set(re.findall(r"\b[a-z]+\b", expression["Expression"])) == inputs
 
 
-def dashboard() -> dict[str, Any]:
-    """With everything that a parameter may leave out."""
+@pytest.fixture(scope="module")
+def widgets() -> list[dict[str, Any]]:
+    """Return the widgets of the dashboard, with everything that a parameter may leave out."""
     body, parts = RESOURCES["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
     for name, part in parts.items():
-        if name == "TableName":
-            continue
-        _, there, not_there = part["Fn::If"]
-        assert not_there == ""
-        assert f"${{{name}}}" in body
-        body = body.replace(f"${{{name}}}", there["Fn::Sub"])
-    parsed: dict[str, Any] = json.loads(body)
-    return parsed
+        if name != "TableName":
+            _, there, not_there = part["Fn::If"]
+            assert not_there == ""
+            assert f"${{{name}}}" in body
+            body = body.replace(f"${{{name}}}", there["Fn::Sub"])
+    found: list[dict[str, Any]] = json.loads(body)["widgets"]
+    return found
 
 
-def shown_metrics() -> Iterator[tuple[str, ...]]:
-    """The name and dimensions of each of our metrics on the dashboard."""
-    for widget in dashboard()["widgets"]:
-        for metric in widget["properties"].get("metrics", []):
-            if metric[0] == NAMESPACE:
-                assert metric[2:4] == ["service", "${AWS::StackName}"]
-                yield metric[1], "service"
-            elif isinstance(metric[0], dict):
-                found = re.match(
-                    rf"SEARCH\('{{{NAMESPACE},(\w+),(\w+)}} service=\"\${{AWS::StackName}}\" MetricName=\"(\w+)\"'",
-                    metric[0]["expression"],
-                )
-                assert found, metric
-                yield found[3], found[1], found[2]
+def metric_on_dashboard(metric: list[Any]) -> tuple[str, ...]:
+    """Return the name and dimensions of one of our metrics, or nothing."""
+    if metric[0] == NAMESPACE:
+        assert metric[2:4] == ["service", "${AWS::StackName}"]
+        return metric[1], "service"
+    if not isinstance(metric[0], dict):
+        return ()
+    search = rf"SEARCH\('{{{NAMESPACE},(\w+),(\w+)}} service=\"\${{AWS::StackName}}\" MetricName=\"(\w+)\"'"
+    found = re.match(search, metric[0]["expression"])
+    assert found, metric
+    return found[3], found[1], found[2]
 
 
-def test_the_dashboard_shows_each_metric_that_the_code_emits_and_no_other() -> None:
+def test_the_dashboard_shows_each_alarm_and_each_metric_that_the_code_emits_and_no_other(
+    widgets: list[dict[str, Any]],
+) -> None:
     emitted: set[tuple[str, ...]] = {(name, "service") for name in METRICS}
     emitted |= {(name, "service", dimension) for name, (_, dimension) in METRICS.items() if dimension}
-    assert set(shown_metrics()) == emitted
-
-
-def test_the_dashboard_shows_each_alarm() -> None:
-    [alarms] = [widget["properties"]["alarms"] for widget in dashboard()["widgets"] if widget["type"] == "alarm"]
+    shown = {metric_on_dashboard(metric) for each in widgets for metric in each["properties"].get("metrics", [])}
+    assert shown - {()} == emitted
+    [alarms] = [widget["properties"]["alarms"] for widget in widgets if widget["type"] == "alarm"]
     assert {arn.removeprefix("${").removesuffix(".Arn}") for arn in alarms} == set(ALARMS)
 
 
-def test_the_dashboards_widgets_do_not_overlap() -> None:
-    seen: set[tuple[int, int]] = set()
-    for widget in dashboard()["widgets"]:
-        columns = range(widget["x"], widget["x"] + widget["width"])
-        cells = {(x, y) for x in columns for y in range(widget["y"], widget["y"] + widget["height"])}
-        assert columns.stop <= 24
-        assert seen.isdisjoint(cells)
-        seen |= cells
+def test_the_dashboards_widgets_do_not_overlap(widgets: list[dict[str, Any]]) -> None:
+    cells = [
+        (x, y)
+        for each in widgets
+        for x in range(each["x"], each["x"] + each["width"])
+        for y in range(each["y"], each["y"] + each["height"])
+    ]
+    assert max(cells)[0] < 24
+    assert len(cells) == len({*cells})
 
 
-SECTIONS = dict(re.findall(r"^### (\w+Alarm)\n(.*?)(?=^##)", RUNBOOK.read_text(), re.MULTILINE | re.DOTALL))
+SECTIONS = dict(re.findall(r"^### (\w+Alarm)\n(.*?)(?=^##)", text("docs/runbook.md"), re.MULTILINE | re.DOTALL))
 
 
 def test_each_alarm_has_its_part_of_the_runbook_and_a_notification() -> None:
