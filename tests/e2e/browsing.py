@@ -23,18 +23,10 @@ from local.feed import Recent
 
 SECONDS = 60
 FLAGS = [
-    "--headless",
+    *("--headless", "--disable-gpu", "--disable-quic", "--disable-sync", "--hide-scrollbars", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--window-size=1200,1600", "--lang=en-US"),
     "--no-sandbox",  # as root it has none
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-sync",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--hide-scrollbars",
-    "--no-first-run",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # as without the internet
-    "--window-size=1200,1600",
-    "--lang=en-US",
 ]
 WIDTHS = {"phone": 375, "desktop": 1280}
 
@@ -92,10 +84,8 @@ def text_of(browser: Chrome, selector: str) -> str:
 
 def types(browser: Chrome) -> list[str]:
     """Return the types of the shown timeline, in one call, because the page can change between two."""
-    script = (
-        "return [...document.querySelectorAll('#user:not([hidden]) #timeline li')].map((each) => each.dataset.type)"
-    )
-    shown: list[str] = browser.execute_script(script)
+    lines = "document.querySelectorAll('#user:not([hidden]) #timeline li')"
+    shown: list[str] = browser.execute_script(f"return [...{lines}].map((each) => each.dataset.type)")
     return shown
 
 

@@ -5,9 +5,12 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.message import Message
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError
@@ -90,6 +93,34 @@ def ana(caller: Caller) -> dict[str, str]:
     user = {"email": "ana@example.com"}
     assert caller.send("POST", "/user/", user).status == 200
     return user
+
+
+@contextmanager
+def answering(answer: Callable[[Message, bytes], tuple[int, Mapping[str, str], bytes] | None]) -> Iterator[str]:
+    """Serve what `answer` makes of the headers and the body of a request, or drop the request. Yield the address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            reply = answer(self.headers, self.rfile.read(int(self.headers.get("Content-Length", 0))))
+            if not reply:
+                return
+            status, headers, content = reply
+            self.send_response(status)
+            for name, value in {**headers, "Content-Length": str(len(content))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = answer
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer((aws.HOST, 0), Handler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            yield f"http://{aws.HOST}:{server.server_port}"
+        finally:
+            server.shutdown()
 
 
 def shell(commands: str, endpoint: str, folder: Path, **variables: str) -> str:

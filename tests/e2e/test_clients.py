@@ -1,4 +1,4 @@
-"""Generate the clients of docs/clients.md without a warning, type-check its programs and run them.
+"""Generate the clients of docs/clients.md without a warning, type-check its programs and run them; run its collection.
 
 Calls that the types forbid must not type-check.
 """
@@ -9,20 +9,21 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from docs import openapi
+from docs import openapi, postman
 from documents import blocks, text
-from e2e.conftest import Caller
+from domain.event_types import CATALOGUE
+from e2e.conftest import Caller, shell
 from engines import skip_lane
 from local import aws
 from local.stack import ROOT
 
-[GENERATE_PYTHON, GENERATE_TYPESCRIPT, _NEWMAN] = blocks("docs/clients.md")
+[GENERATE_PYTHON, GENERATE_TYPESCRIPT, NEWMAN] = blocks("docs/clients.md")
 PYTHON, TYPESCRIPT = text("docs/clients/program.py"), text("docs/clients/program.mts")
-OPERATIONS = {each["operationId"]: path for path, item in openapi.document()["paths"].items() for each in item.values()}
-"""Each operation, and its path."""
+DOCUMENT = openapi.document()
 
 # mypy --strict complains of an ignored error that is none; tsc of an expected one.
 FORBIDDEN_IN_PYTHON = """
@@ -86,17 +87,9 @@ def python_client(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def typescript_client(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if not (ROOT / "node_modules" / "openapi-typescript").exists():
-        skip_lane("openapi-typescript is not there: run `npm install`")
-    folder = tmp_path_factory.mktemp("typescript")
-    (folder / "docs").symlink_to(ROOT / "docs")
-    (folder / "node_modules").symlink_to(ROOT / "node_modules")
-    (folder / "package.json").write_text('{"type": "module"}')
-    said = run(folder, "bash", "-euc", GENERATE_TYPESCRIPT)
-    assert "warn" not in said.lower(), said
-    return folder
+def needs_npm_package(name: str) -> None:
+    if not (ROOT / "node_modules" / name).exists():
+        skip_lane(f"{name} is not there: run `npm install`")
 
 
 def run(folder: Path, *command: str | Path, given: str = "", **variables: str) -> str:
@@ -126,11 +119,15 @@ def assert_it_printed_the_results(output: str) -> None:
     assert message == "User not found"
 
 
-def test_the_programs_call_every_operation() -> None:
-    for operation, path in OPERATIONS.items():
-        snake_case = "".join(f"_{each.lower()}" if each.isupper() else each for each in operation)
-        assert f"{snake_case}.sync" in PYTHON
-        assert f'("{path}"' in TYPESCRIPT
+def test_the_programs_call_every_operation_and_the_collection_sends_every_event_type() -> None:
+    for path, item in DOCUMENT["paths"].items():
+        for operation in (each["operationId"] for each in item.values()):
+            snake_case = "".join(f"_{each.lower()}" if each.isupper() else each for each in operation)
+            assert f"{snake_case}.sync" in PYTHON
+            assert f'("{path}"' in TYPESCRIPT
+    assert postman.FILE.read_text() == postman.text(), "run `make openapi`"
+    sent = [each["request"].get("body", {"raw": "{}"})["raw"] for each in requests(postman.document())]
+    assert {name for body in sent for name in json.loads(body).get("event", {})} == CATALOGUE.keys()
 
 
 def test_the_python_program_type_checks_and_what_the_types_forbid_does_not(python_client: Path) -> None:
@@ -148,24 +145,42 @@ def test_the_python_program_does_what_it_says(python_client: Path, caller: Calle
 def test_the_python_client_sends_every_example(python_client: Path, caller: Caller, ana: dict[str, str]) -> None:
     head, _, _ = PYTHON.partition("\nattributes = ")
     program = written(python_client, "examples.py", head, EXAMPLES_IN_PYTHON)
-    media = openapi.document()["paths"]["/event/"]["post"]["requestBody"]["content"]["application/json"]
+    media = DOCUMENT["paths"]["/event/"]["post"]["requestBody"]["content"]["application/json"]
     examples = [example["value"] for example in media["examples"].values()]
     assert all(example["user"] == ana for example in examples)
     run(python_client, sys.executable, program, given=json.dumps(examples), **environment(caller))
     assert len(caller.send("GET", f"/user/{ana['email']}/events").body["events"]) == len(examples)
 
 
-def test_the_typescript_program_type_checks_and_does_what_it_says(typescript_client: Path, caller: Caller) -> None:
-    written(typescript_client, "program.ts", TYPESCRIPT)
-    written(typescript_client, "forbidden.ts", IMPORT_TYPES, FORBIDDEN_IN_TYPESCRIPT)
-    compiler: list[str | Path] = [
-        typescript_client / "node_modules" / ".bin" / "tsc",
-        "--strict",
-        "--noUncheckedIndexedAccess",
-    ]
-    compiler += ["--target", "es2022", "--module", "nodenext", "--types", "node"]
-    run(typescript_client, *compiler, "program.ts", "forbidden.ts")
-    written(typescript_client, "program.mts", TYPESCRIPT)
+def test_the_typescript_program_type_checks_and_does_what_it_says(caller: Caller, tmp_path: Path) -> None:
+    needs_npm_package("openapi-typescript")
+    for name in ("docs", "node_modules"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    written(tmp_path, "package.json", '{"type": "module"}')
+    said = run(tmp_path, "bash", "-euc", GENERATE_TYPESCRIPT)
+    assert "warn" not in said.lower(), said
+    written(tmp_path, "program.ts", TYPESCRIPT)
+    written(tmp_path, "forbidden.ts", IMPORT_TYPES, FORBIDDEN_IN_TYPESCRIPT)
+    options = "--strict --noUncheckedIndexedAccess --target es2022 --module nodenext --types node"
+    run(tmp_path, "node_modules/.bin/tsc", *options.split(), "program.ts", "forbidden.ts")
+    written(tmp_path, "program.mts", TYPESCRIPT)
     commands = re.findall(r"`(npx tsc\s[^`]+|node program\.mjs)`", text("docs/clients.md"))
     compile_and_run = "\n".join(commands).replace("npx ", "node_modules/.bin/")
-    assert_it_printed_the_results(run(typescript_client, "bash", "-euc", compile_and_run, **environment(caller)))
+    assert_it_printed_the_results(run(tmp_path, "bash", "-euc", compile_and_run, **environment(caller)))
+
+
+def requests(item: dict[str, Any]) -> list[dict[str, Any]]:
+    return [item] if "request" in item else [each for child in item["item"] for each in requests(child)]
+
+
+def test_the_collection_runs_from_top_to_bottom_and_may_be_repeated(caller: Caller, tmp_path: Path) -> None:
+    needs_npm_package("newman")
+    for number in "12":
+        report = tmp_path / number
+        command = f"{NEWMAN.strip()} --reporters cli,json --reporter-json-export {report}"
+        shell(command, caller.api_url, ROOT, **environment(caller))
+        executed = json.loads(report.read_text())["run"]
+        names = [each["name"] for each in requests(postman.document())]
+        assert [execution["item"]["name"] for execution in executed["executions"]] == names
+        assert executed["failures"] == []
+        assert all(execution["assertions"] for execution in executed["executions"])

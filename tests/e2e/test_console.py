@@ -21,6 +21,7 @@ from e2e.conftest import Answer, Caller
 from local import aws, console, stack
 
 SECONDS = 60
+ANA = "/user/ana@example.com"
 SEARCH = {"search": {"query": "shoes"}}
 
 
@@ -31,10 +32,6 @@ def page(caller: Caller) -> Iterator[str]:
         yield url
 
 
-def status_of(request: Request) -> int:
-    return answer_to(request).status
-
-
 def answer_to(request: Request) -> Answer:
     try:
         with urlopen(request, timeout=SECONDS) as response:
@@ -43,37 +40,11 @@ def answer_to(request: Request) -> Answer:
         return Answer(error.code, error.headers, error.read().decode())
 
 
+def status_of(url: str, **headers: str) -> int:
+    return answer_to(Request(url, headers=headers)).status
+
+
 # --- Passing on -----------------------------------------------------------------------------------
-
-
-def test_what_the_page_asks_is_answered_as_by_the_api(page: str, caller: Caller, ana: dict[str, str]) -> None:
-    through_page = Caller(f"{page}v1", "")
-    odd = "a+%d/&?#@example.com"
-    for user in (ana["email"], quote(odd, safe="")):
-        sent = ("PUT", f"/user/{user}?upsert=true", {"firstname": "Ána"})
-        caller.send(*sent)
-        assert_same(caller.send(*sent), through_page.send(*sent))
-    assert caller.event(ana, SEARCH).status == 200
-    for method, path in (
-        ("GET", f"/user/{quote(odd, safe='')}"),
-        ("GET", "/user/ana@example.com/events?limit=1&type=search"),
-        ("GET", "/user/ana@example.com/events?limit=none"),
-        ("GET", "/nowhere"),
-        ("DELETE", "/user/nobody@example.com"),
-    ):
-        assert_same(caller.send(method, path), through_page.send(method, path))
-    assert through_page.send("GET", "/user/ana@example.com").headers["Cache-Control"] == "no-store"
-    first, repeat = (each.event(ana, SEARCH, **{"Idempotency-Key": "of the page"}) for each in (caller, through_page))
-    assert_same(first, repeat)
-    assert (repeat.headers["Idempotent-Replayed"], repeat.headers["X-Event-Id"]) == (
-        "true",
-        first.headers["X-Event-Id"],
-    )
-
-
-def test_a_key_that_is_sent_is_used_instead_of_the_servers(page: str, caller: Caller, ana: dict[str, str]) -> None:
-    for key, status in (("", 200), (caller.key, 200), ("key_of_nobody", 401)):
-        assert Caller(f"{page}v1", key).send("GET", f"/user/{ana['email']}").status == status
 
 
 def assert_same(answer: Answer, through_page: Answer) -> None:
@@ -81,21 +52,49 @@ def assert_same(answer: Answer, through_page: Answer) -> None:
     assert through_page.headers["Content-Type"] == answer.headers["Content-Type"]
 
 
-def test_the_users_netrc_names_no_other_key(
-    page: str, ana: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_what_the_page_asks_is_answered_as_by_the_api(page: str, caller: Caller, ana: dict[str, str]) -> None:
+    through_page = Caller(f"{page}v1", "")
+    odd = quote("a+%d/&?#@example.com", safe="")
+    for user in (ana["email"], odd):
+        sent = ("PUT", f"/user/{user}?upsert=true", {"firstname": "Ána"})
+        caller.send(*sent)
+        assert_same(caller.send(*sent), through_page.send(*sent))
+    assert caller.event(ana, SEARCH).status == 200
+    for route in (
+        *(f"GET /user/{odd}", f"GET {ANA}/events?limit=1&type=search", f"GET {ANA}/events?limit=none"),
+        *("GET /nowhere", "DELETE /user/nobody@example.com"),
+    ):
+        method, path = route.split(" ")
+        assert_same(caller.send(method, path), through_page.send(method, path))
+    assert through_page.send("GET", ANA).headers["Cache-Control"] == "no-store"
+    first, repeat = (each.event(ana, SEARCH, **{"Idempotency-Key": "of the page"}) for each in (caller, through_page))
+    assert_same(first, repeat)
+    assert repeat.headers["Idempotent-Replayed"] == "true"
+    assert repeat.headers["X-Event-Id"] == first.headers["X-Event-Id"]
+
+
+def test_a_key_that_is_sent_is_used_instead_of_the_servers_and_the_users_netrc_names_no_other(
+    page: str, caller: Caller, ana: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for key, status in (("", 200), (caller.key, 200), ("key_of_nobody", 401)):
+        assert Caller(f"{page}v1", key).send("GET", ANA).status == status
     netrc = tmp_path / "netrc"
     netrc.write_text(f"machine {aws.HOST} login somebody password else\n")
     monkeypatch.setenv("NETRC", str(netrc))
     monkeypatch.setattr(console, "is_here", lambda _: False)  # as for a stack elsewhere
-    assert Caller(f"{page}v1", "").send("GET", f"/user/{ana['email']}").status == 200
+    assert Caller(f"{page}v1", "").send("GET", ANA).status == 200
 
 
 def test_only_the_page_says_that_the_api_does_not_answer(caplog: pytest.LogCaptureFixture) -> None:
-    with console.running(f"http://{aws.HOST}:{stack.free_port()}/v1", "key") as url:
-        answer = Caller(f"{url}v1", "key").send("GET", "/user/ana@example.com")
-    assert answer.status == 502
-    assert answer.body == console.NO_ANSWER
+    """Nor does a request that names no host leave its path in the terminal."""
+    with (
+        console.running(f"http://{aws.HOST}:{stack.free_port()}/v1", "key") as url,
+        socket.create_connection((aws.HOST, urlsplit(url).port or 0)) as connection,
+    ):
+        answer = Caller(f"{url}v1", "key").send("GET", ANA)
+        connection.sendall(b"GET /v1/user/ana@example.com HTTP/1.0\r\n\r\n")
+        assert b" 502 " in connection.recv(4096)
+    assert (answer.status, answer.body) == (502, console.NO_ANSWER)
     assert caplog.records == []
 
 
@@ -108,21 +107,11 @@ def test_no_path_leads_the_key_to_another_host_or_above_the_apis_address() -> No
         other = f"@{aws.HOST}:{elsewhere.getsockname()[1]}/x"
         above = ("v1/../x", "v1/a/../../x", "v1/%2e%2E/x", "v1/./x", "v1/x/..?a=b")
         for path in (f"v1%2F{other}", f"v1%2f{quote(other)}", f"%76%31/{other}", *above):
-            assert status_of(Request(url + path)) == 404
-        assert status_of(Request(f"{url}v1/{other}")) == 502  # asked the API, which does not answer
+            assert status_of(url + path) == 404
+        assert status_of(f"{url}v1/{other}") == 502  # asked the API, which does not answer
         elsewhere.setblocking(False)
         with pytest.raises(BlockingIOError):
             elsewhere.accept()
-
-
-def test_a_request_that_names_no_host_leaves_no_path_in_the_terminal(caplog: pytest.LogCaptureFixture) -> None:
-    with (
-        console.running(f"http://{aws.HOST}:{stack.free_port()}/v1", "key") as url,
-        socket.create_connection((aws.HOST, urlsplit(url).port or 0)) as connection,
-    ):
-        connection.sendall(b"GET /v1/user/ana@example.com HTTP/1.0\r\n\r\n")
-        assert b" 502 " in connection.recv(4096)
-    assert caplog.records == []
 
 
 # --- Callers --------------------------------------------------------------------------------------
@@ -130,84 +119,61 @@ def test_a_request_that_names_no_host_leaves_no_path_in_the_terminal(caplog: pyt
 
 def test_the_page_is_for_this_machine_only(page: str) -> None:
     for host, status in (("127.0.0.1", 200), ("localhost", 200), ("elsewhere.example.com", 400)):
-        assert status_of(Request(page, headers={"Host": host})) == status
+        assert status_of(page, Host=host) == status
     for path in ("pages/../__init__.py", "pages/%2e%2e/__init__.py", "swagger-ui/../__init__.py", "v2/event/"):
-        assert status_of(Request(page + path)) == 404
+        assert status_of(page + path) == 404
     with pytest.raises(OSError):  # noqa: PT011 each system words it in another way
         socket.create_connection(("127.0.0.2", urlsplit(page).port), timeout=5)
 
 
-@pytest.mark.parametrize(
-    ("headers", "status"),
-    [
-        ({}, 200),  # curl
-        ({"Sec-Fetch-Site": "same-origin"}, 200),
-        ({"Sec-Fetch-Site": "none"}, 200),  # typed by the user
-        ({"Sec-Fetch-Site": "same-origin", "Origin": "OURS"}, 200),
-        ({"Sec-Fetch-Site": "cross-site"}, 403),
-        ({"Sec-Fetch-Site": "same-site"}, 403),  # another port of this machine
-        ({"Origin": "https://evil.example.com"}, 403),  # a browser from before Sec-Fetch-Site
-        ({"Origin": "null"}, 403),
-        ({"Origin": "http://127.0.0.1:1"}, 403),
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize(("headers", "status"), [
+    ({}, 200),  # curl
+    ({"Sec-Fetch-Site": "same-origin"}, 200),
+    ({"Sec-Fetch-Site": "none"}, 200),  # typed by the user
+    ({"Sec-Fetch-Site": "same-origin", "Origin": "OURS"}, 200),
+    ({"Sec-Fetch-Site": "cross-site"}, 403),
+    ({"Sec-Fetch-Site": "same-site"}, 403),  # another port of this machine
+    ({"Origin": "https://evil.example.com"}, 403),  # a browser from before Sec-Fetch-Site
+    ({"Origin": "null"}, 403),
+    ({"Origin": "http://127.0.0.1:1"}, 403),
+], ids=str)  # fmt: skip
 def test_no_other_site_uses_the_key_through_the_users_browser(
     page: str, caller: Caller, ana: dict[str, str], headers: Mapping[str, str], status: int
 ) -> None:
     sent = {name: value.replace("OURS", page.rstrip("/")) for name, value in headers.items()}
-    event = {"user": ana, "event": SEARCH}
     through_page = Caller(f"{page}v1", "")
     # As a form of another site could send it, without asking first.
-    answer = through_page.send("POST", "/event/", event, {**sent, "Content-Type": "text/plain"})
-    assert answer.status == status
-    stored = caller.send("GET", f"/user/{ana['email']}/events").body["events"]
-    assert len(stored) == (status == 200)
-    assert through_page.send("GET", f"/user/{ana['email']}", None, sent).status == status
+    event = {"user": ana, "event": SEARCH}
+    assert through_page.send("POST", "/event/", event, {**sent, "Content-Type": "text/plain"}).status == status
+    assert len(caller.send("GET", f"{ANA}/events").body["events"]) == (status == 200)
+    assert through_page.send("GET", ANA, None, sent).status == status
 
 
-def test_an_unknown_page_lists_the_pages(page: str) -> None:
+def test_an_unknown_page_lists_the_pages_and_the_description_names_the_api(page: str, caller: Caller) -> None:
     answer = answer_to(Request(f"{page}nowhere"))
-    assert answer.status == 404
-    for address in re.findall(r'<a href="(.*?)"', answer.text):
-        assert status_of(Request(address)) == 200
-    assert answer.text.count("<a href=") == 2 * 3  # above, and in the text
-
-
-def test_the_description_names_the_api_that_is_asked(page: str, caller: Caller) -> None:
+    links = re.findall(r'<a href="(.*?)"', answer.text)
+    assert (answer.status, len(links)) == (404, 2 * 3)  # above, and in the text
+    assert {status_of(address) for address in links} == {200}
     [server] = answer_to(Request(f"{page}openapi.json")).body["servers"]
-    assert server["url"] == "/v1"
-    assert caller.api_url in server["description"]
+    assert (server["url"], caller.api_url in server["description"]) == ("/v1", True)
 
 
-def test_a_taken_port_is_no_obstacle_and_is_said(caller: Caller, capsys: pytest.CaptureFixture[str]) -> None:
-    with console.running(caller.api_url, caller.key) as first:
+def test_a_taken_port_is_no_obstacle_and_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    with console.running("http://127.0.0.1:1/v1", "key") as first:
         port = urlsplit(first).port
         assert port
         assert capsys.readouterr().out == ""
-        with console.running(caller.api_url, caller.key, port) as second:
+        with console.running("http://127.0.0.1:1/v1", "key", port) as second:
             assert first != second
-            assert status_of(Request(second)) == 200
+            assert status_of(second) == 200
     assert capsys.readouterr().out == f"Port {port} cannot be used, so the pages are on another one.\n"
 
 
 # --- make console ---------------------------------------------------------------------------------
 
 
-def complaint(**environment: str) -> str:
-    """Return the message of a `make console` that does not start."""
-    kept = {name: value for name, value in os.environ.items() if name not in ("API_URL", "API_KEY")}
-    command = [sys.executable, "-m", "local.console"]
-    done = subprocess.run(
-        command, cwd=stack.ROOT, env=kept | environment, capture_output=True, text=True, check=False, timeout=SECONDS
-    )
-    assert (done.returncode, done.stdout) == (1, "")
-    return done.stderr
-
-
 def test_make_console_says_what_is_missing_or_wrong(caller: Caller) -> None:
-    nobody = f"http://{aws.HOST}:{stack.free_port()}/v1"
-    no_stage = caller.api_url.removesuffix("/v1")
+    nobody, no_stage = f"http://{aws.HOST}:{stack.free_port()}/v1", caller.api_url.removesuffix("/v1")
     for url, key, said in (
         ("", "", "Name the API and its key: make console API_URL="),
         (caller.api_url, "", "Name the API and its key"),
@@ -219,9 +185,11 @@ def test_make_console_says_what_is_missing_or_wrong(caller: Caller) -> None:
         (caller.api_url, f"{caller.key}é", "API_KEY has a character that no key has"),
         (caller.api_url, f"{caller.key}\n{caller.key}", "API_KEY has a character that no key has"),
     ):
-        text = complaint(API_URL=url, API_KEY=key)
-        assert said in text
-        assert caller.key not in text
+        env, command = os.environ | {"API_URL": url, "API_KEY": key}, [sys.executable, "-m", "local.console"]
+        done = subprocess.run(command, cwd=stack.ROOT, env=env, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert said in done.stderr
+        assert caller.key not in done.stderr
 
 
 def test_make_console_serves_the_pages_and_never_shows_the_key(caller: Caller, ana: dict[str, str]) -> None:
@@ -236,7 +204,7 @@ def test_make_console_serves_the_pages_and_never_shows_the_key(caller: Caller, a
             texts = [answer_to(Request(url)).text for url in found.values()]
             assert len(texts) == 2
             assert not [text for text in (printed, *texts) if caller.key in text]
-            answer = Caller(f"{found['DOCS_URL']}v1", "").send("GET", f"/user/{ana['email']}")
+            answer = Caller(f"{found['DOCS_URL']}v1", "").send("GET", ANA)
             assert json.loads(answer.text)["email"] == ana["email"]
         finally:
             os.killpg(process.pid, signal.SIGINT)

@@ -1,20 +1,19 @@
-"""From a request to the bus and to a listener, on the stack that `make run` deploys."""
+"""From a request to the bus and to the listeners of docs/feed, on the stack that `make run` deploys."""
 
 import json
-import os
-import signal
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import re
+import time
+from collections.abc import Callable, Iterator
+from email.message import Message
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import uuid4
 
 import pytest
 
 from api.gateway import event_file
-from clone import make
-from documents import blocks
-from e2e.conftest import Caller, shell
+from documents import blocks, text
+from e2e.conftest import Caller, answering, shell
 from local import aws, feed, stack
 from local.dynamodb import create_table
 from local.feed import listening
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodbstreams import DynamoDBStreamsClient
     from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_sqs import SQSClient
+
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -58,34 +59,37 @@ def test_an_event_and_an_erasure_arrive_on_the_bus(
     assert erased["detail"].keys() == {"version", "id", "account", "userId", "erasedOn"}
 
 
-def test_the_feed_begins_when_it_is_turned_on_and_goes_on_after_a_restart(tmp_path: Path) -> None:
+def test_the_feed_begins_when_it_is_turned_on_goes_on_after_a_restart_and_can_read_a_restored_table(
+    tmp_path: Path,
+) -> None:
     user, on = {"email": "ana@example.com"}, {"Feed": "on"}
+
+    def search(caller: Caller, query: str) -> None:
+        assert caller.event(user, {"search": {"query": query}}).status == 200
+
+    def next_query(lines: Iterator[str]) -> str:
+        return str(json.loads(next(lines))["detail"]["payload"]["query"])
+
     with stack.running(folder=tmp_path) as it:
         caller = Caller(it.api_url, it.create_key("demo"))
         assert caller.send("POST", "/user/", user).status == 200
-        assert caller.event(user, {"search": {"query": "before"}}).status == 200
+        search(caller, "before")
         stack.deploy(it.endpoint, on)
         with listening(it.endpoint) as lines:
-            assert caller.event(user, {"search": {"query": "first"}}).status == 200
-            assert json.loads(next(lines))["detail"]["payload"] == {"query": "first"}
+            search(caller, "first")
+            assert next_query(lines) == "first"
     with stack.running(folder=tmp_path, parameters=on) as it, listening(it.endpoint) as lines:
-        caller = Caller(it.api_url, it.create_key("demo"))
-        assert caller.event(user, {"search": {"query": "second"}}).status == 200
-        assert json.loads(next(lines))["detail"]["payload"] == {"query": "second"}
-
-
-def test_the_feed_reads_the_stream_of_a_restored_table_instead_of_the_stacks() -> None:
-    with stack.running(parameters={"Feed": "on"}) as it:
+        search(Caller(it.api_url, it.create_key("demo")), "second")
+        assert next_query(lines) == "second"
         dynamodb: DynamoDBClient = aws.client("dynamodb", it.endpoint)
         create_table(dynamodb, "restored")
         specification: Any = {"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"}
         changed = dynamodb.update_table(TableName="restored", StreamSpecification=specification)
         stream_arn = changed["TableDescription"]["LatestStreamArn"]
-        stack.deploy(it.endpoint, {"Feed": "on", "RestoredStream": stream_arn})
-        with listening(it.endpoint) as lines:
-            [record] = event_file("feed")["Records"]
-            dynamodb.put_item(TableName="restored", Item=record["dynamodb"]["NewImage"])
-            assert json.loads(next(lines))["detail"]["payload"] == {"query": "red shoes"}
+        stack.deploy(it.endpoint, on | {"RestoredStream": stream_arn})
+        [record] = event_file("feed")["Records"]
+        dynamodb.put_item(TableName="restored", Item=record["dynamodb"]["NewImage"])
+        assert next_query(lines) == "red shoes"
 
 
 # --- The runbook's replay -------------------------------------------------------------------------
@@ -121,48 +125,151 @@ def test_the_runbooks_replay_publishes_what_the_queue_names_and_empties_it(
     assert shell(replay, deployed.endpoint, ROOT) == "0 published, 0 left in the queue\n"
 
 
-# --- make feed ------------------------------------------------------------------------------------
+# --- Listeners ------------------------------------------------------------------------------------
+
+PAGE = "docs/feed.md"
+TEMPLATES = {name: text(f"docs/feed/{name}.yaml") for name in ("queue", "function", "webhook", "files")}
+PATIENCE_SECONDS = 60
+ERASED, CREATED = "UserErased", "EventCreated"
 
 
-@contextmanager
-def make_feed(clone: Path, endpoint: str) -> Iterator["subprocess.Popen[str]"]:
-    """Start `make feed` for a running stack, and yield it when it listens."""
-    (clone / ".stack").mkdir(exist_ok=True)
-    (clone / ".stack" / "endpoint").write_text(endpoint)
-    command, pipe = make("feed"), subprocess.PIPE
-    with subprocess.Popen(command, cwd=clone, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as process:
-        try:
-            assert process.stderr
-            assert "Listening; Ctrl-C ends it\n" in process.stderr
-            yield process
-        finally:
-            (clone / ".stack" / "endpoint").unlink()
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-
-
-def rules(endpoint: str) -> list[str]:
+def rules(endpoint: str) -> set[str]:
     events: EventBridgeClient = aws.client("events", endpoint)
-    return [rule["Name"] for rule in events.list_rules(EventBusName=stack.STACK_NAME, NamePrefix="make-feed")["Rules"]]
+    return {rule["Name"] for rule in events.list_rules(EventBusName=stack.STACK_NAME)["Rules"]}
 
 
-def test_make_feed_prints_one_object_a_line_until_ctrl_c_and_leaves_nothing_behind(
-    deployed: stack.Stack, caller: Caller, ana: dict[str, str], clone: Path
+@pytest.fixture
+def account() -> str:
+    return f"test-{uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def caller(deployed: stack.Stack, account: str) -> Caller:
+    return Caller(deployed.api_url, deployed.create_key(account))
+
+
+@pytest.fixture
+def listen(deployed: stack.Stack, account: str, tmp_path: Path) -> Callable[..., dict[str, str]]:
+    """Deploys a listener for the caller's account, as the page does it, if CloudFormation knows all that it says.
+    Returns its outputs."""
+    [command] = [block for block in blocks(PAGE) if "sam deploy" in block]
+
+    def deploy(template: str, more: str = "") -> dict[str, str]:
+        (tmp_path / "listener.yaml").write_text(TEMPLATES[template].replace("[shop]", f"[{account}]"))
+        name = f"{stack.STACK_NAME}-{uuid4().hex[:8]}"
+        named = command.replace("docs/feed/queue.yaml", "listener.yaml").replace("$STACK-listener", name)
+        lint = "sam validate --lint --template-file listener.yaml\n"
+        said = shell(lint + named.replace('"Bus=$STACK"', f'"Bus=$STACK" {more}'), deployed.endpoint, tmp_path)
+        assert "is a valid SAM Template" in said
+        return stack.outputs(deployed.endpoint, name) if template in ("queue", "function") else {}
+
+    return deploy
+
+
+def until(look: Callable[[], T], enough: Callable[[T], bool]) -> T:
+    """Look until it is enough or the time is up; return the last result."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not enough(found := look()) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return found
+
+
+def a_day(caller: Caller, ana: dict[str, str], query: str = "shoes") -> str:
+    """A search, an order, and the erasure of the one who did it. Returns the user's id."""
+    answer = caller.event(ana, {"search": {"query": query}})
+    assert caller.event(ana, {"confirmation": {"orderId": uuid4().hex, "total": 9.99}}).status == 200
+    assert caller.send("DELETE", f"/user/{ana['email']}").status == 200
+    return str(answer.headers["X-User-Id"])
+
+
+def kinds(events: list[dict[str, Any]]) -> list[tuple[str, str | None]]:
+    return sorted((event["detail-type"], event["detail"].get("type")) for event in events)
+
+
+def test_a_queue_and_a_webhook_with_its_secret_get_the_events_of_their_account(
+    deployed: stack.Stack, caller: Caller, ana: dict[str, str], listen: Callable[..., dict[str, str]]
 ) -> None:
-    with make_feed(clone, deployed.endpoint) as process:
-        assert len(rules(deployed.endpoint)) == 1
-        user_id = str(caller.event(ana, {"search": {"query": "line\nbreak"}}).headers["X-User-Id"])
-        assert process.stdout
-        told = next(event for event in map(json.loads, process.stdout) if event["detail"]["userId"] == user_id)
-        assert told["detail"]["payload"] == {"query": "line\nbreak"}
-        os.killpg(process.pid, signal.SIGINT)
-        rest, complaints = process.communicate(timeout=60)
-    assert [line for line in complaints.splitlines() if not line.startswith("make")] == []
-    assert "Traceback" not in rest
-    assert rules(deployed.endpoint) == []
+    queue_url, events = listen("queue")["QueueUrl"], list[dict[str, Any]]()
+    sqs: SQSClient = aws.client("sqs", deployed.endpoint)
+
+    def received() -> list[dict[str, Any]]:
+        messages = sqs.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=10).get("Messages", [])
+        events.extend(json.loads(message["Body"]) for message in messages)
+        return events
+
+    calls: list[tuple[str, dict[str, Any]]] = []
+
+    def called(headers: Message, body: bytes) -> tuple[int, dict[str, str], bytes]:
+        calls.append((headers["X-Webhook-Secret"], json.loads(body)))
+        return 200, {}, b""
+
+    with answering(called) as url:
+        [more] = re.findall(r'`("WebhookUrl=.*?)`', text(PAGE))
+        listen("webhook", more.replace("https://…", url).replace("Secret=…", "Secret=a-secret"))
+        a_day(caller, ana)
+        until(lambda: calls, lambda found: len(found) >= 3)
+    assert {secret for secret, _ in calls} == {"a-secret"}
+    assert kinds([body for _, body in calls]) == [(CREATED, "confirmation"), (CREATED, "search"), (ERASED, None)]
+    assert kinds(until(received, lambda found: len(found) >= 2)) == [(CREATED, "confirmation"), (ERASED, None)]
 
 
-def test_make_feed_says_that_the_stack_is_not_running(clone: Path) -> None:
-    done = subprocess.run(make("feed"), cwd=clone, capture_output=True, text=True, check=False)
-    assert done.returncode != 0
-    assert done.stderr.startswith("The stack is not running: start it with `make run` in another terminal\n")
+def test_a_function_stores_each_event_once_and_erases_who_is_erased(
+    deployed: stack.Stack, caller: Caller, account: str, ana: dict[str, str], listen: Callable[..., dict[str, str]]
+) -> None:
+    table = listen("function")["TableName"]
+    dynamodb: DynamoDBClient = aws.client("dynamodb", deployed.endpoint)
+    events: EventBridgeClient = aws.client("events", deployed.endpoint)
+
+    def of(user_id: str) -> list[dict[str, Any]]:
+        return [item for item in dynamodb.scan(TableName=table)["Items"] if user_id in item["user"]["S"]]
+
+    answer = caller.event(ana, {"search": {"query": 59.9}})  # a number may be searched for, too
+    user_id = str(answer.headers["X-User-Id"])
+    [item] = until(lambda: of(user_id), bool)
+    assert item["query"] == {"S": "59.9"}
+    again = {"account": account, "userId": user_id, "id": item["event"]["S"], "type": "search"}
+
+    def publish_again() -> None:
+        bus, detail = stack.STACK_NAME, json.dumps(again)
+        events.put_events(
+            Entries=[{"EventBusName": bus, "Source": "event-api", "DetailType": CREATED, "Detail": detail}]
+        )
+
+    publish_again()
+    a_day(caller, ana, "boots")
+    erased = [{"user": item["user"], "event": {"S": "0"}}]
+    assert until(lambda: of(user_id), lambda found: found == erased) == erased
+    publish_again()
+    bea = {"email": "bea@example.com"}
+    assert caller.send("POST", "/user/", bea).status == 200
+    after = str(caller.event(bea, {"search": {"query": "hats"}}).headers["X-User-Id"])
+    assert len(until(lambda: of(after), bool)) == 1
+    assert of(user_id) == erased, "nothing comes back"
+
+
+def test_the_listener_for_files_is_deployed_and_deleted(
+    deployed: stack.Stack, listen: Callable[..., dict[str, str]], tmp_path: Path
+) -> None:
+    """The emulator delivers nothing to Firehose."""
+    before = rules(deployed.endpoint)
+    listen("files")
+    [rule] = rules(deployed.endpoint) - before
+    [delete] = re.findall(r"`(sam delete .*?)`", text(PAGE))
+    name = rule.rpartition("-Rule-")[0]
+    shell(delete.replace("$STACK-listener", name), deployed.endpoint, tmp_path)
+    assert rules(deployed.endpoint) == before
+
+
+def test_the_page_sends_the_commands_to_the_emulator_of_make_run(tmp_path: Path) -> None:
+    [exported] = [block for block in blocks(PAGE) if "AWS_ENDPOINT_URL" in block]
+    endpoint = f"http://{aws.HOST}:8110"
+    (tmp_path / ".stack").mkdir()
+    (tmp_path / ".stack" / "endpoint").write_text(endpoint)
+    mine = dict.fromkeys(("STACK", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "mine")
+    env = dict(line.partition("=")[::2] for line in shell(f"{exported}\nenv", "none", tmp_path, **mine).splitlines())
+    assert env["STACK"] == stack.STACK_NAME
+    assert env["PATH"].startswith(f"{tmp_path}/.venv/bin:")
+    emulator = aws.environment(endpoint)
+    assert {name: env[name] for name in emulator if name.startswith("AWS_")} == {
+        name: value for name, value in emulator.items() if name.startswith("AWS_")
+    }

@@ -59,11 +59,10 @@ def process(name: str, first: int, last: int, users: int, kill_at: int = 0, **_:
         made.flush(120)
 
 
-def main() -> None:
+if __name__ == "__main__":
     for line in sys.stdin:
-        run = json.loads(line)
         children: list[tuple[int, float]] = []
-        for each in run:
+        for each in json.loads(line):
             child = os.fork()
             if not child:
                 process(**each)
@@ -73,9 +72,4 @@ def main() -> None:
             if kill_after:
                 time.sleep(kill_after)
                 os.kill(child, signal.SIGKILL)
-        killed = sum(os.waitpid(child, 0)[1] == signal.SIGKILL for child, _ in children)
-        print(killed, flush=True)
-
-
-if __name__ == "__main__":
-    main()
+        print(sum(os.waitpid(child, 0)[1] == signal.SIGKILL for child, _ in children), flush=True)
