@@ -107,20 +107,6 @@ def screen_of(browser: Chrome, width: int, scheme: str = "light") -> Iterator[No
 
 
 @contextmanager
-def serving(app: Flask) -> Iterator[str]:
-    """Serve an application on this machine. Yield its address."""
-    server = make_server(console.HOST, 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://{console.HOST}:{server.port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-@contextmanager
 def pages_of(answers: dict[str, Any], recent: Recent | None = None) -> Iterator[str]:
     """Serve the pages of a made-up API. Yield their address. `answers` are bodies, or pairs of a status and a body, by
     the path below /v1/."""
@@ -133,5 +119,13 @@ def pages_of(answers: dict[str, Any], recent: Recent | None = None) -> Iterator[
         status, body = found if isinstance(found, tuple) else (200, found)
         return body, status
 
-    with serving(app) as site, console.running(f"{site}/v1", "key", recent=recent) as url:
-        yield url
+    server = make_server(console.HOST, 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        with console.running(f"http://{console.HOST}:{server.port}/v1", "key", recent=recent) as url:
+            yield url
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from flask import Flask, render_template_string
 from selenium.webdriver import ActionChains, Chrome, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.select import Select
@@ -16,7 +15,7 @@ from selenium.webdriver.support.select import Select
 from docs import codes
 from docs.openapi import document
 from domain.event_types import CATALOGUE
-from e2e.browsing import click, find, forget, log, network, open_page, pages_of, serving, text_of, types, until
+from e2e.browsing import click, find, forget, log, network, open_page, pages_of, text_of, types, until
 from e2e.conftest import Caller
 from local import console
 from local.feed import Recent
@@ -376,29 +375,3 @@ def test_events_and_refusals_show_when_they_arrive_and_not_while_the_page_is_pau
         click(browser, "#pause")
         until(browser, lambda: text_of(browser, "#stream b") == "User erased")
         forget(browser)
-
-
-# --- Other sites ----------------------------------------------------------------------------------
-
-
-def test_a_page_of_another_site_sends_nothing_with_the_key(
-    browser: Chrome, pages: str, caller: Caller, ana: dict[str, str]
-) -> None:
-    """With a form, which browsers send to any address; what is in it, is a request of the API."""
-    event = json.dumps({"user": ana, "event": {"search": {"query": "QUERY"}}})
-    name, value = event.split("QUERY")
-    evil = Flask(__name__)
-    template = """<form method="post" enctype="text/plain" action="{{ action }}"><input name="{{ name }}"
-        value="{{ value }}"></form>"""
-
-    @evil.get("/")
-    def form() -> str:
-        return render_template_string(template, action=f"{pages}v1/event/", name=name, value=value)
-
-    with serving(evil) as site:
-        browser.get(site)
-        find(browser, "form").submit()
-        until(browser, lambda: console.ANOTHER_SITE["errors"][0]["message"] in browser.page_source)
-        assert caller.send("GET", f"/user/{ana['email']}/events").body == {"events": []}
-        forget(browser)
-    browser.get(pages)  # of which nothing is wrong

@@ -136,22 +136,18 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.usefixtures("python_of_lambda")
-@pytest.mark.parametrize("environment", ["default", "prod"])
-def test_the_commands_of_the_page_deploy_an_environment_and_make_a_key(
-    environment: str, deployed: stack.Stack, clone: Path
-) -> None:
-    name = SAMCONFIG[environment]["global"]["parameters"]["stack_name"]
-    command = the_block("docs/deploy.md", "make deploy")
-    if environment != "default":
-        assert f"`make deploy CONFIG={environment}`" in text("docs/deploy.md")
-        command = command.replace("make deploy", f"make deploy CONFIG={environment} CONFIRM=no")
+def test_the_commands_of_the_page_deploy_production_and_make_a_key(deployed: stack.Stack, clone: Path) -> None:
+    """test_runbook.py deploys the default configuration with `make deploy`."""
+    name = SAMCONFIG["prod"]["global"]["parameters"]["stack_name"]
+    assert "`make deploy CONFIG=prod`" in text("docs/deploy.md")
+    command = the_block("docs/deploy.md", "make deploy").replace("make deploy", "make deploy CONFIG=prod CONFIRM=no")
     shell(command, deployed.endpoint, clone)
-    assert gateway.parameters(deployed.endpoint, name) == DEFAULTS | of_samconfig(environment)
-    assert stack.outputs(deployed.endpoint, name)["Revision"].startswith(git(clone, "rev-parse", "HEAD"))
+    assert gateway.parameters(deployed.endpoint, name) == DEFAULTS | of_samconfig("prod")
+    outputs = stack.outputs(deployed.endpoint, name)
+    assert outputs["Revision"].startswith(git(clone, "rev-parse", "HEAD"))
     make_a_key = the_block("docs/deploy.md", "sam remote invoke KeyFunction").replace("event-api", name)
     key = json.loads(shell(make_a_key, deployed.endpoint, clone))["apiKey"]
-    api_id = stack.outputs(deployed.endpoint, name)["ApiId"]
-    caller = Caller(stack.api_url(deployed.endpoint, api_id), key)
+    caller = Caller(stack.api_url(deployed.endpoint, outputs["ApiId"]), key)
     assert caller.send("POST", "/user/", {"email": "ana@example.com"}).status == 200
     assert caller.event({"email": "ana@example.com"}, {"search": {"query": "shoes"}}).status == 200
 
