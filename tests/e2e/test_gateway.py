@@ -1,4 +1,4 @@
-"""What only the deployed gateway and functions show, besides the checks of `make smoke` (test_programs.py)."""
+"""What only the deployed gateway and functions show. `make smoke` checks the rest there (test_programs.py)."""
 
 import json
 from http.client import HTTPConnection

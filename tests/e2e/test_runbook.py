@@ -156,7 +156,7 @@ def test_an_alarms_queries_and_commands_answer_and_a_stack_with_a_longer_name_ha
         assert "Complete" in terminal.paste(words)
     assert "HTTP/1.1 401" in terminal.paste('"$API_URL/user/x"')
     assert "ENABLED" in terminal.paste("describe-rule")
-    assert '"unfinished": ' in terminal.paste("release\nsam remote invoke ErasureFunction")
+    assert '"unfinished": ' in terminal.paste("release\ninvoke ErasureFunction")
     cloudwatch: Any = aws.client("cloudwatch", terminal.stack.endpoint)
     other = f"{stack.STACK_NAME}-prod-SilenceAlarm-1"
     cloudwatch.put_metric_alarm(
