@@ -36,9 +36,7 @@ def test_the_same_address_order_open_and_key_count_in_each_account(account: Acco
     assert (len(the_events(account)), len(the_events(other))) == (4, 3)
 
 
-def test_the_same_id_is_another_user_in_another_account_and_a_cursor_opens_one_of_them(
-    account: Account, other: Account
-) -> None:
+def test_the_same_id_is_another_user_with_other_cursors_in_each_account(account: Account, other: Account) -> None:
     mine = a_user(account, city="Vigo")
     with pytest.raises(NotFound):
         users.get(mine.id, other)

@@ -49,9 +49,7 @@ def again(old: Table, restored: Table) -> int:
     return erased
 
 
-def test_only_users_erased_after_the_backup_are_erased_again_and_by_no_second_run(
-    old: Table, table: Table, account: Account
-) -> None:
+def test_users_erased_after_the_backup_are_erased_again_once(old: Table, table: Table, account: Account) -> None:
     other = Account(table, "other")
     ana, bob, gone = a_user(account), a_user(account, "bob@example.com"), new_id(a_moment())
     theirs = a_user(other)

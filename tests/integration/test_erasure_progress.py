@@ -7,7 +7,7 @@ import contextlib
 import itertools
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -50,17 +50,11 @@ def clock(table: Table) -> Iterator[Clock]:
         yield clock
 
 
-def a_keyed_user(table: Table, account: Account, email: str, events: int, now: datetime) -> str:
-    """Return the id of a user, all of whose events were sent under keys."""
+def an_erased_user(table: Table, account: Account, email: str, events: int, now: datetime) -> str:
+    """Return the id. All events were sent under keys; nothing is removed yet."""
     user_id = a_user(account, email).id
     hashes = [f"{user_id.replace('-', '')}{n:032x}" for n in range(events)]
     put_many(table, keyed_events_of_1_0(user_id, [new_id(now) for _ in hashes], hashes, now + timedelta(days=1)))
-    return user_id
-
-
-def an_erased_user(table: Table, account: Account, email: str, events: int, now: datetime) -> str:
-    """Return the id. Nothing is removed yet."""
-    user_id = a_keyed_user(table, account, email, events, now)
     users.erase(user_id, account, now)
     return user_id
 
@@ -86,27 +80,24 @@ def short_run(table: Table, clock: Clock, calls: float, now: datetime) -> list[s
 # --- More than one run can do ---------------------------------------------------------------------
 
 
-def test_the_oldest_erasure_gets_further_in_each_run_however_many_there_are(
-    table: Table, account: Account, clock: Clock
-) -> None:
+def test_the_oldest_erasure_gets_further_in_each_run(table: Table, account: Account, clock: Clock) -> None:
+    """A run reports when each unfinished erasure began."""
     now = a_moment()
 
-    def erased() -> Sequence[str]:
-        """Return the erased users, the oldest erasure first, which is the last one by its key."""
-        by_key = [a_keyed_user(table, account, f"user{n}@example.com", 60, now) for n in range(12)]
-        by_age = [by_key[-1], *by_key[:-1]]
-        for seconds, user_id in enumerate(by_age):
-            users.erase(user_id, account, now + timedelta(seconds=seconds))
-        return by_age
+    def erased() -> list[str]:
+        """Return the erased users by their keys; the last one is the oldest erasure."""
+        begun = [now + timedelta(seconds=(n + 1) % 12) for n in range(12)]
+        return [an_erased_user(table, account, f"user{n}@example.com", 60, at) for n, at in enumerate(begun)]
 
     erased()
     begun = clock.now
     assert erase_leftovers(table, now + LATER) == []
     calls = (clock.now - begun) // 4
-    oldest, *others = erased()
+    *others, oldest = erased()
     before = left(table, oldest)
     while oldest in as_text(table):
-        short_run(table, clock, calls, now + LATER)
+        unfinished = short_run(table, clock, calls, now + LATER)
+        assert (iso(now) in unfinished) == (oldest in as_text(table))
         assert left(table, oldest) < before
         before = left(table, oldest)
     for _ in range(8):
@@ -115,22 +106,13 @@ def test_the_oldest_erasure_gets_further_in_each_run_however_many_there_are(
     assert [each for each in others if each in text] == []
 
 
-def test_an_unfinished_erasure_is_reported_with_its_beginning(table: Table, account: Account, clock: Clock) -> None:
-    begun = a_moment()
-    an_erased_user(table, account, "many@example.com", 400, begun)
-    assert short_run(table, clock, 4, begun + LATER) == [iso(begun)]
-    assert erase_leftovers(table, begun + LATER) == []
-
-
 # --- A step is done or not ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("when", CRASH_POINTS)
-def test_an_event_and_its_key_are_deleted_together_if_the_process_dies_at_any_call(
-    table: Table, account: Account, when: str
-) -> None:
+def test_a_process_that_dies_at_any_call_leaves_no_key_without_its_event(account: Account, when: str) -> None:
     """An event that went first would leave a key that names the person and that nothing finds any more."""
-    now = a_moment()
+    now, table = a_moment(), account.table
     for number in itertools.count(1):
         user_id = an_erased_user(table, account, f"ana{number}@example.com", 5, now)
         try:

@@ -70,9 +70,8 @@ def ids(bus: Bus) -> list[str]:
 
 
 @pytest.mark.parametrize("ttl", [False, True], ids=["still there", "deleted"])
-def test_an_event_that_replaces_an_ended_one_is_published_and_what_ttl_deletes_is_not(
-    table: Table, account: Account, bus: Bus, ttl: bool
-) -> None:
+def test_an_event_that_replaces_an_ended_one_is_published(table: Table, account: Account, bus: Bus, ttl: bool) -> None:
+    """What TTL deletes is not."""
     a_user(account)
     shop, now = replace(account, event_days=40), a_moment()
     entry = an_entry({"search": {"query": "x"}}, eventId="mine", eventTime=now)
@@ -85,9 +84,7 @@ def test_an_event_that_replaces_an_ended_one_is_published_and_what_ttl_deletes_i
     assert len(bus.sent) == 2
 
 
-def test_a_crash_after_delivery_and_before_the_response_publishes_twice_and_loses_nothing(
-    table: Table, bus: Bus
-) -> None:
+def test_a_crash_between_delivery_and_response_publishes_twice_and_loses_nothing(table: Table, bus: Bus) -> None:
     stored, pump = put_events(table, 30), Pump()
 
     def crashing(event: Any) -> Any:

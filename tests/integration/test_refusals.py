@@ -102,9 +102,7 @@ def test_the_last_request_id_is_that_of_the_last_request(account: Account) -> No
     assert {each.reason: each.last_request_id for each in pages(account, 100, now)} == {user: "r-3", event: "r-4"}
 
 
-def test_batches_with_ever_new_combinations_of_reasons_leave_a_limited_number_of_items(
-    account: Account, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ever_new_combinations_of_reasons_make_few_items(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     """If the place of a combination is taken, the most frequent reason of the batch is counted, and never too much."""
     monkeypatch.setattr("table.refusal_counts.COMBINATIONS", 4)
     now, codes, sent = a_moment(), list(CODES), Counter[Reason]()

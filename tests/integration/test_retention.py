@@ -68,9 +68,7 @@ EVENTS = {"a put": SEARCH, "a transaction": {"update": {"city": "Vigo"}}, "an em
 
 @pytest.mark.parametrize("kind", EVENTS)
 @pytest.mark.parametrize("ttl", [False, True], ids=["still there", "deleted"])
-def test_an_event_is_there_until_its_end_and_can_be_stored_again_from_then_on(
-    account: Account, now: datetime, kind: str, ttl: bool
-) -> None:
+def test_an_event_can_be_stored_again_from_its_end_on(account: Account, now: datetime, kind: str, ttl: bool) -> None:
     entry = an_entry(EVENTS[kind], eventId="mine", eventTime=now)
     assert sent(account, entry, now).status == "created"
     last = now + DAYS - A_MOMENT
@@ -82,9 +80,7 @@ def test_an_event_is_there_until_its_end_and_can_be_stored_again_from_then_on(
     assert timeline(account, now + DAYS) == ["mine"]
 
 
-def test_an_event_ends_so_long_after_it_happened_or_was_received_whichever_is_later(
-    account: Account, now: datetime
-) -> None:
+def test_an_event_ends_by_its_time_or_by_that_of_its_arrival_if_it_is_later(account: Account, now: datetime) -> None:
     imported, ahead = now - timedelta(days=900), now + timedelta(minutes=4)
     for event_id, moment in (("imported", imported), ("ahead", ahead)):
         sent(account, an_entry(SEARCH, eventId=event_id, eventTime=moment), now)
@@ -115,9 +111,7 @@ def test_what_an_event_caused_outlives_it(account: Account, now: datetime) -> No
 
 
 @pytest.mark.parametrize("own_id", ["mine", None])
-def test_a_discarded_order_names_the_first_one_while_it_is_there(
-    account: Account, now: datetime, own_id: str | None
-) -> None:
+def test_a_discarded_order_names_the_stored_first_one(account: Account, now: datetime, own_id: str | None) -> None:
     first = sent(account, an_entry(ORDER, eventId=own_id, eventTime=now), now)
     other = {"confirmation": {"orderId": "A-1", "total": 2}}
     unlimited = replace(account, event_days=0)  # after a change of the setting
@@ -130,10 +124,8 @@ def test_a_discarded_order_names_the_first_one_while_it_is_there(
     assert (later.created_on, later.same_payload) == (iso(now), None)
 
 
-def test_an_erasure_leaves_nothing_and_counts_the_events_that_had_not_ended(
-    account: Account, ana: Profile, now: datetime
-) -> None:
-    """TTL took the event by which an erasure finds the mark of the order."""
+def test_an_erasure_counts_the_events_that_had_not_ended(account: Account, ana: Profile, now: datetime) -> None:
+    """It leaves nothing, although TTL took the event by which it finds the mark of the order."""
     sent(account, an_entry(ORDER, eventId="ana-lovelace-1", eventTime=now), now)
     ttl_runs(account, now + DAYS)
     for event_id, at in (("ended", now), ("there", now + A_MOMENT)):

@@ -1,31 +1,20 @@
-"""Contract section 6: users and their timeline."""
+"""Contract sections 6 and 7: users, their timeline, and their last purchase."""
 
 import itertools
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from builders import (
-    ANA,
-    a_moment,
-    a_user,
-    an_entry,
-    as_sent,
-    parsed,
-    send,
-    send_batch,
-    the_events,
-    the_pages,
-    the_profile,
-)
+from builders import ANA, a_moment, a_user, an_entry, as_sent, send, send_batch, the_events, the_pages, the_profile
 from domain.ids import is_id, new_id
 from domain.outcomes import Outcome
 from domain.problems import EMAIL_STAYS, SYSTEM_ATTRIBUTE, Conflict, Invalid, NotFound, Refused
+from domain.request import parse_request
 from domain.times import iso
 from engines import aws_engine_only
 from faults import at_each_call
@@ -158,16 +147,12 @@ def test_of_two_changes_of_an_email_at_any_of_their_calls_one_address_is_left(ac
         assert owned == [the_profile(account, user.id)["email"]]
 
 
-def test_an_anonymous_user_gets_an_email_and_ones_own_changes_nothing(account: Account) -> None:
+def test_an_anonymous_user_gets_an_email_and_what_is_refused_or_equal_changes_nothing(account: Account) -> None:
+    a_user(account, BOB)
     anonymous = a_user(account, None)
     for _ in range(2):
         assert set_email(account, anonymous.id, ANA) == anonymous.flat() | {"email": ANA}
     assert set_email(account, ANA, ANA.upper()) == the_profile(account)
-
-
-def test_an_email_of_another_user_an_invalid_one_and_an_unknown_user_change_nothing(account: Account) -> None:
-    for each in (ANA, BOB):
-        a_user(account, each)
     before = everything(account.table)
     refusals: list[tuple[str, str | None, type[Refused], str]] = [
         (ANA, BOB, Conflict, "email_taken"),
@@ -180,6 +165,49 @@ def test_an_email_of_another_user_an_invalid_one_and_an_unknown_user_change_noth
             set_email(account, identifier, email)
         assert refused.value.problems[0].code == code
     assert everything(account.table) == before
+
+
+# --- The last purchase ----------------------------------------------------------------------------
+
+ORDERS: list[dict[str, Any]] = [{"total": "5.50"}, {"total": "20,00"}, {}]
+
+
+def buy(account: Account, email: str, moment: datetime, order: dict[str, Any]) -> bool:
+    event = {"confirmation": {"orderId": f"{email} {moment}", **order}}
+    return send(account, event, now=moment, email=email).restriction is None
+
+
+@pytest.mark.parametrize("latest", ORDERS, ids=repr)
+def test_the_latest_purchase_is_the_last_one_in_any_order_of_storing(account: Account, latest: dict[str, Any]) -> None:
+    now = a_moment()
+    orders = [*(order for order in ORDERS if order != latest), latest]
+    for number, order_of_storing in enumerate(itertools.permutations(enumerate(orders))):
+        email = f"ana{number}@example.com"
+        a_user(account, email)
+        for minutes, order in order_of_storing:
+            assert buy(account, email, now + timedelta(minutes=minutes), order)
+        profile = the_profile(account, email)
+        assert profile["lastPurchaseDate"] == iso(now + timedelta(minutes=2))
+        assert profile.get("lastPurchaseValue") == {"5.50": Decimal("5.50")}.get(latest.get("total", ""))
+        assert (profile["numberOfPurchases"], profile["totalPurchasesValue"]) == (3, Decimal("5.50"))
+
+
+@aws_engine_only
+@pytest.mark.parametrize("theirs", [{"total": 7}, {"total": "20,00"}, {}], ids=repr)
+def test_an_order_with_a_later_one_at_any_of_its_calls_is_not_last(account: Account, theirs: dict[str, Any]) -> None:
+    now = a_moment()
+    runs = at_each_call(
+        account.table.client,
+        lambda name: a_user(account, f"ana{name}@example.com").email or "",
+        lambda email: buy(account, email, now, {"total": 10}),
+        lambda email: buy(account, email, now + timedelta(minutes=1), theirs),
+    )
+    for email, *created in runs:
+        assert created == [True, True]
+        profile = the_profile(account, email)
+        told = profile["lastPurchaseDate"], profile.get("lastPurchaseValue")
+        assert told == (iso(now + timedelta(minutes=1)), 7 if theirs.get("total") == 7 else None)
+        assert profile["numberOfPurchases"] == 2
 
 
 # --- Timeline -------------------------------------------------------------------------------------
@@ -262,7 +290,7 @@ def short_pages(account: Account) -> list[list[str]]:
 def test_a_page_whose_json_is_much_longer_than_its_items_is_short(account: Account, long: str, number: int) -> None:
     a_user(account)
     body = json_object(f'{{"user": {{"email": "{ANA}"}}, "event": {{"checkout": {{"a": {long}}}}}}}'.encode())
-    sent = [collect_one(parsed(body), account, a_moment()).event_id for _ in range(number)]
+    sent = [collect_one(parse_request(body, a_moment()), account, a_moment()).event_id for _ in range(number)]
     pages = short_pages(account)
     assert len(pages) > 1
     assert sorted(itertools.chain.from_iterable(pages)) == sorted(sent)
