@@ -110,9 +110,9 @@ def test_the_oldest_erasure_gets_further_in_each_run(table: Table, account: Acco
 
 
 @pytest.mark.parametrize("when", CRASH_POINTS)
-def test_a_process_that_dies_at_any_call_leaves_no_key_without_its_event(account: Account, when: str) -> None:
+def test_a_run_that_dies_leaves_no_key_without_its_event(table: Table, account: Account, when: str) -> None:
     """An event that went first would leave a key that names the person and that nothing finds any more."""
-    now, table = a_moment(), account.table
+    now = a_moment()
     for number in itertools.count(1):
         user_id = an_erased_user(table, account, f"ana{number}@example.com", 5, now)
         try:
