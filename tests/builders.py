@@ -119,9 +119,8 @@ def the_pages(
     """Yield the pages of the user's timeline."""
     cursor: str | None = ""
     while cursor is not None:
-        page, cursor = users.timeline(
-            identifier, query | ({"cursor": cursor} if cursor else {}), account, now or a_moment()
-        )
+        asked = query | ({"cursor": cursor} if cursor else {})
+        page, cursor = users.timeline(identifier, asked, account, now or a_moment())
         yield list(page)
 
 

@@ -63,17 +63,10 @@ def commit(folder: Path, message: str) -> str:
 
 def git(folder: Path, *arguments: str) -> str:
     command = ["/usr/bin/env", "git", *arguments]
-    done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, text=True, check=True)
-    return done.stdout.strip()
+    return subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
 
 
 def make(*arguments: str) -> list[str]:
     """Return the `make` command for a clone, which ignores the variables of the running `make test`."""
-    return [
-        "make",
-        "--no-print-directory",
-        "--old-file=.venv/running",
-        "--old-file=.venv/installed",
-        "VENV=.venv",
-        *arguments,
-    ]
+    options = "--no-print-directory --old-file=.venv/running --old-file=.venv/installed VENV=.venv"
+    return ["make", *options.split(), *arguments]

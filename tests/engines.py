@@ -31,10 +31,7 @@ from table.calls import Table
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-MOTO = "moto"
-DYNAMODB_LOCAL = "dynamodb_local"
-MINISTACK = "ministack"
-ALL = [pytest.param(name, marks=getattr(pytest.mark, name)) for name in (MOTO, DYNAMODB_LOCAL, MINISTACK)]
+ALL = [pytest.param(name, marks=getattr(pytest.mark, name)) for name in ("moto", "dynamodb_local", "ministack")]
 LANE_SKIPPED = "lane skipped: "
 
 both_engines = pytest.mark.both_engines

@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from botocore.awsrequest import AWSPreparedRequest, AWSResponse, HTTPHeaders
+from botocore.awsrequest import AWSPreparedRequest
 from botocore.exceptions import ReadTimeoutError
 
 from api.gateway import RESOURCES, invoke
+from faults import answers, hooked
 from handlers import feed
 
 if TYPE_CHECKING:
@@ -43,14 +44,10 @@ class Bus:
     @contextlib.contextmanager
     def running(cls) -> Iterator["Bus"]:
         bus = cls()
-        answer: Any = bus.answer  # the types know of no handler that answers
-        feed.client.meta.events.register_first("before-send.events.PutEvents", answer)
-        try:
+        with hooked(feed.client, "before-send.events.PutEvents", bus.answer):
             yield bus
-        finally:
-            feed.client.meta.events.unregister("before-send.events.PutEvents", answer)
 
-    def answer(self, request: AWSPreparedRequest, **_: Any) -> AWSResponse:
+    def answer(self, request: AWSPreparedRequest, **_: Any) -> Any:
         assert isinstance(request.body, bytes)
         entries = json.loads(request.body)["Entries"]
         fault = next(self.faults, None)
@@ -58,10 +55,10 @@ class Bus:
         self.calls.append(len(entries))
         if isinstance(codes, str):
             self.sent += [entry | {"ErrorCode": codes} for entry in entries]
-            return response(request, 400, {"__type": codes, "message": "injected"})
+            return answers({"__type": codes, "message": "injected"}, 400)(request)
         self.sent += [entry | {"ErrorCode": code} for entry, code in zip(entries, codes, strict=True)]
         results = [{"ErrorCode": code, "ErrorMessage": "injected"} if code else {"EventId": "id"} for code in codes]
-        return response(request, 200, {"FailedEntryCount": sum(map(bool, codes)), "Entries": results})
+        return answers({"FailedEntryCount": sum(map(bool, codes)), "Entries": results})(request)
 
     def published(self, kind: str = "EventCreated") -> list[dict[str, Any]]:
         """The details of a kind that are on the bus."""
@@ -96,14 +93,6 @@ def malformed(what: str) -> BusFault:
     return lambda entries: ["MalformedDetail" if what in entry["Detail"] else None for entry in entries]
 
 
-def response(request: AWSPreparedRequest, status: int, body: dict[str, Any]) -> AWSResponse:
-    class Raw:
-        def stream(self, **_: Any) -> Iterator[bytes]:
-            yield json.dumps(body).encode()
-
-    return AWSResponse(request.url, status, HTTPHeaders(), Raw())
-
-
 # --- The pump -------------------------------------------------------------------------------------
 
 
@@ -111,9 +100,8 @@ def records_of(client: "DynamoDBStreamsClient", stream_arn: str) -> list[Record]
     """All records of a stream, as Lambda hands them over."""
     found = []
     for shard in client.describe_stream(StreamArn=stream_arn)["StreamDescription"]["Shards"]:
-        iterator = client.get_shard_iterator(
-            StreamArn=stream_arn, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
-        )["ShardIterator"]
+        start: Any = {"ShardId": shard["ShardId"], "ShardIteratorType": "TRIM_HORIZON"}
+        iterator = client.get_shard_iterator(StreamArn=stream_arn, **start)["ShardIterator"]
         while page := client.get_records(ShardIterator=iterator):
             found += [as_lambda_has_it(record, stream_arn) for record in page["Records"]]
             iterator = page.get("NextShardIterator", "")
@@ -124,13 +112,10 @@ def records_of(client: "DynamoDBStreamsClient", stream_arn: str) -> list[Record]
 
 def as_lambda_has_it(record: Any, stream_arn: str) -> Record:
     dynamodb = record["dynamodb"]
-    created = dynamodb["ApproximateCreationDateTime"].timestamp()
-    changed = {"ApproximateCreationDateTime": created, **_images(dynamodb)}
+    changed = {"ApproximateCreationDateTime": dynamodb["ApproximateCreationDateTime"].timestamp()}
+    if "NewImage" in dynamodb:
+        changed["NewImage"] = {name: _whole(value) for name, value in dynamodb["NewImage"].items()}
     return {**record, "dynamodb": dynamodb | changed, "eventSourceARN": stream_arn}
-
-
-def _images(dynamodb: dict[str, Any]) -> dict[str, Any]:
-    return {name: {k: _whole(v) for k, v in dynamodb[name].items()} for name in ("NewImage",) if name in dynamodb}
 
 
 def _whole(value: dict[str, Any]) -> dict[str, Any]:

@@ -6,13 +6,11 @@ Codes: tests/unit/test_codes.py. Metrics: tests/test_template.py. Event types: t
 
 import json
 import re
-from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-import pytest
-
-from api.gateway import FUNCTIONS, RESOURCES
+from api.gateway import FUNCTIONS
+from api.gateway import ROUTES as BY_ROUTE
 from builders import ANA, a_moment, a_user, an_example, as_sent, send, the_profile
 from docs import openapi, reference
 from docs.openapi import CODES
@@ -27,7 +25,6 @@ from use_cases.refusals import known_field
 
 DOCUMENT = openapi.document()
 SCHEMAS: dict[str, Any] = DOCUMENT["components"]["schemas"]
-EVENT_FILES = [json.loads(path.read_text()) for path in (ROOT / "events").glob("*.json")]
 GATEWAYS_STATUS = 429
 
 
@@ -38,40 +35,27 @@ def test_the_reference_has_the_lists_that_the_code_makes() -> None:
 
 # --- Routes ---------------------------------------------------------------------------------------
 
-GATEWAY = {
-    name: {
-        f"{event['Properties']['Method']} {event['Properties']['Path']}"
-        for event in RESOURCES[name]["Properties"].get("Events", {}).values()
-        if event["Type"] == "Api" and event["Properties"]["Method"] != "ANY"
-    }
-    for name in FUNCTIONS
-}
+GATEWAY: dict[str, set[str]] = {name: set() for name in FUNCTIONS}
+for (method, path), name in BY_ROUTE.items():
+    if method != "ANY":
+        GATEWAY[name].add(f"{method} {path}")
 ROUTES = set().union(*GATEWAY.values())
-HTTP = [name for name in FUNCTIONS if GATEWAY[name]]
 
 
-@pytest.mark.parametrize("name", HTTP)
-def test_a_function_answers_each_route_that_the_gateway_leads_to_it_and_no_other(name: str) -> None:
-    handler = import_module(FUNCTIONS[name].rsplit(".", 1)[0])
-    assert handler.ROUTES.keys() == GATEWAY[name]
+def test_a_function_answers_each_route_that_the_gateway_leads_to_it_and_no_other() -> None:
+    for name, routes in GATEWAY.items():
+        assert not routes or import_module(FUNCTIONS[name].rsplit(".", 1)[0]).ROUTES.keys() == routes
 
 
-def test_each_route_is_documented_and_each_documented_one_is_a_route() -> None:
-    documented = {
-        f"{method.upper()} {path.rstrip('/')}" for path, methods in DOCUMENT["paths"].items() for method in methods
-    }
-    assert documented == ROUTES
-
-
-def test_each_route_has_an_event_file() -> None:
-    shown = {f"{event['httpMethod']} {event['resource']}" for event in EVENT_FILES if "httpMethod" in event}
+def test_each_route_is_documented_in_the_contract_and_in_an_event_file_and_no_other_is() -> None:
+    methods = [(method.upper(), path) for path, methods in DOCUMENT["paths"].items() for method in methods]
+    page = re.sub(r"{email or _id}|{_id}", "{id}", text("docs/contract.md"))
+    in_contract = re.findall(r"`(GET|POST|PUT|DELETE) /v1(/[^`?\s…]*)`", page)
+    for documented in (methods, in_contract):
+        assert {f"{method} {path.rstrip('/')}" for method, path in documented} == ROUTES
+    events = [json.loads(path.read_text()) for path in (ROOT / "events").glob("*.json")]
+    shown = {f"{event['httpMethod']} {event['resource']}" for event in events if "httpMethod" in event}
     assert {route for route in shown if not route.endswith("{proxy+}")} == ROUTES
-
-
-def test_each_route_is_in_the_contract() -> None:
-    page = text("docs/contract.md").replace("{email or _id}", "{id}").replace("{_id}", "{id}")
-    written = re.findall(r"`(GET|POST|PUT|DELETE) /v1(/[^`?\s…]*)`", page)
-    assert {f"{method} {path.rstrip('/')}" for method, path in written} == ROUTES
 
 
 def test_the_document_and_the_changelog_have_the_version_of_the_contract() -> None:
@@ -95,27 +79,17 @@ class Read(dict[str, Any]):
         return super().get(name, default)
 
 
-def test_the_fields_of_an_event_are_those_that_are_read() -> None:
+def test_the_fields_of_the_document_are_those_that_are_read_and_the_refusals_may_name_each() -> None:
     sent = Read(as_sent({"user": {"email": ANA}, "event": {"search": {"query": "x"}}}))
     parse_request(sent, a_moment())
     assert sent.asked == SCHEMAS["EventRequest"]["properties"].keys() == SCHEMAS["BatchEvent"]["properties"].keys()
-
-
-def test_the_fields_of_a_batch_are_those_that_are_read() -> None:
-    sent = Read(as_sent({"events": [{}]}))
-    parse_batch(sent, a_moment(), lambda _: None)
-    assert sent.asked == SCHEMAS["BatchRequest"]["properties"].keys()
-
-
-@pytest.mark.parametrize("schema", ["UserByEmail", "UserById"])
-def test_the_fields_of_a_user_are_those_of_the_document(schema: str) -> None:
-    assert SCHEMAS[schema]["properties"].keys() == {*USER_FIELDS}
-
-
-def test_each_field_that_is_read_can_be_named_in_the_refusals() -> None:
-    named = [*SCHEMAS["EventRequest"]["properties"], *SCHEMAS["BatchRequest"]["properties"]]
-    assert [name for name in named if known_field(name) != name and name != "events"] == []
-    assert [name for name in USER_FIELDS if known_field(f"user.{name}") != f"user.{name}"] == []
+    batch = Read(as_sent({"events": [{}]}))
+    parse_batch(batch, a_moment(), lambda _: None)
+    assert batch.asked == SCHEMAS["BatchRequest"]["properties"].keys()
+    for schema in ("UserByEmail", "UserById"):
+        assert SCHEMAS[schema]["properties"].keys() == {*USER_FIELDS}
+    named = {*sent.asked, *batch.asked, *(f"user.{name}" for name in USER_FIELDS)} - {"events"}
+    assert [name for name in named if known_field(name) != name] == []
 
 
 # --- What callers get -----------------------------------------------------------------------------
@@ -123,7 +97,8 @@ def test_each_field_that_is_read_can_be_named_in_the_refusals() -> None:
 
 def test_each_status_is_in_every_list() -> None:
     answered = {200, 207, GATEWAYS_STATUS, *(kind.status for kind in CODES.values())}
-    documented = {int(status) for each in operations() for status in each["responses"]}
+    operations = [each for methods in DOCUMENT["paths"].values() for each in methods.values()]
+    documented = {int(status) for each in operations for status in each["responses"]}
     assert answered == documented == {200, 207, *openapi.MEANINGS}
 
 
@@ -134,25 +109,14 @@ def test_each_restriction_has_an_example_and_a_separate_code() -> None:
     assert len({restriction.text for restriction in restrictions().values()}) == len(restrictions())
 
 
-def operations() -> list[Mapping[str, Any]]:
-    return [operation for methods in DOCUMENT["paths"].values() for operation in methods.values()]
-
-
-def kind_in_document(schema: Mapping[str, Any]) -> str:
-    return "number" if schema["type"] == "integer" else str(schema["type"])
-
-
-def test_each_attribute_of_the_system_is_documented_with_its_type() -> None:
-    documented = {name: kind_in_document(schema) for name, schema in SCHEMAS["User"]["properties"].items()}
-    assert documented == {**SYSTEM_ATTRIBUTES, "email": "string", "tags": "array"}
-
-
-def test_each_attribute_of_the_system_is_kept_and_has_its_type(functions_table: Table) -> None:
+def test_each_attribute_of_the_system_is_kept_and_documented_with_its_type(functions_table: Table) -> None:
+    kinds = {name: each["type"].replace("integer", "number") for name, each in SCHEMAS["User"]["properties"].items()}
+    assert kinds == {**SYSTEM_ATTRIBUTES, "email": "string", "tags": "array"}
     account = Account(functions_table, "shop")
     a_user(account)
     for event_type in (name for name, cls in CATALOGUE.items() if cls.maintains):
         send(account, {event_type: an_example(event_type)})
+    in_json = {str: "string", bool: "boolean"}
     profile = the_profile(account)
-    kinds = {str: "string", bool: "boolean"}
-    kept = {name: kinds.get(type(value), "number") for name, value in profile.items() if name != "email"}
+    kept = {name: in_json.get(type(value), "number") for name, value in profile.items() if name != "email"}
     assert kept == SYSTEM_ATTRIBUTES
