@@ -36,7 +36,7 @@ os.environ |= {
 FOLDERS = ["e2e", "tests", "api", "integration", "unit"]
 # Not about behaviour: CI and `make test` run them, `make quick` does not.
 REPOSITORY = {"test_analytics", "test_development", "test_documents", "test_growth", "test_openapi", "test_release"} | {
-    *("test_replay_feed", "test_simulation", "test_start")
+    *("test_replay_feed", "test_start")
 }
 
 

@@ -9,10 +9,7 @@ import itertools
 import json
 import time
 from bisect import bisect_left
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,8 +19,6 @@ from builders import ANA, a_moment, a_user, an_entry, the_events, the_profile
 from domain.ids import new_id
 from domain.profile import Profile
 from domain.times import iso
-from faults import hooked
-from handlers.runtime import client
 from stored import as_text
 from table import Account
 
@@ -113,13 +108,11 @@ def test_an_invalid_event_in_any_position_affects_no_other(demo: Account, ana: P
 
     wrong: list[tuple[Any, str, str]] = [
         (None, "invalid_events", ""), (1, "invalid_events", ""), ([changed()], "invalid_events", ""),
-        (changed(event=None), "missing_event", ".event"), (changed(event={}), "missing_event", ".event"),
-        (changed(event="search"), "invalid_event", ".event"),
+        (changed(event=None), "missing_event", ".event"), (changed(event="search"), "invalid_event", ".event"),
         (changed(event={**SEARCH, "update": {"a": 1}}), "more_than_one_event", ".event"),
         (changed(event={"serach": {"query": "x"}}), "unknown_event_type", ".event.serach"),
         (changed(event={"search": 1}), "invalid_payload", ".event.search"),
         (changed(event={"viewitem": {}}), "missing_field", ".event.viewitem.itemId"),
-        (changed(event={"confirmation": {"total": 1}}), "missing_field", ".event.confirmation.orderId"),
         (changed(user=None), "missing_user", ".user"), (changed(user="x"), "invalid_user", ".user"),
         (changed(user={"city": "x"}), "missing_identifier", ".user"),
         (changed(user={"email": "x"}), "invalid_email", ".user.email"),
@@ -135,7 +128,6 @@ def test_an_invalid_event_in_any_position_affects_no_other(demo: Account, ana: P
         (searched({"query": "\ud800"}), "invalid_text", ".event.search.query"),
         (searched({"": 1}), "invalid_name", ".event.search"),
         (searched({"d": json.loads("[" * 40 + "]" * 40)}), "too_many_levels", ".event.search.d"),
-        (searched({"n": 10**39 + 1}), "invalid_number", ".event.search.n"),
         (searched({"n": float("nan")}), "invalid_number", ".event.search.n"),
         (searched({"query": "x" * 256 * KIB}), "body_too_large", ""),
     ]  # fmt: skip
@@ -348,7 +340,7 @@ def test_an_event_over_5_minutes_older_than_its_profile_overwrites_nothing(
     assert len(warned(many, 6 * MINUTE)) > 1, "warnings are stored with the event"
 
 
-# --- Refusals and failures ----------------------------------------------------------------------------
+# --- Refusals ----------------------------------------------------------------------------------------
 
 
 def test_refusals_count_neither_checks_nor_show_a_request_id_that_a_caller_chose(demo: Account, ana: Profile) -> None:
@@ -367,33 +359,3 @@ def test_refusals_count_neither_checks_nor_show_a_request_id_that_a_caller_chose
     assert [each["lastRequestId"] for each in listed] == ["JKJaXmPLvHcESHA="] * 2
     assert BOB not in json.dumps(listed)
     assert "garcia" not in as_text(demo.table)
-
-
-THROTTLED = {"Error": {"Code": "ThrottlingException", "Message": ""}, "ResponseMetadata": {"HTTPStatusCode": 400}}
-
-
-@contextmanager
-def throttling(mark: str) -> Iterator[None]:
-    """DynamoDB throttles each write in which the mark is. The SDK has tried again already."""
-
-    def refuse(model: Any, params: dict[str, Any], **_: Any) -> Any:
-        is_write = model.name not in ("GetItem", "BatchGetItem", "TransactGetItems", "Query")
-        return (SimpleNamespace(status_code=400), THROTTLED) if is_write and mark in str(params["body"]) else None
-
-    with hooked(client, "before-call.dynamodb", refuse):
-        yield
-
-
-def test_what_failed_is_207_or_503_with_retry_after_and_is_stored_if_sent_again(demo: Account, ana: Profile) -> None:
-    bob = a_user(demo, BOB).id
-    sent = [an_entry(SEARCH), an_entry(SEARCH, email=BOB), an_entry({"update": {"a": 1}}), an_entry(SEARCH, email=BOB)]
-    with throttling(bob):
-        some, none = send(*sent), send(sent[1], an_entry(SEARCH, email="eve@example.com"), an_entry({"x": {}}))
-    assert (some.status, statuses(some)) == (207, ["created", "failed", "created", "failed"])
-    assert (none.status, statuses(none)) == (503, ["failed", "refused", "refused"])
-    assert all(int(answer.headers["Retry-After"]) >= 1 for answer in (some, none))
-    failed = [result["errors"] for result in results(some) if result["status"] == "failed"]
-    assert [[error["code"] for error in errors] for errors in failed] == [["unavailable"]] * 2
-    assert the_events(demo, BOB) == []
-    again = send(*sent)
-    assert (again.status, statuses(again)) == (200, ["duplicate", "created", "duplicate", "created"])

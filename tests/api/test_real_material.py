@@ -15,7 +15,6 @@ import simplejson
 from api.gateway import call, timeline, user
 from local.stack import ROOT
 from table import Account
-from unit.test_bots import agents_of_persons
 from unit.test_email import ODD_ADDRESSES
 
 as_json = partial(simplejson.dumps, use_decimal=True)
@@ -67,9 +66,6 @@ def confirmation(sent: Any, order_id: str, total: str, amounts: Any = None) -> d
     return {"confirmation": sent | {"orderId": sent[order_id], "total": (amounts or sent)[total]}}
 
 
-# --- Payloads -------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(("email", "events", "counted", "warned"), [
     (SHOPIFY["email"], [confirmation(SHOPIFY, "id", "total_price"), {"update": SHOPIFY["customer"]}], "119.8",
      ["comma_in_tags"]),
@@ -95,18 +91,6 @@ def test_a_payload_is_stored_value_for_value_and_counted(
     for attributes in (event["update"] for event in events if "update" in event):
         kept = {name: value for name, value in attributes.items() if name not in ("email", "tags")}
         assert typed({name: profile[name] for name in kept}) == typed(kept)
-
-
-@pytest.mark.parametrize("refunds", [False, True], ids=["confirmation", "refund"])
-def test_an_amount_that_is_not_called_total_is_named(refunds: bool, demo: Account) -> None:
-    """The event is stored, but the API counts nothing but `total`."""
-    wire_name, ids = ("refund", ("orderId", "refundId")) if refunds else ("confirmation", ("orderId",))
-    named = {"total_price": SHOPIFY, "total_paid": PRESTASHOP, "value": PURCHASE, "generic.value": {"generic": KLAVIYO}}
-    events = [{wire_name: dict.fromkeys(ids, name) | order} for name, order in named.items()]
-    results = send(*({"user": ANA, "event": event} for event in events))
-    found = [(warning["code"], warning["field"]) for result in results for warning in result["warnings"]]
-    fields = [f"events.{number}.event.{wire_name}.{name}" for number, name in enumerate(named)]
-    assert found == [("similar_name", field) for field in fields]
 
 
 def test_what_must_be_changed_is_named_with_its_field(demo: Account) -> None:
@@ -138,27 +122,6 @@ def test_what_must_be_changed_is_named_with_its_field(demo: Account) -> None:
         assert text in error["description"] + error.get("hint", "")
 
 
-# --- Floats, addresses, agents --------------------------------------------------------------------
-
-
-def test_totals_that_shops_add_as_floats_are_counted_to_the_cent(demo: Account) -> None:
-    """The payload keeps the digits that the shop sent."""
-    prices = [number / 100 for number in range(499, 2000, 77)]
-    totals = [sum(prices[:number]) for number in range(len(prices))] + [0.1 + 0.2, -0.0, -(0.1 + 0.7), 1.1 * 3]
-    assert 0.30000000000000004 in totals
-    results = send(
-        *(
-            {"user": ANA, "event": {"confirmation": {"orderId": str(number), "total": total}}}
-            for number, total in enumerate(totals)
-        )
-    )
-    assert not [result for result in results if result["status"] != "created" or result["warnings"]]
-    stored = payloads(ANA["email"])
-    assert [stored[f"e-{number}"]["total"] for number in range(len(totals))] == [Decimal(repr(each)) for each in totals]
-    counted = exact(user("GET", ANA["email"]).text)["totalPurchasesValue"]
-    assert counted == sum(Decimal(f"{total:.2f}") for total in totals)
-
-
 def test_a_user_with_an_odd_address_is_found_by_it(demo: Account) -> None:
     addresses = [*ODD_ADDRESSES[::15], "O'Brien+Shop/2024%@Example.COM", "#?&=@bücher.example"]
     created = send(*({"user": {"email": address}, "event": {"search": {"query": "x"}}} for address in addresses))
@@ -166,33 +129,3 @@ def test_a_user_with_an_odd_address_is_found_by_it(demo: Account) -> None:
     found = [user("GET", quote(f" {address.lower()} ", safe="")).body for address in addresses]
     assert [each["_id"] for each in found] == [result["userId"] for result in created]
     assert len({each["_id"] for each in found}) == len(addresses)
-
-
-def test_an_address_that_cannot_name_a_user_is_named(demo: Account) -> None:
-    addresses = [
-        *('"ana b"@example.com', "ana..b@example.com", "ana.@example.com", "ana@[127.0.0.1]", "ana@i❤.ws", "n/a"),
-        *(
-            "ana@localhost",
-            "ana@shop.local",
-            "mailto:ana@example.com",
-            "Ana <ana@example.com>",
-            "ana@example.com; b@c.de",
-        ),
-    ]
-    results = send(*({"user": {"email": address}, "event": {"search": {"query": "x"}}} for address in addresses))
-    errors = [error for result in results for error in result["errors"]]
-    assert [error["field"] for error in errors] == [f"events.{number}.user.email" for number in range(len(addresses))]
-    assert all("Send the address alone, such as name@example.com" in error["description"] for error in errors)
-
-
-def test_odd_agents_of_persons_are_stored_and_discard_nothing(demo: Account) -> None:
-    agents = sorted(set(agents_of_persons()), key=lambda agent: (agent.isascii(), len(agent) < 300, agent))[:100]
-    results = send(
-        *(
-            {"user": ANA | {"userAgent": agent}, "event": {"generic": {"event_name": "visit", "agent": agent}}}
-            for agent in agents
-        )
-    )
-    assert [agent for agent, result in zip(agents, results, strict=True) if result["status"] != "created"] == []
-    stored = payloads(ANA["email"])
-    assert [stored[f"e-{number}"]["agent"] for number in range(len(agents))] == agents

@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterator
 from importlib.metadata import files
 
-import pytest
 from crawleruseragents import CRAWLER_USER_AGENTS_DATA
 
 from domain.bots import SERVERS, is_called_crawler
@@ -29,31 +28,24 @@ def test_at_most_one_person_in_10_000_is_taken_for_a_bot() -> None:
     assert len([agent for agent in persons if is_bot(agent)]) <= len(persons) / 10_000
 
 
-def test_of_the_crawlers_of_the_list_97_percent_are_bots() -> None:
+def test_of_the_crawlers_of_the_list_97_percent_are_bots_and_of_its_http_libraries_none() -> None:
     crawlers = {agent for each in CRAWLER_USER_AGENTS_DATA if is_called_crawler(each) for agent in each["instances"]}
     crawlers = {agent for agent in crawlers if not any(server in agent for server in SERVERS)}
     assert len(crawlers) > 1_500
     assert len([agent for agent in crawlers if is_bot(agent)]) >= 0.97 * len(crawlers)
-
-
-def test_an_http_library_of_the_list_is_no_bot() -> None:
     libraries = [each for each in CRAWLER_USER_AGENTS_DATA if not is_called_crawler(each)]
     assert len(libraries) > 20
     assert [agent for each in libraries for agent in each["instances"] if is_bot(agent)] == []
 
 
-@pytest.mark.parametrize("agent", [
+CRAWLERS = [
     "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
     "Mozilla/5.0 (Linux; Android 6.0.1; Nexus 5X) AppleWebKit/537.36 Chrome/99.0 (compatible; Googlebot/2.1)",
     "Mozilla/5.0 (Windows NT 10.0; x64; trendictionbot0.5.0; http://www.trendiction.de/bot) Firefox/67.0",
     "facebookexternalhit/1.1 (+http://www.facebook.com/externalhit_uatext.php)",
     "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) HeadlessChrome/120.0 Safari/537.36",
-])  # fmt: skip
-def test_a_crawler_that_says_so_is_a_bot(agent: str) -> None:
-    assert is_bot(agent)
-
-
-@pytest.mark.parametrize("agent", [
+]  # fmt: skip
+OTHERS = [  # persons, image proxies, HTTP libraries and shops
     "", "Mozilla/5.0",
     "Mozilla/5.0 (Linux; Android 9; CUBOT_X19) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/94.0 Mobile Safari/537.36",
     "Mozilla/5.0 (Linux; Android 15; CPH2557 Build/AP3A.240617.008; wv) Chrome/142.0 Mobile Instagram 406.0",
@@ -65,9 +57,12 @@ def test_a_crawler_that_says_so_is_a_bot(agent: str) -> None:
     "node-fetch/1.0 (+https://github.com/bitinn/node-fetch)", "Apache-HttpClient/4.5.14 (Java/17.0.9)",
     "WordPress/6.4.2; https://shop.example.com", "WooCommerce/8.5 Hookshot (WordPress/6.4)", "Shopify-Captain-Hook",
     "PrestaShop/8.1", "Zapier",
-])  # fmt: skip
-def test_a_person_an_image_proxy_an_http_library_or_a_shop_is_not_a_bot(agent: str) -> None:
-    assert not is_bot(agent)
+]  # fmt: skip
+
+
+def test_only_a_crawler_that_says_so_is_a_bot() -> None:
+    assert [agent for agent in CRAWLERS if not is_bot(agent)] == []
+    assert [agent for agent in OTHERS if is_bot(agent)] == []
 
 
 def test_an_endless_agent_is_judged_by_its_beginning() -> None:

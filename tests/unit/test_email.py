@@ -3,7 +3,6 @@
 import sys
 import unicodedata
 
-import pytest
 from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -44,14 +43,6 @@ def test_no_domain_that_the_library_refuses_is_usual() -> None:
         assert domain == "test" or not USUAL.fullmatch(f"ana@example.{domain}")
 
 
-@pytest.mark.parametrize(("sent", "normal"), [
-    (" Ana@Example.com ", "ana@example.com"), ("ana+tag@example.com", "ana+tag@example.com"),
-    ("ana@test", "ana@test"), ("José@example.com", "josé@example.com"), ("ana@BÜCHER.example", "ana@bücher.example"),
-])  # fmt: skip
-def test_an_address_identifies_trimmed_and_in_lower_case(sent: str, normal: str) -> None:
-    assert normal_email(sent) == normal
-
-
 ODD_ADDRESSES = [
     f"{local}@{domain}"
     for local in (
@@ -60,19 +51,17 @@ ODD_ADDRESSES = [
     )
     for domain in ("Example.COM", "a.b.c.co.uk", "123.com", "b" * 63 + ".museum", "bücher.example", "例え.テスト")
 ]
-
-
-def test_an_odd_address_identifies_as_any_other() -> None:
-    assert [normal_email(address) for address in ODD_ADDRESSES] == [address.lower() for address in ODD_ADDRESSES]
-
-
-@pytest.mark.parametrize("sent", [
+NO_ADDRESSES = [
     None, 7, "", "ana", "ana@", "@example.com", "a@b@example.com", "ana@example..com", "ana@exa mple.com",
-    "x" * 300 + "@example.com", "ana\x00@example.com", "ana@example.com\nbob",
-    "Ana <ana@example.com>", "\ud800@example.com",
-])  # fmt: skip
-def test_what_is_not_an_address_is_none(sent: object) -> None:
-    assert normal_email(sent) is None
+    "x" * 300 + "@example.com", "ana\x00@example.com", "ana@example.com\nbob", "Ana <ana@example.com>",
+    "\ud800@example.com",
+]  # fmt: skip
+
+
+def test_an_address_identifies_trimmed_and_in_lower_case_and_what_is_no_address_is_none() -> None:
+    for address in (*ODD_ADDRESSES, "ana@test", "José@example.com", "ana@BÜCHER.example"):
+        assert normal_email(f" {address} ") == address.lower()
+    assert [sent for sent in NO_ADDRESSES if normal_email(sent) is not None] == []
 
 
 # --- One form -------------------------------------------------------------------------------------
@@ -102,12 +91,7 @@ def check(address: str) -> None:
 @example("J\u030c@example.com")  # a small j with a caron is one letter, a capital one is two
 @example("\u0130" * 40 + "@example.com")  # its lower case is two letters, and then there are too many
 @example("a@\u0130" + "\u0130" * 20 + ".com")
-@example("\u1e9e@example.com")
-@example("\u03a3@example.com")
 @example("A\u03a3@\u03a3a.com")
-@example("\u212b@example.com")
-@example("a@\u212b.com")
-@example("\ufb03@example.com")
 @example("a" * 64 + "@example.com")
 def test_the_form_of_a_form_is_itself(address: str) -> None:
     check(address)
@@ -117,23 +101,19 @@ def forms(letter: str) -> set[str]:
     """The ways to write a letter: composed and in its parts, and each of them in other cases."""
     apart = "".join(chr(int(part, 16)) for part in unicodedata.decomposition(letter).split() if part[0] != "<")
     written = {letter, unicodedata.normalize("NFD", letter), apart}
-    return written | {form.upper() for form in written} | {form.lower() for form in written} | {
-        form[:1].upper() + form[1:] for form in written
-    }  # fmt: skip
+    cased = {change(form) for form in written for change in (str.upper, str.lower)}
+    return written | cased | {form[:1].upper() + form[1:] for form in written}
 
 
-def test_each_letter_of_unicode_that_has_parts_has_one_form() -> None:
+def test_each_letter_of_unicode_that_has_parts_or_two_cases_has_one_form() -> None:
     for letter in COMPOSED:
         for form in forms(letter):
             check(f"{form}a{form}@example.com")
-
-
-def test_each_letter_of_unicode_that_has_two_cases_has_one_form() -> None:
     for letter in CASED:
         check(f"{letter}a{letter}@example.com")
         check(f"a@{letter}a.com")
 
 
-@pytest.mark.parametrize("written", ["J\u030c", "j\u030c", "\u01f0"], ids=["capital", "small", "composed"])
-def test_all_ways_to_write_an_address_name_one_user(written: str) -> None:
-    assert normal_email(f"{written}@example.com") == "\u01f0@example.com"
+def test_all_ways_to_write_an_address_name_one_user() -> None:
+    written = ("J\u030c", "j\u030c", "\u01f0")  # a capital letter, a small one, and a composed one
+    assert {normal_email(f"{each}@example.com") for each in written} == {"\u01f0@example.com"}

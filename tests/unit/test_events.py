@@ -1,25 +1,24 @@
-"""Contract section 3: the event types, and what each demands of its payload."""
+"""Contract sections 2, 3, 9 and 10: event types and their payloads, the body of an event, and names of refusals."""
 
 import json
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from builders import an_event, an_example, as_sent
-from domain.event_types import (
-    CATALOGUE,
-    WIRE_NAMES,
-    EventType,
-    ParsedEvent,
-    are_tags,
-    parse_event,
-)
-from domain.problems import Problem
+from builders import ANA, a_moment, an_event, an_example, as_sent, parsed
+from declared import with_declared_types
+from domain.event_types import CATALOGUE, WIRE_NAMES, EventType, ParsedEvent, are_tags, parse_event
+from domain.ids import new_id
+from domain.problems import MISSING_EVENT, Invalid, Problem
+from domain.request import USER_ATTRIBUTES, EventRequest, parse_batch
+from domain.times import iso
 from domain.values import as_number, as_text
+from use_cases.refusals import known_field, known_type
 
 ROOT = Path(__file__).parents[2]
 CONTRACT = {
@@ -42,9 +41,12 @@ def order_id(payload: dict[str, Any]) -> str:
 # --- The catalogue is closed ----------------------------------------------------------------------
 
 
-def test_the_types_and_names_of_the_contract_are_there() -> None:
+def test_the_types_and_names_of_the_contract_are_there_and_a_new_type_is_one_class() -> None:
+    """Nothing but the classes lists the types."""
     assert set(CATALOGUE) >= CONTRACT
     assert set(WIRE_NAMES) >= CONTRACT | {"emailOpen", "email_open"}
+    ours = [cls for cls in EventType.__subclasses__() if cls.__module__ == EventType.__module__]  # none of a test's
+    assert [cls.type_name() for cls in ours] == list(CATALOGUE)
 
 
 @every_type
@@ -66,29 +68,22 @@ def test_a_type_has_an_api_gateway_event_that_it_accepts(event_type: str) -> Non
     assert an_event(wire_name, payload).type == event_type
 
 
-def test_a_new_type_is_one_class() -> None:
-    """Nothing but the classes lists the types."""
-    ours = [cls for cls in EventType.__subclasses__() if cls.__module__ == EventType.__module__]  # none of a test's
-    assert [cls.type_name() for cls in ours] == list(CATALOGUE)
-
-
 # --- Names ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("wire_name", ["emailopen", "emailOpen", "email_open"])
-def test_an_email_open_has_three_names_on_the_wire_and_one_when_stored(wire_name: str) -> None:
-    assert an_event(wire_name, {}).type == "emailopen"
+@with_declared_types
+def test_a_type_is_known_by_its_names_and_by_nothing_like_them() -> None:
+    for names, stored in ((("emailopen", "emailOpen", "email_open"), "emailopen"), (("emailClick",), "emailclick")):
+        assert {an_event(name, {}).type for name in names} == {stored}
+    for name in ("Update", "UPDATE", "emailOPEN", " update", "", "eventtype", "confirmation "):
+        assert problems(name, {"a": 1}) == [("Unknown event type", f"event.{name}")]
 
 
-@pytest.mark.parametrize("wire_name", ["Update", "UPDATE", "emailOPEN", " update", "", "eventtype", "confirmation "])
-def test_a_name_is_the_name_and_nothing_like_it(wire_name: str) -> None:
-    assert problems(wire_name, {"a": 1}) == [("Unknown event type", f"event.{wire_name}")]
-
-
-@pytest.mark.parametrize(
-    ("wire_name", "nearest"),
-    [("Update", "update"), ("viewItem", "viewitem"), ("purchase_confirmation", "confirmation"), ("serch", "search")],
-)
+@with_declared_types
+@pytest.mark.parametrize(("wire_name", "nearest"), [
+    ("Update", "update"), ("viewItem", "viewitem"), ("purchase_confirmation", "confirmation"), ("serch", "search"),
+    ("reviews", "review"),
+])  # fmt: skip
 def test_the_error_of_an_unknown_type_lists_the_types_the_nearest_first(wire_name: str, nearest: str) -> None:
     [problem] = [each for each in parse_event(wire_name, {}) if isinstance(each, Problem)]  # type: ignore[union-attr]
     assert f"Closest: {nearest}. All types: {nearest}, " in problem.description
@@ -100,25 +95,18 @@ def test_the_error_of_an_unknown_type_lists_the_types_the_nearest_first(wire_nam
 
 
 @every_type
-@pytest.mark.parametrize("payload", [None, [], "x", 1, True])
-def test_a_payload_is_an_object(event_type: str, payload: object) -> None:
-    assert problems(event_type, payload) == [(f"Invalid {event_type}", f"event.{event_type}")]
+def test_a_payload_is_an_object_and_what_a_type_does_not_name_is_kept_as_sent(event_type: str) -> None:
+    wrong: list[object] = [None, [], "x", 1, True]
+    for payload in wrong:
+        assert problems(event_type, payload) == [(f"Invalid {event_type}", f"event.{event_type}")]
+    sent = an_example(event_type) | {"extra": [1, {"deep": None}], "Total": "x", "model_config": 1, "type_name": ""}
+    assert an_event(event_type, sent).payload == as_sent(sent)
 
 
-@every_type
-def test_what_a_type_does_not_name_is_kept_as_sent(event_type: str) -> None:
-    payload = an_example(event_type) | {"extra": [1, {"deep": None}], "Total": "x", "model_config": 1, "type_name": ""}
-    event = an_event(event_type, payload)
-    assert event.payload == as_sent(payload)
-
-
-@pytest.mark.parametrize(
-    ("wire_name", "field"),
-    [
-        ("confirmation", "orderId"), ("generic", "event_name"), ("event", "event_name"), ("viewitem", "itemId"),
-        ("viewcategory", "category"), ("search", "query"), ("addtocart", "itemId"), ("addtowishlist", "prodId"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("wire_name", "field"), [
+    ("confirmation", "orderId"), ("generic", "event_name"), ("event", "event_name"), ("viewitem", "itemId"),
+    ("viewcategory", "category"), ("search", "query"), ("addtocart", "itemId"), ("addtowishlist", "prodId"),
+])  # fmt: skip
 def test_a_required_field_is_demanded_by_name(wire_name: str, field: str) -> None:
     assert problems(wire_name, {"other": 1}) == [(f"Missing {field}", f"event.{wire_name}.{field}")]
     wrong_values: list[object] = [None, [], {}, True]
@@ -126,12 +114,8 @@ def test_a_required_field_is_demanded_by_name(wire_name: str, field: str) -> Non
         assert problems(wire_name, {field: wrong}) == [(f"Invalid {field}", f"event.{wire_name}.{field}")], wrong
 
 
-@pytest.mark.parametrize("wire_name", ["emailopen", "checkout", "login"])
-def test_some_payloads_may_be_empty(wire_name: str) -> None:
-    assert an_event(wire_name, {}).payload == {}
-
-
-def test_an_update_has_at_least_one_attribute() -> None:
+def test_some_payloads_may_be_empty_but_an_update_has_an_attribute() -> None:
+    assert [an_event(name, {}).payload for name in ("emailopen", "checkout", "login")] == [{}] * 3
     assert problems("update", {}) == [("Invalid update", "event.update")]
     assert an_event("update", {"size": None}).payload == {"size": None}
 
@@ -143,35 +127,33 @@ def test_an_event_name_is_a_string_of_1_to_255_characters(wire_name: str) -> Non
         assert problems(wire_name, {"event_name": name}) == [("Invalid event_name", f"event.{wire_name}.event_name")]
     for name in ("x", "x" * 255, "é" * 255, "my_event"):
         assert an_event(wire_name, {"event_name": name}).type == wire_name
-
-
-@pytest.mark.parametrize("generic", [{}, {"event_name": ""}, {"event_name": None}, {"eventName": "x"}])
-def test_an_event_name_under_generic_is_checked_as_well(generic: object) -> None:
-    [(_, field)] = problems("generic", {"generic": generic})
-    assert field == "event.generic.event_name"
+    for generic in ({}, {"event_name": ""}, {"event_name": None}, {"eventName": "x"}):
+        assert [field for _, field in problems("generic", {"generic": generic})] == ["event.generic.event_name"]
 
 
 @pytest.mark.parametrize("wire_name", ["confirmation", "checkout"])
-@pytest.mark.parametrize("items", ["x", {}, [1], [{"itemId": 1}, "x"], [None]])
-def test_items_are_a_list_of_objects(wire_name: str, items: object) -> None:
-    assert problems(wire_name, {"orderId": 1, "items": items}) == [("Invalid items", f"event.{wire_name}.items")]
+def test_items_are_a_list_of_objects(wire_name: str) -> None:
+    wrong: list[object] = ["x", {}, [1], [{"itemId": 1}, "x"], [None]]
+    for items in wrong:
+        assert problems(wire_name, {"orderId": 1, "items": items}) == [("Invalid items", f"event.{wire_name}.items")]
 
 
 @pytest.mark.parametrize("wire_name", ["update", "login"])
-@pytest.mark.parametrize("tags", [None, 1, {}, [1], ["a", None], True, ["a", "x" * 256], "x" * 256, "a;" + "-" * 256])
-def test_tags_are_a_string_or_a_list_of_strings_of_255_characters_at_most(wire_name: str, tags: object) -> None:
-    assert not are_tags(as_sent(tags))
-    assert problems(wire_name, {"tags": tags}) == [("Invalid tags", f"event.{wire_name}.tags")]
+def test_tags_are_a_string_or_a_list_of_strings_of_255_characters_at_most(wire_name: str) -> None:
+    long = "x" * 256
+    wrong: list[object] = [None, 1, {}, [1], ["a", None], True, ["a", long], long, "a;" + "-" * 256]
+    for tags in wrong:
+        assert not are_tags(as_sent(tags))
+        assert problems(wire_name, {"tags": tags}) == [("Invalid tags", f"event.{wire_name}.tags")]
+    right: list[object] = [["x" * 255] * 3, ";".join(["-" + "é" * 254] * 3), "", ";;", []]
+    for tags in right:
+        an_event(wire_name, {"tags": tags})
 
 
-@pytest.mark.parametrize("tags", [["x" * 255] * 3, ";".join(["-" + "é" * 254] * 3), "", ";;", []])
-def test_tags_up_to_the_limit_are_accepted(tags: object) -> None:
-    an_event("update", {"tags": tags})
-
-
-@pytest.mark.parametrize("email", ["ana", 7, "", "ana@", ["ana@example.com"]])
-def test_the_email_of_a_login_is_an_address(email: object) -> None:
-    assert problems("login", {"email": email}) == [("Invalid email", "event.login.email")]
+def test_the_email_of_a_login_is_an_address() -> None:
+    wrong: list[object] = ["ana", 7, "", "ana@", ["ana@example.com"]]
+    for email in wrong:
+        assert problems("login", {"email": email}) == [("Invalid email", "event.login.email")]
 
 
 def test_all_that_is_wrong_with_a_payload_is_listed_at_once() -> None:
@@ -186,31 +168,26 @@ def test_all_that_is_wrong_with_a_payload_is_listed_at_once() -> None:
 # --- Orders ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("sent", "text"), [
-    (123, "123"), ("123", "123"), (" 123\n", "123"), (0, "0"), (-0.0, "0"), (100, "100"), ("A-1", "A-1"),
-    ("a-1", "a-1"), ("0123", "0123"), ("x" * 256, "x" * 256), ("ñ#/ü", "ñ#/ü"),
-])  # fmt: skip
-def test_an_order_id_is_text_trimmed_and_case_sensitive(sent: object, text: str) -> None:
-    assert order_id({"orderId": sent}) == text
+def test_an_order_id_is_text_trimmed_and_case_sensitive() -> None:
+    same: list[tuple[object, str]] = [(123, "123"), (" 123\n", "123"), (0, "0"), (-0.0, "0"), (100, "100")]
+    for sent, text in same + [(each, each) for each in ("123", "A-1", "a-1", "0123", "x" * 256, "ñ#/ü")]:
+        assert order_id({"orderId": sent}) == text
 
 
-@given(st.integers(-(10**30), 10**30), st.integers(0, 5))
-def test_an_order_id_is_the_same_as_a_number_with_zeros_and_as_a_string(number: int, zeros: int) -> None:
+@given(st.integers(-(10**30), 10**30), st.integers(0, 5), st.decimals(-(10**9), 10**9, places=6))
+def test_an_order_id_is_the_same_as_a_string_and_as_any_equal_number(number: int, zeros: int, other: Decimal) -> None:
     with_zeros = Decimal(f"{number}.{'0' * zeros}") if zeros else Decimal(number)
     assert as_text(with_zeros) == as_text(Decimal(number)) == as_text(str(number)) == str(number)
+    assert as_text(other) == as_text(other.normalize())
+    assert Decimal(as_text(other)) == other
 
 
-@given(st.decimals(min_value=-(10**9), max_value=10**9, places=6))
-def test_two_numbers_are_the_same_order_exactly_when_they_are_equal(number: Decimal) -> None:
-    assert as_text(number) == as_text(number.normalize())
-    assert Decimal(as_text(number)) == number
-
-
-@pytest.mark.parametrize("sent", ["", " ", "\t\n", None, True, [], {}, "x" * 257, Decimal("1E300")])
-def test_an_order_id_that_is_none_is_invalid(sent: object) -> None:
-    parsed = parse_event("confirmation", {"orderId": sent})
-    assert not isinstance(parsed, ParsedEvent)
-    assert ("Invalid orderId", "event.confirmation.orderId") in [(each.message, each.field) for each in parsed]
+def test_an_order_id_that_is_none_is_invalid() -> None:
+    wrong: list[object] = ["", " ", "\t\n", None, True, [], {}, "x" * 257, Decimal("1E300")]
+    for sent in wrong:
+        parsed = parse_event("confirmation", {"orderId": sent})
+        assert not isinstance(parsed, ParsedEvent)
+        assert ("Invalid orderId", "event.confirmation.orderId") in [(each.message, each.field) for each in parsed]
 
 
 IN_TWO_PLACES = [(event_type, name) for event_type, cls in CATALOGUE.items() for name in cls.under_generic]
@@ -228,49 +205,195 @@ def test_orders_and_custom_events_are_read_flat_and_under_generic() -> None:
 
 @in_two_places
 def test_a_field_is_read_flat_and_under_generic(event_type: str, name: str) -> None:
-    whole = an_example(event_type) | {name: "7"}
-    rest = {key: value for key, value in whole.items() if key != name}
-    flat = an_event(event_type, whole)
-    nested = an_event(event_type, {**rest, "generic": {name: "7"}})
-    assert getattr(nested.model, name) == getattr(flat.model, name) == "7"
-    assert nested.payload == as_sent({**rest, "generic": {name: "7"}}), "it is stored as sent"
-
-
-@in_two_places
-def test_a_field_given_in_both_places_is_accepted_if_the_values_are_equal(event_type: str, name: str) -> None:
-    payload = an_example(event_type) | {name: "1", "generic": {name: "1"}}
-    assert getattr(an_event(event_type, payload).model, name) == "1"
-    different = payload | {name: "2"}
+    flat = an_example(event_type) | {name: "7"}
+    nested = {key: value for key, value in flat.items() if key != name} | {"generic": {name: "7"}}
+    for payload in (flat, nested, flat | nested):
+        assert getattr(an_event(event_type, payload).model, name) == "7"
+        assert an_event(event_type, payload).payload == as_sent(payload), "it is stored as sent"
+    different = flat | nested | {name: "2"}
     assert problems(event_type, different) == [(f"Invalid {name}", f"event.{event_type}.{name}")]
 
 
-@pytest.mark.parametrize("name", ["orderId", "phone", "coupons", "status"])
-def test_a_text_of_digits_is_not_a_number(name: str) -> None:
-    order = {"orderId": "A-1", name: "0049", "generic": {name: "49"}}
-    assert problems("confirmation", order) == [(f"Invalid {name}", f"event.confirmation.{name}")]
+def test_values_in_two_places_are_compared_as_numbers_only_if_they_are_numbers() -> None:
+    equal: list[tuple[str, object, object]] = [
+        ("orderId", 123, " 123 "), ("total", 19.9, "19.90"), ("total_shipping", "5", "5.0"), ("phone", "49", 49),
+        ("status", "paid", "paid"), ("coupons", ["A"], ["A"]),
+    ]  # fmt: skip
+    for name, flat, nested in equal:
+        an_event("confirmation", {"orderId": 123, name: flat, "generic": {name: nested}})
+    for name in ("orderId", "phone", "coupons", "status"):
+        order = {"orderId": "A-1", name: "0049", "generic": {name: "49"}}
+        assert problems("confirmation", order) == [(f"Invalid {name}", f"event.confirmation.{name}")]
+    others: list[object] = ["x", 1, None, []]
+    for generic in others:
+        assert order_id({"orderId": "A-1", "generic": generic}) == "A-1", "a field like any other"
 
 
-@pytest.mark.parametrize(("name", "flat", "nested"), [
-    ("orderId", 123, " 123 "), ("total", 19.9, "19.90"), ("total_shipping", "5", "5.0"), ("phone", "49", 49),
-    ("status", "paid", "paid"), ("coupons", ["A"], ["A"]),
+def test_a_total_is_a_number_or_a_numeric_string_and_another_value_does_not_refuse_the_order() -> None:
+    numbers: list[tuple[object, str]] = [(Decimal("19.90"), "19.9"), ("19.90", "19.9"), (" 5 ", "5"), ("-3", "-3")]
+    for sent, number in (*numbers, ("1e3", "1000"), (Decimal(0), "0")):
+        assert as_number(sent) == Decimal(number)
+    others: list[object] = ["", "19,90", "€5", "1_000", "١٢", "NaN", "Infinity", "abc", True, None, [], {}]
+    for sent in others:
+        assert as_number(sent) is None
+        assert order_id({"orderId": "A-1", "total": sent}) == "A-1"
+
+
+# --- The request ----------------------------------------------------------------------------------
+
+USER = {"email": ANA}
+SEARCH = {"search": {"query": "shoes"}}
+
+
+def parse(**body: Any) -> EventRequest:
+    return parsed(as_sent({"user": USER, "event": SEARCH} | body))
+
+
+def problems_of(**body: Any) -> tuple[Problem, ...]:
+    with pytest.raises(Invalid) as refused:
+        parse(**body)
+    return refused.value.problems
+
+
+def named(**body: Any) -> list[tuple[str, str | None]]:
+    return [(problem.message, problem.field) for problem in problems_of(**body)]
+
+
+def test_a_missing_event_or_user_has_the_documented_error_without_a_field() -> None:
+    documented = "Please send user information along with event"
+    assert (MISSING_EVENT.field, MISSING_EVENT.as_documented) == (None, True)
+    nothing: list[object] = [None, {}]
+    for missing in nothing:
+        assert problems_of(event=missing) == (MISSING_EVENT,)
+        [problem] = problems_of(user=missing)
+        assert (problem.message, problem.description) == ("Missing user information", documented)
+    with pytest.raises(Invalid, match=MISSING_EVENT.message):
+        parsed({"user": USER})
+
+
+def test_user_and_event_are_objects() -> None:
+    others: list[object] = ["x", 1, [], [{}], True, 0, "", False]
+    for wrong in others:
+        assert named(user=wrong) == [("Invalid user", "user")]
+        assert named(event=wrong) == [("Invalid event", "event")]
+
+
+def test_a_user_has_an_email_that_is_an_address_or_an_id_that_is_a_string() -> None:
+    nobody: list[object] = [{"firstname": "Ana"}, {"email": None, "_id": None}, {"Email": ANA}, {"id": "x"}]
+    for user in nobody:
+        assert named(user=user) == [("Missing user identifier", "user")]
+    addresses: list[object] = ["", "ana", "ana@", "@example.com", "ana@example", 7, [], True, "a b@example.com"]
+    for email in addresses:
+        assert named(user={"email": email}) == [("Invalid email", "user.email")]
+        assert named(user={"email": email, "_id": "x"}) == [("Invalid email", "user.email")]
+    ids: list[object] = [7, [], {}, True]
+    for user_id in ids:
+        assert named(user={"_id": user_id}) == [("Invalid _id", "user._id")]
+
+
+def test_an_email_is_trimmed_and_lower_cased() -> None:
+    assert parse(user={"email": " Ana@Example.COM\n"}).user.email == ANA
+
+
+def test_several_events_are_refused() -> None:
+    assert named(event={"search": {"query": "x"}, "viewitem": {"itemId": 1}}) == [("More than one event", "event")]
+
+
+def test_some_attributes_of_the_user_may_come_along_and_other_fields_are_ignored() -> None:
+    assert USER_ATTRIBUTES == ("tel", "firstname", "lastname", "country", "city")
+    for name in USER_ATTRIBUTES:
+        assert parse(user=USER | {name: "x"}).user.attributes == {name: "x"}
+        assert parse(user=USER | {name: None}).user.attributes == {}
+        assert named(user=USER | {name: 7}) == [("Invalid data format/type", f"user.{name}")]
+        assert named(user=USER | {name: "\ud800"}) == [("Invalid text", f"user.{name}")]
+    request = parse(user=USER | {"shoesize": 38, "": Decimal(1)}, extra=[1], Event={})
+    assert request.user.attributes == {}
+    assert parse(user=USER | {"userAgent": "x"}).user.user_agent == "x"
+    assert parse(user=USER | {"userAgent": None}).user.user_agent == ""
+
+
+def test_all_that_is_wrong_is_listed_at_once_and_without_a_value_that_was_sent() -> None:
+    """Error texts get into logs: they name places, never values."""
+    secret = "s3cret-value"
+    user = {"email": secret, "_id": 7, "tel": [secret], "city": [], "userAgent": {secret: 1}}
+    event = {"confirmation": {"items": secret, "total": {"": 1}}}
+    listed = [*problems_of(user=user, event=event), *problems_of(event={"generic": {"event_name": [secret]}})]
+    assert {problem.field for problem in listed} == {
+        "event.confirmation.total", "event.confirmation.orderId", "event.confirmation.items",
+        "event.generic.event_name", "user.email", "user._id", "user.tel", "user.city", "user.userAgent",
+    }  # fmt: skip
+    assert not any(secret in problem.message + problem.description + str(problem.field) for problem in listed)
+
+
+# --- eventTime and eventId ------------------------------------------------------------------------
+
+NOW = a_moment()
+far_off = st.datetimes(max_value=datetime(1999, 12, 31)) | st.datetimes(min_value=datetime(2200, 1, 1))  # noqa: DTZ001
+ids_of_events = st.sampled_from([None, 7, "", "a b", "e-1", "01945a3f-5000-7000-8000-0000000000aa"])
+any_json = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+def refused_fields(entry: object) -> set[str | None]:
+    """Return the fields that an event of an import is refused for, if it is."""
+    [outcome] = parse_batch({"events": [entry], "import": True}, NOW, lambda _: None)
+    assert isinstance(outcome, EventRequest | Invalid), outcome
+    return {problem.field for problem in outcome.problems} if isinstance(outcome, Invalid) else set()
+
+
+@given(ids_of_events, far_off, st.sampled_from(["Z", "+14:00", "-23:59"]))
+@example(None, datetime(1, 1, 1), "Z")  # noqa: DTZ001
+def test_a_time_out_of_range_is_refused_whatever_the_event_id_is(
+    event_id: object, moment: datetime, offset: str
+) -> None:
+    event_time = f"{moment.isoformat(timespec='seconds')}{offset}"
+    body = {"user": USER, "event": SEARCH, "eventId": event_id, "eventTime": event_time}
+    assert "eventTime" in refused_fields(body)
+    with pytest.raises(Invalid):
+        parsed(as_sent(body))
+
+
+@given(st.dictionaries(st.sampled_from(["user", "event", "eventId", "eventTime"]), any_json) | any_json)
+def test_an_event_of_any_json_is_never_failed(entry: object) -> None:
+    refused_fields(entry)
+
+
+def test_an_offset_has_hours_up_to_23_and_minutes_up_to_59() -> None:
+    event_time = iso(NOW)[:-1]
+    for offset in ("+05:60", "+05:99", "-24:00", "+0530", "+5:30", ""):
+        assert named(eventTime=event_time + offset) == [("Invalid eventTime", "eventTime")]
+    assert parse(eventTime=f"{event_time}+00:00").happened_at == NOW
+
+
+def test_a_uuid7_in_capitals_contains_its_time() -> None:
+    event_id = new_id(NOW).upper()
+    request = parse(eventId=event_id)
+    assert (request.event_id, request.happened_at, request.own_time) == (event_id, NOW, True)
+
+
+# --- Refusals -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("field", "known"), [
+    ("event", "event"), ("events", "events"), ("events.12.user.email", "user.email"), ("events.12", ""),
+    ("event.emailOpen", "event.emailopen"), ("event.confirmation.orderId", "event.confirmation.orderId"),
+    ("event.confirmation.generic.orderId", "event.confirmation.generic.orderId"),
+    ("event.generic.generic.event_name", "event.generic.generic.event_name"),
+    ("event.ana@example.com.orderId", "event"), ("event.update.ana@example.com", "event.update"),
+    ("event.update.email.email.event.user", "event.update"),
+    ("event.confirmation.items.items.items", "event.confirmation.items"),
+    ("user.firstname.user.email", "user.firstname"),
+    ("user.ana", "user"), ("tags", "tags"), ("ana.user.email", ""), ("12.34600000000", ""),
+    ("Idempotency-Key", "Idempotency-Key"), ("", ""), ("event.review.a-secret", "event.review"),
+    ("events.3.event.review.reviewId", "event.review.reviewId"),
 ])  # fmt: skip
-def test_a_scalar_given_in_both_places_and_the_same_is_accepted(name: str, flat: object, nested: object) -> None:
-    an_event("confirmation", {"orderId": 123, name: flat, "generic": {name: nested}})
+@with_declared_types
+def test_a_field_is_made_of_names_of_the_contract_each_in_its_place(field: str, known: str) -> None:
+    assert known_field(field) == known
 
 
-@pytest.mark.parametrize("generic", ["x", 1, None, []])
-def test_a_generic_that_is_no_object_is_a_field_like_any_other(generic: object) -> None:
-    assert order_id({"orderId": "A-1", "generic": generic}) == "A-1"
-
-
-@pytest.mark.parametrize(("sent", "number"), [
-    (Decimal("19.90"), "19.9"), ("19.90", "19.9"), (" 5 ", "5"), ("-3", "-3"), ("1e3", "1000"), (Decimal(0), "0"),
-])  # fmt: skip
-def test_a_total_is_a_number_or_a_numeric_string(sent: object, number: str) -> None:
-    assert as_number(sent) == Decimal(number)
-
-
-@pytest.mark.parametrize("sent", ["", "19,90", "€5", "1_000", "١٢", "NaN", "Infinity", "abc", True, None, [], {}])
-def test_a_total_that_is_not_a_number_does_not_refuse_the_order(sent: object) -> None:
-    assert as_number(sent) is None
-    assert order_id({"orderId": "A-1", "total": sent}) == "A-1"
+@with_declared_types
+def test_a_type_is_known_by_any_of_its_names() -> None:
+    assert known_type({"event": {"emailClick": 7}}) == "emailclick"

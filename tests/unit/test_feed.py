@@ -28,6 +28,7 @@ A_SEARCH: dict[str, Any] = {
     "type": "search",
     "payload": {"query": "shoes"},
 }
+NO_PAUSES = pytest.mark.usefixtures("no_pauses")
 
 
 def message(item: dict[str, Any]) -> Message:
@@ -36,7 +37,7 @@ def message(item: dict[str, Any]) -> Message:
     return made
 
 
-def told(**attributes: Any) -> dict[str, Any]:
+def detail_of(**attributes: Any) -> dict[str, Any]:
     """The detail of an event's item."""
     made = message(A_SEARCH | attributes)
     assert made.detail_type == "EventCreated"
@@ -44,32 +45,20 @@ def told(**attributes: Any) -> dict[str, Any]:
     return detail
 
 
-# --- What is told ---------------------------------------------------------------------------------
+# --- Details -------------------------------------------------------------------------------------
 
 
-def test_an_event_is_published_with_who_what_and_when() -> None:
-    assert told() == {
-        "version": 1,
-        "id": derived_id(datetime.fromisoformat(HAPPENED), "shop", USER, EVENT),
-        "account": "shop",
-        "userId": USER,
-        "eventId": EVENT,
-        "type": "search",
-        "createdOn": HAPPENED,
-        "receivedOn": HAPPENED,
-        "imported": False,
-        "payload": {"query": "shoes"},
-    }
-
-
-def test_an_event_with_a_time_and_an_id_of_the_caller_is_published_with_them() -> None:
-    detail = told(id="a-1", receivedOn="2026-11-24T08:00:00.120Z", imported=True)
-    assert (detail["eventId"], detail["createdOn"]) == ("a-1", HAPPENED)
-    assert (detail["receivedOn"], detail["imported"]) == ("2026-11-24T08:00:00.120Z", True)
-
-
-def test_other_attributes_of_an_item_are_not_published() -> None:
-    assert told(idempotencyKey="secret", nonce="n", warnings=[{"field": "f", "message": "m"}], attribute="a") == told()
+def test_an_event_is_published_with_who_what_and_when_and_with_nothing_else() -> None:
+    known = {"version": 1, "account": "shop", "userId": USER, "createdOn": HAPPENED, "payload": {"query": "shoes"}}
+    now = {"eventId": EVENT, "type": "search", "receivedOn": HAPPENED, "imported": False}
+    assert detail_of() == {**known, **now, "id": derived_id(datetime.fromisoformat(HAPPENED), "shop", USER, EVENT)}
+    assert (
+        detail_of(idempotencyKey="secret", nonce="n", warnings=[{"field": "f", "message": "m"}], attribute="a")
+        == detail_of()
+    )
+    own = {"receivedOn": "2026-11-24T08:00:00.120Z", "imported": True}
+    detail = detail_of(id="a-1", type="review", **own)
+    assert detail == {**known, **own, "eventId": "a-1", "type": "review", "id": detail["id"]}, "of any type"
 
 
 def test_an_erased_user_is_published_with_nothing_but_who_and_when() -> None:
@@ -82,46 +71,36 @@ def test_an_erased_user_is_published_with_nothing_but_who_and_when() -> None:
 
 def test_the_id_is_another_one_for_each_news_and_the_same_for_a_copy() -> None:
     """Two users may have events of one id and time, an event may have other ids in two accounts, and so on."""
-    items = [
-        A_SEARCH,
-        A_SEARCH | {"id": "a-1"},
-        A_SEARCH | {"pk": f"other#USER#{USER}"},
-        A_SEARCH | {"pk": f"shop#USER#{EVENT}"},
-        A_SEARCH | {"sk": f"EVENT#{USER}"},
-        {"pk": f"shop#USER#{USER}", "sk": "PROFILE", "erasedAt": HAPPENED},
-    ]
+    others = [{"id": "a-1"}, {"pk": f"other#USER#{USER}"}, {"pk": f"shop#USER#{EVENT}"}, {"sk": f"EVENT#{USER}"}]
+    items = [A_SEARCH | other for other in ({}, *others, {"sk": "PROFILE", "erasedAt": HAPPENED})]
     ids = [json.loads(message(item).detail)["id"] for item in items]
     assert len(set(ids)) == len(items)
     assert ids == [json.loads(message(item).detail)["id"] for item in items]
 
 
-@pytest.mark.parametrize("payload", [
-    {}, {"a": [], "b": {"": None}, "c": [True, "é€😀\u0000\u2028"]}, {"n": [Decimal(2**63 - 1), Decimal(-(2**63))]},
-    {"n": Decimal("0.12345678901234567890123456789012345678")},
-])  # fmt: skip
-def test_a_payload_is_published_value_for_value(payload: dict[str, Any]) -> None:
-    assert told(payload=payload)["payload"] == payload
-
-
-@pytest.mark.parametrize("number", [Decimal(2**63), Decimal(-(2**63) - 1), Decimal("1E+125")])
-def test_a_payload_with_an_integer_beyond_the_bus_is_named_by_its_path_instead(number: Decimal) -> None:
-    detail = told(payload={"deep": [{"n": number}]})
-    assert "payload" not in detail
-    assert detail["payloadAt"] == f"/v1/user/{USER}/events"
-    assert detail.keys() == told().keys() - {"payload"} | {"payloadAt"}
+def test_a_payload_is_published_value_for_value_unless_an_integer_is_beyond_the_bus() -> None:
+    payloads: list[Any] = [
+        {}, {"a": [], "b": {"": None}, "c": [True, "é€😀\u0000\u2028"]},
+        {"n": [Decimal(2**63 - 1), Decimal(-(2**63)), Decimal("0.12345678901234567890123456789012345678")]},
+    ]  # fmt: skip
+    assert [detail_of(payload=payload)["payload"] for payload in payloads] == payloads
+    for number in (Decimal(2**63), Decimal(-(2**63) - 1), Decimal("1E+125")):
+        detail = detail_of(payload={"deep": [{"n": number}]})
+        assert detail["payloadAt"] == f"/v1/user/{USER}/events"
+        assert detail.keys() == detail_of().keys() - {"payload"} | {"payloadAt"}
 
 
 def test_a_payload_as_large_as_the_bus_takes_is_published_and_a_larger_one_is_not() -> None:
     room = MAX_DETAIL_BYTES - message(A_SEARCH | {"payload": {"q": ""}}).size
-    assert len(told(payload={"q": "x" * room})["payload"]["q"]) == room
-    assert "payload" not in told(payload={"q": "x" * (room + 1)})
-    assert "payload" not in told(payload={"q": "\u0000" * (room // 6 + 1)}), "JSON takes six bytes for it"
+    assert len(detail_of(payload={"q": "x" * room})["payload"]["q"]) == room
+    assert "payload" not in detail_of(payload={"q": "x" * (room + 1)})
+    assert "payload" not in detail_of(payload={"q": "\u0000" * (room // 6 + 1)}), "JSON takes six bytes for it"
 
 
 @pytest.mark.parametrize("changed", [{"sk": "EVENT#no-uuid"}, {"pk": {"n": Decimal(1)}}])
 def test_an_image_that_is_not_what_it_seems_to_be_is_an_error(changed: dict[str, Any]) -> None:
     with pytest.raises((AttributeError, TypeError, ValueError)):
-        told(**changed)
+        detail_of(**changed)
 
 
 def test_only_events_and_erased_users_are_published() -> None:
@@ -141,7 +120,7 @@ def bus() -> Iterator[Bus]:
 
 
 @pytest.fixture
-def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(eventbridge, "backoff", lambda *_: itertools.repeat(0))
 
 
@@ -167,7 +146,7 @@ def test_messages_go_as_many_at_a_time_as_fit(bus: Bus) -> None:
     assert bus.calls == [2, 2, 1, 1, 1]
 
 
-@pytest.mark.usefixtures("_no_pauses")
+@NO_PAUSES
 def test_what_was_throttled_is_sent_again_without_the_rest(bus: Bus) -> None:
     bus.faults = iter([throttled_but(3), None, throttled])
     assert publish(messages(15)) == {}
@@ -175,21 +154,16 @@ def test_what_was_throttled_is_sent_again_without_the_rest(bus: Bus) -> None:
     assert len(bus.published()) == 15
 
 
-@pytest.mark.usefixtures("_no_pauses")
-def test_what_can_never_be_published_is_logged_and_not_retried(bus: Bus) -> None:
+@NO_PAUSES
+def test_what_can_never_be_published_is_logged_and_the_rest_is_retried(bus: Bus) -> None:
     bus.faults = itertools.repeat(malformed("004"))
     assert publish(messages(12)) == {4: "MalformedDetail"}
-    assert bus.calls == [10, 2]
-
-
-@pytest.mark.usefixtures("_no_pauses")
-def test_what_is_refused_is_not_sent_while_the_rest_is_retried(bus: Bus) -> None:
     bus.faults = iter([lambda _: ["MalformedDetail", "ThrottlingException", None]])
     assert publish(messages(3)) == {0: "MalformedDetail"}
-    assert bus.calls == [3, 1]
+    assert bus.calls == [10, 2, 3, 1]
 
 
-@pytest.mark.usefixtures("_no_pauses")
+@NO_PAUSES
 def test_a_temporary_failure_is_retried(bus: Bus) -> None:
     bus.faults = iter([no_answer, denied, throttled, None])
     assert publish(messages(3)) == {}
@@ -197,16 +171,14 @@ def test_a_temporary_failure_is_retried(bus: Bus) -> None:
     assert len(bus.published()) == 3
 
 
-def test_no_pause_goes_beyond_the_deadline(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_pause_goes_beyond_the_deadline_and_after_it_nothing_is_sent(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(eventbridge, "backoff", lambda *_: itertools.repeat(60))
     bus.faults = itertools.repeat(throttled)
     assert publish(messages(2), seconds=30) == dict.fromkeys(range(2), "ThrottlingException")
-    assert bus.calls == [2]
-
-
-def test_after_the_deadline_nothing_is_sent(bus: Bus) -> None:
     assert publish(messages(2), seconds=0) == dict.fromkeys(range(2), eventbridge.NO_TIME)
-    assert bus.calls == []
+    assert bus.calls == [2]
 
 
 def test_pauses_grow_and_end_growing() -> None:

@@ -1,4 +1,4 @@
-"""docs/growth.md says what growth.py works out, and growth.py knows this system."""
+"""docs/growth.md says what growth.py works out, which knows this system and agrees with simulation.py."""
 
 import re
 from collections import Counter
@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from samcli.yamlhelper import yaml_parse
 
-from docs import growth
-from docs.growth import Inputs
+from docs import growth, simulation
+from docs.growth import BATCH, Inputs
+from docs.simulation import LIMITS, Traffic, simulate
 from docs.units import BATCHES, BILLS, LATE
 from domain.event_types import CATALOGUE, restrictions
 from domain.problems import WARNINGS, Refused
@@ -18,13 +19,9 @@ TEMPLATE: dict[str, Any] = yaml_parse((growth.PAGE.parents[1] / "template.yaml")
 PERFORMANCE = growth.PAGE.with_name("performance.md")
 
 
-def test_the_page_is_up_to_date() -> None:
+def test_the_page_is_up_to_date_and_one_that_is_not_is_worked_out_again() -> None:
     text = growth.PAGE.read_text()
     assert text == growth.page(text), "run `make growth`"
-
-
-def test_a_table_that_is_out_of_date_is_worked_out_again() -> None:
-    text = growth.PAGE.read_text()
     assert growth.page(text.replace("| 1,000,000 |", "| 2,000,000 |")) == text
 
 
@@ -51,19 +48,13 @@ def test_the_script_knows_about_how_many_metrics_there_are() -> None:
 
 
 def test_performance_md_has_the_measured_units() -> None:
-    lines = PERFORMANCE.read_text().splitlines()
-    rows = [line.split(" | ")[1:] for line in lines if re.match(r"\| .* \| (Batch)?GetItem", line)]
+    text = PERFORMANCE.read_text()
+    rows = [line.split(" | ")[1:] for line in text.splitlines() if re.match(r"\| .* \| (Batch)?GetItem", line)]
     bills = (*BILLS.values(), *LATE.values())
     assert rows == [[", ".join(bill.calls), f"{bill.rru:g}", f"{bill.wru} |"] for bill in bills]
-
-
-def test_performance_md_has_the_measured_units_of_batches() -> None:
     for name, bill in BATCHES.items():
         calls = ", ".join(f"{number} {call}" for call, number in Counter(bill.calls).items())
-        assert f"\n| {name} | {calls} | {bill.rru:g} | {bill.wru} |\n" in PERFORMANCE.read_text()
-
-
-def test_each_kind_of_the_mix_is_measured() -> None:
+        assert f"\n| {name} | {calls} | {bill.rru:g} | {bill.wru} |\n" in text
     assert Inputs().mix.keys() <= BILLS.keys()
     assert sum(Inputs().mix.values()) == 100
 
@@ -82,3 +73,28 @@ def test_a_million_events_of_the_usual_mix_in_batches_cost_little_more_than_a_th
     single, batched = (sum(growth.million(Inputs(batch=size)).values()) for size in (1, growth.BATCH))
     assert batched <= 2.20
     assert batched < 0.36 * single
+
+
+# --- The simulation -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1, BATCH])
+@pytest.mark.parametrize("limit", LIMITS)
+def test_even_traffic_is_throttled_where_the_arithmetic_says(limit: str, size: int) -> None:
+    inputs = Inputs(batch=size)
+    [rate] = [each.events_a_second for each in growth.limits(inputs) if each.name == limit]
+    others = set(LIMITS) - {limit}
+    assert not simulate(Traffic(inputs, 0.999 * rate * growth.DAY, even=True), others).throttled
+    assert simulate(Traffic(inputs, 1.001 * rate * growth.DAY, even=True), others).throttled.keys() == {limit}
+
+
+def test_a_day_has_its_events_and_those_of_the_sale_and_the_import() -> None:
+    assert Traffic(Inputs(), 1e6, even=True).of_day() == pytest.approx(1e6)
+    assert 1.1e6 < Traffic(Inputs(), 1e6).of_day() < 1.2e6
+
+
+def test_what_is_throttled_during_a_sale_is_accepted_after_it() -> None:
+    outcome = simulate(Traffic(Inputs(), 300e6), lifted=set(LIMITS) - {"API Gateway"})
+    assert outcome.throttled.keys() == {"API Gateway"}
+    assert outcome.waiting == 0
+    assert 0 < outcome.longest_minutes < simulation.SALE_MINUTES

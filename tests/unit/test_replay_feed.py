@@ -21,6 +21,7 @@ STRETCH = {
     "endSequenceNumber": "100000000000000000101",
     "approximateArrivalOfFirstRecord": "2026-11-24T08:00:00Z",
 }
+START = int(STRETCH["startSequenceNumber"])
 
 
 class Clients:
@@ -30,14 +31,13 @@ class Clients:
         self.made = {name: aws.client(name, "https://nowhere.example") for name in ("dynamodbstreams", "lambda")}
         self.stubs = {name: Stubber(client) for name, client in self.made.items()}
 
-    def iterator(self) -> None:
-        self.stubs["dynamodbstreams"].add_response("get_shard_iterator", {"ShardIterator": "first"})
-
-    def page(self, *numbers: int, following: str = "") -> None:
-        answer: dict[str, Any] = {"Records": [a_record(number) for number in numbers]}
-        self.stubs["dynamodbstreams"].add_response(
-            "get_records", answer | ({"NextShardIterator": following} if following else {})
-        )
+    def pages(self, *pages: tuple[int, ...], more: bool = False) -> None:
+        """Prepare an iterator, and pages of records with these numbers. `more`: there are others after them."""
+        stream = self.stubs["dynamodbstreams"]
+        stream.add_response("get_shard_iterator", {"ShardIterator": "first"})
+        for place, numbers in enumerate(pages, 1):
+            following = {"NextShardIterator": f"page {place}"} if more or place < len(pages) else {}
+            stream.add_response("get_records", {"Records": [a_record(number) for number in numbers], **following})
 
     def function_answers(self, payload: Any, **more: str) -> None:
         raw = json.dumps(payload).encode()
@@ -62,42 +62,28 @@ def a_record(number: int) -> dict[str, Any]:
 
 
 def test_all_pages_of_the_stretch_are_read_and_nothing_beyond(clients: Clients) -> None:
-    start = int(STRETCH["startSequenceNumber"])
-    clients.iterator()
-    clients.page(start, following="second")
-    clients.page(following="third")  # a page may be empty
-    clients.page(start + 2, start + 3, following="fourth")
+    clients.pages((START,), (), (START + 2, START + 3), more=True)  # a page may be empty
     records = list(replay_feed.records_of(clients.made["dynamodbstreams"], STRETCH))
-    assert [record["dynamodb"]["SequenceNumber"] for record in records] == [f"{start}", f"{start + 2}"]
+    assert [record["dynamodb"]["SequenceNumber"] for record in records] == [f"{START}", f"{START + 2}"]
     json.dumps(records)
 
 
 def test_a_stretch_whose_last_record_is_gone_ends_before_the_next_one(clients: Clients) -> None:
-    start = int(STRETCH["startSequenceNumber"])
-    clients.iterator()
-    clients.page(start, start + 5)
+    clients.pages((START, START + 5))
     assert len(list(replay_feed.records_of(clients.made["dynamodbstreams"], STRETCH))) == 1
 
 
-def test_what_is_on_the_bus_is_done(clients: Clients) -> None:
-    clients.iterator()
-    clients.page(int(STRETCH["endSequenceNumber"]))
-    clients.function_answers({"batchItemFailures": []})
-    assert replay_feed.replay(STRETCH, "feed") is None
-
-
-@pytest.mark.parametrize(
-    ("answer", "more"),
-    [
-        ({"batchItemFailures": [{"itemIdentifier": "100000000000000000101"}]}, {}),
-        ({"errorMessage": "2 of 2 records", "errorType": "NotPublished"}, {"FunctionError": "Unhandled"}),
-    ],
-)
-def test_what_fails_again_stays_in_the_queue(clients: Clients, answer: Any, more: dict[str, str]) -> None:
-    clients.iterator()
-    clients.page(int(STRETCH["endSequenceNumber"]))
+@pytest.mark.parametrize(("answer", "more", "said"), [
+    ({"batchItemFailures": []}, {}, "None"),
+    ({"batchItemFailures": [{"itemIdentifier": "100000000000000000101"}]}, {}, "Failed again"),
+    ({"errorMessage": "2 of 2", "errorType": "NotPublished"}, {"FunctionError": "Unhandled"}, "Failed again"),
+])  # fmt: skip
+def test_what_is_on_the_bus_is_done_and_what_fails_again_stays_in_the_queue(
+    clients: Clients, answer: Any, more: dict[str, str], said: str
+) -> None:
+    clients.pages((START + 2,))
     clients.function_answers(answer, **more)
-    assert str(replay_feed.replay(STRETCH, "feed")).startswith("Failed again")
+    assert str(replay_feed.replay(STRETCH, "feed")).startswith(said)
 
 
 @pytest.mark.parametrize("code", ["TrimmedDataAccessException", "ResourceNotFoundException"])
