@@ -200,16 +200,17 @@ class Person:
 
     id: str
     email: str
-    keys: tuple[IdempotencyKey, IdempotencyKey]
+    requests: list[tuple[dict[str, Any], IdempotencyKey]]
 
 
 def a_person(account: Account, name: str) -> Person:
-    email, keys = f"ana{name}@example.com", [IdempotencyKey.of(f"{kind} {name}", b"body") for kind in ("key", "open")]
+    email = f"ana{name}@example.com"
+    requests = [(event, IdempotencyKey.of(f"{list(event)} {name}", b"body")) for event in (SEARCH, OPEN)]
     profile = a_user(account, email, tags=["vip"])
-    for event, key in zip((SEARCH, OPEN), keys, strict=True):
+    for event, key in requests:
         send(account, event, key=key, email=email)
     send(account, {"confirmation": {"orderId": f"order {name}", "total": 1}}, email=email)
-    return Person(profile.id, email, (keys[0], keys[1]))
+    return Person(profile.id, email, requests)
 
 
 def an_erased_person(account: Account, name: str, now: datetime) -> Person:
@@ -256,20 +257,16 @@ def return_as_new(account: Account, person: Person) -> Returned:
     """The old _id is refused. The new user sends the same requests as the erased one."""
     assert upsert(person, account) == upsert(person, account, email=person.email) == ERASED
     user_id = a_user(account, person.email).id
-    answers = [send(account, each, key=key, email=person.email) for each, key in sent_by(person)]
+    answers = [send(account, each, key=key, email=person.email) for each, key in person.requests]
     assert [(answer.restriction, answer.replayed, answer.user_id) for answer in answers] == [(None, False, user_id)] * 2
     return Returned(person, user_id, [answer.event_id for answer in answers])
-
-
-def sent_by(person: Person) -> list[tuple[dict[str, Any], IdempotencyKey]]:
-    return list(zip((SEARCH, OPEN), person.keys, strict=True))
 
 
 def check_all_there(account: Account, returned: Returned) -> None:
     person = returned.person
     assert the_profile(account, person.email)["_id"] == returned.user_id
     assert send(account, OPEN, email=person.email).restriction, "the window that opened is open"
-    repeats = [send(account, each, key=key, email=person.email) for each, key in sent_by(person)]
+    repeats = [send(account, each, key=key, email=person.email) for each, key in person.requests]
     assert [each.event_id for each in repeats] == returned.event_ids
     assert [(each.user_id, each.replayed) for each in repeats] == [(returned.user_id, True)] * 2
     assert sorted(the_events(account, person.email)) == sorted(returned.event_ids)
@@ -319,7 +316,7 @@ def test_a_user_who_returns_and_is_erased_again_at_any_call_leaves_nothing(table
         another_request,
     )
     for person, user_id, _ in outcomes:
-        key_hash = person.keys[0].key_hash
+        key_hash = person.requests[0][1].key_hash
         put(table, *keyed_events_of_1_0(user_id, [new_id(again)], [key_hash], again + timedelta(days=1)))
         assert erase_leftovers(table, again + LATER) == []
         left = as_text(table)

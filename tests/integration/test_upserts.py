@@ -240,14 +240,9 @@ def put(account: Account, identifier: str, **attributes: Any) -> str:
 @aws_engine_only
 @pytest.mark.parametrize("by_id", [True, False], ids=["by _id", "by email"])
 def test_an_upsert_with_an_equal_one_at_any_of_its_calls_is_done_like_it(account: Account, by_id: bool) -> None:
-    def prepare(name: str) -> tuple[str, str]:
-        """The identifier, and the email."""
-        email = f"ana{name}@example.com"
-        return (new_id(a_moment()) if by_id else email), email
-
     runs = at_each_call(
         account.table.client,
-        prepare,
+        lambda email: (new_id(a_moment()) if by_id else f"{email}@example.com", f"{email}@example.com"),
         lambda named: put(account, named[0], email=named[1], ours=1),
         lambda named: put(account, named[0], email=named[1], theirs=1),
     )
