@@ -11,15 +11,10 @@ from local.stack import ROOT
 DUCKDB = Path(sys.prefix) / "bin" / "duckdb"
 
 
-class SqlError(Exception):
-    """An error of DuckDB."""
-
-
 def ask(folder: Path, question: str) -> list[dict[str, Any]]:
     """The rows of the answer. Decimals are text, with all their digits, and so are times."""
     command: list[str | Path] = [DUCKDB, "-json", "-init", ROOT / "docs" / "analytics.sql", "-c", question]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise SqlError(done.stderr)
+    assert done.returncode == 0, done.stderr
     rows: list[dict[str, Any]] = json.loads(done.stdout or "[]")
     return rows

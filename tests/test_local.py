@@ -125,8 +125,7 @@ def test_while_a_stack_starts_runs_or_saves_its_data_no_other_command_uses_them(
     with alone(folder), pytest.raises(StackError, match="just being started or stopped"), alone(folder):
         pass
     with alone(folder):
-        pass
-    (folder / "endpoint").write_text("http://here")
+        (folder / "endpoint").write_text("http://here")
     monkeypatch.setattr(stack, "is_up", "http://here".__eq__)
     with pytest.raises(StackError, match="The stack is running at http:"), alone(folder):
         pass
