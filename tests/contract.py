@@ -3,13 +3,12 @@
 It knows nothing of turns, transactions, locks or conditions: each event is judged by what was stored before it.
 """
 
-import copy
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from builders import as_sent
 from domain.times import iso
@@ -36,16 +35,18 @@ class Reason:
 
 @dataclass(frozen=True)
 class Wrong:
-    """A way in which an event can be wrong, for any user. `changes` are applied to the valid event."""
+    """A way in which an event can be wrong, for any user. `changes` are applied to the event; None: 7 is sent."""
 
     reason: Reason
     changes: dict[str, Any] | None
-    """None: a number is sent instead."""
 
 
 @dataclass(frozen=True)
 class Sent:
-    """An event as a caller sends it. `who` is an email or an _id. Without `own_time`, the time is its UUIDv7's."""
+    """An event as a caller sends it. `who` is an email or an _id, `also` an _id that is sent with the email.
+
+    Without `own_time`, the time is that of its UUIDv7.
+    """
 
     who: str
     type: str
@@ -55,7 +56,6 @@ class Sent:
     fields: dict[str, Any] = field(default_factory=dict)
     own_time: bool = True
     also: str | None = None
-    """The _id that is sent with the email."""
     wrong: Wrong | None = None
 
     @property
@@ -70,6 +70,8 @@ class Sent:
 
 @dataclass(frozen=True)
 class Stored:
+    """A stored event. `warnings` are the fields that were left out."""
+
     id: str
     at: datetime
     type: str
@@ -77,13 +79,7 @@ class Stored:
     received_at: datetime = LONG_AGO
     imported: bool = False
     warnings: frozenset[str] = frozenset()
-    """The fields that were left out."""
     of_the_erased: bool = False
-
-    def has_ended(self, days: int, now: datetime) -> bool:
-        """To the second, at whose end it ends."""
-        end = max(self.at, self.received_at) + timedelta(days=days)
-        return bool(days) and now.replace(microsecond=0) >= end
 
 
 @dataclass(frozen=True)
@@ -102,8 +98,7 @@ class Expected:
     user_created: bool = False
 
 
-@dataclass(frozen=True)
-class Keyed:
+class Keyed(NamedTuple):
     """The first event under an Idempotency-Key, and its result."""
 
     sent: Sent
@@ -119,8 +114,7 @@ class Person:
     tags: set[str] = field(default_factory=set)
     changed_at: datetime = LONG_AGO
     purchases: int = 0
-    spent: Decimal | None = None
-    """None: no total counted."""
+    spent: Decimal | None = None  # no total counted
     last_purchase: tuple[datetime, Decimal | None] | None = None
     refunds: int = 0
     refunded: Decimal | None = None
@@ -155,12 +149,6 @@ class Person:
     def known(self, sent: Sent) -> Stored | None:
         return next((each for each in self.events if (each.id, each.at) == (sent.id, sent.at)), None)
 
-    def buys(self, total: Decimal | None, at: datetime) -> None:
-        self.purchases += 1
-        self.spent = added(self.spent, total)
-        if self.last_purchase is None or at >= self.last_purchase[0]:
-            self.last_purchase = at, total
-
 
 def added(total: Decimal | None, value: Decimal | None) -> Decimal | None:
     return total if value is None else (total or 0) + value
@@ -172,29 +160,25 @@ class Contract:
     Events are kept for `event_days`. 0: without a limit.
     """
 
-    def __init__(self, event_days: int = 0) -> None:
-        self.event_days = event_days
+    def __init__(self) -> None:
+        self.event_days = 0
         self.people: list[Person] = []
-        self.once: defaultdict[str, dict[str, Stored]] = defaultdict(dict)
-        """By type and value."""
-        self.refused: dict[tuple[str, Reason], Refused] = {}
-        """By hour."""
-        self.created: list[tuple[Person, Stored]] = []
+        self.once: defaultdict[str, dict[str, Stored]] = defaultdict(dict)  # by type and value
+        self.refused: defaultdict[tuple[str, Reason], list[tuple[datetime, str]]] = defaultdict(list)
+        """By hour: when they occurred, and in which requests."""
+        self.created: list[tuple[Person, Stored]] = []  # what the feed has not published yet
         self.erased: list[tuple[str, datetime]] = []
-        """What the feed has not published yet."""
         self.gone: set[str] = set()
         self.keys: dict[str, Keyed] = {}
-
-    def copy(self) -> "Contract":
-        return copy.deepcopy(self)
 
     def named(self, who: str) -> Person | None:
         return next((person for person in self.people if who in (person.email, person.id)), None)
 
     def time_is(self, now: datetime) -> None:
-        """End the events whose time is up. Their effects stay."""
-        for person in self.people:
-            person.events = [each for each in person.events if not each.has_ended(self.event_days, now)]
+        """End the events whose time is up, to the second. Their effects stay."""
+        since = now.replace(microsecond=0) - timedelta(days=self.event_days)
+        for person in self.people if self.event_days else ():
+            person.events = [each for each in person.events if max(each.at, each.received_at) > since]
 
     def receives(self, sent: Sent, now: datetime, *, imported: bool = False, new_id: str | None = None) -> Expected:
         """Return the result of an event that can be wrong."""
@@ -205,14 +189,12 @@ class Contract:
         """Return the outcome of an event with an Idempotency-Key: for 24 hours that of the first equal one."""
         reason = self._wrong(sent, now) or self._unknown_user(sent)
         keyed = self.keys.get(key)
-        if keyed and now < keyed.until and not reason:
-            reason = None if sent == keyed.sent else Reason("idempotency_key_reused", sent.type)
-        else:
-            keyed = None
+        if not reason and keyed and now < keyed.until:
+            if sent == keyed.sent:
+                return keyed.expected
+            reason = Reason("idempotency_key_reused", sent.type)
         if reason:
             return Expected("refused", reason=reason)
-        if keyed:
-            return keyed.expected
         expected = self.takes(sent, now)
         until = (now + KEY_LIFETIME + SECOND - MICROSECOND).replace(microsecond=0)  # rounded up to a second
         self.keys[key] = Keyed(sent, expected, until)
@@ -234,18 +216,16 @@ class Contract:
         # A login that was another user's stays so, though its sender has got an address since.
         if other and (person.email is None or (sent.who == person.id and other.known(sent))):
             person, creates = other, False
-        known = person.known(sent)
-        if known:
-            same = (known.type, as_sent(known.payload)) == (sent.type, as_sent(sent.payload))
+        if known := person.known(sent):
+            same: bool | None = (known.type, as_sent(known.payload)) == (sent.type, as_sent(sent.payload))
             return Expected("duplicate", person.id, same, warnings=known.warnings)
-        first = self._first(sent, person)
-        if first:
-            same_as_first = as_sent(next(iter(first)).payload) == as_sent(sent.payload) if len(first) == 1 else None
+        if first := self._first(sent, person):
+            same = as_sent(first[0].payload) == as_sent(sent.payload) if len(first) == 1 else None
             # With a limit, the mark of a value does not name an event: only the user's own stored event can be named.
             named = frozenset(
                 each.id for each in first if not each.of_the_erased and (not self.event_days or each in person.events)
             )
-            return Expected("discarded", None if creates else person.id, same_as_first, named)
+            return Expected("discarded", None if creates else person.id, same, named)
         stored = self._store(sent, person, now, imported)
         if claims and person.email is None:
             person.email = claims
@@ -284,17 +264,14 @@ class Contract:
         self.keys = {key: each for key, each in self.keys.items() if each.expected.user_id != person.id}
         self.erased.append((person.id, now))
         self.gone.add(person.id)
-        for stored in self.once.values():
-            stored |= {
-                value: replace(each, of_the_erased=True) for value, each in stored.items() if each in person.events
-            }
+        for known in self.once.values():
+            of_person = [value for value, each in known.items() if each in person.events]
+            known |= {value: replace(known[value], of_the_erased=True) for value in of_person}
 
     def refuses(self, reasons: Sequence[Reason], request_id: str, now: datetime) -> None:
         """Counts why a request, or some events of a batch, were refused."""
         for reason in reasons:
-            counted = self.refused.setdefault((hour_of(now), reason), Refused())
-            counted.number += 1
-            counted.requests.append((now, request_id))
+            self.refused[hour_of(now), reason].append((now, request_id))
 
     def _first(self, sent: Sent, person: Person) -> list[Stored]:
         """Return the stored events that cause this one to be discarded."""
@@ -307,8 +284,7 @@ class Contract:
         return []
 
     def _store(self, sent: Sent, person: Person, now: datetime, imported: bool) -> Stored:
-        attributes, tags = dict(sent.fields), []
-        warnings = set()
+        attributes, tags, warnings = dict(sent.fields), [], set()
         if sent.type in ("update", "login"):
             attributes |= {name: value for name, value in sent.payload.items() if name not in ("tags", "email")}
             tags = sent.payload.get("tags", [])
@@ -322,32 +298,19 @@ class Contract:
         self.created.append((person, stored))
         if sent.type in ONCE:
             self.once[sent.type][str(sent.payload[ONCE[sent.type]])] = stored
+        total = sent.payload.get("total")
         if sent.type == "confirmation":
-            person.buys(sent.payload.get("total"), sent.at)
+            person.purchases += 1
+            person.spent = added(person.spent, total)
+            if person.last_purchase is None or sent.at >= person.last_purchase[0]:
+                person.last_purchase = sent.at, total
         if sent.type == "refund":
             person.refunds += 1
-            person.refunded = added(person.refunded, sent.payload.get("total"))
+            person.refunded = added(person.refunded, total)
             person.last_refund = max(person.last_refund or sent.at, sent.at)
         if sent.type == "emailopen":
             person.last_open = max(person.last_open or sent.at, sent.at)
         return stored
-
-
-@dataclass
-class Refused:
-    """The count of a refusal in an hour, and the requests that it occurred in."""
-
-    number: int = 0
-    requests: list[tuple[datetime, str]] = field(default_factory=list)
-
-    @property
-    def last_ids(self) -> set[str]:
-        """Return the requests that can be listed as the last one.
-
-        These are the last one to arrive and, because functions' clocks differ, those of its moment or a later one.
-        """
-        came, _ = self.requests[-1]
-        return {request_id for at, request_id in self.requests if at >= came}
 
 
 def hour_of(moment: datetime) -> str:

@@ -149,8 +149,7 @@ def test_a_change_and_a_login_that_claim_one_address_give_it_to_one_user(account
 def test_a_change_during_an_erasure_leaves_no_email_behind(account: Account, attempt: int) -> None:
     ana, new = a_user(account), "new@example.com"
     changed, erased = race(
-        lambda: users.change_email(ana.id, {"email": new}, account),
-        lambda: users.erase(ana.id, account, a_moment()),
+        lambda: users.change_email(ana.id, {"email": new}, account), lambda: users.erase(ana.id, account, a_moment())
     )
     assert isinstance(changed, Profile | NotFound)
     assert not isinstance(erased, Refused)

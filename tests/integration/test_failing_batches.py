@@ -164,10 +164,7 @@ def test_a_second_login_with_the_same_new_email_is_not_stored_before_the_failed_
 @aws_engine_only
 def test_an_event_by_the_email_of_a_failed_login_creates_no_user_with_it(account: Account) -> None:
     anonymous = a_user(account, None).id
-    batch = [
-        an_entry({"login": {"email": ANA}}, _id=anonymous),
-        an_entry({"search": {"query": "x"}}),
-    ]
+    batch = [an_entry({"login": {"email": ANA}}, _id=anonymous), an_entry({"search": {"query": "x"}})]
     with faults(account.table.client, "TransactWriteItems", *[throttled_with(batch[0])] * MANY):
         assert labels(send_batch(account, batch, upsert=True)) == ["unavailable", "unavailable"]
     assert labels(send_batch(account, batch, upsert=True)) == ["created", "created"]
@@ -345,9 +342,7 @@ def test_no_later_change_is_stored_before_an_open_that_fails_on_a_second_read(ac
     assert the_profile(account)["city"] == "Rome"
 
 
-def test_no_later_change_is_stored_before_one_that_may_be_a_repeat_or_too_large(
-    account: Account,
-) -> None:
+def test_no_later_change_is_stored_before_one_that_may_be_a_repeat_or_too_large(account: Account) -> None:
     user_id = a_user(account, a=MOST).id
     batch = [an_entry({"update": {"b": MOST}}, _id=user_id), an_entry({"update": {"c": 1}})]
     # The first call reads the users, and the next one reads which of the two events are stored.

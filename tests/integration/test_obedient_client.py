@@ -14,7 +14,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from random import Random
@@ -26,23 +26,12 @@ import pytest
 from botocore.awsrequest import AWSPreparedRequest
 from botocore.httpsession import URLLib3Session
 
+import faults
 from api.gateway import Answer, call
 from builders import a_moment, a_user, as_sent, the_profile
 from contract import Contract, Expected, Person, Sent, shown
 from engines import new_table
-from faults import (
-    Clock,
-    Crash,
-    Fault,
-    error,
-    internal_error,
-    lost_answer,
-    no_connection,
-    one_action,
-    throttled,
-    unprocessed,
-    without_token,
-)
+from faults import Clock, Crash, Fault, lost_answer, throttled
 from figures import STRESS, Figures
 from handlers import runtime
 from stored import everything
@@ -55,10 +44,10 @@ if TYPE_CHECKING:
 
 SEED = 20261124
 RUNS = 12 * STRESS
-Shop = Callable[[], AbstractContextManager[Account]]
 PATIENCE = 500  # requests, after which the test fails
 SEVERITIES = [0.0, 0.05, 0.2, 0.4, 0.7]  # the share of attempts that meet a fault, while one request is answered
 NOBODY = "nobody@example.com"
+MAY_BE_STORED = {"lost", "died after", "another request"}  # faults with which the function sees no success
 
 
 # --- The client -----------------------------------------------------------------------------------
@@ -71,18 +60,11 @@ def settle(post: Post, path: str, body: Any) -> Answer:
     """The whole of the client."""
     for _ in range(PATIENCE):
         answer = post(path, body)
-        if answer is not None and not is_to_be_sent_again(answer):
+        if answer is None or answer.status in (429, 500, 503):
+            continue
+        if answer.status != 207 or all(result["status"] != "failed" for result in answer.body["results"]):
             return answer
     raise AssertionError(f"not settled after {PATIENCE} requests")
-
-
-def is_to_be_sent_again(answer: Answer) -> bool:
-    if answer.status == 207:
-        return any(result["status"] == "failed" for result in answer.body["results"])
-    return answer.status in (429, 500, 503)
-
-
-# --- What happens ---------------------------------------------------------------------------------
 
 
 @dataclass
@@ -93,7 +75,7 @@ class FaultInjector:
     clock: Clock
     severity: float = 0.0
     happened: Counter[str] = field(default_factory=Counter)
-    another_request: Callable[[], object] = lambda: None
+    another_request: Callable[[], None] = lambda: None
     """Sends the current request."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -107,40 +89,26 @@ class FaultInjector:
         return fault(request)
 
     def faults(self, operation: str) -> list[tuple[str, Fault]]:
-        found = {
-            "throttled": throttled,
-            "error 500": internal_error,
-            "no connection": no_connection,
-            "lost": lost_answer,
-            "slow": self.slow,
-            "died before": die,
-            "died after": die_after,
-            "another request": self.meanwhile,
-        }
+        found: dict[str, Fault] = {
+            "throttled": throttled, "error 500": faults.internal_error, "no connection": faults.no_connection,
+            "lost": lost_answer, "died before": die, "died after": die_after,
+            "slow": lambda _: self.clock.sleep(self.random.uniform(0, 1.5 * calls.REQUEST_SECONDS)),
+            "another request": lambda _: self.another_request(),
+        }  # fmt: skip
         if operation == "TransactWriteItems":
             found |= {
-                "item throttled": one_action("ThrottlingError", self.random),
-                "item over its limit": one_action("ProvisionedThroughputExceeded", self.random),
-                "item in conflict": one_action("TransactionConflict", self.random),
-                "in progress": error("TransactionInProgressException"),
-                "lost, token forgotten": without_token(lost_answer),
-                "token forgotten": without_token(lambda _: None),
+                "item throttled": faults.one_action("ThrottlingError", self.random),
+                "item over its limit": faults.one_action("ProvisionedThroughputExceeded", self.random),
+                "item in conflict": faults.one_action("TransactionConflict", self.random),
+                "in progress": faults.error("TransactionInProgressException"),
+                "lost, token forgotten": faults.without_token(lost_answer),
+                "token forgotten": faults.without_token(lambda _: None),
             }
         if operation == "BatchGetItem":
-            found |= {f"unprocessed keys {n}": unprocessed(self.random) for n in range(3)}
+            found |= {f"unprocessed keys {n}": faults.unprocessed(self.random) for n in range(3)}
         if operation == "PutItem":
-            found["item in conflict"] = error("TransactionConflictException")
+            found["item in conflict"] = faults.error("TransactionConflictException")
         return list(found.items())
-
-    def slow(self, _: AWSPreparedRequest) -> None:
-        self.clock.sleep(self.random.uniform(0, 1.5 * calls.REQUEST_SECONDS))
-
-    def meanwhile(self, _: AWSPreparedRequest) -> None:
-        self.another_request()
-
-    def may_be_stored(self, since: Counter[str]) -> bool:
-        """Return whether something may be stored although the function saw no success."""
-        return bool({name.split(",")[0] for name in self.happened - since} & {"lost", "died after", "another request"})
 
 
 def die(_: AWSPreparedRequest) -> None:
@@ -172,11 +140,8 @@ class Story:
     """
 
     def __init__(self, account: Account, random: Random) -> None:
-        self.account = account
-        self.random = random
-        self.now = a_moment()
+        self.account, self.random, self.now, self.fresh = account, random, a_moment(), 0
         self.model = Contract()
-        self.fresh = 0
         for email in ("ana@example.com", "bob@example.com", None, None, None):
             self.model.people.append(Person(a_user(account, email).id, email))
         self.steps: list[Step] = []
@@ -188,14 +153,12 @@ class Story:
         return [each for step in self.steps for each in step.sent]
 
     def step(self) -> Step:
-        alone = self.random.random() < 0.3
-        sent: list[Sent] = []
-        expected: list[Expected] = []
+        step = Step([], [], self.random.random() < 0.3)
         settled = list(self.model.once["confirmation"])
-        for _ in range(1 if alone else self.random.randint(1, 14)):
-            sent.append(self.event(sent, settled))
-            expected.append(self.model.takes(sent[-1]))
-        return Step(sent, expected, alone)
+        for _ in range(1 if step.alone else self.random.randint(1, 14)):
+            step.sent.append(self.event(step.sent, settled))
+            step.expected.append(self.model.takes(step.sent[-1]))
+        return step
 
     def event(self, batch: Sequence[Sent], settled: Sequence[str]) -> Sent:
         random = self.random
@@ -217,21 +180,17 @@ class Story:
         return Sent(who, *self.payload(person, settled), f"event-{self.fresh}", at, fields)
 
     def payload(self, person: Person, settled: Sequence[str]) -> tuple[str, dict[str, Any]]:
-        random = self.random
-        match random.choice(["search", "search", "update", "update", "tags", "login", "confirmation", "emailopen"]):
-            case "search":
-                return "search", {"query": f"shoes {self.fresh}"}
-            case "update":
-                return "update", {random.choice(["colour", "size", "a.b"]): self.fresh}
-            case "tags":
-                return "update", {"tags": [random.choice(["vip", "-vip", "new", "-new"])], "size": self.fresh}
-            case "login":
-                address = random.choice(["ana", "bob", "eve", "joe"])
-                return "login", {"email": f"{address}@example.com", "size": self.fresh}
-            case "confirmation":
-                orders = [f"{person.id}-{random.randint(1, 3)}", *settled]
-                return "confirmation", {"orderId": random.choice(orders), "total": random.randint(0, 9)}
-        return "emailopen", {}
+        pick, number = self.random.choice, self.fresh
+        orders = [f"{person.id}-{self.random.randint(1, 3)}", *settled]
+        search, update = ("search", {"query": f"shoes {number}"}), ("update", {pick(["colour", "size", "a.b"]): number})
+        payloads: list[tuple[str, dict[str, Any]]] = [
+            *(search, search, update, update),
+            ("update", {"tags": [pick(["vip", "-vip", "new", "-new"])], "size": number}),
+            ("login", {"email": f"{pick(['ana', 'bob', 'eve', 'joe'])}@example.com", "size": number}),
+            ("confirmation", {"orderId": pick(orders), "total": self.random.randint(0, 9)}),
+            ("emailopen", {}),
+        ]
+        return pick(payloads)
 
 
 # --- Between the client and the function -----------------------------------------------------------
@@ -253,18 +212,16 @@ class Line:
         self.requests += 1
         injector.severity = severity = random.choice(SEVERITIES)
         injector.another_request = lambda: self.post_meanwhile(path, body)
-        match random.random():
-            case way if way < severity / 8:
-                return None
-            case way if way < severity / 4:
-                return Answer(429, {}, "")
+        if random.random() < severity / 4:
+            return random.choice([None, Answer(429, {}, "")])
         happened, stored = injector.happened.copy(), self.stored()
         try:
             answer = call("POST", path, body, self.story.account.name)
         except Crash:
             return random.choice([None, Answer(500, {}, "")])
         assert_order_of_changes(self.step, answer, self.not_alone)
-        if answer.status >= 500 and not injector.may_be_stored(happened):
+        may_be_stored = {name.split(",")[0] for name in injector.happened - happened} & MAY_BE_STORED
+        if answer.status >= 500 and not may_be_stored:
             assert self.stored() == stored, (answer.status, self.step.sent)
         return None if random.random() < severity / 4 else answer
 
@@ -280,54 +237,35 @@ class Line:
 
 # --- The function ---------------------------------------------------------------------------------
 
+Shop = Callable[[int], AbstractContextManager[tuple[Account, FaultInjector]]]
+
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    it = Clock()
+def shop(dynamodb_local_client: "DynamoDBClient", monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+    """Return a context, by a seed: an account in a new table, whose client has no faults. The functions' clients do."""
+    clock = Clock()
     for module in (calls, collect, runtime, botocore.endpoint):
-        monkeypatch.setattr(module, "time", it)
-    return it
-
-
-@pytest.fixture
-def clients(
-    dynamodb_local_client: "DynamoDBClient", clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> "Iterator[Sequence[DynamoDBClient]]":
-    """Replace the function's clients of DynamoDB."""
+        monkeypatch.setattr(module, "time", clock)
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", dynamodb_local_client.meta.endpoint_url)
-    made = new_client(), new_client(FAIL_FAST_CONFIG)
-    monkeypatch.setattr(runtime, "client", made[0])
-    monkeypatch.setattr(runtime, "_fail_fast_client", lambda: made[1])
+    clients = new_client(), new_client(FAIL_FAST_CONFIG)
+    monkeypatch.setattr(runtime, "client", clients[0])
+    monkeypatch.setattr(runtime, "_fail_fast_client", lambda: clients[1])
     # On Lambda a process handles one request at a time, so two at once have no correct metrics.
     monkeypatch.setattr(runtime, "publish", lambda: None)
-    yield made
-    for each in made:
-        each.close()
-
-
-@pytest.fixture
-def shop(
-    dynamodb_local_client: "DynamoDBClient", clients: "Sequence[DynamoDBClient]", monkeypatch: pytest.MonkeyPatch
-) -> Shop:
-    """Return a context with an account in a new table, whose client has no faults."""
 
     @contextmanager
-    def new() -> Iterator[Account]:
-        with new_table(dynamodb_local_client, f"obedient-{uuid4()}") as table:
+    def new(seed: int) -> Iterator[tuple[Account, FaultInjector]]:
+        injector = FaultInjector(Random(seed), clock)
+        with ExitStack() as until_the_end:
+            table = until_the_end.enter_context(new_table(dynamodb_local_client, f"obedient-{uuid4()}"))
             monkeypatch.setattr(runtime, "TABLE_NAME", table.name)
-            yield Account(table, "shop")
+            for each in clients:
+                until_the_end.enter_context(faults.hooked(each, "before-send.dynamodb", injector.choose_fault))
+            yield Account(table, "shop"), injector
 
-    return new
-
-
-@contextmanager
-def injector(seed: int, clock: Clock, clients: "Sequence[DynamoDBClient]") -> Iterator[FaultInjector]:
-    it = FaultInjector(Random(seed), clock)
+    yield new
     for each in clients:
-        each.meta.events.register_first("before-send.dynamodb", it.choose_fault)
-    yield it
-    for each in clients:
-        each.meta.events.unregister("before-send.dynamodb", it.choose_fault)
+        each.close()
 
 
 # --- What must hold -------------------------------------------------------------------------------
@@ -338,11 +276,10 @@ def body_of(step: Step) -> tuple[str, Any]:
     return ("/event", entries[0]) if step.alone else ("/events", {"events": entries})
 
 
-def results_of(step: Step, answer: Answer) -> list[dict[str, Any]]:
+def results_of(step: Step, answer: Answer) -> Any:
     """Return the result of each event of a batch, or of a single event."""
     if not step.alone:
-        results: list[dict[str, Any]] = answer.body["results"]
-        return results
+        return answer.body["results"]
     if answer.status != 200:
         return [{"status": "refused" if answer.status < 500 else "failed"}]
     is_replay = "Idempotent-Replayed" in answer.headers
@@ -353,15 +290,16 @@ def results_of(step: Step, answer: Answer) -> list[dict[str, Any]]:
 
 def compare(step: Step, answer: Answer) -> None:
     """Assert that settled events have the outcome of the model."""
-    for sent, expected, result in zip(step.sent, step.expected, results_of(step, answer), strict=True):
+    for which in zip(step.sent, step.expected, results_of(step, answer), strict=True):
+        _, expected, result = which
         if result["status"] == "failed":
             continue
         possible = {expected.status, "duplicate"} if expected.status == "created" else {expected.status}
-        assert result["status"] in possible, (sent, expected, result)
+        assert result["status"] in possible, which
         if expected.status != "refused":
-            assert result["userId"] == expected.user_id, (sent, expected, result)
+            assert result["userId"] == expected.user_id, which
         if result["status"] == "duplicate":
-            assert result["samePayload"] == (expected.same is not False), (sent, expected, result)
+            assert result["samePayload"] == (expected.same is not False), which
 
 
 def assert_order_of_changes(step: Step, answer: Answer, not_alone: bool) -> None:
@@ -400,42 +338,29 @@ def assert_equal_to_model(account: Account, model: Contract) -> None:
 # --- Tests ----------------------------------------------------------------------------------------
 
 
-@dataclass
-class Totals:
-    runs: int = 0
-    events: int = 0
-    requests: int = 0
-    faults: Counter[str] = field(default_factory=Counter)
-
-    def __str__(self) -> str:
-        faults = f"{self.faults.total():,} faults of {len(self.faults)} kinds"
-        return f"{self.runs:,} runs, {self.events:,} events in {self.requests:,} requests, {faults}"
-
-    def add(self, story: Story, lines: Sequence[Line], injector: FaultInjector) -> None:
-        self.runs += 1
-        self.events += len(story.sent)
-        self.requests += sum(line.requests for line in lines)
-        self.faults += injector.happened
-
-
 @pytest.mark.parametrize("callers", [1, 2])
 def test_each_event_is_stored_once_or_settled_by_a_rule_with_any_faults(
-    shop: Shop, clock: Clock, clients: "Sequence[DynamoDBClient]", figures: Figures, callers: int
+    shop: Shop, figures: Figures, callers: int
 ) -> None:
     """Also if two clients send the same at once."""
-    totals = Totals()
+    events = requests = 0
+    happened: Counter[str] = Counter()
     for run in range(RUNS):
-        with shop() as account, injector(SEED + run, clock, clients) as changing, ThreadPoolExecutor(callers) as pool:
-            story, not_alone = Story(account, changing.random), callers > 1
-            sending = [pool.submit(send_all, story, changing, not_alone) for _ in range(callers)]
-            lines = [line for each in sending for line in each.result()]
+        with shop(SEED + run) as (account, injector), ThreadPoolExecutor(callers) as pool:
+            story = Story(account, injector.random)
+            sending = [pool.submit(send_all, story, injector, callers > 1) for _ in range(callers)]
+            requests += sum(each.result() for each in sending)
             assert_equal_to_model(account, story.model)
-        totals.add(story, lines, changing)
-    figures("`test_obedient_client.py`" + ", two clients at once" * (callers - 1), f"{totals}", 0)
+        events += len(story.sent)
+        happened += injector.happened
+    tried = f"{RUNS:,} runs, {events:,} events in {requests:,} requests"
+    tried += f", {happened.total():,} faults of {len(happened)} kinds"
+    figures("`test_obedient_client.py`" + ", two clients at once" * (callers - 1), tried, 0)
 
 
-def send_all(story: Story, changing: FaultInjector, not_alone: bool) -> list[Line]:
-    lines = [Line(changing, story, step, not_alone) for step in story.steps]
+def send_all(story: Story, injector: FaultInjector, not_alone: bool) -> int:
+    """Return the number of requests."""
+    lines = [Line(injector, story, step, not_alone) for step in story.steps]
     for line in lines:
         compare(line.step, settle(line.post, *body_of(line.step)))
-    return lines
+    return sum(line.requests for line in lines)
