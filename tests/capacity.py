@@ -11,6 +11,7 @@ from threading import Lock
 from typing import Any
 
 from docs.units import Bill
+from faults import hooked
 from table.calls import Store
 
 Item = dict[str, Any]
@@ -29,70 +30,46 @@ def bill(table: Store) -> Iterator[Bill]:
         if operation != "TransactGetItems":  # ours
             with one_at_a_time:
                 counted.calls.append(operation)
-                COUNT[operation](counted, params, finder(table))
+                count_call(counted, operation, params, finder(table))
 
     def count_query(parsed: Item, **_: Any) -> None:
         counted.rru += read_units(parsed["Items"])
 
-    hooks: dict[str, Callable[..., None]] = {
-        "before-parameter-build.dynamodb": count,
-        "after-call.dynamodb.Query": count_query,
-    }
-    for event, hook in hooks.items():
-        table.client.meta.events.register(event, hook)
-    try:
+    with (
+        hooked(table.client, "before-parameter-build.dynamodb", count),
+        hooked(table.client, "after-call.dynamodb.Query", count_query),
+    ):
         yield counted
-    finally:
-        for event, hook in hooks.items():
-            table.client.meta.events.unregister(event, hook)
 
 
-def count_get(counted: Bill, params: Item, find: Find) -> None:
-    counted.rru += read_units([find(params["Key"])], consistent=params["ConsistentRead"])
+def count_call(counted: Bill, operation: str, params: Item, find: Find) -> None:
+    """A batch rounds each item up separately. A write counts also if its condition fails."""
+    match operation:
+        case "GetItem":
+            counted.rru += read_units([find(params["Key"])], consistent=params["ConsistentRead"])
+        case "BatchGetItem":
+            [asked] = params["RequestItems"].values()
+            counted.items.append(len(asked["Keys"]))
+            counted.rru += sum(read_units([find(key)], consistent=asked["ConsistentRead"]) for key in asked["Keys"])
+        case "PutItem" | "UpdateItem":
+            count_write(counted, params, find)
+        case "TransactWriteItems":
+            counted.items.append(len(params["TransactItems"]))
+            for action in params["TransactItems"]:
+                [written] = action.values()
+                count_write(counted, written, find, times=2)
+        case _:
+            assert operation == "Query"  # what it reads is known when it is answered
 
 
-def count_batch_get(counted: Bill, params: Item, find: Find) -> None:
-    """Count each item rounded up separately."""
-    [asked] = params["RequestItems"].values()
-    counted.items.append(len(asked["Keys"]))
-    counted.rru += sum(read_units([find(key)], consistent=asked["ConsistentRead"]) for key in asked["Keys"])
-
-
-def count_put(counted: Bill, params: Item, find: Find) -> None:
-    """Count the write, also if its condition fails."""
-    count_write(counted, params["Item"], write_units(params["Item"], find(params["Item"])))
-
-
-def count_update(counted: Bill, params: Item, find: Find) -> None:
-    count_write(counted, params["Key"], updated_units(params, find(params["Key"])))
-
-
-def count_transaction(counted: Bill, params: Item, find: Find) -> None:
-    counted.items.append(len(params["TransactItems"]))
-    for action in params["TransactItems"]:
-        [(verb, written)] = action.items()
-        key = written.get("Item") or written["Key"]
-        units = (
-            updated_units(written, find(key)) if verb == "Update" else write_units(written.get("Item", {}), find(key))
-        )
-        count_write(counted, key, 2 * units)
-
-
-def count_query(counted: Bill, params: Item, find: Find) -> None:
-    """Nothing yet: what it read is known when it is answered."""
-
-
-COUNT: dict[str, Callable[[Bill, Item, Find], None]] = {
-    "GetItem": count_get,
-    "BatchGetItem": count_batch_get,
-    "PutItem": count_put,
-    "UpdateItem": count_update,
-    "TransactWriteItems": count_transaction,
-    "Query": count_query,
-}
-
-
-def count_write(counted: Bill, key: Item, units: int) -> None:
+def count_write(counted: Bill, action: Item, find: Find, times: int = 1) -> None:
+    """Count the larger one of the item before and after. The values that an update sets bound the growth."""
+    key = action.get("Item") or action["Key"]
+    before, after = size(find(key)), size(action.get("Item", {}))
+    if "UpdateExpression" in action:
+        values, names = (action.get(f"ExpressionAttribute{each}", {}) for each in ("Values", "Names"))
+        after = before + size({"values": {"M": values}} | {name: {"NULL": True} for name in names.values()})
+    units = times * max(1, math.ceil(max(before, after) / 1024))
     counted.wru += units
     counted.user_wru += units if "#USER#" in key["pk"]["S"] else 0
 
@@ -101,19 +78,6 @@ def read_units(items: Iterable[Item], *, consistent: bool = True) -> float:
     """Return the read units of one call."""
     units = max(1, math.ceil(sum(map(size, items)) / 4096))
     return units if consistent else units / 2
-
-
-def write_units(*items: Item) -> int:
-    """The larger one of the item before and after."""
-    return max(1, *(math.ceil(size(item) / 1024) for item in items))
-
-
-def updated_units(update: Item, before: Item) -> int:
-    """The values that an update sets bound the growth."""
-    growth = {"values": {"M": update.get("ExpressionAttributeValues", {})}} | {
-        name: {"NULL": True} for name in update.get("ExpressionAttributeNames", {}).values()
-    }
-    return max(1, math.ceil((size(before) + size(growth)) / 1024))
 
 
 def finder(table: Store) -> Find:

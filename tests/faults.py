@@ -14,6 +14,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from random import Random
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
@@ -117,37 +118,40 @@ def at_each_call(
         assert number > 1
 
 
+def die(_: object = None) -> None:
+    raise Crash
+
+
 def crash(client: "DynamoDBClient", when: str, number: int) -> contextlib.AbstractContextManager[list[str]]:
     """The process dies before or after its call of DynamoDB with this number."""
-
-    def die() -> None:
-        raise Crash
-
     return at_call(client, when, number, die)
-
-
-def lost_answer(request: AWSPreparedRequest) -> None:
-    """DynamoDB does what it is asked for; the connection drops before it can say so."""
-    URLLib3Session(timeout=30).send(request)
-    raise ReadTimeoutError(endpoint_url=request.url)
 
 
 def no_connection(request: AWSPreparedRequest) -> None:
     raise ConnectTimeoutError(endpoint_url=request.url)
 
 
+def _no_answer(request: AWSPreparedRequest) -> None:
+    raise ReadTimeoutError(endpoint_url=request.url)
+
+
 def without_token(fault: Fault) -> Fault:
     """The same for an engine that forgets the token by which it would know the second attempt."""
 
     def with_new_token(request: AWSPreparedRequest) -> Any:
-        request.body = re.sub(r'(?<="ClientRequestToken": ")[^"]+', str(uuid4()), _body(request)).encode()
+        request.body = re.sub(r'(?<="ClientRequestToken": ")[^"]+', str(uuid4()), text_of(request)).encode()
         return fault(request)
 
     return with_new_token
 
 
-def _body(request: AWSPreparedRequest) -> str:
+def text_of(request: AWSPreparedRequest) -> str:
     return request.body.decode() if isinstance(request.body, bytes) else str(request.body)
+
+
+def on_text(fault: Fault, *texts: str) -> Fault:
+    """The same for a request whose body contains one of the texts."""
+    return lambda request: fault(request) if any(each in text_of(request) for each in texts) else None
 
 
 def error(code: str, status: int = 400, **more: Any) -> Fault:
@@ -160,11 +164,8 @@ def answers(body: dict[str, Any], status: int = 200) -> Fault:
 
 
 def raw(body: bytes, status: int = 200) -> Fault:
-    class Raw:
-        def stream(self, **_: Any) -> Iterator[bytes]:
-            yield body
-
-    return lambda request: AWSResponse(request.url, status, HTTPHeaders(), Raw())
+    content = SimpleNamespace(stream=lambda **_: iter([body]))
+    return lambda request: AWSResponse(request.url, status, HTTPHeaders(), content)
 
 
 def done_then(fault: Fault) -> Fault:
@@ -187,7 +188,7 @@ def one_action(code: str, random: Random) -> Fault:
     """A transaction is cancelled because of one of its actions."""
 
     def answer(request: AWSPreparedRequest) -> Any:
-        codes = ["None"] * len(json.loads(_body(request))["TransactItems"])
+        codes = ["None"] * len(json.loads(text_of(request))["TransactItems"])
         codes[random.randrange(len(codes))] = code
         return cancelled(*codes)(request)
 
@@ -198,9 +199,9 @@ def unprocessed(random: Random) -> Fault:
     """BatchGetItem leaves out some of the keys, or all."""
 
     def answer(request: AWSPreparedRequest) -> Any:
-        [asked] = json.loads(_body(request))["RequestItems"].values()
+        [asked] = json.loads(text_of(request))["RequestItems"].values()
         left = random.sample(asked["Keys"], random.randint(1, len(asked["Keys"])))
-        return unanswered(lambda key: key in left)(request)
+        return unanswered(left.__contains__)(request)
 
     return answer
 
@@ -209,7 +210,7 @@ def unanswered(is_left: Callable[[Any], bool]) -> Fault:
     """BatchGetItem leaves out these keys."""
 
     def answer(request: AWSPreparedRequest) -> Any:
-        sent = json.loads(_body(request))
+        sent = json.loads(text_of(request))
         [(table, asked)] = sent["RequestItems"].items()
         left = list(filter(is_left, asked["Keys"]))
         asked["Keys"] = [key for key in asked["Keys"] if key not in left]
@@ -224,5 +225,6 @@ def unanswered(is_left: Callable[[Any], bool]) -> Fault:
     return answer
 
 
+lost_answer = done_then(_no_answer)  # the connection drops
 throttled = error("ProvisionedThroughputExceededException")
 internal_error = error("InternalServerError", 500)

@@ -21,20 +21,8 @@ def profile_key(user_id: str) -> Item:
     return _key(f"{ACCOUNT}#USER#{user_id}", "PROFILE")
 
 
-def open_key(user_id: str) -> Item:
-    return _key(f"{ACCOUNT}#USER#{user_id}", "EMAILOPEN")
-
-
 def event_key(user_id: str, event_id: str) -> Item:
     return _key(f"{ACCOUNT}#USER#{user_id}", f"EVENT#{event_id}")
-
-
-def email_key(email: str) -> Item:
-    return _key(f"{ACCOUNT}#EMAIL#{email}", "EMAIL")
-
-
-def idempotency_key(key_hash: str) -> Item:
-    return _key(f"{ACCOUNT}#IDEMPOTENCY#{key_hash}", "IDEMPOTENCY")
 
 
 def erased_key(user_id: str) -> Item:
@@ -44,7 +32,8 @@ def erased_key(user_id: str) -> Item:
 def everything(table: Store) -> list[Item]:
     """All items of the table, in order."""
     pages: Any = table.client.get_paginator("scan").paginate(TableName=table.name, ConsistentRead=True)
-    return sorted((item for page in pages for item in page["Items"]), key=lambda item: json.dumps(_place(item)))
+    items: list[Item] = [item for page in pages for item in page["Items"]]
+    return sorted(items, key=lambda item: (item["pk"]["S"], item["sk"]["S"]))
 
 
 def as_text(table: Store) -> str:
@@ -75,7 +64,7 @@ def put_many(table: Store, items: Sequence[Item]) -> None:
 
 
 def a_profile_of_1_0(
-    user_id: str, email: str | None, created_on: datetime, attributes: Mapping[str, str] | None = None
+    user_id: str, email: str, created_on: datetime, attributes: Mapping[str, str] | None = None
 ) -> list[Item]:
     """Return the items of a user as 1.0 wrote them. The attributes are strings."""
     profile = {
@@ -85,9 +74,8 @@ def a_profile_of_1_0(
         "tags": {"M": {}},
         "cursorKey": {"S": "0123456789abcdef0123456789abcdef"},
     }
-    if email is None:
-        return [profile]
-    return [profile | {"email": {"S": email}}, {**email_key(email), "userId": {"S": user_id}}]
+    email_item = {**_key(f"{ACCOUNT}#EMAIL#{email}", "EMAIL"), "userId": {"S": user_id}}
+    return [profile | {"email": {"S": email}}, email_item]
 
 
 def keyed_events_of_1_0(
@@ -96,29 +84,15 @@ def keyed_events_of_1_0(
     """Events that were sent under an Idempotency-Key, and the items of their keys."""
     items: list[Item] = []
     for event_id, key_hash in zip(event_ids, key_hashes, strict=True):
-        items += [
-            {
-                **event_key(user_id, event_id),
-                "type": {"S": "search"},
-                "payload": {"M": {"query": {"S": "x"}}},
-                "idempotencyKey": {"S": key_hash},
-            },
-            {
-                **idempotency_key(key_hash),
-                "bodyHash": {"S": sha256(b"body").hexdigest()},
-                "eventId": {"S": event_id},
-                "userId": {"S": user_id},
-                "discarded": {"NULL": True},
-                "warnings": {"L": []},
-                "expiresAt": {"N": str(int(expires_on.timestamp()))},
-            },
-        ]
+        payload: Item = {"type": {"S": "search"}, "payload": {"M": {"query": {"S": "x"}}}}
+        key: Item = {
+            "bodyHash": {"S": sha256(b"body").hexdigest()}, "eventId": {"S": event_id}, "userId": {"S": user_id},
+            "discarded": {"NULL": True}, "warnings": {"L": []}, "expiresAt": {"N": str(int(expires_on.timestamp()))},
+        }  # fmt: skip
+        key_of_key = _key(f"{ACCOUNT}#IDEMPOTENCY#{key_hash}", "IDEMPOTENCY")
+        items += [event_key(user_id, event_id) | payload | {"idempotencyKey": {"S": key_hash}}, key_of_key | key]
     return items
 
 
 def _key(pk: str, sk: str) -> Item:
     return {"pk": {"S": pk}, "sk": {"S": sk}}
-
-
-def _place(item: Mapping[str, Any]) -> tuple[str, str]:
-    return item["pk"]["S"], item["sk"]["S"]

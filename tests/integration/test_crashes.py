@@ -10,10 +10,8 @@ import itertools
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
 import pytest
@@ -25,7 +23,8 @@ from domain.outcomes import IdempotencyKey
 from domain.problems import NotFound, Refused
 from domain.times import iso
 from engines import aws_engine_only, new_table
-from faults import CRASH_POINTS, Crash, at_call, crash
+from faults import CRASH_POINTS, Crash, at_each_call, crash
+from stored import as_text, everything
 from table import Account, api_keys, profiles
 from use_cases import users
 from use_cases.erasure import IN_FLIGHT, erase_leftovers
@@ -47,8 +46,7 @@ RANDOM = r"[0-9a-f]{32,64}"
 VARIABLE = RANDOM + r"|[0-9a-f]{8}-[0-9a-f-]{27}|\d{4}-\d\d-\d\dT[\d:.]+Z|\b\d{10,13}\b"
 
 
-@dataclass(frozen=True)
-class UseCase:
+class UseCase(NamedTuple):
     name: str
     request: Step
     once: bool
@@ -67,24 +65,21 @@ def anonymous(account: Account, now: datetime) -> None:
     users.change(ANONYMOUS, {}, True, account, now)
 
 
-def ana_and_anonymous(account: Account, now: datetime) -> None:
-    ana(account, now)
-    anonymous(account, now)
+def both(first: Step, second: Step) -> Step:
+    return lambda account, now: (first(account, now), second(account, now))
 
 
-def ana_with(event: dict[str, Any]) -> Step:
-    def given(account: Account, now: datetime) -> None:
-        ana(account, now)
-        send(account, event, now)
-
-    return given
+def event_of(event: dict[str, Any], key: IdempotencyKey | None = None, **user: Any) -> Step:
+    return lambda account, now: send(account, event, now, key, **user)
 
 
 def sending(name: str, event: dict[str, Any], once: bool, given: Step = ana, **user: Any) -> list[UseCase]:
-    def request(key: IdempotencyKey | None) -> Step:
-        return lambda account, now: send(account, event, now, key, **user)
+    with_key = UseCase(f"{name} with a key", event_of(event, KEY, **user), True, given)
+    return [UseCase(name, event_of(event, **user), once, given), with_key]
 
-    return [UseCase(name, request(None), once, given), UseCase(f"{name} with a key", request(KEY), True, given)]
+
+def sent_before(name: str, event: dict[str, Any]) -> list[UseCase]:
+    return sending(f"{name} discarded", event, once=True, given=both(ana, event_of(event)))
 
 
 def putting(name: str, identifier: str, sent: dict[str, Any], given: Step = ana) -> UseCase:
@@ -113,17 +108,13 @@ USE_CASES = [
     *sending("update of many", {"update": MANY}, once=False),
     *sending("login", {"login": {"visits": 1}}, once=False),
     *sending("login that identifies", LOGIN, once=False, given=anonymous, _id=ANONYMOUS),
-    *sending("login that replaces", LOGIN, once=False, given=ana_and_anonymous, _id=ANONYMOUS),
+    *sending("login that replaces", LOGIN, once=False, given=both(ana, anonymous), _id=ANONYMOUS),
     *sending("confirmation", ORDER, once=True),
     *sending("email open", {"emailopen": {}}, once=True),
-    *sending("confirmation discarded", ORDER, once=True, given=ana_with(ORDER)),
-    *sending("email open discarded", {"emailopen": {}}, once=True, given=ana_with({"emailopen": {}})),
+    *sent_before("confirmation", ORDER),
+    *sent_before("email open", {"emailopen": {}}),
     *(case for kind in DECLARED for case in sending(kind.type, kind.event(), once=True)),
-    *(
-        case
-        for kind in DECLARED
-        for case in sending(f"{kind.type} discarded", kind.event(), once=True, given=ana_with(kind.event()))
-    ),
+    *(case for kind in DECLARED for case in sent_before(kind.type, kind.event())),
     *sending("bot", {"update": {"city": "Madrid"}}, once=True, email=ANA, userAgent="Googlebot/2.1"),
     UseCase("create", lambda account, now: users.create({"email": ANA}, account, now), once=True, given=nobody),
     UseCase("create anonymous", lambda account, now: users.create({}, account, now), once=False, given=nobody),
@@ -147,28 +138,16 @@ def outcome(request: Step, account: Account, now: datetime) -> Any:
 
 def dies(request: Step, account: Account, when: str, number: int) -> bool:
     """False when the request makes fewer calls."""
-    try:
-        with crash(account.table.client, when, number):
-            outcome(request, account, NOW)
-    except Crash:
-        return True
-    return False
-
-
-def everything(account: Account) -> list[str]:
-    """The items of the whole table as text. Each change lets the bound of a profile's size grow."""
-    pages = account.table.client.get_paginator("scan").paginate(TableName=account.table.name)
-    items = [
-        {name: value for name, value in item.items() if name != "attributeBytes"}
-        for page in pages
-        for item in page["Items"]
-    ]
-    return [json.dumps(item, sort_keys=True) for item in items]
+    with contextlib.suppress(Crash), crash(account.table.client, when, number):
+        outcome(request, account, NOW)
+        return False
+    return True
 
 
 def seen(account: Account, answer: Any = None) -> str:
     """The whole table and an answer as text. Ids and times are numbered by their first appearance."""
-    items = everything(account)
+    bound: Any = {"attributeBytes": ""}  # of a profile's size: each change lets it grow
+    items = [json.dumps(item | bound, sort_keys=True) for item in everything(account.table)]
     items.sort(key=lambda item: re.sub(RANDOM, "", item))
     numbers: dict[str, int] = {}
     text = "\n".join([*items, repr(answer)])
@@ -210,53 +189,47 @@ def test_who_dies_at_any_call_leaves_all_or_nothing_and_can_ask_again(
 
 
 def interrupted(
-    engine: "DynamoDBClient", use_case: UseCase, somebody: Callable[[Account], list[str]]
+    engine: "DynamoDBClient", use_case: UseCase, other: Callable[[Account, str], Any]
 ) -> Iterator[tuple[Account, list[str]]]:
-    """Run the use case with another request at one of its calls, for each call; yield what that request returned."""
-    for when in CRASH_POINTS:
-        for number in itertools.count(1):
-            done: list[list[str]] = []
-            with prepared(engine, use_case.given) as account:
-                with at_call(
-                    engine, when, number, partial(lambda account, done: done.append(somebody(account)), account, done)
-                ):
-                    outcome(use_case.request, account, NOW)
-                if not done:
-                    break
-                yield account, done[0]
+    """Run the use case while another request finds users at one of its calls, for each call. Yield these users' ids."""
 
+    def somebody(account: Account) -> list[str]:
+        found = []
+        for identifier in (ANA, ANONYMOUS):
+            with contextlib.suppress(NotFound):
+                found.append(other(account, identifier)[0].id)
+        return found
 
-def erase_all(account: Account) -> list[str]:
-    """The ids of the users who were there."""
-    erased = []
-    for identifier in (ANA, ANONYMOUS):
-        with contextlib.suppress(NotFound):
-            erased.append(users.erase(identifier, account, NOW)[0].id)
-    erase_leftovers(account.table, NOW)
-    return erased
-
-
-def change_all(account: Account) -> list[str]:
-    changed = []
-    for identifier in (ANA, ANONYMOUS):
-        with contextlib.suppress(NotFound):
-            changed.append(
-                users.change(identifier, as_sent({"theirs": 1, "tags": "theirs"}), False, account, NOW)[0].id
-            )
-    return changed
+    with contextlib.ExitStack() as tables:
+        runs = at_each_call(
+            engine,
+            lambda _: tables.enter_context(prepared(engine, use_case.given)),
+            lambda account: outcome(use_case.request, account, NOW),
+            somebody,
+        )
+        for account, found, _ in runs:
+            yield account, found
 
 
 @pytest.mark.parametrize("use_case", USE_CASES, ids=lambda each: each.name)
 def test_nothing_is_left_of_a_user_who_is_erased_at_any_call(engine: "DynamoDBClient", use_case: UseCase) -> None:
-    for account, erased in interrupted(engine, use_case, erase_all):
+    def erase(account: Account, identifier: str) -> Any:
+        erased = users.erase(identifier, account, NOW)
+        erase_leftovers(account.table, NOW)
+        return erased
+
+    for account, erased in interrupted(engine, use_case, erase):
         assert erase_leftovers(account.table, NOW + IN_FLIGHT) == []
-        left = "".join(everything(account))
+        left = as_text(account.table)
         assert not [user_id for user_id in erased if user_id in left]
 
 
 @pytest.mark.parametrize("use_case", USE_CASES, ids=lambda each: each.name)
 def test_what_another_request_sets_at_any_call_stays(engine: "DynamoDBClient", use_case: UseCase) -> None:
-    for account, changed in interrupted(engine, use_case, change_all):
+    def change(account: Account, identifier: str) -> Any:
+        return users.change(identifier, as_sent({"theirs": 1, "tags": "theirs"}), False, account, NOW)
+
+    for account, changed in interrupted(engine, use_case, change):
         for user_id in changed:
             profile = profiles.read(account, user_id)
             assert profile is None or (profile.attributes["theirs"], profile.tags >= {"theirs"}) == (1, True)

@@ -14,7 +14,7 @@ from botocore.session import Session, get_session
 
 from benchmark import tls
 from engines import aws_engine_only
-from faults import cancelled, faults
+from faults import cancelled, faults, no_connection
 from table.calls import DynamoDBLoader, Table, new_client
 from table.expressions import Put
 from tools import roots
@@ -22,11 +22,8 @@ from tools import roots
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-REGIONS = sorted(
-    region
-    for partition in Session().get_available_partitions()
-    for region in Session().get_available_regions("dynamodb", partition)
-)
+PARTITIONS = Session().get_available_partitions()
+REGIONS = sorted(region for each in PARTITIONS for region in Session().get_available_regions("dynamodb", each))
 
 
 def where_it_asks(session: Session) -> tuple[str, str]:
@@ -34,12 +31,11 @@ def where_it_asks(session: Session) -> tuple[str, str]:
     client: Any = session.create_client("dynamodb")
     sent: list[Any] = []
 
-    def stop(request: AWSPreparedRequest, **_: Any) -> None:
+    def stop(request: AWSPreparedRequest) -> None:
         sent.append(request)
-        raise ConnectTimeoutError(endpoint_url=request.url)
+        no_connection(request)
 
-    client.meta.events.register("before-send.dynamodb", stop)
-    with pytest.raises(ConnectTimeoutError):
+    with faults(client, "ListTables", stop), pytest.raises(ConnectTimeoutError):
         client.list_tables()
     authorization = sent[0].headers["Authorization"].decode()
     return sent[0].url, authorization.split("/", 2)[2].split(",")[0]
@@ -78,11 +74,9 @@ def test_over_tls_it_trusts_the_roots_that_it_is_given_and_no_others(
 def test_the_client_retries_and_stops_as_it_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:1")
     client = new_client()
-    sent: list[AWSPreparedRequest] = []
-    client.meta.events.register("before-send.dynamodb", lambda request, **_: sent.append(request))
-    with pytest.raises(Exception, match="Could not connect"):
+    with faults(client, "ListTables") as attempts, pytest.raises(Exception, match="Could not connect"):
         client.list_tables()
-    assert len(sent) == 2
+    assert len(attempts) == 2
 
 
 def test_it_sends_attribute_values_without_walking_them(monkeypatch: pytest.MonkeyPatch) -> None:

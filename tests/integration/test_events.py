@@ -26,6 +26,7 @@ from domain.problems import Invalid, NotFound
 from domain.restrictions import BOT
 from domain.times import iso
 from engines import both_engines
+from faults import at_call
 from stored import everything
 from table import Account
 from use_cases import users
@@ -35,46 +36,37 @@ pytestmark = both_engines
 BOB = "bob@example.com"
 MILLISECOND = timedelta(milliseconds=1)
 CRAWLER = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
-
-
-# --- Every event ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("event_type", CATALOGUE)
-def test_an_event_is_stored_as_it_was_sent_at_its_time(account: Account, event_type: str) -> None:
-    a_user(account)
-    payload = an_example(event_type) | {"extra": [1.5, {"deep": None}], "text": "ñ"}
-    now = a_moment()
-    answer = send(account, {event_type: payload}, now=now, email=ANA, city="Madrid", tel="+34 600")
-    assert {"city": "Madrid", "tel": "+34 600"}.items() <= the_profile(account).items()
-    [event], after = users.timeline(ANA, {}, account, a_moment())
-    assert (event.id, event.type, event.payload) == (answer.event_id, event_type, as_sent(payload))
-    assert time_of(event.id) == now
-    assert after is None
+SEARCH: dict[str, Any] = {"search": {"query": "x"}}
 
 
 @pytest.mark.parametrize("event_type", CATALOGUE)
-def test_an_event_of_an_unknown_user_stores_nothing(account: Account, event_type: str) -> None:
-    ana = a_user(account)
+def test_an_event_is_stored_as_sent_and_one_of_nobody_or_a_bot_stores_nothing(
+    account: Account, event_type: str
+) -> None:
+    ana, now = a_user(account), a_moment()
+    event = {event_type: an_example(event_type) | {"extra": [1.5, {"deep": None}], "text": "ñ"}}
     before = everything(account.table)
-    ids = (new_id(a_moment()), f"{ana.id}#", "x", "")
-    nobodies: list[dict[str, Any]] = [{"email": BOB}, *({"_id": each} for each in ids)]
-    for user in nobodies:
+    nobodies: list[dict[str, Any]] = [{"_id": each} for each in (new_id(now), f"{ana.id}#", "x", "")]
+    for user in [{"email": BOB}, *nobodies]:
         with pytest.raises(NotFound):
-            send(account, {event_type: an_example(event_type)}, **user)
+            send(account, event, **user)
+    assert send(account, event, email=ANA, userAgent=CRAWLER, city="Madrid").restriction == BOT
     assert everything(account.table) == before
+    answer = send(account, event, now=now, email=ANA, city="Madrid", tel="+34 600")
+    assert {"city": "Madrid", "tel": "+34 600"}.items() <= the_profile(account).items()
+    [stored], after = users.timeline(ANA, {}, account, a_moment())
+    assert (stored.id, {stored.type: stored.payload}) == (answer.event_id, as_sent(event))
+    assert (time_of(stored.id), after) == (now, None)
 
 
 def test_a_user_is_named_by_email_by_id_or_by_both(account: Account) -> None:
     ana, bob = a_user(account), a_user(account, BOB)
     names: list[dict[str, Any]] = [{"email": " ANA@Example.com"}, {"_id": ana.id}, {"email": ANA, "_id": ana.id}]
-    for user in names:
-        assert send(account, {"search": {"query": "x"}}, **user).user_id == ana.id
+    assert {send(account, SEARCH, **user).user_id for user in names} == {ana.id}
     with pytest.raises(Invalid) as refused:
-        send(account, {"search": {"query": "x"}}, email=ANA, _id=bob.id)
+        send(account, SEARCH, email=ANA, _id=bob.id)
     assert refused.value.problems[0].message == "User identifiers disagree"
-    assert len(the_events(account)) == 3
-    assert the_events(account, BOB) == []
+    assert (len(the_events(account)), the_events(account, BOB)) == (3, [])
 
 
 # --- Confirmation ---------------------------------------------------------------------------------
@@ -83,16 +75,16 @@ def test_a_user_is_named_by_email_by_id_or_by_both(account: Account) -> None:
 def test_purchases_are_counted_exactly(account: Account) -> None:
     a_user(account)
     assert not {"isCustomer", "numberOfPurchases"} & the_profile(account).keys()
-    totals = [0.1, "0.2", "19.90", -5, None, "not a number", "99999999999.99"]
     now = a_moment()
-    for order, total in enumerate(totals):
+    for order, total in enumerate([0.1, "0.2", "19.90", -5, None, "not a number", "99999999999.99"]):
         send(account, {"confirmation": {"orderId": order, "total": total}}, now=now + order * MILLISECOND)
-    profile = the_profile(account)
-    assert profile["isCustomer"] is True
-    assert profile["numberOfPurchases"] == 7
-    assert profile["totalPurchasesValue"] == Decimal("100000000015.19")
-    assert profile["lastPurchaseValue"] == Decimal("99999999999.99")
-    assert profile["lastPurchaseDate"] == iso(now + 6 * MILLISECOND)
+    assert the_profile(account).items() >= {
+        ("isCustomer", True),
+        ("numberOfPurchases", 7),
+        ("totalPurchasesValue", Decimal("100000000015.19")),
+        ("lastPurchaseValue", Decimal("99999999999.99")),
+        ("lastPurchaseDate", iso(now + 6 * MILLISECOND)),
+    }
 
 
 @pytest.mark.parametrize("order", [{"total": "59,90 €"}, {"total": None}, {"generic": {"total": "1e9999999"}}])
@@ -105,18 +97,6 @@ def test_a_total_that_is_not_a_number_is_stored_unchanged_and_reported(account: 
     assert "totalPurchasesValue" not in the_profile(account)
 
 
-# --- Bots -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("event_type", CATALOGUE)
-def test_an_event_from_a_bot_changes_nothing(account: Account, event_type: str) -> None:
-    a_user(account)
-    before = everything(account.table)
-    answer = send(account, {event_type: an_example(event_type)}, email=ANA, userAgent=CRAWLER, city="Madrid")
-    assert answer.restriction == BOT
-    assert everything(account.table) == before
-
-
 # --- Attributes -----------------------------------------------------------------------------------
 
 VALUES: dict[str, Any] = {
@@ -127,33 +107,24 @@ VALUES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("event_type", ["update", "login"])
-def test_attributes_of_any_name_and_value_come_back_as_sent(account: Account, event_type: str) -> None:
-    a_user(account)
+def test_attributes_of_any_name_value_and_number_come_back_as_sent(account: Account, event_type: str) -> None:
+    a_user(account, kept="x", tags=["kept", "gone"])
     send(account, {event_type: VALUES})
     profile = the_profile(account)
     for name, value in as_sent(VALUES).items():
-        assert profile[name] == value
-        assert type(profile[name]) is type(value)
-
-
-@pytest.mark.parametrize("event_type", ["update", "login"])
-@pytest.mark.parametrize("count", [99, 100, 101, 500])
-def test_many_attributes_are_set_at_once(account: Account, event_type: str, count: int) -> None:
-    a_user(account, kept="x", tags=["kept", "gone"])
-    send(account, {event_type: {f"a{n}": n for n in range(count)} | {"tags": ["new", "-gone"]}})
-    profile = the_profile(account)
-    assert sum(name.startswith("a") for name in profile) == count
-    assert (profile["kept"], profile["tags"]) == ("x", ["kept", "new"])
+        assert (profile[name], type(profile[name])) == (value, type(value))
+    for count in (99, 100, 101, 500):
+        send(account, {event_type: {f"{count}-{n}": n for n in range(count)} | {"tags": ["new", "-gone"]}})
+        profile = the_profile(account)
+        assert sum(name.startswith(f"{count}-") for name in profile) == count
+        assert (profile["kept"], profile["tags"]) == ("x", ["kept", "new"])
 
 
 def test_an_update_never_changes_who_the_user_is(account: Account) -> None:
     ana, bob = a_user(account), a_user(account, BOB)
-    answer = send(
-        account, {"update": {"email": BOB, "_id": bob.id, "createdOn": "x", "isCustomer": True, "city": "Vigo"}}
-    )
-    assert {warning.field for warning in answer.warnings} == {
-        "event.update.email", "event.update._id", "event.update.createdOn", "event.update.isCustomer",
-    }  # fmt: skip
+    identity = {"email": BOB, "_id": bob.id, "createdOn": "x", "isCustomer": True}
+    answer = send(account, {"update": {**identity, "city": "Vigo"}})
+    assert {warning.field for warning in answer.warnings} == {f"event.update.{name}" for name in identity}
     assert the_profile(account) == ana.flat() | {"city": "Vigo"}
     assert the_profile(account, BOB) == bob.flat()
 
@@ -171,23 +142,16 @@ def test_tags_are_added_and_removed(account: Account) -> None:
 # --- Login ----------------------------------------------------------------------------------------
 
 
-def test_an_anonymous_user_gets_an_email_that_no_user_has(account: Account) -> None:
-    anonymous = a_user(account, None)
-    answer = send(account, {"login": {"email": " Ana@example.com", "visits": 1}}, _id=anonymous.id)
-    assert (answer.user_id, answer.warnings) == (anonymous.id, ())
-    profile = the_profile(account)
-    assert (profile["_id"], profile["email"], profile["visits"]) == (anonymous.id, ANA, 1)
-    assert the_events(account) == [answer.event_id]
-
-
-def test_an_anonymous_user_is_replaced_by_the_owner_of_the_address(account: Account) -> None:
-    ana, anonymous = a_user(account), a_user(account, None, city="Vigo")
-    answer = send(account, {"login": {"email": ANA, "visits": 1, "tags": "vip"}}, _id=anonymous.id, tel="1")
-    assert (answer.user_id, answer.warnings) == (ana.id, ())
-    assert the_profile(account) == ana.flat() | {"visits": 1, "tags": ["vip"], "tel": "1"}
-    assert the_events(account) == [answer.event_id]
-    assert the_profile(account, anonymous.id) == anonymous.flat()
-    assert the_events(account, anonymous.id) == []
+def test_an_anonymous_user_gets_an_email_that_no_user_has_or_is_replaced_by_its_owner(account: Account) -> None:
+    first, second = a_user(account, None), a_user(account, None, city="Vigo")
+    got = send(account, {"login": {"email": " Ana@example.com", "visits": 1}}, _id=first.id)
+    assert the_profile(account) == first.flat() | {"email": ANA, "visits": 1}
+    replaced = send(account, {"login": {"email": ANA, "visits": 2, "tags": "vip"}}, _id=second.id, tel="1")
+    for answer in (got, replaced):
+        assert (answer.user_id, answer.warnings) == (first.id, ())
+    assert the_profile(account) == first.flat() | {"email": ANA, "visits": 2, "tags": ["vip"], "tel": "1"}
+    assert the_events(account) == [replaced.event_id, got.event_id]
+    assert (the_profile(account, second.id), the_events(account, second.id)) == (second.flat(), [])
 
 
 @pytest.mark.parametrize("owner", [None, BOB])
@@ -196,8 +160,7 @@ def test_an_identified_user_keeps_the_identity_with_a_warning(account: Account, 
     if owner:
         a_user(account, owner)
     answer = send(account, {"login": {"email": BOB, "visits": 1}})
-    assert answer.user_id == ana.id
-    assert [warning.field for warning in answer.warnings] == ["event.login.email"]
+    assert (answer.user_id, [warning.field for warning in answer.warnings]) == (ana.id, ["event.login.email"])
     assert the_profile(account) == ana.flat() | {"visits": 1}
 
 
@@ -209,20 +172,17 @@ def test_an_identified_user_is_not_the_other_who_has_an_event_of_that_id_and_tim
 
 
 @pytest.mark.parametrize("own_id", [{}, {"eventId": "e-1", "eventTime": iso(a_moment())}])
-@pytest.mark.parametrize(
-    "event", [{"login": {"email": BOB}}, {"update": {"numberOfPurchases": 9}}, {"update": {"email": BOB}}]
-)
+@pytest.mark.parametrize("type_and_name", ["login.email", "update.numberOfPurchases", "update.email"])
 def test_an_event_of_which_all_is_left_out_says_so(
-    account: Account, event: dict[str, Any], own_id: dict[str, str]
+    account: Account, type_and_name: str, own_id: dict[str, str]
 ) -> None:
     """It changes nothing in the profile, so only the event is stored."""
     a_user(account)
-    [name] = next(iter(event.values()))
-    request = parsed({"user": {"email": ANA}, "event": as_sent(event), **own_id})
+    event_type, name = type_and_name.split(".")
+    request = parsed({"user": {"email": ANA}, "event": {event_type: {name: BOB}}, **own_id})
     for status in ["created", "duplicate"] if own_id else ["created"]:
         outcome = collect_one(request, account, a_moment())
-        assert outcome.status == status
-        assert [warning.field for warning in outcome.warnings] == [f"event.{next(iter(event))}.{name}"]
+        assert (outcome.status, [each.field for each in outcome.warnings]) == (status, [f"event.{type_and_name}"])
 
 
 @pytest.mark.parametrize("login", [{}, {"email": None}, {"email": "ANA@example.com"}])
@@ -235,25 +195,15 @@ def test_a_login_without_another_address_sets_attributes(account: Account, login
 
 def test_a_user_who_claims_two_addresses_at_once_gets_one(account: Account) -> None:
     """The second login arrives after the first has looked up who the user is, and before it writes."""
-    anonymous = a_user(account, None)
-    first_ids: list[str] = []
-    begun = False
+    anonymous, bobs = a_user(account, None), list[str]()
 
-    def log_in_before_the_write(**_: Any) -> None:
-        nonlocal begun
-        if not begun:
-            begun = True
-            first_ids.append(send(account, {"login": {"email": BOB}}, _id=anonymous.id).event_id)
+    def log_in() -> None:
+        bobs.append(send(account, {"login": {"email": BOB}}, _id=anonymous.id).event_id)
 
-    events = account.table.client.meta.events
-    events.register_first("before-parameter-build.dynamodb.TransactWriteItems", log_in_before_the_write)
-    try:
+    with at_call(account.table.client, "before", 2, log_in):
         answer = send(account, {"login": {"email": ANA, "visits": 1}}, _id=anonymous.id)
-    finally:
-        events.unregister("before-parameter-build.dynamodb.TransactWriteItems", log_in_before_the_write)
     assert [warning.field for warning in answer.warnings] == ["event.login.email"]
-    profile = the_profile(account, BOB)
-    assert (profile["_id"], profile["email"], profile["visits"]) == (anonymous.id, BOB, 1)
+    assert the_profile(account, BOB) == anonymous.flat() | {"email": BOB, "visits": 1}
     with pytest.raises(NotFound):
         users.get(ANA, account)
-    assert sorted(the_events(account, BOB)) == sorted([*first_ids, answer.event_id])
+    assert sorted(the_events(account, BOB)) == sorted([*bobs, answer.event_id])

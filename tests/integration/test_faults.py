@@ -1,13 +1,12 @@
 """For any fault between the function and DynamoDB, the answer is true and nothing is half-stored."""
 
 import time
-from datetime import datetime
 from typing import Any
 
 import pytest
 
 from builders import ANA, a_moment, a_user, send, the_events, the_profile
-from declared import RESTRICTED, with_declared_types
+from declared import RESTRICTED, Once, Windowed, every_restriction, with_declared_types
 from domain.ids import new_id
 from domain.outcomes import IdempotencyKey
 from domain.problems import NotFound, Unavailable
@@ -43,7 +42,6 @@ every_event = pytest.mark.parametrize("event", EVENTS, ids=lambda event: next(it
 with_and_without_token = pytest.mark.parametrize(
     "lost", [[lost_answer], [lost_answer, without_token(lambda _: None)]], ids=["token", "no token"]
 )
-with_and_without_key = pytest.mark.parametrize("key", [None, IdempotencyKey.of("key", b"body")], ids=["no key", "key"])
 
 
 @pytest.fixture
@@ -57,13 +55,13 @@ def write_of(event: dict[str, Any], key: IdempotencyKey | None) -> str:
     return "PutItem" if "search" in event and key is None else "TransactWriteItems"
 
 
-def about_to_give_up(account: Account) -> Account:
-    """The same store for a request whose time is nearly up."""
-    return Account(Table(account.table.client, account.table.name, time.monotonic() + 0.3), account.name)
+def in_time(account: Account, seconds: float) -> Account:
+    """The same store for a request that has this much time left."""
+    return Account(Table(account.table.client, account.table.name, time.monotonic() + seconds), account.name)
 
 
 @every_event
-@with_and_without_key
+@pytest.mark.parametrize("key", [None, IdempotencyKey.of("key", b"body")], ids=["no key", "key"])
 @with_and_without_token
 def test_a_write_whose_answer_was_lost_is_reported_as_created_once(
     account: Account, event: dict[str, Any], key: IdempotencyKey | None, lost: list[Fault]
@@ -79,27 +77,20 @@ def test_a_write_whose_answer_was_lost_is_reported_as_created_once(
 
 
 @with_and_without_token
-def test_a_claimed_address_is_the_claimants_though_the_answer_was_lost(account: Account, lost: list[Fault]) -> None:
-    anonymous = a_user(account, None)
-    with faults(account.table.client, "TransactWriteItems", *lost):
+def test_a_user_is_created_identified_and_erased_though_the_answers_were_lost(
+    account: Account, lost: list[Fault]
+) -> None:
+    client = account.table.client
+    with faults(client, "TransactWriteItems", *lost):
+        assert a_user(account, "bob@example.com").id == the_profile(account, "bob@example.com")["_id"]
+    with faults(client, "TransactWriteItems", *lost):
+        anonymous = a_user(account, None)
+    with faults(client, "TransactWriteItems", *lost):
         answer = send(account, {"login": {"email": ANA}}, _id=anonymous.id)
     assert (answer.user_id, answer.warnings) == (anonymous.id, ())
     assert the_profile(account)["_id"] == anonymous.id
     assert the_events(account) == [answer.event_id]
-
-
-@with_and_without_token
-@pytest.mark.parametrize("email", [ANA, None])
-def test_a_user_is_created_though_the_answer_was_lost(account: Account, email: str | None, lost: list[Fault]) -> None:
-    with faults(account.table.client, "TransactWriteItems", *lost):
-        made = a_user(account, email)
-    assert the_profile(account, made.id)["_id"] == made.id
-
-
-@with_and_without_token
-def test_a_user_is_erased_though_the_answer_was_lost(account: Account, lost: list[Fault]) -> None:
-    a_user(account)
-    with faults(account.table.client, "TransactWriteItems", *lost):
+    with faults(client, "TransactWriteItems", *lost):
         users.erase(ANA, account, a_moment())
     with pytest.raises(NotFound):
         users.get(ANA, account)
@@ -120,65 +111,45 @@ def test_a_fault_that_passes_is_not_noticed_and_one_that_stays_is_unavailable(
     assert len(the_events(account)) == 1
 
 
-def test_a_lasting_conflict_is_unavailable_before_the_time_is_up(account: Account) -> None:
-    a_user(account)
-    conflict = cancelled("None", "TransactionConflict", "None")
-    with faults(account.table.client, "TransactWriteItems", *[conflict] * 500), pytest.raises(Unavailable):
-        send(about_to_give_up(account), {"confirmation": {"orderId": "A-1"}})
-    assert the_events(account) == []
-
-
-MET = "ConditionalCheckFailed"
-
-
-def met(now: datetime) -> dict[str, Any]:
-    """The reason, with a mark or a lock that is there, and what each needs."""
-    until = milliseconds_of(now) + 15 * 60 * 1000
-    return {"Code": MET, "Item": {"eventId": {"S": new_id(now)}, "until": {"N": str(until)}}}
-
-
 @pytest.mark.parametrize(
-    ("reasons", "event"),
+    "fault",
     [
-        (("None", MET, "TransactionConflict"), {"confirmation": {"orderId": "A-1"}}),
-        (("TransactionConflict", MET, "None"), {"emailopen": {}}),
-        (("None", MET, "ThrottlingError"), {"emailopen": {}}),
-        (("None", MET, "TransactionConflict"), {"review": {"reviewId": "A-1"}}),
-        (("TransactionConflict", MET, "None"), {"emailclick": {}}),
+        cancelled("None", "TransactionConflict", "None"),
+        cancelled("None", "ThrottlingError", "None"),
+        cancelled("None", "ProvisionedThroughputExceeded", "None"),
+        error("TransactionInProgressException"),  # under our token
     ],
+    ids=["conflict", "throttled", "over its limit", "in progress"],
 )
-def test_of_mixed_reasons_a_failed_condition_is_the_answer(
-    account: Account, reasons: tuple[str, ...], event: dict[str, Any]
+def test_a_transaction_that_stays_in_trouble_is_unavailable_before_the_time_is_up(
+    account: Account, fault: Fault
 ) -> None:
     a_user(account)
-    told = [met(a_moment()) if reason == MET else reason for reason in reasons]
-    with faults(account.table.client, "TransactWriteItems", cancelled(*told)) as attempts:
-        answer = send(account, event)
-    assert answer.restriction
-    assert len(attempts) == 1
-
-
-@pytest.mark.parametrize("code", ["ThrottlingError", "ProvisionedThroughputExceeded"])
-def test_a_transaction_that_is_throttled_is_unavailable(account: Account, code: str) -> None:
-    a_user(account)
-    reasons = cancelled("None", code, "None")
-    with faults(account.table.client, "TransactWriteItems", reasons, reasons), pytest.raises(Unavailable):
-        send(account, {"emailopen": {}})
-
-
-def test_a_transaction_still_in_progress_under_our_token_is_unavailable_at_worst(account: Account) -> None:
-    a_user(account)
-    in_progress = error("TransactionInProgressException")
-    with faults(account.table.client, "TransactWriteItems", *[in_progress] * 5), pytest.raises(Unavailable):
-        send(account, {"emailopen": {}})
+    for event in EVENTS[1:]:
+        with faults(account.table.client, "TransactWriteItems", *[fault] * 500), pytest.raises(Unavailable):
+            send(in_time(account, 0.3), event)
+    assert the_events(account) == []
 
 
 def test_no_call_starts_after_the_deadline(account: Account) -> None:
     a_user(account)
-    late = Account(Table(account.table.client, account.table.name, time.monotonic()), "shop")
     with faults(account.table.client, "GetItem") as attempts, pytest.raises(Unavailable):
-        send(late, {"search": {"query": "x"}})
+        send(in_time(account, 0), {"search": {"query": "x"}})
     assert attempts == []
+
+
+@every_restriction
+@pytest.mark.parametrize("other", ["None TransactionConflict", "TransactionConflict None", "None ThrottlingError"])
+def test_of_mixed_reasons_a_failed_condition_is_the_answer(account: Account, other: str, kind: Once | Windowed) -> None:
+    """The condition of a mark, or of a lock: the reason has the item that is there, and what each needs."""
+    a_user(account)
+    now, until = a_moment(), milliseconds_of(a_moment()) + 9 * 60 * 1000
+    item = {"eventId": {"S": new_id(now)}, "until": {"N": str(until)}}
+    before, after = other.split()
+    reasons = cancelled(before, {"Code": "ConditionalCheckFailed", "Item": item}, after)
+    with faults(account.table.client, "TransactWriteItems", reasons) as attempts:
+        assert send(account, kind.event(), now).restriction
+    assert len(attempts) == 1
 
 
 HTML = b"<html><body><b>Http/1.1 Service Unavailable</b></body></html>"

@@ -24,7 +24,6 @@ from uuid import uuid4
 import botocore.endpoint
 import pytest
 from botocore.awsrequest import AWSPreparedRequest
-from botocore.httpsession import URLLib3Session
 
 import faults
 from api.gateway import Answer, call
@@ -91,7 +90,7 @@ class FaultInjector:
     def faults(self, operation: str) -> list[tuple[str, Fault]]:
         found: dict[str, Fault] = {
             "throttled": throttled, "error 500": faults.internal_error, "no connection": faults.no_connection,
-            "lost": lost_answer, "died before": die, "died after": die_after,
+            "lost": lost_answer, "died before": faults.die, "died after": faults.done_then(faults.die),
             "slow": lambda _: self.clock.sleep(self.random.uniform(0, 1.5 * calls.REQUEST_SECONDS)),
             "another request": lambda _: self.another_request(),
         }  # fmt: skip
@@ -109,15 +108,6 @@ class FaultInjector:
         if operation == "PutItem":
             found["item in conflict"] = faults.error("TransactionConflictException")
         return list(found.items())
-
-
-def die(_: AWSPreparedRequest) -> None:
-    raise Crash
-
-
-def die_after(request: AWSPreparedRequest) -> None:
-    URLLib3Session(timeout=30).send(request)
-    raise Crash
 
 
 # --- What is sent ---------------------------------------------------------------------------------
