@@ -10,6 +10,8 @@ The test moves the clock of the function, so nothing waits. Faults are chosen fr
 parallel, so a repeated run can differ.
 """
 
+import gzip
+import json
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -17,13 +19,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import botocore.endpoint
+import httpx
 import pytest
 from botocore.awsrequest import AWSPreparedRequest
+from event_api_client import Outbox, outbox
 
 import faults
 from api.gateway import Answer, call
@@ -354,3 +359,47 @@ def send_all(story: Story, injector: FaultInjector, not_alone: bool) -> int:
     for line in lines:
         compare(line.step, settle(line.post, *body_of(line.step)))
     return sum(line.requests for line in lines)
+
+
+class ToFunction(httpx.BaseTransport):
+    """The connection of an outbox."""
+
+    def __init__(self, line: Line) -> None:
+        self.line = line
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        answer = self.line.post("/events", json.loads(gzip.decompress(request.read())))
+        if answer is None:
+            raise httpx.ReadError("no answer")
+        return httpx.Response(answer.status, headers=answer.headers, text=answer.text)
+
+
+def test_an_outbox_loses_nothing_and_stores_nothing_twice_with_any_faults(
+    shop: Shop, figures: Figures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It makes its own batches of the events. Its file is opened again for each step."""
+    settle = vars(Outbox)["_settle"]
+    monkeypatch.setattr(Outbox, "_settle", lambda *arguments: 0 * settle(*arguments))  # seconds to wait
+    monkeypatch.setattr(outbox, "LONGEST_WAIT", 0)
+    events = requests = 0
+    for run in range(RUNS // 3):
+        with shop(SEED + run) as (account, injector):
+            story = Story(account, injector.random)
+            line = Line(injector, story, Step([], [], alone=True), not_alone=False)
+            to_function = ToFunction(line)
+            for step in story.steps:
+                with Outbox(tmp_path / f"{run}.db", url="http://api", key="key", transport=to_function) as opened:
+                    for sent in step.sent:
+                        opened.add(sent.entry["user"], sent.entry["event"], sent.id, sent.at)
+                    assert opened.flush(60)
+                    rejected = [each.event_id for each in opened.rejected()]
+            of_model = [
+                (sent.id, expected.status)
+                for step in story.steps
+                for sent, expected in zip(step.sent, step.expected, strict=True)
+            ]
+            assert rejected == [event_id for event_id, status in of_model if status == "refused"]
+            assert_equal_to_model(account, story.model)
+        events, requests = events + len(story.sent), requests + line.requests
+    assert not [each for each in caplog.records if each.exc_info]
+    figures("`test_obedient_client.py`, `Outbox`", f"{RUNS // 3:,} runs, {events:,} events in {requests:,} requests", 0)
