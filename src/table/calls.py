@@ -19,7 +19,7 @@ from botocore.session import get_session
 from domain.backoff import backoff
 from domain.problems import TooLarge, Unavailable, too_large, unavailable
 from table.attribute_values import from_item, to_item
-from table.expressions import VERBS, Action, Item, Put, Update, written
+from table.expressions import Action, Item, Put, Update, transaction, written
 from table.primary_keys import Key, key_of
 
 if TYPE_CHECKING:
@@ -263,9 +263,8 @@ class Table(Store):
     def try_write(self, actions: Sequence[Action], *, field: str = "") -> Reasons | None:
         # botocore sends the same token with each attempt, so DynamoDB does not repeat a transaction that was done.
         common = {"TableName": self.name, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
-        items: Any = [{VERBS[type(action)]: {**common, **written(action)}} for action in actions]
         try:
-            self._call("transact_write_items", field, TransactItems=items)
+            self._call("transact_write_items", field, TransactItems=transaction(actions, common))
         except ClientError as error:
             listed = error.response.get("CancellationReasons")
             if listed is None:

@@ -5,14 +5,13 @@ result of a write. `tests/integration/test_expressions.py` compares the two on a
 name and the names inside it. Any name works, also reserved words, dots and #.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Context, Decimal
 from operator import gt, le
 from typing import Any
 
-from domain.times import milliseconds_of
 from table.attribute_values import serialize, to_item
 from table.primary_keys import Key, key_of
 
@@ -80,7 +79,7 @@ IS_NEW = Absent("pk")  # no item has the key
 
 def Ended(now: datetime, name: str = "expiresAt") -> Condition:  # noqa: N802
     """Return the condition that an item has ended. It then counts as absent, because TTL deletes items late."""
-    return Compare(name, "<=", milliseconds_of(now) // 1000)
+    return Compare(name, "<=", int(now.timestamp()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +163,11 @@ def written(action: Action) -> dict[str, Any]:
     update = {"UpdateExpression": action.changes.written(placeholders)} if isinstance(action, Update) else {}
     holds = {} if action.condition is None else {"ConditionExpression": action.condition.written(placeholders)}
     return {**parts, **update, **holds, **placeholders.parameters()}
+
+
+def transaction(actions: Iterable[Action], common: Mapping[str, Any]) -> list[Any]:
+    """Return actions in the same form, as the items of a transaction. `common` are parameters of all."""
+    return [{VERBS[type(action)]: {**common, **written(action)}} for action in actions]
 
 
 class Placeholders:
