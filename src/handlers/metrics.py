@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger, Metrics
 
-from domain.outcomes import Outcome
 from domain.problems import NotFound, Refused
 from table.calls import THROTTLING_CODES
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+    from domain.outcomes import Outcome
 
 NAMESPACE = "EventApi"
 
@@ -54,7 +55,7 @@ def record(name: str, value: float = 1, kind: str = "") -> None:
     _recorded.append((name, value, kind))
 
 
-def count_event(outcome: Outcome | Exception, event_type: str | None) -> None:
+def count_event(outcome: "Outcome | Exception", event_type: str | None) -> None:
     """Record one event, alone or in a batch. The type of a failed one may be unknown."""
     kind = event_type or "unknown"
     if isinstance(outcome, Exception):
