@@ -348,9 +348,13 @@ def test_each_event_is_stored_once_or_settled_by_a_rule_with_any_faults(
             assert_equal_to_model(account, story.model)
         events += len(story.sent)
         happened += injector.happened
-    tried = f"{RUNS:,} runs, {events:,} events in {requests:,} requests"
-    tried += f", {happened.total():,} faults of {len(happened)} kinds"
-    figures("`test_obedient_client.py`" + ", two clients at once" * (callers - 1), tried, 0)
+    who = ", two clients at once" * (callers - 1)
+    figures(f"`test_obedient_client.py`{who}", tried(RUNS, events, requests, happened), 0)
+
+
+def tried(runs: int, events: int, requests: int, happened: Counter[str]) -> str:
+    faults = f"{happened.total():,} faults of {len(happened)} kinds"
+    return f"{runs:,} runs, {events:,} events in {requests:,} requests, {faults}"
 
 
 def send_all(story: Story, injector: FaultInjector, not_alone: bool) -> int:
@@ -381,8 +385,9 @@ def test_an_outbox_loses_nothing_and_stores_nothing_twice_with_any_faults(
     settle = vars(Outbox)["_settle"]
     monkeypatch.setattr(Outbox, "_settle", lambda *arguments: 0 * settle(*arguments))  # seconds to wait
     monkeypatch.setattr(outbox, "LONGEST_WAIT", 0)
-    events = requests = 0
-    for run in range(RUNS // 3):
+    runs, events, requests = RUNS // 3, 0, 0
+    happened: Counter[str] = Counter()
+    for run in range(runs):
         with shop(SEED + run) as (account, injector):
             story = Story(account, injector.random)
             line = Line(injector, story, Step([], [], alone=True), not_alone=False)
@@ -401,5 +406,6 @@ def test_an_outbox_loses_nothing_and_stores_nothing_twice_with_any_faults(
             assert rejected == [event_id for event_id, status in of_model if status == "refused"]
             assert_equal_to_model(account, story.model)
         events, requests = events + len(story.sent), requests + line.requests
+        happened += injector.happened
     assert not [each for each in caplog.records if each.exc_info]
-    figures("`test_obedient_client.py`, `Outbox`", f"{RUNS // 3:,} runs, {events:,} events in {requests:,} requests", 0)
+    figures("`test_obedient_client.py`, `Outbox`", tried(runs, events, requests, happened), 0)
