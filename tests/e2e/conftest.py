@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
 
+Ana = dict[str, str]  # the user of the fixture `ana`, as requests name her
+
+
 @dataclass(frozen=True)
 class Answer:
     """`text` is the body without the line feed that ends it."""
@@ -89,7 +92,7 @@ def caller(deployed: stack.Stack) -> Caller:
 
 
 @pytest.fixture
-def ana(caller: Caller) -> dict[str, str]:
+def ana(caller: Caller) -> Ana:
     user = {"email": "ana@example.com"}
     assert caller.send("POST", "/user/", user).status == 200
     return user

@@ -16,7 +16,7 @@ from docs import codes
 from docs.openapi import document
 from domain.event_types import CATALOGUE
 from e2e.browsing import click, find, forget, log, network, open_page, pages_of, text_of, types, until
-from e2e.conftest import Caller
+from e2e.conftest import Ana, Caller
 from local import console
 from local.feed import Recent
 
@@ -115,9 +115,7 @@ def open_users(browser: Chrome, pages: str, who: str = "") -> None:
     find(browser, "#who")
 
 
-def test_what_happens_is_shown_without_a_touch(
-    browser: Chrome, pages: str, caller: Caller, ana: dict[str, str]
-) -> None:
+def test_what_happens_is_shown_without_a_touch(browser: Chrome, pages: str, caller: Caller, ana: Ana) -> None:
     open_users(browser, pages, ana["email"])
     until(browser, lambda: text_of(browser, "#none"))
     caller.event(ana, {"search": {"query": "shoes"}})
@@ -148,7 +146,7 @@ def test_a_user_who_does_not_exist_is_created_by_a_click_and_shown(browser: Chro
 
 
 def test_older_events_are_shown_page_by_page_newer_ones_join_them_and_all_are_downloaded(
-    browser: Chrome, pages: str, caller: Caller, ana: dict[str, str]
+    browser: Chrome, pages: str, caller: Caller, ana: Ana
 ) -> None:
     events = [
         {"eventId": f"e-{number}", "eventTime": f"2026-01-01T00:{number // 60:02}:{number % 60:02}Z", "user": ana}
@@ -177,7 +175,7 @@ def test_older_events_are_shown_page_by_page_newer_ones_join_them_and_all_are_do
 
 
 def test_events_are_filtered_by_type_and_by_the_readers_days(
-    browser: Chrome, pages: str, caller: Caller, ana: dict[str, str]
+    browser: Chrome, pages: str, caller: Caller, ana: Ana
 ) -> None:
     times = {"search": "2026-01-05T23:30:00Z", "login": "2026-01-05T22:30:00Z", "addtocart": "2026-01-07T12:00:00Z"}
     payloads: dict[str, Any] = {"search": {"query": "x"}, "login": {}, "addtocart": {"itemId": "SKU-1"}}
@@ -199,7 +197,7 @@ def test_events_are_filtered_by_type_and_by_the_readers_days(
 
 
 def test_a_total_is_marked_if_and_only_if_the_api_does_not_count_it(
-    browser: Chrome, pages: str, caller: Caller, ana: dict[str, str]
+    browser: Chrome, pages: str, caller: Caller, ana: Ana
 ) -> None:
     totals = [59.9, "59.90", " 1e3 ", 836.9999999999998, "-5", ".5", "5.", "+7", 0, 10**15, "1e15", "999999999999999.9"]
     totals += ["1.234,56", "€59", "", "NaN", "Infinity", "1_000", "٣", "0x10", "1 000", True, [1], {"a": 1}]
@@ -246,7 +244,7 @@ def press(browser: Chrome, *keys: str) -> None:
     ActionChains(browser).send_keys(*keys).perform()
 
 
-def test_it_is_used_by_keyboard_alone(browser: Chrome, pages: str, caller: Caller, ana: dict[str, str]) -> None:
+def test_it_is_used_by_keyboard_alone(browser: Chrome, pages: str, caller: Caller, ana: Ana) -> None:
     caller.event(ana, {"search": {"query": "shoes"}})
     open_users(browser, pages)
     press(browser, *[Keys.TAB] * 4, ana["email"], Keys.ENTER)  # past the links of the pages
@@ -260,7 +258,7 @@ def test_it_is_used_by_keyboard_alone(browser: Chrome, pages: str, caller: Calle
 
 
 def test_recent_users_are_found_again_and_the_browser_keeps_only_their_ids(
-    browser: Chrome, pages: str, caller: Caller, ana: dict[str, str]
+    browser: Chrome, pages: str, caller: Caller, ana: Ana
 ) -> None:
     anonymous = caller.send("POST", "/user/", {"firstname": "Ána"}).body["object"]["_id"]
     ids = [anonymous, caller.send("GET", f"/user/{ana['email']}").body["_id"]]

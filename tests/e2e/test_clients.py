@@ -16,7 +16,7 @@ import pytest
 from docs import openapi, postman
 from documents import blocks, text
 from domain.event_types import CATALOGUE
-from e2e.conftest import Caller, shell
+from e2e.conftest import Ana, Caller, shell
 from engines import skip_lane
 from local import aws
 from local.stack import ROOT
@@ -142,7 +142,7 @@ def test_the_python_program_does_what_it_says(python_client: Path, caller: Calle
     assert_it_printed_the_results(run(python_client, sys.executable, program, **environment(caller)))
 
 
-def test_the_python_client_sends_every_example(python_client: Path, caller: Caller, ana: dict[str, str]) -> None:
+def test_the_python_client_sends_every_example(python_client: Path, caller: Caller, ana: Ana) -> None:
     head, _, _ = PYTHON.partition("\nattributes = ")
     program = written(python_client, "examples.py", head, EXAMPLES_IN_PYTHON)
     media = DOCUMENT["paths"]["/event/"]["post"]["requestBody"]["content"]["application/json"]

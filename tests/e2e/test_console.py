@@ -17,7 +17,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from clone import make
-from e2e.conftest import Answer, Caller
+from e2e.conftest import Ana, Answer, Caller
 from local import aws, console, stack
 
 SECONDS = 60
@@ -52,7 +52,7 @@ def assert_same(answer: Answer, through_page: Answer) -> None:
     assert through_page.headers["Content-Type"] == answer.headers["Content-Type"]
 
 
-def test_what_the_page_asks_is_answered_as_by_the_api(page: str, caller: Caller, ana: dict[str, str]) -> None:
+def test_what_the_page_asks_is_answered_as_by_the_api(page: str, caller: Caller, ana: Ana) -> None:
     through_page = Caller(f"{page}v1", "")
     odd = quote("a+%d/&?#@example.com", safe="")
     for user in (ana["email"], odd):
@@ -74,7 +74,7 @@ def test_what_the_page_asks_is_answered_as_by_the_api(page: str, caller: Caller,
 
 
 def test_a_key_that_is_sent_is_used_instead_of_the_servers_and_the_users_netrc_names_no_other(
-    page: str, caller: Caller, ana: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: str, caller: Caller, ana: Ana, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for key, status in (("", 200), (caller.key, 200), ("key_of_nobody", 401)):
         assert Caller(f"{page}v1", key).send("GET", ANA).status == status
@@ -138,7 +138,7 @@ def test_the_page_is_for_this_machine_only(page: str) -> None:
     ({"Origin": "http://127.0.0.1:1"}, 403),
 ], ids=str)  # fmt: skip
 def test_no_other_site_uses_the_key_through_the_users_browser(
-    page: str, caller: Caller, ana: dict[str, str], headers: Mapping[str, str], status: int
+    page: str, caller: Caller, ana: Ana, headers: Mapping[str, str], status: int
 ) -> None:
     sent = {name: value.replace("OURS", page.rstrip("/")) for name, value in headers.items()}
     through_page = Caller(f"{page}v1", "")
@@ -192,7 +192,7 @@ def test_make_console_says_what_is_missing_or_wrong(caller: Caller) -> None:
         assert caller.key not in done.stderr
 
 
-def test_make_console_serves_the_pages_and_never_shows_the_key(caller: Caller, ana: dict[str, str]) -> None:
+def test_make_console_serves_the_pages_and_never_shows_the_key(caller: Caller, ana: Ana) -> None:
     env = os.environ | {"API_URL": f"{caller.api_url}/", "API_KEY": f"{caller.key}\r"}  # as from a file of Windows
     pipe = subprocess.PIPE
     with subprocess.Popen(

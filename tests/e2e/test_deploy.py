@@ -15,7 +15,7 @@ from samcli.yamlhelper import yaml_parse
 
 from clone import git, repository
 from documents import blocks, text
-from e2e.conftest import Caller, shell
+from e2e.conftest import Ana, Caller, shell
 from local import aws, gateway, stack
 
 pytestmark = pytest.mark.http
@@ -115,7 +115,7 @@ def test_every_parameter_is_deployed_with_another_value() -> None:
 
 @pytest.mark.parametrize("parameters", SETS.values(), ids=SETS)
 def test_a_deployment_over_another_keeps_the_table_and_the_api_answers(
-    parameters: Parameters, deployed: stack.Stack, caller: Caller, ana: dict[str, str]
+    parameters: Parameters, deployed: stack.Stack, caller: Caller, ana: Ana
 ) -> None:
     name = stack.outputs(deployed.endpoint)["TableName"]
     before = table(deployed.endpoint, name)

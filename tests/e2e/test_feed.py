@@ -13,7 +13,7 @@ import pytest
 
 from api.gateway import event_file
 from documents import blocks, text
-from e2e.conftest import Caller, answering, shell
+from e2e.conftest import Ana, Caller, answering, shell
 from local import aws, stack
 from local.dynamodb import create_table
 from local.feed import listening
@@ -79,7 +79,7 @@ def given_up(endpoint: str, event_id: str) -> None:
 
 
 def test_the_runbooks_replay_publishes_what_the_queue_names_and_empties_it(
-    deployed: stack.Stack, caller: Caller, ana: dict[str, str]
+    deployed: stack.Stack, caller: Caller, ana: Ana
 ) -> None:
     [replay] = [block for block in blocks("docs/runbook.md") if "tools.replay_feed" in block]
     with listening(deployed.endpoint) as lines:
@@ -141,7 +141,7 @@ def until(look: Callable[[], T], enough: Callable[[T], bool]) -> T:
     return found
 
 
-def a_day(caller: Caller, ana: dict[str, str], query: str = "shoes") -> None:
+def a_day(caller: Caller, ana: Ana, query: str = "shoes") -> None:
     """A search, an order, and the erasure of the user who did it."""
     for event in ({"search": {"query": query}}, {"confirmation": {"orderId": uuid4().hex, "total": 9.99}}):
         assert caller.event(ana, event).status == 200
@@ -153,7 +153,7 @@ def kinds(events: list[dict[str, Any]]) -> list[tuple[str, str | None]]:
 
 
 def test_a_queue_and_a_webhook_with_its_secret_get_the_events_of_their_account(
-    deployed: stack.Stack, caller: Caller, ana: dict[str, str], listen: Callable[..., dict[str, str]]
+    deployed: stack.Stack, caller: Caller, ana: Ana, listen: Callable[..., dict[str, str]]
 ) -> None:
     queue_url, events = listen("queue")["QueueUrl"], list[dict[str, Any]]()
     sqs: SQSClient = aws.client("sqs", deployed.endpoint)
@@ -180,7 +180,7 @@ def test_a_queue_and_a_webhook_with_its_secret_get_the_events_of_their_account(
 
 
 def test_a_function_stores_each_event_once_and_erases_who_is_erased(
-    deployed: stack.Stack, caller: Caller, account: str, ana: dict[str, str], listen: Callable[..., dict[str, str]]
+    deployed: stack.Stack, caller: Caller, account: str, ana: Ana, listen: Callable[..., dict[str, str]]
 ) -> None:
     table = listen("function")["TableName"]
     dynamodb: DynamoDBClient = aws.client("dynamodb", deployed.endpoint)

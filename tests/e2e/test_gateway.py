@@ -5,7 +5,7 @@ from http.client import HTTPConnection
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
-from e2e.conftest import Answer, Caller
+from e2e.conftest import Ana, Answer, Caller
 from local import aws, stack
 
 if TYPE_CHECKING:
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from mypy_boto3_iam import IAMClient
     from mypy_boto3_lambda import LambdaClient
 
-Ana = dict[str, str]
 ANA = "/user/ana@example.com"
 SEARCH = {"search": {"query": "shoes"}}
 

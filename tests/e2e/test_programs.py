@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 from event_api_client import Outbox
 
-from e2e.conftest import Caller, answering
+from e2e.conftest import Ana, Caller, answering
 from local import demo, stack
 from tools.smoke.checks import all_checks
 
@@ -107,7 +107,7 @@ def event_api(caller: Caller, *arguments: object) -> tuple[int, dict[str, int]]:
     return done.returncode, json.loads(done.stdout.splitlines()[-1])
 
 
-def test_an_outbox_sends_its_events(caller: Caller, ana: dict[str, str], tmp_path: Path) -> None:
+def test_an_outbox_sends_its_events(caller: Caller, ana: Ana, tmp_path: Path) -> None:
     with Outbox(tmp_path / "events.db", url=caller.api_url, key=caller.key) as outbox:
         event_id = outbox.add(ana, {"viewitem": {"itemId": "SKU-1"}})
         outbox.add({"email": "nobody@example.com"}, {"viewitem": {"itemId": "SKU-1"}})
@@ -117,9 +117,7 @@ def test_an_outbox_sends_its_events(caller: Caller, ana: dict[str, str], tmp_pat
     assert event["_id"] == event_id
 
 
-def test_an_import_is_complete_when_compare_finds_every_order(
-    caller: Caller, ana: dict[str, str], tmp_path: Path
-) -> None:
+def test_an_import_is_complete_when_compare_finds_every_order(caller: Caller, ana: Ana, tmp_path: Path) -> None:
     path = tmp_path / "orders.csv"
     path.write_text(ORDERS)
     none = {"stored": 0, "stored, but different": 0, "missing": 2, "user unknown": 1, "invalid": 1}

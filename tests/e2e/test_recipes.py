@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from domain.problems import MISSING_EVENT, STORE_UNAVAILABLE, UNKNOWN_EMAIL
-from e2e.conftest import Caller, answering
+from e2e.conftest import Ana, Caller, answering
 from engines import skip_lane
 from handlers.rest import errors_of
 from local import aws
@@ -63,7 +63,7 @@ def api_that_answers(*answers: Answer) -> Iterator[tuple[str, list[Received]]]:
 
 
 @every_language
-def test_a_recipe_stores_each_event_once(language: str, caller: Caller, ana: dict[str, str], tmp_path: Path) -> None:
+def test_a_recipe_stores_each_event_once(language: str, caller: Caller, ana: Ana, tmp_path: Path) -> None:
     timelines = []
     for recipe in ("one", "many"):
         done = run(language, tmp_path, caller.api_url, caller.key, recipe)

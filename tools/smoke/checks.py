@@ -173,6 +173,7 @@ def _(api: Api) -> None:
         "unknown",
         f"Basic {api.key}",
         f"{api.key}x",
+        f"{api.key},{api.key}",
         api.key[:-1],
         api.key.swapcase(),
     )
