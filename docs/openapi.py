@@ -218,7 +218,7 @@ def paths() -> Json:
     of_attributes = [
         *OF_BODIES,
         invalid_attribute("email", invalid_email("email").description),
-        too_large("user"),
+        *too_large("user").problems,
         EMAIL_TAKEN,
     ]
     return {
@@ -362,7 +362,7 @@ def send_event() -> Json:
         },
         [
             *[*invalid_events(), *UNKNOWN_USER, ERASED_USER],
-            *[BODY_TOO_LARGE, too_large("event"), UNSUPPORTED_ENCODING, KEY_REUSED],
+            *[BODY_TOO_LARGE, *too_large("event").problems, UNSUPPORTED_ENCODING, KEY_REUSED],
         ],
         parameters=[
             parameter("header", "Idempotency-Key", key, "A repeat within 24 hours gets the first response."),

@@ -133,7 +133,7 @@ def erase_again(client: "DynamoDBClient", run: Run, *, show_progress: bool = Fal
         """Deal with a page of the old table: copy marks, carry over keys."""
         marks = [item for item in items if item["sk"] == keys.ERASED and last_erased(item, since) >= since]
         for mark in marks:
-            restored.put(Put(mark, IS_NEW), field="")  # one that is there is the receipt of an erasure there
+            restored.write_one(Put(mark, IS_NEW))  # one that is there is the receipt of an erasure there
         with run.lock:
             run.marks.update(mark["pk"] for mark in marks)
         return {"carried": sum(carry(item, old, restored) for item in items if item["sk"] != keys.ERASED)}

@@ -11,6 +11,8 @@ from domain.restrictions import Restriction
 KEY_LIFETIME = timedelta(hours=24)
 MAX_KEY_LENGTH = 255
 
+Status = Literal["created", "duplicate", "discarded"]
+
 
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
@@ -48,7 +50,7 @@ class Outcome:
     because of `restriction`; `first` is the stored event that caused this, if there is one.
     """
 
-    status: Literal["created", "duplicate", "discarded"]
+    status: Status
     event_id: str
     user_id: str
     warnings: tuple[Notice, ...] = ()

@@ -16,8 +16,11 @@ A `Problem` is one entry of the `errors` list that callers see, a `Notice` one o
 that was sent. No code outside this module creates one.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +124,21 @@ class Failed(Refused):
     status = 500
 
     @classmethod
-    def by(cls, error: Exception) -> "Failed":
+    def by(cls, error: Exception) -> Refused:
+        """Return the exception as the outcome of an event: Failed, or the exception itself if it is Refused."""
+        if isinstance(error, Refused):
+            return error
         failed = cls([INTERNAL_ERROR])
         failed.__cause__ = error
         return failed
+
+
+def guarded(work: Callable[[], T]) -> T | Refused:
+    """Return the result of `work`. If it raises an exception, return that as an outcome."""
+    try:
+        return work()
+    except Exception as error:  # noqa: BLE001 the handler logs its cause
+        return Failed.by(error)
 
 
 # The two documented bodies.
@@ -384,9 +398,9 @@ TOO_LARGE = {
 }
 
 
-def too_large(field: str) -> Problem:
-    """Return the problem of an item above 400 KB. `field` is event or user."""
-    return Problem("item_too_large", "Item too large", TOO_LARGE.get(field, TOO_LARGE["event"]), field)
+def too_large(field: str) -> TooLarge:
+    """Return the refusal of an item above 400 KB. `field` is event or user."""
+    return TooLarge([Problem("item_too_large", "Item too large", TOO_LARGE.get(field, TOO_LARGE["event"]), field)])
 
 
 # --- Warnings -------------------------------------------------------------------------------------

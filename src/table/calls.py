@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import botocore
 from botocore.config import Config
@@ -17,7 +17,7 @@ from botocore.loaders import Loader
 from botocore.session import get_session
 
 from domain.backoff import backoff
-from domain.problems import TooLarge, Unavailable, too_large, unavailable
+from domain.problems import Unavailable, too_large, unavailable
 from table.attribute_values import from_item, to_item
 from table.expressions import Action, Item, Put, Update, transaction, written
 from table.primary_keys import Key, key_of
@@ -115,10 +115,8 @@ class Store:
     name: str
     deadline: float
 
-    @property
-    def threads(self) -> int:
-        """How many threads may use the table at the same time."""
-        return THREADS
+    threads: ClassVar[int] = THREADS
+    """How many threads may use the table at the same time."""
 
     def get(self, key: Key, *, consistent: bool = True) -> Item | None:
         found = self._call("get_item", TableName=self.name, Key=to_item(key._asdict()), ConsistentRead=consistent)
@@ -167,19 +165,15 @@ class Store:
                 return
             parameters["ExclusiveStartKey"] = to_item(last)
 
-    def put(self, action: Put, *, field: str) -> Item | None:
-        """Store an item and return None. If the condition fails, return the existing item."""
+    def write_one(self, action: Put | Update, *, field: str = "") -> Item | None:
+        """Do an action without a transaction, for half of the units, and return None.
+
+        If its condition fails, return the existing item. A client that makes one attempt counts nothing twice.
+        """
         raise NotImplementedError
 
     def try_write(self, actions: Sequence[Action], *, field: str = "") -> Reasons | None:
         """Do all actions or none. Return None if they are done."""
-        raise NotImplementedError
-
-    def update(self, action: Update) -> bool:
-        """Do one action. Return False if its condition fails.
-
-        For counts, with a client that makes one attempt: a second one could count twice.
-        """
         raise NotImplementedError
 
     def delete_all(self, keys: Iterable[Key]) -> None:
@@ -199,7 +193,7 @@ class Store:
             if reasons.failed:
                 return reasons.failed
             if reasons.too_large:
-                raise TooLarge([too_large(field)])
+                raise too_large(field)
             for code in reasons.busy.values():
                 if code != CONFLICT:
                     raise unavailable(code)
@@ -235,7 +229,7 @@ class Store:
             if error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500 or code in RETRYABLE_CODES:
                 raise unavailable(code) from error
             if _is_size(code, message):
-                raise TooLarge([too_large(field)]) from error
+                raise too_large(field) from error
             raise
 
 
@@ -243,13 +237,14 @@ class Store:
 class Table(Store):
     """A table that can be written."""
 
-    def put(self, action: Put, *, field: str) -> Item | None:
+    def write_one(self, action: Put | Update, *, field: str = "") -> Item | None:
         # botocore may make two attempts. If the first one stored the item, the second one stores it again, or its
         # condition fails and returns the same item.
+        operation = "put_item" if isinstance(action, Put) else "update_item"
         returned = {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"} if action.condition is not None else {}
         for pause in backoff():
             try:
-                self._call("put_item", field, TableName=self.name, **written(action), **returned)
+                self._call(operation, field, TableName=self.name, **written(action), **returned)
                 return None
             except ClientError as error:
                 code = error.response["Error"]["Code"]
@@ -274,15 +269,6 @@ class Table(Store):
                 raise
             return reasons
         return None
-
-    def update(self, action: Update) -> bool:
-        try:
-            self._call("update_item", TableName=self.name, **written(action))
-        except ClientError as error:
-            if code_of(error) != "ConditionalCheckFailedException":
-                raise
-            return False
-        return True
 
     def delete_all(self, keys: Iterable[Key]) -> None:
         pending: list[Any] = [{"DeleteRequest": {"Key": to_item(key._asdict())}} for key in keys]

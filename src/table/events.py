@@ -1,6 +1,6 @@
 """Stored events, and events that are to be stored."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -9,16 +9,16 @@ from secrets import token_hex
 from typing import Any
 
 from domain.ids import time_of
-from domain.outcomes import First, IdempotencyKey, Outcome, StoredEvent
+from domain.outcomes import First, IdempotencyKey, Outcome, Status, StoredEvent
 from domain.problems import OTHER_EVENT, Notice, Refused
 from domain.profile import Change
 from domain.request import EventRequest
-from domain.restrictions import Restriction, is_bot
+from domain.restrictions import is_bot
 from domain.times import iso, seconds_of
 from table import Account
 from table import primary_keys as keys
 from table.attribute_values import DIGEST_LENGTH, Document, canonical, digest_of, to_item
-from table.expressions import IS_NEW, Ended, Item, Put
+from table.expressions import Ended, Item
 
 
 @dataclass(eq=False)
@@ -49,14 +49,11 @@ class Entry:
 
     def __post_init__(self) -> None:
         self.nonce = token_hex(8)
-        event = self.request.event
-        self.event_id, self.happened_at, self.own_id = (
-            self.request.event_id,
-            self.request.happened_at,
-            self.request.own_id,
-        )
-        self.type, self.restriction, self.window = event.type, event.model.restriction, event.window
-        self.claims = None if self.request.user.email else event.claims
+        request, event = self.request, self.request.event
+        self.id, self.happened_at, self.own_id = request.event_id, request.happened_at, request.own_id
+        self.type, self.restriction = event.type, event.model.restriction
+        self.window, self.once_value = event.window, event.once_value
+        self.claims = None if request.user.email else event.claims
         self.payload = Document(event.payload)
         self._changes: dict[str | None, Change] = {}
 
@@ -71,17 +68,13 @@ class Entry:
 
     def uuid_of(self, user_id: str) -> str:
         """Return the UUID of the sort key that the event would have as an event of this user."""
-        return keys.event_uuid(user_id, self.event_id, self.happened_at) if self.own_id else self.event_id
+        return keys.event_uuid(user_id, self.id, self.happened_at) if self.own_id else self.id
 
     def change(self, email: str | None) -> Change:
         """Return the change that the event makes to its user, who has this email then."""
         if email not in self._changes:
             self._changes = {email: self.request.change(email)}
         return self._changes[email]
-
-    @cached_property
-    def once_value(self) -> str | None:
-        return self.request.event.once_value
 
     @cached_property
     def is_of_bot(self) -> bool:
@@ -107,18 +100,13 @@ class Entry:
     def _canonical(self) -> bytes:
         return canonical(self.type, self.payload)
 
-    def first_for(self, other: "Entry") -> First:
-        """Return this event as the reason for which `other` is discarded."""
-        return First(self.event_id, iso(self.happened_at), self.digest == other.digest, self.uuid)
+    def settled(self, status: Status, **details: Any) -> Outcome:
+        """Return an outcome of the event."""
+        return Outcome(status=status, event_id=self.id, user_id=self.user_id, **details)
 
 
-def put(account: Account, entry: Entry, warnings: Sequence[Notice], *, user_created: bool = False) -> Put:
-    """Return the action that stores an event.
-
-    |-- stored: a repeat is a duplicate ---- expiresAt --|-- a repeat is created (TTL deletes the item some time later)
-    """
-    item = _item_of(account, entry, warnings, user_created=user_created)
-    return Put(item, IS_NEW | Ended(entry.received_at))
+def key_of(account: Account, entry: Entry) -> keys.Key:
+    return keys.event(account.name, entry.user_id, entry.uuid)
 
 
 def end_of(account: Account, entry: Entry, name: str = "expiresAt") -> Item:
@@ -129,10 +117,13 @@ def end_of(account: Account, entry: Entry, name: str = "expiresAt") -> Item:
     return {name: seconds_of(end)}
 
 
-def _item_of(account: Account, entry: Entry, warnings: Sequence[Notice], *, user_created: bool = False) -> Item:
-    """Return the item of an event. Attributes that 1.0 did not have are optional."""
+def creation(
+    account: Account, entry: Entry, warnings: Iterable[Notice], *, user_created: bool = False
+) -> tuple[Outcome, Item]:
+    """Return the outcome and the item of an event that is created. Attributes that 1.0 did not have are optional."""
+    outcome = entry.settled("created", warnings=tuple(warnings), user_created=user_created)
     item: Item = {
-        **keys.event(account.name, entry.user_id, entry.uuid)._asdict(),
+        **key_of(account, entry)._asdict(),
         "type": entry.type,
         "payload": entry.payload,
         **end_of(account, entry),
@@ -143,17 +134,17 @@ def _item_of(account: Account, entry: Entry, warnings: Sequence[Notice], *, user
         item["imported"] = True
     if entry.own_id:
         item["nonce"] = entry.nonce
-    if warnings:
-        item |= kept(warnings)
-    if entry.uuid != entry.event_id:
-        item["id"] = entry.event_id
+    if outcome.warnings:
+        item |= kept(outcome.warnings)
+    if entry.uuid != entry.id:
+        item["id"] = entry.id
     if user_created:  # so that a repeat gets the response of the first request
         item["userCreated"] = True
     if entry.once_value is not None:  # so that an erasure finds the mark
         item["onceValue"] = entry.once_value
     if entry.key:  # so that an erasure finds the item of the key, which has the user id
         item["idempotencyKey"] = entry.key.key_hash
-    return item
+    return outcome, item
 
 
 def stored_event(item: Item) -> StoredEvent:
@@ -183,22 +174,6 @@ def warnings_in(item: Item) -> tuple[Notice, ...]:
     return tuple(Notice(**text, code=code) for text, code in zip(texts, codes, strict=True))
 
 
-def created(entry: Entry, warnings: Iterable[Notice] = (), *, user_created: bool = False) -> Outcome:
-    return Outcome(
-        status="created",
-        event_id=entry.event_id,
-        user_id=entry.user_id,
-        warnings=tuple(warnings),
-        user_created=user_created,
-    )
-
-
-def discarded(entry: Entry, restriction: Restriction, first: First | None) -> Outcome:
-    return Outcome(
-        status="discarded", event_id=entry.event_id, user_id=entry.user_id, restriction=restriction, first=first
-    )
-
-
 def is_of(entry: Entry, item: Item) -> bool:
     """Return whether an earlier attempt of this write stored the item. An id that we made is used only once."""
     return not entry.own_id or item.get("nonce") == entry.nonce
@@ -208,10 +183,8 @@ def duplicate(entry: Entry, item: Item) -> Outcome:
     """Return the outcome of an event that has the same time and id as a stored event."""
     event = stored_event(item)
     same = digest_of(event.type, event.payload) == entry.digest
-    return Outcome(
-        status="duplicate",
-        event_id=entry.event_id,
-        user_id=entry.user_id,
+    return entry.settled(
+        "duplicate",
         warnings=event.warnings if same else (*event.warnings, OTHER_EVENT),
         created_on=iso(event.happened_at),
         same_payload=same,
@@ -219,10 +192,10 @@ def duplicate(entry: Entry, item: Item) -> Outcome:
     )
 
 
-def first_of(event: StoredEvent, entry: Entry) -> First:
-    """Return a stored event as the reason for which `entry` is discarded."""
-    same = digest_of(event.type, event.payload) == entry.digest
-    return First(event.id, iso(event.happened_at), same, event.uuid)
+def first_of(event: StoredEvent | Entry, entry: Entry) -> First:
+    """Return an event as the reason for which `entry` is discarded."""
+    digest = event.digest if isinstance(event, Entry) else digest_of(event.type, event.payload)
+    return First(event.id, iso(event.happened_at), digest == entry.digest, event.uuid)
 
 
 def find(account: Account, user_id: str, uuid: str, now: datetime) -> Item | None:

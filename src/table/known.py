@@ -1,18 +1,27 @@
 """The items that the writer of a lane has read or written."""
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import cached_property
 
+from domain.outcomes import StoredEvent
 from domain.problems import Unavailable
 from domain.profile import Profile
-from table import Account, profiles
+from table import Account, events, profiles
 from table import primary_keys as keys
-from table.expressions import Action, Ended, Item, Put
-from table.primary_keys import Key
+from table.events import Entry
+from table.expressions import IS_NEW, Action, Condition, Ended, Item, Put
+from table.primary_keys import Key, key_of
+
+MAX_QUERIES = 8  # in a run, so that there is time to write it
 
 
 class UserChanged(Exception):
     """The user was erased or identified after the look-up, or another user claimed the address."""
+
+
+class RunEnds(Exception):
+    """The run ends before this event, which is part of the next run."""
 
 
 class Known:
@@ -23,8 +32,22 @@ class Known:
     """
 
     def __init__(self, account: Account, now: datetime) -> None:
-        self.account, self.has_ended = account, Ended(now).holds
+        self.account, self.now = account, now
+        self.ahead: dict[Key, Item | Unavailable] = {}
+        """Items that another thread read for this lane, which uses them in its next run."""
         self.forget(())
+
+    @cached_property
+    def ended(self) -> Condition:
+        return Ended(self.now)
+
+    @cached_property
+    def is_free(self) -> Condition:
+        """The condition under which an event is stored.
+
+        |-- stored: a repeat is a duplicate --- expiresAt --|-- a repeat is created (TTL deletes the item later)
+        """
+        return IS_NEW | self.ended
 
     def forget(self, written: Iterable[Action]) -> None:
         """Forget all items, except those that a write put."""
@@ -46,7 +69,7 @@ class Known:
     def get(self, key: Key) -> Item | None:
         """Return the item; {} if there is none, None if that is unknown or the item has ended."""
         found = self.items.get(key)
-        return None if isinstance(found, Unavailable) or (found and self.has_ended(found)) else found
+        return None if isinstance(found, Unavailable) or (found and self.ended.holds(found)) else found
 
     def read(self, wanted: Sequence[Key], *, consistent: bool = True) -> Item:
         """Return the first of the items ({}: there is none). Read all that are unknown. Raise Unavailable."""
@@ -80,3 +103,67 @@ class Known:
             self.profiles[user_id] = seen
             self.maybe_stale.discard(user_id)
         return self.profiles[user_id]
+
+    def timeline(self, entries: Sequence[Entry], first: datetime, last: datetime) -> Iterable[StoredEvent]:
+        """Return the events of a range of the user's timeline. Raise RunEnds if it would take too many queries.
+
+        If the range is unknown, read it together with the overlapping ranges of the run's other events, and return
+        nothing: the run is decided again. Before a second range, read which events of the run are stored already.
+        """
+        for begin, end, found in self.ranges:
+            if begin <= first and last <= end:
+                return map(events.stored_event, found)
+        ours = dict.fromkeys(events.key_of(self.account, entry) for entry in entries if entry.own_id)
+        if self.ranges and ours:
+            self.read(list(ours))
+            if self.has_read:
+                return []
+        if len(self.ranges) == MAX_QUERIES:
+            raise RunEnds
+        windowed = [each for each in entries if each.window]
+        reach, moments = (last - first) / 2, sorted(each.happened_at for each in windowed)
+        for moment in (*moments, *reversed(moments)):
+            if first - reach <= moment <= last + reach:
+                first, last = min(first, moment - reach), max(last, moment + reach)
+        pk, types = keys.user(self.account.name, entries[0].user_id), {each.type for each in windowed}
+        items = self.account.table.partition(pk, keys.events_within(first, last + timedelta(milliseconds=1)))
+        wanted = {key_of(item): item for item in items if item["type"] in types or key_of(item) in ours}
+        there = {key: item for key, item in wanted.items() if not self.ended.holds(item)}
+        self.ranges.append((first, last, list(there.values())))
+        self.items |= {key: item for key, item in there.items() if key in ours}
+        self.has_read = True
+        return []
+
+    def use_read_ahead(self) -> None:
+        """Replace the known items by those that were read ahead, except for stored events.
+
+        A known mark can be newer than the items read ahead: its event is stored, but absent from them.
+        """
+        ahead, self.ahead = self.ahead, {}
+        there = {key: item for key, item in self.items.items() if item and key.sk.startswith(keys.EVENT)}
+        self.items = ahead | there
+
+
+def read_ahead(account: Account, waiting: Sequence[tuple[Known, Entry, Sequence[str]]]) -> None:
+    """Read with few calls which of the waiting events are stored or will be discarded.
+
+    Each event comes with the ids of its possible users. Without this, a batch that is sent again after it
+    ran out of time would spend the time on such events, and could run out of time again.
+    """
+    marked: list[tuple[Known, Key]] = []
+    stored: list[tuple[Known, Key]] = []
+    for known, entry, user_ids in waiting:
+        if entry.once_value is not None:
+            marked.append((known, keys.once(account.name, entry.type, entry.once_value)))
+        for user_id in user_ids:
+            if entry.window:
+                marked.append((known, keys.window(account.name, user_id, entry.type)))
+            if entry.own_id:
+                stored.append((known, keys.event(account.name, user_id, entry.uuid_of(user_id))))
+    ahead: dict[Known, dict[Key, Item | Unavailable]] = {known: {} for known, _, _ in waiting}
+    for wanted in (marked, stored):  # events last: a request stores both together
+        for (known, key), item in zip(wanted, account.table.get_all([key for _, key in wanted]), strict=True):
+            if not isinstance(item, Unavailable):
+                ahead[known][key] = item or {}
+    for known, items in ahead.items():
+        known.ahead = items

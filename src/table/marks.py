@@ -27,9 +27,7 @@ def mark(account: Account, entry: Entry, value: str) -> Put:
     The mark stays when the event ends, and an erasure finds a mark only through its event. So if events end, the mark
     contains from the start only what an erasure leaves of it: no id that the caller made up, and no digest.
     """
-    of_the_event = (
-        {"eventId": entry.uuid} if account.event_days else {"eventId": entry.event_id, "digest": entry.digest}
-    )
+    of_the_event = {"eventId": entry.uuid} if account.event_days else {"eventId": entry.id, "digest": entry.digest}
     item = keys.once(account.name, entry.type, value)._asdict() | {
         "uuid": entry.uuid,
         "createdOn": iso(entry.happened_at),
@@ -89,7 +87,7 @@ class Window:
         """Return the event that is too close to this one, if there is one."""
         for other in self.accepted:
             if abs(entry.happened_at - other.happened_at) < self.length:
-                return other.first_for(entry)
+                return first_of(other, entry)
         counts = self.lock and not Ended(entry.received_at, "newestEnds").holds(self.lock)
         if counts and abs(milliseconds_of(entry.happened_at) - self._newest) < self._milliseconds:
             uuid = self.lock["uuid" if "uuid" in self.lock else "eventId"]
@@ -112,7 +110,7 @@ class Window:
         item: Item = {
             **keys.window(account.name, last.user_id, last.type)._asdict(),
             "newest": milliseconds_of(newest.happened_at),
-            "eventId": newest.event_id,
+            "eventId": newest.id,
             "uuid": newest.uuid,
             "digest": newest.digest,
             **end_of(account, newest, "newestEnds"),

@@ -6,12 +6,12 @@ before it. Conditions (expressions.py) are evaluated on the items that were read
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from domain.problems import Unavailable
 from table.attribute_values import size_of
 from table.calls import Reasons, Store
-from table.expressions import Action, Item, Put
+from table.expressions import Action, Item, Put, Update
 from table.primary_keys import Key
 
 MAX_ITEM_BYTES = 400 * 1024
@@ -24,6 +24,7 @@ class Overlay(Store):
     `written` has the items as a write would leave them. None: it would delete the item.
     """
 
+    threads: ClassVar[int] = 1
     below: Store
     written: dict[Key, Item | None] = field(default_factory=dict)
 
@@ -32,15 +33,8 @@ class Overlay(Store):
         parts = table.client, table.name, table.deadline
         return cls(*parts, below=Store(*parts))
 
-    @property
-    def threads(self) -> int:
-        return 1
-
     def get(self, key: Key, *, consistent: bool = True) -> Item | None:
-        [found] = self.get_all([key], consistent=consistent)
-        if isinstance(found, Unavailable):
-            raise found
-        return found
+        return self._read([key], consistent=consistent)[0]
 
     def get_all(self, wanted: Sequence[Key], *, consistent: bool = True) -> list[Item | Unavailable | None]:
         others = [key for key in wanted if key not in self.written]
@@ -55,12 +49,12 @@ class Overlay(Store):
                 found[sk] = item
         yield from (item for _, item in sorted(found.items()) if item is not None)
 
-    def put(self, action: Put, *, field: str) -> Item | None:
+    def write_one(self, action: Put | Update, *, field: str = "") -> Item | None:
         failed = self.write([action], field=field)
         return failed[0] if failed else None
 
     def try_write(self, actions: Sequence[Action], *, field: str = "") -> Reasons | None:  # noqa: ARG002 Table's
-        there = [item if isinstance(item, dict) else {} for item in self._read([action.key for action in actions])]
+        there = [item or {} for item in self._read([action.key for action in actions])]
         reasons = Reasons()
         after: dict[Key, Item | None] = {}
         for index, (action, item) in enumerate(zip(actions, there, strict=True)):
@@ -75,8 +69,8 @@ class Overlay(Store):
         self.written.update(after)
         return None
 
-    def _read(self, wanted: Sequence[Key]) -> list[Item | None]:
-        found = self.get_all(wanted)
+    def _read(self, wanted: Sequence[Key], *, consistent: bool = True) -> list[Item | None]:
+        found = self.get_all(wanted, consistent=consistent)
         for item in found:
             if isinstance(item, Unavailable):
                 raise item

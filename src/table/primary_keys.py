@@ -25,7 +25,7 @@ TTL deletes days late. So the stored time decides whether an item has expired, a
 """
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from hashlib import sha256
 from typing import Any, NamedTuple
 
@@ -77,11 +77,6 @@ def event_uuid(user_id: str, event_id: str, happened_at: datetime) -> str:
 
 def event(account: str, user_id: str, uuid: str) -> Key:
     return Key(user(account, user_id), f"{EVENT}{uuid}")
-
-
-def events_between(first: datetime, last: datetime) -> tuple[str, str]:
-    """Return sort keys around all events that happened from the first moment to the last, both included."""
-    return events_within(first, last + timedelta(milliseconds=1))
 
 
 def events_within(first: datetime | None, end: datetime | None) -> tuple[str, str]:

@@ -12,13 +12,14 @@ requires that the profile is unchanged. All other changes read nothing.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from secrets import token_hex
 from typing import Any
 
-from domain.problems import Failed, Notice, Refused, TooLarge, too_large
+from domain.problems import Notice, Refused, guarded, too_large
 from domain.profile import (
     SYSTEM_ATTRIBUTES,
     TOLERANCE_MS,
@@ -72,7 +73,7 @@ def look_up(
     found = account.table.get_all(wanted)
     owners = [item["userId"] if isinstance(item, dict) else item for item in found[: len(emails)]]
     read = [
-        _readable(user_id, item) if isinstance(item, dict) else item
+        guarded(partial(profile_of, user_id, item)) if isinstance(item, dict) else item
         for user_id, item in zip(ids, found[len(emails) :], strict=True)
     ]
     return dict(zip(emails, owners, strict=True)), dict(zip(ids, read, strict=True))
@@ -86,13 +87,6 @@ def user_id_of(account: Account, email: str) -> str | None:
 def read(account: Account, user_id: str) -> Profile | None:
     found = account.table.get(keys.profile(account.name, user_id))
     return profile_of(user_id, found) if found else None
-
-
-def _readable(user_id: str, item: Item) -> Profile | Refused | None:
-    try:
-        return profile_of(user_id, item)
-    except Exception as error:  # noqa: BLE001 an invalid item fails the events of one user
-        return Failed.by(error)
 
 
 def profile_of(user_id: str, item: Item) -> Profile | None:
@@ -120,19 +114,15 @@ def create(
     """
     size = bytes_of(change.attributes, change.add_tags)
     if size > MAX_ATTRIBUTE_BYTES:
-        raise TooLarge([too_large("user")])
+        raise too_large("user")
     item = new_item(account, user_id, email, now) | {
         "attributes": change.attributes,
-        "tags": _tag_map(change.add_tags),
+        "tags": dict.fromkeys(change.add_tags, True),
         "changedAt": milliseconds_of(now) if change.sets_attributes else 0,
         "attributeBytes": size,
     }
-    actions: list[Put | Check] = [Put(item, IS_NEW)]
-    if email:
-        actions.append(claim(account, email, user_id))
-    if chosen_id:  # an id that the service made is new
-        actions.append(was_never_erased(account, user_id))
-    failed = account.table.write(actions, field="user")
+    actions = creation(account, user_id, item, chosen_id=chosen_id)
+    failed = account.table.write(list(actions.values()), field="user")
     # An attempt whose response was lost may have created this profile.
     if failed is None or failed.get(0, {}).get("cursorKey") == item["cursorKey"]:
         return profile_of(user_id, item)
@@ -146,7 +136,7 @@ def change(account: Account, user_id: str, change: Change, seen: Profile) -> Pro
         planned = plan(account, user_id, [now], seen=seen)
         assert planned, "the profile is known"
         if planned.too_large:
-            raise TooLarge([too_large("user")])
+            raise too_large("user")
         failed = account.table.write([planned.action], field="user")
         if failed is None:
             return read(account, user_id)
@@ -192,9 +182,14 @@ def new_item(account: Account, user_id: str, email: str | None, now: datetime) -
     }
 
 
-def was_never_erased(account: Account, user_id: str) -> Check:
-    """Return the check that an id, which a caller chose, was not erased."""
-    return Check(keys.erased(account.name, user_id), IS_NEW)
+def creation(account: Account, user_id: str, item: Item, *, chosen_id: bool) -> dict[str, Action]:
+    """Return the actions that create a user, by their roles. A caller may have chosen the id; otherwise it is new."""
+    actions: dict[str, Action] = {"user": Put(item, IS_NEW)}
+    if "email" in item:
+        actions["email"] = claim(account, item["email"], user_id)
+    if chosen_id:
+        actions["erased"] = Check(keys.erased(account.name, user_id), IS_NEW)
+    return actions
 
 
 def claim(account: Account, email: str, user_id: str) -> Put:
@@ -214,7 +209,7 @@ class Plan:
 
     action: Update | Check
     warnings: tuple[tuple[Notice, ...], ...]
-    too_large: frozenset[int] = field(default_factory=frozenset)
+    too_large: frozenset[int] = frozenset()
 
 
 def plan(
@@ -228,7 +223,8 @@ def plan(
     """Return the plan for changes of one user, applied in their order. Return None if it needs the profile `seen`."""
     merged = merge(changes) if len(changes) > 1 else changes[0]
     sets_attributes = merged.sets_attributes
-    most = _bytes_of_all(changes) if sets_attributes else 0
+    # Each change has to fit, even if a later one removes it again.
+    most = sum(bytes_of(each.attributes, each.add_tags) for each in changes) if sets_attributes else 0
     if sets_attributes and not _is_plain(changes, merged, most, seen):
         return _exact(account, user_id, changes, claims_email, seen) if seen else None
     sets, removes, condition = _system_changes(merged, seen, claims_email)
@@ -292,9 +288,9 @@ def _exact(account: Account, user_id: str, changes: Sequence[Change], claims_ema
         done.append(change)
     merged = merge(change for index, change in enumerate(done) if index not in too_large)
     sets, removes, condition = _system_changes(merged, seen, claims_email)
-    sets |= {("attributes",): attributes, ("tags",): _tag_map(tags), ("changedAt",): changed_at}
+    sets |= {("attributes",): attributes, ("tags",): dict.fromkeys(tags, True), ("changedAt",): changed_at}
     sets[("attributeBytes",)] = size
-    condition &= Compare("attributes", "=", seen.attributes) & Compare("tags", "=", _tag_map(seen.tags))
+    condition &= Compare("attributes", "=", seen.attributes) & Compare("tags", "=", dict.fromkeys(seen.tags, True))
     condition &= Absent("changedAt") if seen.changed_at is None else Compare("changedAt", "=", seen.changed_at)
     changed = Changes(sets=sets, removes=tuple(removes), adds=merged.totals)
     action = Update(keys.profile(account.name, user_id), changed, condition)
@@ -336,16 +332,7 @@ def bytes_of(attributes: Mapping[str, Any], tags: Iterable[str]) -> int:
     return size_of(attributes) + sum(len(tag.encode()) + 2 for tag in tags)
 
 
-def _bytes_of_all(changes: Iterable[Change]) -> int:
-    """Return the bytes that all changes set. Each change has to fit, even if a later one removes it again."""
-    return sum(bytes_of(change.attributes, change.add_tags) for change in changes)
-
-
 def _growth(change: Change, attributes: Mapping[str, Any], tags: frozenset[str]) -> int:
     """Return by how many bytes a change enlarges attributes and tags, without measuring the whole profile."""
     replaced = {name: attributes[name] for name in change.attributes if name in attributes}
     return bytes_of(change.attributes, change.add_tags - tags) - bytes_of(replaced, change.remove_tags & tags)
-
-
-def _tag_map(tags: Iterable[str]) -> dict[str, bool]:
-    return dict.fromkeys(tags, True)

@@ -55,9 +55,9 @@ def count(account: Account, reasons: Mapping[Reason, int], request_id: str, now:
     if len(listed) > 1:
         digest = sha256("\n".join(sorted(_name(reason) for reason, _ in listed)).encode()).hexdigest()
         place = f"{int(digest, 16) % COMBINATIONS:04}"
-        if account.table.update(_adding(account, place, listed, request_id, now, digest)):
+        if account.table.write_one(_adding(account, place, listed, request_id, now, digest)) is None:
             return
-    account.table.update(_adding(account, _name(listed[0][0]), listed[:1], request_id, now))
+    account.table.write_one(_adding(account, _name(listed[0][0]), listed[:1], request_id, now))
 
 
 def _adding(

@@ -85,7 +85,7 @@ def replayed(account: Account, entry: Entry, key: IdempotencyKey, item: Item) ->
     is_kept = "userId" in item or is_uuid7(item["eventId"])
     return Outcome(
         status="discarded" if restriction else "created",
-        event_id=item["eventId"] if is_kept else entry.event_id,
+        event_id=item["eventId"] if is_kept else entry.id,
         user_id=user_id,
         warnings=warnings_in(item),
         restriction=restriction,

@@ -15,13 +15,13 @@ from functools import partial
 from queue import Empty, PriorityQueue
 
 from domain.outcomes import IdempotencyKey, Outcome
-from domain.problems import Failed, NotFound, Refused, Unavailable, unavailable
+from domain.problems import Failed, NotFound, Refused, Unavailable, guarded, unavailable
 from domain.profile import Profile
 from domain.request import EventRequest
 from table import Account
 from table.events import Entry
-from table.known import UserChanged
-from table.write import Writer, guarded, read_ahead
+from table.known import Known, UserChanged, read_ahead
+from table.write import Writer
 from use_cases.users import People, User
 
 ATTEMPTS = 5  # another request changed the user or the email each time
@@ -55,18 +55,13 @@ def collect(
     With `upsert` an event of a user who does not exist creates the user.
     """
     begun = time.monotonic()
-    entries = {
-        place: Entry(request, received_at, key)
-        for place, request in enumerate(requests)
-        if isinstance(request, EventRequest)
-    }
+    all_ = [each if isinstance(each, Refused) else Entry(each, received_at, key) for each in requests]
+    entries = [each for each in all_ if isinstance(each, Entry)]
     people = People(account, upsert=upsert)
-    people.look_up(list(entries.values()))
-    lanes = [_Lane(account, people, group) for group in _groups(list(entries.values()), people)]
+    people.look_up(entries)
+    lanes = [_Lane(account, people, group) for group in _groups(entries, people)]
     _settle(lanes, account, half_time=(begun + account.table.deadline) / 2)
-    outcomes = [
-        request if isinstance(request, Refused) else entries[place].outcome for place, request in enumerate(requests)
-    ]
+    outcomes = [each.outcome if isinstance(each, Entry) else each for each in all_]
     assert all(outcomes)
     return [outcome for outcome in outcomes if outcome]
 
@@ -101,14 +96,12 @@ def _groups(entries: Sequence[Entry], people: People) -> list[list[Entry]]:
 def _ties(entries: Sequence[Entry], people: People) -> Callable[[Entry], Iterable[Tie]]:
     """Return a function that returns the ties of an event: events with the same tie are settled in order."""
     claimed = {entry.claims for entry in entries if entry.claims}
-    moving = {
-        (entry.event_id, entry.happened_at) for entry in entries if entry.claims or entry.request.user.email in claimed
-    }
+    moving = {(entry.id, entry.happened_at) for entry in entries if entry.claims or entry.request.user.email in claimed}
 
     def of(entry: Entry) -> Iterator[Tie]:
         user, ids = entry.request.user, people.possible(entry)
         if entry.own_id:
-            identity = (entry.event_id, entry.happened_at)
+            identity = (entry.id, entry.happened_at)
             yield identity if identity in moving else (*identity, *ids)
         if entry.is_ordered or entry.claims or people.is_new(user):
             yield from (("user", each) for each in ids)
@@ -147,7 +140,7 @@ class _Lane:
             except UserChanged:
                 self._retry_look_up(run)
             except Exception as error:  # noqa: BLE001 an unexpected error is the outcome of one event
-                run[0].outcome = Failed.by(error)
+                run[0].outcome, self.look_ups = Failed.by(error), 0
             settled = [entry for entry in run if entry.outcome]
             self.waiting = [entry for entry in self.waiting if not entry.outcome]
             for entry in settled:
@@ -218,19 +211,14 @@ class _Lane:
 
     def _share_profiles(self) -> None:
         """Pass the profiles that the look-up has read to the writer."""
-        for entry in self.waiting:
-            profile = self.people.profiles.get(entry.request.user.id or "")
-            if isinstance(profile, Profile):
-                self.writer.known.profiles[profile.id] = profile
+        found = [self.people.profiles.get(entry.request.user.id or "") for entry in self.waiting]
+        self.writer.known.profiles |= {each.id: each for each in found if isinstance(each, Profile)}
 
 
 def _identifiers(entry: Entry, user: User | object) -> set[str]:
     """Return the ids and emails of the users that the event may change. A login can be that of another user."""
-    names = {entry.request.user.id, entry.request.user.email}
-    if not isinstance(user, User) or user.email is None:
-        names.add(entry.claims)
-    if isinstance(user, User):
-        names |= {user.id, user.email}
+    user_id, email, _ = user if isinstance(user, User) else (None, None, None)
+    names = (entry.request.user.id, entry.request.user.email, user_id, email or entry.claims)
     return {name for name in names if name}
 
 
@@ -258,7 +246,7 @@ def _settle(lanes: Sequence[_Lane], account: Account, half_time: float) -> None:
                 due, rank, number = queue.get_nowait()
                 if (now := time.monotonic()) > half_time:
                     with suppress(IndexError):  # once
-                        guarded(partial(ahead.pop(), list(_waiting(lanes))))
+                        guarded(partial(ahead.pop(), _waiting(lanes)))
                 if due > now:
                     time.sleep(due - now)
                 if (pause := next(lanes[number].steps, None)) is not None:
@@ -275,8 +263,6 @@ def _settle(lanes: Sequence[_Lane], account: Account, half_time: float) -> None:
             worker.result()
 
 
-def _waiting(lanes: Sequence[_Lane]) -> Iterator[tuple[Writer, Entry, list[str]]]:
-    for lane in lanes:
-        for entry in lane.waiting:
-            if not entry.outcome:
-                yield lane.writer, entry, lane.people.possible(entry)
+def _waiting(lanes: Sequence[_Lane]) -> list[tuple[Known, Entry, list[str]]]:
+    pairs = [(lane, entry) for lane in lanes for entry in lane.waiting if not entry.outcome]
+    return [(lane.writer.known, entry, lane.people.possible(entry)) for lane, entry in pairs]

@@ -200,7 +200,7 @@ def test_a_sum_has_all_its_digits(table: Table, numbers: list[Decimal]) -> None:
 
 def put(table: Table, pk: str, there: dict[str, Item]) -> None:
     for sk, item in there.items():
-        table.put(Put({"pk": pk, "sk": sk, **item}), field="")
+        table.write_one(Put({"pk": pk, "sk": sk, **item}))
 
 
 def of(table: Store, pk: str, sk: str) -> Item | None:

@@ -35,7 +35,8 @@ from table import Account, calls, profiles
 from table import primary_keys as keys
 from table.calls import Table, new_client
 from table.events import Entry
-from table.write import Writer, read_ahead
+from table.known import read_ahead
+from table.write import Writer
 from use_cases import collect, users
 from use_cases.collect import ATTEMPTS
 
@@ -341,7 +342,7 @@ def test_an_event_that_another_request_stores_first_is_a_duplicate_and_never_dis
 
     if by_another_thread:  # while it reads ahead for this lane
         with at_call(account.table.client, "after", 2, another_request):
-            read_ahead(account, [(writer, entry, [user.id])])
+            read_ahead(account, [(writer.known, entry, [user.id])])
     else:
         writer.known.read([keys.event(account.name, user.id, entry.uuid)])
         another_request()

@@ -60,7 +60,7 @@ def put_events(table: Table, number: int) -> list[str]:
     user_id, ids = new_id(a_moment()), [new_id(a_moment()) for _ in range(number)]
     for event_id in ids:
         item = {"pk": f"shop#USER#{user_id}", "sk": f"EVENT#{event_id}", "type": "search", "payload": {"query": "x"}}
-        table.put(Put(item), field="event")
+        table.write_one(Put(item))
     return ids
 
 
