@@ -39,6 +39,7 @@ CLIENT_CONFIG = Config(
 # For optional writes: one attempt with short time limits.
 FAIL_FAST_CONFIG = Config(connect_timeout=0.2, read_timeout=0.3, retries={"mode": "standard", "total_max_attempts": 1})
 REQUEST_SECONDS = 6.0
+MAX_ITEM_BYTES = 400 * 1024
 MAX_READ, MAX_DELETED, MAX_ACTIONS = 100, 25, 100  # items in one BatchGetItem, BatchWriteItem, TransactWriteItems
 THREADS = 8  # that write a batch
 READ_ATTEMPTS = 4  # of a key that DynamoDB leaves out of its answers to BatchGetItem

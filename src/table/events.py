@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
-from hashlib import sha256
 from secrets import token_hex
 from typing import Any
 
@@ -17,7 +16,7 @@ from domain.restrictions import is_bot
 from domain.times import iso, seconds_of
 from table import Account
 from table import primary_keys as keys
-from table.attribute_values import DIGEST_LENGTH, Document, canonical, digest_of, to_item
+from table.attribute_values import Document, digest_of, to_item
 from table.expressions import Ended, Item
 
 
@@ -88,17 +87,8 @@ class Entry:
         return bool(change and not self.is_of_bot)
 
     @cached_property
-    def size(self) -> int:
-        """An upper bound of the bytes that DynamoDB counts for the payload."""
-        return len(self._canonical)
-
-    @cached_property
     def digest(self) -> str:
-        return sha256(self._canonical).hexdigest()[:DIGEST_LENGTH]
-
-    @cached_property
-    def _canonical(self) -> bytes:
-        return canonical(self.type, self.payload)
+        return digest_of(self.type, self.payload)
 
     def settled(self, status: Status, **details: Any) -> Outcome:
         """Return an outcome of the event."""

@@ -10,11 +10,9 @@ from typing import Any, ClassVar
 
 from domain.problems import Unavailable
 from table.attribute_values import size_of
-from table.calls import Reasons, Store
+from table.calls import MAX_ITEM_BYTES, Reasons, Store
 from table.expressions import Action, Item, Put, Update
 from table.primary_keys import Key
-
-MAX_ITEM_BYTES = 400 * 1024
 
 
 @dataclass(frozen=True, slots=True)

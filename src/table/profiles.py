@@ -35,6 +35,7 @@ from domain.times import iso, milliseconds_of
 from table import Account
 from table import primary_keys as keys
 from table.attribute_values import size_of
+from table.calls import MAX_ITEM_BYTES
 from table.expressions import (
     IS_NEW,
     Absent,
@@ -51,8 +52,7 @@ from table.expressions import (
     Update,
 )
 
-# An item may have 400 KB. 8 KB are reserved for the system's attributes, which take less than 2 KB.
-MAX_ATTRIBUTE_BYTES = (400 - 8) * 1024
+MAX_ATTRIBUTE_BYTES = MAX_ITEM_BYTES - 8 * 1024  # reserved for the system's attributes, which take less than 2 KB
 # An expression has at most 4 KB and 300 operators. A change of more paths replaces both maps.
 MAX_PATHS = 100
 
@@ -72,11 +72,9 @@ def look_up(
     wanted = [keys.email(account.name, email) for email in emails] + [keys.profile(account.name, each) for each in ids]
     found = account.table.get_all(wanted)
     owners = [item["userId"] if isinstance(item, dict) else item for item in found[: len(emails)]]
-    read = [
-        guarded(partial(profile_of, user_id, item)) if isinstance(item, dict) else item
-        for user_id, item in zip(ids, found[len(emails) :], strict=True)
-    ]
-    return dict(zip(emails, owners, strict=True)), dict(zip(ids, read, strict=True))
+    items = dict(zip(ids, found[len(emails) :], strict=True))
+    read = {each: guarded(partial(profile_of, each, it)) if isinstance(it, dict) else it for each, it in items.items()}
+    return dict(zip(emails, owners, strict=True)), read
 
 
 def user_id_of(account: Account, email: str) -> str | None:

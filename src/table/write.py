@@ -37,14 +37,12 @@ from domain.profile import TOLERANCE, Change
 from domain.restrictions import BOT
 from table import Account, events, marks, profiles, replies
 from table import primary_keys as keys
-from table.calls import CONFLICT, MAX_ACTIONS
+from table.attribute_values import canonical
+from table.calls import CONFLICT, MAX_ACTIONS, MAX_ITEM_BYTES
 from table.events import Entry
 from table.expressions import Action, Item, Put, Update
 from table.known import Known, RunEnds, UserChanged
 from table.primary_keys import Key
-
-MAX_ITEM_BYTES = 400 * 1024
-
 
 # --- Decide ---------------------------------------------------------------------------------------
 
@@ -312,7 +310,8 @@ class Writer:
                 raise
             except Exception as error:  # noqa: BLE001 the handler logs its cause
                 if len(entries) == 1:
-                    by_size = too_large("event" if entries[0].size > MAX_ITEM_BYTES / 2 else "user")
+                    size = len(canonical(entries[0].type, entries[0].payload))
+                    by_size = too_large("event" if size > MAX_ITEM_BYTES / 2 else "user")
                     return self._refuse(entries, by_size if isinstance(error, TooLarge) else Failed.by(error))
                 entries, self.failed_together = entries[: len(entries) // 2], len(entries)
                 continue
