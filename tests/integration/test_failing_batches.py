@@ -174,7 +174,7 @@ def test_after_a_change_of_a_user_who_is_never_found_as_looked_up_no_later_one_i
 def clock(account: Account, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
     """Each call takes a tenth of a second, and a pause no more than it says. One thread, so that all is in order."""
     it = Clock()
-    monkeypatch.setattr(calls, "THREADS", 1)
+    monkeypatch.setattr(calls.Store, "threads", 1)
     for module in (calls, collect):
         monkeypatch.setattr(module, "time", it)
     with hooked(account.table.client, "before-parameter-build.dynamodb", lambda **_: it.sleep(0.1)):
