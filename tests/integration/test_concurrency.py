@@ -2,19 +2,30 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from functools import partial
+from itertools import permutations
+from random import Random
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from builders import ANA, Result, a_moment, a_user, an_entry, at_once, send, send_batch, the_events, the_profile
 from declared import RESTRICTED, with_declared_types
+from domain.ids import new_id
 from domain.outcomes import KEY_LIFETIME, IdempotencyKey, Outcome
 from domain.problems import Conflict, NotFound, Refused
 from domain.profile import Profile
 from engines import not_on_moto
+from faults import CRASH_POINTS, at_call
+from local import aws
 from table import Account, profiles
 from use_cases import users
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
 
 pytestmark = not_on_moto
 
@@ -29,13 +40,8 @@ def test_attributes_and_tags_set_at_once_are_all_kept(account: Account) -> None:
 
 def test_changes_too_large_for_an_expression_lose_nothing_either(account: Account) -> None:
     a_user(account)
-
-    def update(n: int) -> None:
-        send(account, {"update": {f"{n}-{i}": i for i in range(150 if n % 2 else 3)}})
-
-    at_once(4, update)
-    profile = the_profile(account)
-    assert sum("-" in name for name in profile) == 2 * 150 + 2 * 3
+    at_once(4, lambda n: send(account, {"update": {f"{n}-{i}": i for i in range(150 if n % 2 else 3)}}))
+    assert sum("-" in name for name in the_profile(account)) == 2 * 150 + 2 * 3
 
 
 def test_of_many_logins_claiming_one_address_one_user_gets_it_and_replaces_the_others(account: Account) -> None:
@@ -52,14 +58,10 @@ def test_of_many_logins_claiming_one_address_one_user_gets_it_and_replaces_the_o
 
 
 def test_of_many_new_users_with_one_address_one_is_made(account: Account) -> None:
-    def create(n: int) -> str | None:
-        try:
-            return users.create({"email": ANA}, account, a_moment())[0].id
-        except Conflict:
-            return None
-
-    made = [each for each in at_once(20, create) if each]
-    assert made == [the_profile(account)["_id"]]
+    answers = at_once(20, lambda _: answered(lambda: users.create({"email": ANA}, account, a_moment())))
+    [made] = [answer for answer in answers if not isinstance(answer, Conflict)]
+    assert not isinstance(made, Refused)
+    assert made[0].id == the_profile(account)["_id"]
 
 
 KINDS: list[dict[str, Any]] = [{"search": {"query": "x"}}, {"update": {"a": 1}}, *(each.event() for each in RESTRICTED)]
@@ -67,9 +69,7 @@ KINDS: list[dict[str, Any]] = [{"search": {"query": "x"}}, {"update": {"a": 1}},
 
 @with_declared_types
 @pytest.mark.parametrize("event", KINDS, ids=lambda event: next(iter(event)))
-def test_of_many_repeats_of_one_idempotency_key_one_stores_and_all_get_its_answer(
-    account: Account, event: dict[str, Any]
-) -> None:
+def test_of_many_repeats_of_one_key_one_stores_and_all_get_its_answer(account: Account, event: dict[str, Any]) -> None:
     a_user(account)
     key = IdempotencyKey.of("key", b"body")
     answers = at_once(20, lambda _: send(account, event, key=key))
@@ -102,11 +102,8 @@ def answered(what: Callable[[], Result]) -> Result | Refused:
 
 def owners(account: Account, emails: Sequence[str]) -> dict[str, str]:
     """Return the id of the user of each email, and check that the user has this email."""
-    found = {email: profiles.user_id_of(account, email) for email in emails}
-    taken = {email: user_id for email, user_id in found.items() if user_id}
-    assert {email: the_profile(account, user_id)["email"] for email, user_id in taken.items()} == {
-        email: email for email in taken
-    }
+    taken = {email: user_id for email in emails if (user_id := profiles.user_id_of(account, email))}
+    assert [the_profile(account, user_id)["email"] for user_id in taken.values()] == list(taken)
     return taken
 
 
@@ -188,3 +185,92 @@ def test_updates_in_batches_from_many_callers_are_never_reordered(account: Accou
     assert {f"{caller}-{n}" for caller in range(callers) for n in range(size)} <= profile.keys()
     assert profile["of all"].endswith(f"-{size - 1}")
     assert len(the_events(account)) == callers * size
+
+
+# --- A batch, with other requests between its calls -------------------------------------------------
+
+NOW, MINUTE, NEW = a_moment(), timedelta(minutes=1), "new@example.com"
+HALF = "x" * 210_000  # two of them do not fit into a profile
+KNOWN, ANONYMOUS, RIVAL, OTHER = (new_id(NOW) for _ in range(4))
+EVENTS: list[dict[str, Any]] = [
+    *({"update": each} for each in ({"size": 1}, {"size": 2, "tags": ["vip"]}, {"b": HALF})),
+    *({"confirmation": {"orderId": each, "total": 1}} for each in (1, 2)),
+    *[{"emailopen": {}}] * 2,
+]
+Request = Callable[[Account], Any]
+
+
+def sending(*entries: dict[str, Any]) -> Request:
+    """Return the outcomes, or the problems, in a form that can be compared."""
+    return lambda account: [
+        each if isinstance(each, Outcome) else each.problems for each in send_batch(account, entries, NOW)
+    ]
+
+
+def erasing(user_id: str) -> Request:
+    return lambda account: isinstance(answered(lambda: users.erase(user_id, account, NOW)), NotFound)
+
+
+def other_requests(user_id: str) -> list[Request]:
+    """Return requests of other callers, each of which can change what the events of a user mean."""
+    events: list[tuple[dict[str, Any], str]] = [
+        ({"login": {"email": NEW}}, RIVAL),
+        ({"update": {"a": HALF}}, user_id),
+        *(({"confirmation": {"orderId": each}}, OTHER) for each in (1, 2)),
+        ({"emailopen": {}}, user_id),
+    ]
+    sent = [
+        an_entry(event, eventId=f"theirs-{n}", eventTime=NOW + MINUTE, _id=who) for n, (event, who) in enumerate(events)
+    ]
+    return [*map(sending, sent), erasing(user_id)]
+
+
+def with_users(account: Account) -> Account:
+    for user_id, email in {KNOWN: ANA, OTHER: "bob@example.com", ANONYMOUS: None, RIVAL: None}.items():
+        users.change(user_id, {"email": email} if email else {}, True, account, NOW)
+    return account
+
+
+def state_of(account: Account) -> list[object]:
+    """Return each user as readers see it, with the ids of the events, and the owners of the addresses."""
+    identifiers = (KNOWN, ANONYMOUS, RIVAL, OTHER, ANA, NEW)
+    found = [
+        answered(partial(lambda it: (the_profile(account, it), the_events(account, it)), it)) for it in identifiers
+    ]
+    return [None if isinstance(each, NotFound) else each for each in found]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_disturbed_batch_is_as_in_some_serial_order(engine: "DynamoDBClient", account: Account, seed: int) -> None:
+    random = Random(seed)
+    user_id, email = random.choice([(KNOWN, ANA), (ANONYMOUS, NEW)])
+    events, names = [{"login": {"email": NEW}}, *random.sample(EVENTS, 3)], [{"_id": user_id}, {"email": email}]
+    times = [NOW - random.choice([0, 60]) * MINUTE for _ in events]
+    entries = [
+        an_entry(event, eventId=f"ours-{n}", eventTime=times[n], **random.choice(names[: n + 1]))
+        for n, event in enumerate(events)
+    ]
+    others = random.sample(other_requests(user_id), random.choice([1, 1, 2]))
+    requests = [*map(sending, entries), *others]
+    results: dict[int, object] = {}
+
+    def happen(number: int) -> None:
+        results[number] = requests[number](account)
+
+    with_users(account)
+    client = aws.client("dynamodb", engine.meta.endpoint_url)
+    with ExitStack() as meanwhile:
+        for number in range(len(entries), len(requests)):
+            when, call = random.choice(list(CRASH_POINTS)), random.randint(1, 5)
+            meanwhile.enter_context(at_call(client, when, call, partial(happen, number)))
+        outcomes = sending(*entries)(Account(replace(account.table, client=client), account.name))
+    for number in {*range(len(entries), len(requests))} - results.keys():
+        happen(number)
+    results |= {number: [each] for number, each in enumerate(outcomes)}
+    found = results, state_of(account)
+    for order in permutations(range(len(requests))):
+        if [number for number in order if number < len(entries)] == [*range(len(entries))]:
+            serial = with_users(Account(account.table, f"{order}"))
+            if found == ({number: requests[number](serial) for number in order}, state_of(serial)):
+                return
+    pytest.fail(f"no order of {entries} and of {len(others)} other requests has these results: {found}"[:4000])
