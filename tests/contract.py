@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from builders import as_sent
 from domain.times import iso
@@ -98,14 +98,6 @@ class Expected:
     user_created: bool = False
 
 
-class Keyed(NamedTuple):
-    """The first event under an Idempotency-Key, and its result."""
-
-    sent: Sent
-    expected: Expected
-    until: datetime
-
-
 @dataclass
 class Person:
     id: str
@@ -142,10 +134,6 @@ class Person:
         self.changed_at = self.changed_at if late else max(self.changed_at, at)
         return left_out
 
-    def between(self, since: datetime, until: datetime) -> list[tuple[datetime, str]]:
-        """Return time and id of the events from one moment on and before another."""
-        return sorted((each.at, each.id) for each in self.events if since <= each.at < until)
-
     def known(self, sent: Sent) -> Stored | None:
         return next((each for each in self.events if (each.id, each.at) == (sent.id, sent.at)), None)
 
@@ -169,7 +157,8 @@ class Contract:
         self.created: list[tuple[Person, Stored]] = []  # what the feed has not published yet
         self.erased: list[tuple[str, datetime]] = []
         self.gone: set[str] = set()
-        self.keys: dict[str, Keyed] = {}
+        self.keys: dict[str, tuple[Sent, Expected, datetime]] = {}
+        """By Idempotency-Key: the first event under it, its result, and until when it is remembered."""
 
     def named(self, who: str) -> Person | None:
         return next((person for person in self.people if who in (person.email, person.id)), None)
@@ -188,16 +177,16 @@ class Contract:
     def receives_under(self, key: str, sent: Sent, now: datetime) -> Expected:
         """Return the outcome of an event with an Idempotency-Key: for 24 hours that of the first equal one."""
         reason = self._wrong(sent, now) or self._unknown_user(sent)
-        keyed = self.keys.get(key)
-        if not reason and keyed and now < keyed.until:
-            if sent == keyed.sent:
-                return keyed.expected
+        first, expected, until = self.keys.get(key, (sent, None, now))
+        if not reason and expected and now < until:
+            if sent == first:
+                return expected
             reason = Reason("idempotency_key_reused", sent.type)
         if reason:
             return Expected("refused", reason=reason)
         expected = self.takes(sent, now)
         until = (now + KEY_LIFETIME + SECOND - MICROSECOND).replace(microsecond=0)  # rounded up to a second
-        self.keys[key] = Keyed(sent, expected, until)
+        self.keys[key] = sent, expected, until
         return expected
 
     def takes(
@@ -261,7 +250,7 @@ class Contract:
     def erase(self, person: Person, now: datetime) -> None:
         """Erase a person. Marks of unique values stay; the Idempotency-Keys of the person's events are free again."""
         self.people.remove(person)
-        self.keys = {key: each for key, each in self.keys.items() if each.expected.user_id != person.id}
+        self.keys = {key: each for key, each in self.keys.items() if each[1].user_id != person.id}
         self.erased.append((person.id, now))
         self.gone.add(person.id)
         for known in self.once.values():

@@ -163,9 +163,7 @@ def prepared(client: "DynamoDBClient", given: Step) -> Iterator[Account]:
 
 
 @pytest.mark.parametrize("use_case", USE_CASES, ids=lambda each: each.name)
-def test_who_dies_at_any_call_leaves_all_or_nothing_and_can_ask_again(
-    engine: "DynamoDBClient", use_case: UseCase
-) -> None:
+def test_a_death_at_any_call_leaves_all_or_nothing(engine: "DynamoDBClient", use_case: UseCase) -> None:
     with prepared(engine, use_case.given) as account:
         before = seen(account)
         answer = outcome(use_case.request, account, NOW)

@@ -92,9 +92,7 @@ def test_it_sends_attribute_values_without_walking_them(monkeypatch: pytest.Monk
 
 
 @aws_engine_only
-def test_functions_that_start_from_one_snapshot_do_not_wait_alike(
-    table: Table, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_functions_from_one_snapshot_do_not_wait_alike(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     waited: list[tuple[float, ...]] = []
     for _ in range(2):
         random.seed(1)  # the state in the snapshot

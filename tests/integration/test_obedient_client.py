@@ -334,9 +334,7 @@ def assert_equal_to_model(account: Account, model: Contract) -> None:
 
 
 @pytest.mark.parametrize("callers", [1, 2])
-def test_each_event_is_stored_once_or_settled_by_a_rule_with_any_faults(
-    shop: Shop, figures: Figures, callers: int
-) -> None:
+def test_each_event_is_stored_once_or_settled_with_any_faults(shop: Shop, figures: Figures, callers: int) -> None:
     """Also if two clients send the same at once."""
     events = requests = 0
     happened: Counter[str] = Counter()

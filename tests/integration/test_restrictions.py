@@ -8,17 +8,7 @@ from typing import Any
 import pytest
 
 from builders import ANA, a_moment, a_user, an_entry, at_once, send, send_batch, the_events
-from declared import (
-    ONCES,
-    WINDOWED,
-    Once,
-    Windowed,
-    every_once,
-    every_restriction,
-    every_window,
-    restriction_of,
-    with_declared_types,
-)
+from declared import ONCES, WINDOWED, Once, Windowed, every_once, every_restriction, every_window, restriction_of
 from domain.ids import time_of
 from domain.outcomes import Outcome
 from domain.problems import Refused
@@ -30,7 +20,7 @@ from table import Account
 from use_cases import users
 from use_cases.erasure import IN_FLIGHT, erase_leftovers
 
-pytestmark = [with_declared_types, both_engines]
+pytestmark = [pytest.mark.usefixtures("declared_types"), both_engines]
 
 BOB = "bob@example.com"
 MILLISECOND = timedelta(milliseconds=1)
@@ -118,9 +108,7 @@ def test_an_event_is_accepted_once_in_a_window_from_the_first(account: Account, 
 
 
 @every_window
-def test_events_of_a_batch_a_window_apart_are_created_and_a_millisecond_less_is_discarded(
-    account: Account, windowed: Windowed
-) -> None:
+def test_of_a_batch_only_events_a_window_apart_are_created(account: Account, windowed: Windowed) -> None:
     a_user(account)
     begin, window = a_moment() - DAY, windowed.window
     for step, email in ((1, ANA), (-1, a_user(account, BOB).email)):
@@ -170,9 +158,7 @@ def test_each_user_and_each_type_has_a_window_of_its_own(account: Account) -> No
 
 @every_window
 @not_on_moto
-def test_of_many_in_a_window_or_at_its_end_by_clocks_that_differ_exactly_one_is_created(
-    account: Account, windowed: Windowed
-) -> None:
+def test_of_many_in_a_window_or_at_its_end_one_is_created(account: Account, windowed: Windowed) -> None:
     a_user(account)
     first = a_moment()
     end = first + windowed.window
@@ -208,9 +194,7 @@ CALLS = 6  # of a late event: user, lock, timeline, profile, write; and one that
 @every_window
 @not_on_moto
 @pytest.mark.parametrize("number", range(1, CALLS + 1))
-def test_two_late_ones_are_a_window_apart_even_if_ttl_deletes_the_lock_between_two_calls(
-    account: Account, windowed: Windowed, number: int
-) -> None:
+def test_two_late_ones_are_a_window_apart_whenever_ttl_runs(account: Account, windowed: Windowed, number: int) -> None:
     """It deletes expired items at once, which is the fastest that TTL can be."""
     a_user(account)
     now = a_moment()
@@ -245,9 +229,7 @@ def times_apart(account: Account, windowed: Windowed) -> list[datetime]:
 
 
 @every_restriction
-def test_a_repeat_of_a_stored_event_is_a_duplicate_and_another_one_is_discarded(
-    account: Account, kind: Once | Windowed
-) -> None:
+def test_a_repeat_is_a_duplicate_and_another_event_is_discarded(account: Account, kind: Once | Windowed) -> None:
     a_user(account)
     moment = a_moment()
     first = an_entry(kind.event(), eventId="mine", eventTime=moment)
