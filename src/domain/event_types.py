@@ -60,6 +60,8 @@ TAGS_SCHEMA = {
     ]
 }
 
+# At least one character that `str.strip` keeps: it removes more than \s of JSON Schema, ECMAScript's, matches.
+NOT_BLANK = r"[^\s\x1c-\x1f\x85]"
 OneValue = Annotated[Any, _valid(lambda _: True, ""), WithJsonSchema({})]
 Text = Annotated[
     Any,
@@ -69,12 +71,12 @@ Text = Annotated[
 OrderId = Annotated[
     Any,
     _valid(lambda value: 1 <= len(as_text(value)) <= 256, "must be a string of 1 to 256 characters, or a number"),
-    WithJsonSchema({"anyOf": [{"type": "string", "pattern": "\\S", "maxLength": 256}, {"type": "number"}]}),
+    WithJsonSchema({"anyOf": [{"type": "string", "pattern": NOT_BLANK, "maxLength": 256}, {"type": "number"}]}),
 ]
 ItemId = Annotated[
     Any,
     _valid(as_text, "must be a string that is not empty, or a number"),
-    WithJsonSchema({"anyOf": [{"type": "string", "pattern": "\\S"}, {"type": "number"}]}),
+    WithJsonSchema({"anyOf": [{"type": "string", "pattern": NOT_BLANK}, {"type": "number"}]}),
     Field(description="The id of the product, as the shop's catalogue has it.", examples=["SHOE-42-RED"]),
 ]
 EventName = Annotated[
@@ -83,7 +85,7 @@ EventName = Annotated[
         lambda value: isinstance(value, str) and value.strip() and len(value) <= 255,
         "must be a string of 1 to 255 characters",
     ),
-    WithJsonSchema({"type": "string", "pattern": "\\S", "maxLength": 255}),
+    WithJsonSchema({"type": "string", "pattern": NOT_BLANK, "maxLength": 255}),
     Field(description="The name of the custom event.", examples=["newsletter_signup"]),
 ]
 Items = Annotated[

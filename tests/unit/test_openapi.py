@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+import jsonschema_rs
 import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from builders import a_moment, as_sent
 from docs import openapi
 from docs.openapi import CODES
-from domain.event_types import CATALOGUE, restrictions
+from domain.event_types import CATALOGUE, NOT_BLANK, restrictions
 from domain.problems import Invalid
 from domain.request import EventRequest, parse_batch, parse_request
 from domain.times import iso
@@ -193,3 +194,9 @@ def test_no_schema_is_called_like_a_field_of_it_or_a_builtin_of_python() -> None
     assert not SCHEMAS.keys() & vars(builtins).keys()
     for name, schema in SCHEMAS.items():
         assert name.lower() not in {field.lower() for field in schema.get("properties", ())}
+
+
+def test_an_identifier_is_valid_if_it_has_a_character_that_is_not_trimmed() -> None:
+    order = jsonschema_rs.validator_for({"type": "string", "pattern": NOT_BLANK})
+    characters = [chr(code) for code in range(0x3100)]
+    assert [each for each in characters if order.is_valid(each) != bool(each.strip())] == []
