@@ -5,24 +5,30 @@ used, because the size of an item in DynamoDB differs from that of its JSON. The
 """
 
 import itertools
-from collections.abc import Callable, Iterator
+from bisect import bisect_left
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
+import capacity
 from builders import ANA, a_moment, a_user, an_entry, as_sent, send, send_batch, the_events, the_profile
 from domain.ids import new_id
 from domain.outcomes import Outcome
 from domain.problems import TooLarge
+from domain.profile import SYSTEM_ATTRIBUTES
 from domain.times import iso
 from engines import aws_engine_only
 from faults import at_each_call
 from stored import a_profile_of_1_0, everything, item_at, profile_key, put
 from table import Account
 from table.calls import Table
+from table.overlay import Overlay
 from use_cases import users
 
 pytestmark = aws_engine_only
@@ -36,6 +42,11 @@ def put_attributes(account: Account, attributes: dict[str, Any], identifier: str
     users.change(identifier, attributes, False, account, a_moment())
 
 
+def a_refusal(*fields: str) -> AbstractContextManager[object]:
+    """Expect that something is too large, and that the error names these fields."""
+    return pytest.raises(TooLarge, check=lambda refused: [each.field for each in refused.problems] == [*fields])
+
+
 def fits(account: Account, attributes: dict[str, Any], identifier: str = ANA) -> bool:
     """Set the attributes; return False if the profile is full, for which the error must name `user`."""
     try:
@@ -46,26 +57,27 @@ def fits(account: Account, attributes: dict[str, Any], identifier: str = ANA) ->
     return True
 
 
-def fill(account: Account, identifier: str = ANA, within: int = 1, size: int = 40_000) -> tuple[int, int]:
+def fill(account: Account, identifier: str = ANA, within: int = 1, length: int = 40_000) -> tuple[int, int]:
     """Sets attributes until no more fit, then a text that fits to `within` bytes: how many, and how long the text."""
     number = 0
     for step in (8, 4, 2, 1):
-        while fits(account, {f"a{n}": "x" * size for n in range(number, number + step)}, identifier):
+        while fits(account, {f"a{n}": "x" * length for n in range(number, number + step)}, identifier):
             number += step
-    shortest, too_long = -1, 2**16
-    while too_long - shortest > within:
-        length = (shortest + too_long) // 2
-        if fits(account, {"rest": "x" * length}, identifier):
-            shortest = length
-        else:
-            too_long = length
-    assert shortest > 0
-    return number, shortest
+    lengths = range(0, 2**16, within)
+    too_long = bisect_left(lengths, True, key=lambda length: not fits(account, {"rest": "x" * length}, identifier))
+    assert too_long > 1
+    assert fits(account, {"rest": "x" * lengths[too_long - 1]}, identifier)
+    return number, lengths[too_long - 1]
 
 
 def buy(account: Account, order_id: object, **more: Any) -> None:
     order = {"orderId": order_id, "total": "-999999999999999.999999999"} | more
     assert send(account, {"confirmation": order}).status == "created"
+
+
+def overlaid(account: Account) -> Account:
+    """The account as a check has it."""
+    return replace(account, table=Overlay.over(account.table))
 
 
 def open_and_buy(account: Account, times: int = 3) -> None:
@@ -81,21 +93,23 @@ def open_and_buy(account: Account, times: int = 3) -> None:
 
 
 def attributes_of(account: Account, identifier: str = ANA) -> set[str]:
-    system = {"_id", "email", "createdOn", "isCustomer", "numberOfPurchases", "totalPurchasesValue"}
-    return (
-        the_profile(account, identifier).keys()
-        - system
-        - {"lastPurchaseValue", "lastPurchaseDate", "lastEmailOpenDate"}
-    )
+    return the_profile(account, identifier).keys() - {"_id", "email", *SYSTEM_ATTRIBUTES}
 
 
 # --- The limit --------------------------------------------------------------------------------------
 
 
-def test_a_full_profile_takes_every_purchase_and_every_open(account: Account) -> None:
+def test_a_full_profile_takes_every_purchase_and_open_and_values_that_are_not_longer(account: Account) -> None:
     a_user(account)
     fill(account)
+    assert fits(account, {"a0": "y" * 40_000}), "as long as before"
+    assert not fits(account, {"a0": "y" * 40_001})
+    assert the_profile(account)["a0"] == "y" * 40_000
     open_and_buy(account)
+    assert fits(account, {"a0": "y" * 1_000})
+    assert fits(account, {"a0": "z" * 40_000}), "the room that was made is there"
+    assert fits(account, {f"a{n}": "y" for n in range(9)})
+    buy(account, "last")
 
 
 @pytest.mark.parametrize("tag", ["{:0200d}", "日" * 60 + "{}"], ids=["long", "wide"])
@@ -136,37 +150,28 @@ KINDS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_bytes_that_are_counted_are_not_fewer_than_dynamodb_counts(
-    account: Account, table: Table, kind: str
-) -> None:
+def test_no_fewer_bytes_are_counted_than_by_dynamodb(account: Account, table: Table, kind: str) -> None:
     """Nor many more."""
-    profile = a_user(account)
-    before = _counted(table, profile.id)
+    key = profile_key(a_user(account).id)
+    before: Any = item_at(table, key)
     put_attributes(account, {"kind": KINDS[kind]})
-    stored = (item_at(table, profile_key(profile.id)) or {})["attributes"]["M"]
-    truly = _measured(table, {"M": stored}) - _measured(table, {"M": {}})
-    assert truly <= _counted(table, profile.id) - before <= 2 * truly + 16
-
-
-def _counted(table: Table, user_id: str) -> int:
-    profile = item_at(table, profile_key(user_id))
-    assert profile
-    return int(profile["attributeBytes"]["N"])
+    after: Any = item_at(table, key)
+    truly = _measured(table, after["attributes"]) - _measured(table, {"M": {}})
+    assert truly <= int(after["attributeBytes"]["N"]) - int(before["attributeBytes"]["N"]) <= 2 * truly + 16
 
 
 def _measured(table: Table, value: dict[str, Any]) -> int:
     """Return the bytes of the value: 400 KB minus the longest text that fits next to it."""
-    fitting, too_long = 0, ITEM_BYTES
-    while too_long - fitting > 1:
-        middle = (fitting + too_long) // 2
-        item = {"pk": {"S": "measured"}, "sk": {"S": "x"}, "value": value, "text": {"S": "x" * middle}}
+
+    def is_too_long(length: int) -> bool:
+        item = {"pk": {"S": "measured"}, "sk": {"S": "x"}, "value": value, "text": {"S": "x" * length}}
         try:
             table.client.put_item(TableName=table.name, Item=item)
         except table.client.exceptions.ClientError:
-            too_long = middle
-        else:
-            fitting = middle
-    return ITEM_BYTES - fitting
+            return True
+        return False
+
+    return ITEM_BYTES - bisect_left(range(ITEM_BYTES), True, key=is_too_long) + 1
 
 
 EVENTS: list[dict[str, Any]] = [
@@ -177,37 +182,44 @@ EVENTS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("event", EVENTS, ids=lambda event: repr(event)[:40])
-def test_an_event_whose_attributes_do_not_fit_is_refused_with_the_field_user(
-    account: Account, table: Table, event: dict[str, Any]
-) -> None:
+def test_an_event_that_does_not_fit_is_refused_with_its_field(account: Account, table: Table) -> None:
     a_user(account)
     fill(account)
     before = everything(table)
-    with pytest.raises(TooLarge) as refused:
-        send(account, event)
-    assert [problem.field for problem in refused.value.problems] == ["user"]
+    for event in EVENTS:
+        with a_refusal("user"):
+            send(account, event)
+    for event in ({"search": {"query": "x" * 410_000}}, {"confirmation": {"orderId": 1, "note": "x" * 410_000}}):
+        with a_refusal("event"):
+            send(account, event)
     assert everything(table) == before
 
 
 @pytest.mark.parametrize("named_by", ["email", "_id"])
-def test_in_a_batch_a_change_that_does_not_fit_is_refused_although_the_next_one_takes_it_back(
-    account: Account, named_by: str
-) -> None:
+def test_in_a_batch_a_change_is_refused_although_the_next_one_takes_it_back(account: Account, named_by: str) -> None:
+    """A check predicts it, and changes nothing."""
     half = "x" * 210_000
     user = {named_by: a_user(account, a=half).flat()[named_by]}
-    too_large, small = send_batch(account, [an_entry({"update": {"b": value}}, **user) for value in (half, "")])
+    entries = [an_entry({"update": {"b": value}}, **user) for value in (half, "")]
+    before = everything(account.table)
+    checked = send_batch(overlaid(account), entries)
+    assert everything(account.table) == before
+    too_large, small = send_batch(account, entries)
     assert isinstance(too_large, TooLarge)
+    assert isinstance(checked[0], TooLarge)
+    assert (checked[0].problems, checked[1]) == (too_large.problems, small)
     assert isinstance(small, Outcome)
     assert (small.status, len(the_events(account))) == ("created", 1)
 
 
-def test_an_event_that_is_too_large_itself_is_named_as_the_field(account: Account) -> None:
+@pytest.mark.parametrize(("number", "size"), [(1, 2), (10, 2), (12, 2), (123, 3), (1.5, 3), (0.1, 2), (-1, 3)])
+def test_a_check_measures_numbers_as_the_table_does(number: float, size: int, account: Account) -> None:
+    """In a list each takes a byte more. The rest of the item takes less than 400 bytes."""
     a_user(account)
-    for event in ({"search": {"query": "x" * 410_000}}, {"confirmation": {"orderId": 1, "note": "x" * 410_000}}):
-        with pytest.raises(TooLarge) as refused:
-            send(account, event)
-        assert [problem.field for problem in refused.value.problems] == ["event"]
+    fits, too_many = (400 * 1024 - 400) // (size + 1), 400 * 1024 // (size + 1)
+    entries = [an_entry({"search": {"query": "x", "n": [number] * count}}) for count in (fits, too_many)]
+    for each in (overlaid(account), account):
+        assert [type(outcome) for outcome in send_batch(each, entries)] == [Outcome, TooLarge]
 
 
 def test_a_user_is_not_made_with_more_than_fits(account: Account, table: Table) -> None:
@@ -219,41 +231,24 @@ def test_a_user_is_not_made_with_more_than_fits(account: Account, table: Table) 
     ]
     for attempt in attempts:
         for size in (ITEM_BYTES - 300, ITEM_BYTES + 1):  # either would fit DynamoDB or not; neither our limit
-            with pytest.raises(TooLarge) as refused:
+            with a_refusal("user"):
                 attempt({"large": "x" * size})
-            assert [problem.field for problem in refused.value.problems] == ["user"]
     assert everything(table) == []
 
 
 # --- Making room ------------------------------------------------------------------------------------
 
 
-def test_on_a_full_profile_a_value_is_replaced_by_one_that_is_not_longer(account: Account) -> None:
-    a_user(account)
-    fill(account)
-    assert fits(account, {"a0": "y" * 40_000}), "as long as before"
-    assert not fits(account, {"a0": "y" * 40_001})
-    assert the_profile(account)["a0"] == "y" * 40_000
-    assert fits(account, {"a0": "y" * 1_000})
-    assert fits(account, {"a0": "z" * 40_000}), "the room that was made is there"
-    assert fits(account, {f"a{n}": "y" for n in range(9)})
-    open_and_buy(account)
-
-
-def traffic() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Ways to come to a profile by which a count of its bytes could drift."""
-    yield "longer and shorter", {"a": "x"}
-    yield "longer and shorter", {"a": "x" * 9_000}
-    yield "another type", {"a": [1, {"b": None}]}
-    yield "nothing", {"a": None}
-    yield "the same again", {"a": None}
-    yield "many at once", {f"m{n}": "x" * (n % 7) for n in range(150)}
-    yield "many again", {f"m{n}": "日" * (n % 5) for n in range(120)}
-    yield "tags", {"tags": ["one", "two", "three"]}
-    yield "tags again", {"tags": ["one", "-two", "-never there"]}
-    yield "many tags", {"tags": [f"t{n}" for n in range(150)]}
-    yield "tags gone", {"tags": ["-one", "-three", *(f"-t{n}" for n in range(150))]}
-    yield "left out", {"_id": "x" * 500, "createdOn": "x" * 500, "isCustomer": "x" * 500}
+# Ways to change a profile by which a count of its bytes could drift.
+TRAFFIC: list[dict[str, Any]] = [
+    *({"a": each} for each in ("x", "x" * 9_000, [1, {"b": None}], None, None)),
+    {f"m{n}": "x" * (n % 7) for n in range(150)},
+    {f"m{n}": "日" * (n % 5) for n in range(120)},
+    *({"tags": each} for each in (["one", "two", "three"], ["one", "-two", "-never there"])),
+    {"tags": [f"t{n}" for n in range(150)]},
+    {"tags": ["-one", "-three", *(f"-t{n}" for n in range(150))]},
+    {"_id": "x" * 500, "createdOn": "x" * 500, "isCustomer": "x" * 500},
+]
 
 
 def empty(account: Account, identifier: str = ANA) -> None:
@@ -267,7 +262,7 @@ def empty(account: Account, identifier: str = ANA) -> None:
 def test_an_emptied_profile_takes_as_much_as_a_new_one(account: Account) -> None:
     a_user(account)
     a_user(account, "new@example.com")
-    for _, attributes in traffic():
+    for attributes in TRAFFIC:
         put_attributes(account, as_sent(attributes))
         send(account, {"update": as_sent(attributes)})
         send(account, {"search": {"query": "x"}}, email=ANA, city="x" * len(attributes), tel="1")
@@ -279,26 +274,12 @@ def test_an_emptied_profile_takes_as_much_as_a_new_one(account: Account) -> None
 # --- A profile that 1.0 filled ----------------------------------------------------------------------
 
 
-def a_full_profile_of_1_0(table: Table, room: int) -> str:
-    """With `room` bytes left of DynamoDB's 400 KB. Returns the user's _id."""
-    user_id = new_id(a_moment())
-    attributes = {f"a{n}": "x" * 9_990 for n in range(40)}
-    items = a_profile_of_1_0(user_id, ANA, a_moment(), attributes)
-    attributes["rest"] = "x" * (ITEM_BYTES - room - 4 - _size(items[0]))
-    attributes["rest"] = attributes["rest"][: -(1 + 3)]  # the map's entry, and the overhead of a text in a map
-    items = a_profile_of_1_0(user_id, ANA, a_moment(), attributes)
-    put(table, *items)
-    return user_id
-
-
-def _size(item: dict[str, Any]) -> int:
-    """Return the size of an item of texts and maps of texts, by DynamoDB's page "item sizes and formats"."""
-    total = 0
-    for name, value in item.items():
-        [(kind, content)] = value.items()
-        total += len(name.encode())
-        total += len(content.encode()) if kind == "S" else 3 + sum(1 + _size({k: v}) for k, v in content.items())
-    return total
+def a_full_profile_of_1_0(table: Table, room: int) -> None:
+    """With `room` bytes left of DynamoDB's 400 KB."""
+    user_id, attributes = new_id(a_moment()), {f"a{n}": "x" * 9_990 for n in range(40)} | {"rest": ""}
+    [profile, _] = a_profile_of_1_0(user_id, ANA, a_moment(), attributes)
+    attributes["rest"] = "x" * (ITEM_BYTES - room - capacity.size(profile))
+    put(table, *a_profile_of_1_0(user_id, ANA, a_moment(), attributes))
 
 
 def test_where_dynamodb_has_no_space_a_purchase_is_413_until_there_is_some(account: Account, table: Table) -> None:
@@ -338,7 +319,7 @@ def test_what_1_0_stored_counts_before_anything_was_changed(account: Account, ta
 def test_a_purchase_fits_although_many_requests_fill_the_profile_at_once(account: Account) -> None:
     a_user(account)
     a_user(account, "alone@example.com")
-    alone, _ = fill(account, "alone@example.com", size=20_000)
+    alone, _ = fill(account, "alone@example.com", length=20_000)
 
     def writer(writer: int) -> int:
         return next(n for n in itertools.count() if not fits(account, {f"w{writer}-{n}": "x" * 20_000}))
@@ -355,9 +336,7 @@ def test_a_purchase_fits_although_many_requests_fill_the_profile_at_once(account
 
 
 @pytest.mark.parametrize("theirs", ["gone", "tags"])
-def test_the_size_stays_correct_if_another_request_changes_a_value_at_any_call(
-    account: Account, table: Table, theirs: str
-) -> None:
+def test_the_size_stays_correct_with_another_change_at_any_call(account: Account, table: Table, theirs: str) -> None:
     a_user(account, "new@example.com")
     room = fill(account, identifier="new@example.com")
 
