@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 pytestmark = pytest.mark.long
-WARM, REQUESTS = 240, 240
+WARM, REQUESTS = 480, 240  # bounded caches of Python and its libraries grow during the first thousand requests
 LIMIT = 100  # bytes a request: an object of 1 KB kept from one request in ten is too much
 SEARCH = {"search": {"query": "x"}}
 

@@ -69,8 +69,16 @@ class Api:
     def send(self, method: str, path: str, body: Any = None, /, *, key: str | None = None, **headers: str) -> Answer:
         """Send a request. `path` is not encoded further. `body` is bytes, or a value for JSON. `key=""` sends none.
 
-        Names of `headers` have _ instead of -.
+        Names of `headers` have _ instead of -. A 503 of an emulator, which a busy machine delays, is sent again.
         """
+        for _ in range(0 if self.on_aws else 3):
+            answer = self._send_once(method, path, body, key, headers)
+            if answer.status != http.HTTPStatus.SERVICE_UNAVAILABLE:
+                return answer
+            time.sleep(float(answer.headers.get("Retry-After", 1)))
+        return self._send_once(method, path, body, key, headers)
+
+    def _send_once(self, method: str, path: str, body: Any, key: str | None, headers: dict[str, str]) -> Answer:
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         key = self.key if key is None else key
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
