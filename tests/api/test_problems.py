@@ -1,5 +1,6 @@
-"""The list of what can go wrong is closed, any exception of a route is an answer in the usual shape (contract,
-section 1), and each text says what to do. docs/codes.md has other texts: tests/unit/test_codes.py runs its requests.
+"""Problems have a closed list of codes, and each text says what to do. Any exception of a route becomes an answer.
+
+The shape of answers: contract, section 1. docs/codes.md has other texts: tests/unit/test_codes.py runs its requests.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What only the deployed gateway and functions show. `make smoke` checks the rest there (test_programs.py)."""
+"""The behaviour that only the deployed gateway and functions show. `make smoke` checks the rest (test_programs.py)."""
 
 import json
 from http.client import HTTPConnection
@@ -61,6 +61,11 @@ def test_an_account_may_have_two_keys_a_revoked_or_expired_one_is_401_and_over_t
         answers = [callers[2].send("POST", "/user/", {}) for _ in range(20)]
     [refused, *_] = [answer for answer in answers if answer.status != 200]
     assert (*told(refused), refused.headers["Retry-After"]) == (429, "Too many requests", "1")
+
+
+def test_a_key_with_a_letter_that_no_key_has_is_401(caller: Caller) -> None:
+    answer = Caller(caller.api_url, f"{caller.key}é").send("GET", ANA)
+    assert told(answer) == (401, "Unauthorized")
 
 
 PATHS = ["\0", "\xff", "..", "../user", "a" * 5_000, "%", "%25", "#", "?", "*", "@", "😀@example.com", "a\r\nX-Own: 1"]

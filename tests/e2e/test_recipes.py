@@ -101,7 +101,7 @@ WRONG_REQUEST: Answer = (400, {}, errors_of([MISSING_EVENT]))
 
 
 class Case(NamedTuple):
-    """What the API answers (the last answer is repeated); then how many equal requests come, and what is printed."""
+    """The API gives these answers, and repeats the last. `requests` counts equal requests; `said` is printed."""
 
     recipe: str
     answers: list[Answer]

@@ -71,7 +71,7 @@ def ids(bus: Bus) -> list[str]:
 
 @pytest.mark.parametrize("ttl", [False, True], ids=["still there", "deleted"])
 def test_an_event_that_replaces_an_ended_one_is_published(table: Table, account: Account, bus: Bus, ttl: bool) -> None:
-    """What TTL deletes is not."""
+    """The deletion by TTL is not published."""
     a_user(account)
     shop, now = replace(account, event_days=40), a_moment()
     entry = an_entry({"search": {"query": "x"}}, eventId="mine", eventTime=now)
