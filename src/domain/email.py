@@ -28,22 +28,17 @@ def normal_email(value: object) -> str | None:
 
 def _unusual(address: str) -> str | None:
     """Normalize until nothing changes: lower case can break Unicode's NFC form, which the library restores."""
-    for _ in range(MAX_ROUNDS):
-        checked = _checked(address)
-        if checked is None or checked == address:
-            return checked
-        address = checked
-    return None
-
-
-def _checked(address: str) -> str | None:
     from email_validator import EmailNotValidError, validate_email
 
-    if len(address) > MAX_LENGTH:
-        return None
-    try:
-        # test_environment only allows the top-level domain `test`.
-        checked = validate_email(address, check_deliverability=False, test_environment=True)
-    except EmailNotValidError:
-        return None
-    return normalize("NFC", checked.normalized.lower())
+    for _ in range(MAX_ROUNDS):
+        try:
+            # test_environment only allows the top-level domain `test`.
+            checked = validate_email(address, check_deliverability=False, test_environment=True)
+        except EmailNotValidError:
+            return None
+        previous, address = address, normalize("NFC", checked.normalized.lower())
+        if len(address) > MAX_LENGTH:
+            return None
+        if address == previous:
+            return address
+    return None

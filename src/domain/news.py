@@ -1,6 +1,5 @@
 """The messages of the live feed, for new events and erased users."""
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -12,6 +11,7 @@ import simplejson
 from domain.ids import derived_id
 from domain.outcomes import StoredEvent
 from domain.times import iso
+from domain.values import parts
 
 # PutEvents takes less than 1 MB, counted by the entry, and so do a queue and a function behind a rule, counted by the
 # event that EventBridge makes of it. The difference is for its envelope.
@@ -48,7 +48,7 @@ def event_created(account: str, user_id: str, event: StoredEvent) -> Message:
         "imported": event.imported,
     }
     whole = Message("EventCreated", json_text(detail | {"payload": event.payload}))
-    if whole.size <= MAX_DETAIL_BYTES and all(LEAST <= number <= GREATEST for number in _integers(event.payload)):
+    if whole.size <= MAX_DETAIL_BYTES and not any(map(_is_out_of_range, parts(event.payload))):
         return whole
     return Message("EventCreated", json_text(detail | {"payloadAt": f"/v1/user/{user_id}/events"}))
 
@@ -65,14 +65,6 @@ def _head(account: str, user_id: str, moment: str, name: str) -> dict[str, Any]:
     return {"version": VERSION, "id": id_, "account": account, "userId": user_id}
 
 
-def _integers(value: object) -> Iterator[Decimal]:
-    """Yield every whole number in a JSON value."""
-    if isinstance(value, Decimal):
-        if value == value.to_integral_value():
-            yield value
-    elif isinstance(value, Mapping):
-        for each in value.values():
-            yield from _integers(each)
-    elif isinstance(value, list):
-        for each in value:
-            yield from _integers(each)
+def _is_out_of_range(value: object) -> bool:
+    """Return whether a JSON value is a whole number that the bus cannot carry."""
+    return isinstance(value, Decimal) and value == value.to_integral_value() and not LEAST <= value <= GREATEST

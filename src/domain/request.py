@@ -1,5 +1,6 @@
 """Parse requests with one event or a batch, and report all problems at once: contract, sections 2, 8 and 9."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,7 @@ EVENT_FIELDS = ("user", "event", "eventId", "eventTime")
 USER_FIELDS = ("email", "_id", *USER_ATTRIBUTES, "userAgent")
 MAX_EVENTS = 100
 MAX_EVENT_ID_LENGTH = 128
+EVENT_ID = re.compile(f"[!-~]{{1,{MAX_EVENT_ID_LENGTH}}}")
 AHEAD, BACK = timedelta(minutes=5), timedelta(days=35)
 FIRST_MOMENT = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -131,7 +133,8 @@ def _parse_identity(
 ) -> tuple[dict[str, Any] | None, list[Problem]]:
     """Return the id and the time of the event, or None and their problems."""
     event_id, event_time = body.get("eventId"), body.get("eventTime")
-    found = [] if event_id is None or _is_event_id(event_id) else [problems.INVALID_EVENT_ID]
+    is_valid = event_id is None or (isinstance(event_id, str) and EVENT_ID.fullmatch(event_id))
+    found = [] if is_valid else [problems.INVALID_EVENT_ID]
     happened_at = None if event_time is None else parse_rfc_3339(event_time)
     if event_time is not None and happened_at is None:
         found.append(problems.invalid_event_time(f"{problems.EVENT_TIME_FORM}{fault_of_rfc_3339(event_time)}"))
@@ -152,12 +155,6 @@ def _parse_identity(
         "own_time": happened_at is not None,
     }
     return identity, found
-
-
-def _is_event_id(value: object) -> bool:
-    return (
-        isinstance(value, str) and 1 <= len(value) <= MAX_EVENT_ID_LENGTH and all("!" <= each <= "~" for each in value)
-    )
 
 
 def _time_problems(happened_at: datetime, received_at: datetime, imported: bool) -> list[Problem]:

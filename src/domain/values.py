@@ -72,6 +72,15 @@ def _unstorable(value: object, field: str, level: int = 1) -> Iterator[Problem]:
             yield from _unstorable(item, f"{field}.{str(name)[:MAX_NAME_SHOWN]}".removeprefix("."), level + 1)
 
 
+def parts(value: object) -> Iterator[object]:
+    """Yield a JSON value and each value inside it."""
+    waiting = [value]
+    while waiting:
+        part = waiting.pop()
+        waiting += part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+        yield part
+
+
 def _is_unicode(text: str) -> bool:
     try:
         text.encode()

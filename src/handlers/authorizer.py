@@ -42,7 +42,4 @@ def _policy(effect: str, method_arn: str) -> dict[str, Any]:
     """Return a policy for the whole stage, because the gateway caches it by key and not by method."""
     stage = "/".join(method_arn.split("/")[:2])
     statement = {"Effect": effect, "Action": "execute-api:Invoke", "Resource": f"{stage}/*"}
-    return {
-        "principalId": "nobody",
-        "policyDocument": {"Version": "2012-10-17", "Statement": [statement]},
-    }
+    return {"principalId": "nobody", "policyDocument": {"Version": "2012-10-17", "Statement": [statement]}}

@@ -13,6 +13,7 @@ from typing import Any
 from domain import problems
 from domain.outcomes import MAX_KEY_LENGTH, IdempotencyKey
 from domain.problems import Invalid, Problem, Refused, TooLarge, UnsupportedEncoding
+from domain.values import parts
 
 MAX_BODY_BYTES = 256 * 1024
 GZIP = b"\x1f\x8b"
@@ -226,13 +227,7 @@ def _duplicate_name(value: DuplicateName) -> Invalid:
 
 def _find_duplicate(value: object) -> DuplicateName | None:
     """Return an object with a duplicate name in a JSON value, if there is one."""
-    waiting = [value]
-    while waiting:
-        part = waiting.pop()
-        if isinstance(part, DuplicateName):
-            return part
-        waiting += part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
-    return None
+    return next((part for part in parts(value) if isinstance(part, DuplicateName)), None)
 
 
 # --- Events of a batch ----------------------------------------------------------------------------
@@ -251,14 +246,8 @@ def _refuse(entry: object, *, is_long: bool, duplicates: bool) -> Refused | None
 
 def _is_too_large(entry: object) -> bool:
     """Return whether an event is too large without spaces and escapes. An event that fits alone is never too large."""
-    numbers = 0
-
-    def number(value: Decimal) -> str:
-        nonlocal numbers
-        numbers += _shortest(value) - len('""')
-        return ""
-
-    text = json.dumps(entry, default=number, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(entry, default=lambda _: "", ensure_ascii=False, separators=(",", ":"))
+    numbers = sum(_shortest(part) - len('""') for part in parts(entry) if isinstance(part, Decimal))
     return len(text.encode("utf-8", "surrogatepass")) + numbers > MAX_BODY_BYTES
 
 

@@ -41,11 +41,6 @@ METRICS: Mapping[str, tuple[str, str | None]] = {
 TRACING = os.environ.get("TRACING") == "Active"
 MAX_VALUES = 99  # of a metric in a line: at 100 Powertools prints the line
 
-Kinds = dict[str | None, str]
-"""The kind of each dimension in a line; "" for metrics without a dimension."""
-Values = dict[str, list[float]]
-"""The values of each metric in a line."""
-
 _metrics = Metrics(namespace=NAMESPACE)
 _recorded: list[tuple[str, float, str]] = []
 
@@ -117,7 +112,7 @@ def _record_answer(
 
 def publish() -> None:
     """Print the recorded values: one line, or more if a batch has events of several kinds."""
-    lines: list[tuple[Kinds, Values]] = []
+    lines: list[tuple[dict[str | None, str], dict[str, list[float]]]] = []  # the kind of each dimension, and the values
     for name, value, kind in _recorded:
         dimension = METRICS[name][1]
         for kinds, values in lines:
@@ -133,7 +128,7 @@ def publish() -> None:
         _print({dimension: kind for dimension, kind in kinds.items() if dimension}, values)
 
 
-def _print(kinds: Mapping[str, str], values: Values) -> None:
+def _print(kinds: Mapping[str, str], values: Mapping[str, list[float]]) -> None:
     """Print a line with the dimension service and, if it has another one, with both.
 
     Powertools applies each set of dimensions to all metrics of a line. The format allows a list of metrics for each, so
