@@ -374,6 +374,14 @@ def parse_event(wire_name: str, payload: object) -> ParsedEvent | tuple[Problem,
     )
 
 
+def known_type(body: object) -> str | None:
+    """Return the event type of a refused body, if the API has such a type."""
+    event = body.get("event") if isinstance(body, Mapping) else None
+    name = next(iter(event), None) if isinstance(event, Mapping) and len(event) == 1 else None
+    event_type = WIRE_NAMES.get(name) if isinstance(name, str) else None
+    return event_type.type_name() if event_type else None
+
+
 def _similar(payload: Mapping[str, Any], cls: type[EventType], name: str) -> str | None:
     """Return a name of the payload, or of its `generic`, that stands for `name`.
 

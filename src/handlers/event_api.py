@@ -8,6 +8,7 @@ from itertools import accumulate
 from typing import Any
 
 from domain import problems
+from domain.event_types import known_type
 from domain.outcomes import First, Outcome
 from domain.problems import Failed, Invalid, Notice, Problem, Refused
 from domain.request import BATCH_FIELDS, MAX_EVENT_ID_LENGTH, EventRequest, parse_batch, parse_request, unread
@@ -34,7 +35,7 @@ def _post_event(event: rest.Event, account: Account) -> rest.Response:
         logger.append_keys(event_type=request.event.type)
         outcome = collect_one(request, account, now, key, upsert=upsert)
     except Exception as error:
-        kind = _type_of(sent)
+        kind = known_type(sent)
         if isinstance(error, Refused):
             error.event_type = kind
         count_event(error, kind)
@@ -94,7 +95,7 @@ def _post_events(event: rest.Event, account: Account, *, stored: bool = True) ->
     outcomes = collect(requests, account, now, upsert=upsert)
     for entry, outcome in zip(sent["events"], outcomes, strict=True):
         if isinstance(outcome, Refused):
-            outcome.event_type = _type_of(entry)
+            outcome.event_type = known_type(entry)
     refused = [outcome for outcome in outcomes if isinstance(outcome, Refused) and not outcome.is_server_error]
     if stored:
         if refused:
@@ -171,12 +172,6 @@ def _listed_problems(refused: Refused, place: int) -> list[Problem]:
 def _first(first: First) -> dict[str, Any]:
     shown = {"eventId": first.event_id, "createdOn": first.created_on, "samePayload": first.same_payload}
     return rest.present(shown)
-
-
-def _type_of(entry: object) -> str | None:
-    from use_cases.refusals import known_type  # only for requests that fail
-
-    return known_type(entry)
 
 
 def _new_warnings(outcome: Outcome) -> Sequence[Notice]:

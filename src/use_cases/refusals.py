@@ -52,14 +52,6 @@ def known_field(field: str) -> str:
     return ".".join(known)
 
 
-def known_type(body: object) -> str | None:
-    """Return the event type of a refused body, if the API has such a type."""
-    event = body.get("event") if isinstance(body, Mapping) else None
-    name = next(iter(event), None) if isinstance(event, Mapping) and len(event) == 1 else None
-    event_type = WIRE_NAMES.get(name) if isinstance(name, str) else None
-    return event_type.type_name() if event_type else None
-
-
 def newest(query: Mapping[str, str], account: Account, now: datetime) -> tuple[list[Refusal], str | None]:
     """Return a page, newest hour first, and the cursor of the next one. Raise Invalid."""
     sign = partial(_sign, account)

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from builders import ANA, a_moment, an_event, an_example, as_sent, parsed
 from declared import with_declared_types
-from domain.event_types import CATALOGUE, WIRE_NAMES, EventType, ParsedEvent, are_tags, parse_event
+from domain.event_types import CATALOGUE, WIRE_NAMES, EventType, ParsedEvent, are_tags, known_type, parse_event
 from domain.ids import new_id
 from domain.problems import MISSING_EVENT, Invalid, Problem
 from domain.request import USER_ATTRIBUTES, EventRequest, parse_batch
 from domain.times import iso
 from domain.values import as_number, as_text
-from use_cases.refusals import known_field, known_type
+from use_cases.refusals import known_field
 
 ROOT = Path(__file__).parents[2]
 CONTRACT = {
