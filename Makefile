@@ -103,6 +103,7 @@ TESTS = tests/integration/test_any_json.py tests/integration/test_model_of_batch
 	tests/api/test_made_up_requests.py clients/python/tests/test_kills.py
 
 mutants: $(VENV)/mutmut ## Measure how many changes of src the tests detect (SAMPLE=300)
+	@rm -rf mutants # it may have tests that were deleted since
 	@PYTHONPATH=$(VENV)/mutmut $(PY) tests/mutants.py $(SAMPLE) $(MUTANT_SECONDS)
 SAMPLE = 300
 MUTANT_SECONDS = 3600

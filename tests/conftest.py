@@ -41,7 +41,8 @@ REPOSITORY = {"test_analytics", "test_development", "test_documents", "test_grow
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: FOLDERS.index(item.path.parent.name))
+    if "MUTANT_UNDER_TEST" not in os.environ:  # mutmut runs the fastest tests first
+        items.sort(key=lambda item: FOLDERS.index(item.path.parent.name))
     for item in items:
         if item.path.stem in REPOSITORY:
             item.add_marker(pytest.mark.repository)

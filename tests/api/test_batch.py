@@ -176,6 +176,7 @@ def test_a_batch_has_1_mib_at_most(demo: Account, ana: Profile) -> None:
 NUMBERS = ["1e37", "15e19", "12e-100", "0.5", "0.05", "-7", "100", "0.0", "-1e-9"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("item", [*NUMBERS, '"a"', '"\u0107"', '{"a":1,"b":[]}'])
 def test_an_event_has_256_kib_at_most_in_its_shortest_form(item: str, ana: Profile) -> None:
     """So it has the same size in a batch and alone."""
@@ -229,6 +230,7 @@ def test_a_body_of_very_many_members_takes_time_in_proportion(content: bytes, an
     assert many < 8 * few, "four times as much; what is quadratic takes 16 times as long"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("begin", "end"), [("[", "]"), ('{"a":', "}")])
 def test_no_depth_is_a_500_or_affects_another_event_that_could_be_read(begin: str, end: str, ana: Profile) -> None:
     """Just before a body is too deep to be read, what is done with it may be: it is measured if it is long."""

@@ -189,7 +189,7 @@ def of_many_users(account: Account) -> list[dict[str, Any]]:
     return [an_entry(each, _id=user) for each, user in zip(orders, users, strict=True)]
 
 
-@pytest.mark.parametrize("make", [of_two_users, of_many_users])
+@pytest.mark.parametrize("make", [of_two_users, pytest.param(of_many_users, marks=pytest.mark.long)])
 def test_a_batch_that_runs_out_of_time_gets_further_each_time_it_is_sent(
     make: Callable[[Account], list[dict[str, Any]]], account: Account, clock: Clock
 ) -> None:
