@@ -14,7 +14,7 @@ from domain.accounts import ApiKey, new_api_key
 from domain.ids import new_id
 from domain.problems import Conflict, NotFound
 from domain.times import iso
-from engines import aws_engine_only, new_table
+from engines import aws_engine_only, both_engines, new_table
 from faults import Crash, faults
 from table import Account, api_keys
 from table import primary_keys as keys
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 
-pytestmark = aws_engine_only
+pytestmark = both_engines
 
 
 @pytest.fixture
@@ -137,6 +137,7 @@ def die(_: object) -> None:
     raise Crash
 
 
+@aws_engine_only
 def test_a_run_that_stops_goes_on_where_it_stopped(old: Table, table: Table, account: Account, tmp_path: Path) -> None:
     """Also with what it found in the old table, which it does not read again."""
     file = tmp_path / "run.json"
