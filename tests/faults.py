@@ -100,22 +100,21 @@ def at_each_call(
     run: Callable[[Prepared], Ran],
     somebody: Callable[[Prepared], Done],
 ) -> Iterator[tuple[Prepared, Done, Ran]]:
-    """Run with another request before and after one of its calls, for each call. `prepare` gets a name for each run.
+    """Run with another request before one of its calls, for each call. `prepare` gets a name for each run.
     Yield what was prepared, the result of the other request, and that of the run.
     """
-    for when in CRASH_POINTS:
-        for number in itertools.count(1):
-            prepared, done = prepare(f"{when}-{number}"), list[Done]()
+    for number in itertools.count(1):
+        prepared, done = prepare(f"run-{number}"), list[Done]()
 
-            def happens(prepared: Prepared = prepared, done: list[Done] = done) -> None:
-                done.append(somebody(prepared))
+        def happens(prepared: Prepared = prepared, done: list[Done] = done) -> None:
+            done.append(somebody(prepared))
 
-            with at_call(client, when, number, happens):
-                result = run(prepared)
-            if not done:
-                break
-            yield prepared, done[0], result
-        assert number > 1
+        with at_call(client, "before", number, happens):
+            result = run(prepared)
+        if not done:
+            break
+        yield prepared, done[0], result
+    assert number > 1
 
 
 def die(_: object = None) -> None:

@@ -166,10 +166,6 @@ def ok(answer: Answer) -> Any:
     return answer.body
 
 
-def results(answer: Answer) -> list[str]:
-    return [each["status"] for each in ok(answer)["results"]]
-
-
 def entry(event: dict[str, Any], at: datetime, event_id: str | None = None, **user: Any) -> dict[str, Any]:
     """Return an event of a batch. Without a user it is ana's."""
     user = user or {"email": "ana@example.com"}

@@ -14,7 +14,6 @@ from domain.problems import Invalid, NotFound
 from domain.restrictions import BOT
 from domain.times import iso
 from engines import both_engines
-from faults import at_call
 from stored import everything
 from table import Account
 from use_cases import users
@@ -174,19 +173,3 @@ def test_a_login_without_another_address_sets_attributes(account: Account, login
     answer = send(account, {"login": login | {"visits": 1}})
     assert (answer.user_id, answer.warnings) == (ana.id, ())
     assert the_profile(account) == ana.flat() | {"visits": 1}
-
-
-def test_a_user_who_claims_two_addresses_at_once_gets_one(account: Account) -> None:
-    """The second login arrives after the first has looked up who the user is, and before it writes."""
-    anonymous, bobs = a_user(account, None), list[str]()
-
-    def log_in() -> None:
-        bobs.append(send(account, {"login": {"email": BOB}}, _id=anonymous.id).event_id)
-
-    with at_call(account.table.client, "before", 2, log_in):
-        answer = send(account, {"login": {"email": ANA, "visits": 1}}, _id=anonymous.id)
-    assert [warning.field for warning in answer.warnings] == ["event.login.email"]
-    assert the_profile(account, BOB) == anonymous.flat() | {"email": BOB, "visits": 1}
-    with pytest.raises(NotFound):
-        users.get(ANA, account)
-    assert sorted(the_events(account, BOB)) == sorted([*bobs, answer.event_id])

@@ -1,224 +1,338 @@
-"""Upgrade and back: a table that 1.0 wrote, under this version, and then under 1.0 again.
+"""Upgrade and back: a table on which 1.0 or 1.1 wrote, then this version, and then the old version again.
 
-The table is recorded (tests/table_of_1_0.py); both versions run as processes (tests/releases.py).
+Both versions run as processes (tests/releases.py). This version's functions keep events for 40 days, so an event of the
+old version next to theirs shows which one ends.
 """
 
-import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from api.gateway import Answer
-from domain.ids import derived_id, new_id
+from domain.ids import derived_id
 from domain.times import iso
 from engines import aws_engine_only
-from releases import VERSION_1_0, Release, Releases, entry, ok, results
-from stored import as_text, everything, put_many
+from releases import VERSION_1_0, VERSION_1_1, Release, Releases, entry, ok
+from stored import as_text, everything
 from table.calls import Table
-from table_of_1_0 import ANA, BO, FILE, FIRST_OPEN, KEYED, MORNING, NOON, ORDER, PLAIN
 
-RECORDED: dict[str, Any] = json.loads(FILE.read_text())
-ANSWERS, IDS, KEYS = RECORDED["answers"], RECORDED["ids"], RECORDED["keys"]
-OPEN: dict[str, Any] = {"emailopen": {}}
-OPEN_SEEN = "This user already has an email open within 20 minutes of this one"
-WORDED_ANEW = {"results": {"message": "Event discarded", "email": OPEN_SEEN}}
 pytestmark = [pytest.mark.long, aws_engine_only]  # it starts processes
-MINUTE, SECOND, MILLISECOND = timedelta(minutes=1), timedelta(seconds=1), timedelta(milliseconds=1)
+ANA, BO, CLEO, DORA, EVE, NEW_BO = (f"{name}@example.com" for name in ("ana", "bo", "cleo", "dora", "eve", "new-bo"))
+MORNING = datetime(2026, 11, 24, 8, tzinfo=UTC)
+MILLISECOND, SECOND, MINUTE = timedelta(milliseconds=1), timedelta(seconds=1), timedelta(minutes=1)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+FIRST_OPEN, NOON, EVENING = MORNING + 10 * MINUTE, MORNING + 4 * HOUR, MORNING + 12 * HOUR
 UPSERT = {"queryStringParameters": {"upsert": "true"}}
+OPEN: dict[str, Any] = {"emailopen": {}}
+ORDER: dict[str, Any] = {"confirmation": {"orderId": "A-1", "generic": {"total": "59.90", "currency": "EUR"}}}
+OTHER_ORDER: dict[str, Any] = {"confirmation": {"orderId": "A-1", "total": 1}}
+SEARCH: dict[str, Any] = {"search": {"query": "x"}}
+PLAIN: list[dict[str, Any]] = [
+    {"generic": {"generic": {"event_name": "newsletter_signup"}}},
+    {"event": {"event_name": "scrolled"}},
+    {"viewitem": {"itemId": "SKU-1"}},
+    {"viewcategory": {"category": "shoes"}},
+    {"search": {"query": "red shoes"}},
+    {"addtocart": {"itemId": "SKU-1", "quantity": 2}},
+    {"addtowishlist": {"prodId": "SKU-2"}},
+    {"checkout": {"step": "payment"}},
+]
+KEYED: dict[str, dict[str, Any]] = {
+    "created": {"event": {"search": {"query": "blue shoes"}}},
+    "warned": {"event": {"update": {"numberOfPurchases": 9, "city": "Lisbon"}}},
+    "order seen": {"event": OTHER_ORDER},
+    "open in window": {"event": {"emailopen": {"campaign": "autumn"}}},
+    "bot": {"event": SEARCH, "user": {"email": ANA, "userAgent": "Googlebot/2.1"}},
+}
+KEYED_SINCE_1_1: dict[str, dict[str, Any]] = {
+    "with an id": {"event": SEARCH, "eventId": "keyed-1", "eventTime": iso(MORNING)},
+    "order seen, with an id": {"event": ORDER, "eventId": "order-again", "eventTime": iso(MORNING)},
+}
+BATCH_OF_1_1 = [  # for an import, with what a repeat of it is
+    (entry(SEARCH, NOON - DAY, "search-1"), "duplicate"),
+    (entry({"update": {"isCustomer": True, "tags": ["own"]}}, NOON - MINUTE, "update-1"), "duplicate"),
+    (entry({"confirmation": {"orderId": "A-0"}}, NOON - 2 * DAY, "order-1"), "duplicate"),
+    (entry(OTHER_ORDER, NOON, "order-2"), "discarded"),
+    (entry(OPEN, NOON - DAY, "open-1"), "duplicate"),
+    (entry(OPEN, NOON - DAY + MINUTE, "open-2"), "discarded"),
+]
+
+
+@pytest.fixture(params=[VERSION_1_0, VERSION_1_1], ids=["1.0", "1.1"])
+def version(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture
-def both(table: Table, releases: Releases) -> tuple[Release, Release]:
-    """1.0 and this version, over what 1.0 had stored."""
-    put_many(table, RECORDED["items"])
-    return releases.of(table, VERSION_1_0)
+def both(version: str, table: Table, releases: Releases) -> tuple[Release, Release]:
+    """Return the old version and this one, over what the old one has stored."""
+    old, new = releases.of(table, version, EVENT_RETENTION_DAYS="40")
+    user = {"firstname": "Ana", "note": None, "score": 12.5, "address": {"city": "Porto"}, "sizes": [38, "M"]}
+    ok(old.call("POST", "/user", {"email": ANA, "tags": ["new", "trial"], **user}, at=MORNING))
+    for email in (BO, CLEO, DORA):
+        ok(old.call("POST", "/user", {"email": email}, at=MORNING))
+    changes: dict[str, Any] = {"firstname": "Anna", "vip": True, "tags": ["vip", "-trial"]}
+    for number, event in enumerate([ORDER, *PLAIN, {"update": changes}, {"login": {"seen": 1}}]):
+        ok(old.send(event, MORNING + number * SECOND))
+    ok(old.send(OPEN, FIRST_OPEN))
+    for email in (CLEO, DORA):
+        ok(old.send({"search": {"query": "Lovelace"}}, MORNING, user={"email": email}, key=email))
+    return old, new
 
 
-# --- What 1.0 wrote, under this version -----------------------------------------------------------
+@pytest.fixture
+def old(both: tuple[Release, Release]) -> Release:
+    return both[0]
 
 
-def test_this_version_shows_the_users_events_and_keys_of_1_0_as_1_0_did(old: Release, new: Release) -> None:
-    for identifier in (ANA, BO, IDS["nobody"]):
-        assert ok(new.user(identifier, NOON)) == ok(old.user(identifier, NOON))
-        assert new.events(identifier, NOON) == old.events(identifier, NOON) != []
-    assert old.user(IDS["cleo"], NOON).status == new.user(IDS["cleo"], NOON).status == 404
-    assert ok(new.user(ANA, NOON)) == ANSWERS[ANA]["body"]
-    by_new, by_old = new.key_function("list", NOON)["keys"], ANSWERS["list of keys"]["body"]["keys"]
-    assert [{**key, "scopes": None} for key in by_new] == [{**key, "scopes": None} for key in by_old]
-    allowed = {name: new.is_allowed(key, NOON) for name, key in KEYS.items()}
-    assert allowed == {"good": True, "expired": False, "revoked": False}
-    ok(new.send({"search": {"query": "newer"}}, NOON))
-    page = ok(new.page(ANA, NOON, limit="4", cursor=ANSWERS["first page"]["body"]["cursor"]))
-    assert page == ANSWERS["second page"]["body"]
+@pytest.fixture
+def new(both: tuple[Release, Release]) -> Release:
+    return both[1]
 
 
-def test_a_repeat_under_a_key_of_1_0_gets_its_answer_and_stores_nothing(new: Release, table: Table) -> None:
+def send_keyed(release: Release, asked: dict[str, dict[str, Any]], at: datetime) -> dict[str, Answer]:
+    return {name: release.send(**each, at=at, key=name) for name, each in asked.items()}
+
+
+def batch(release: Release, *events: dict[str, Any], at: datetime = EVENING) -> list[dict[str, Any]]:
+    """Return the results of an import, without the texts that were worded anew."""
+    answer = release.call("POST", "/events", {"events": events, "import": True}, at=at)
+    return [{name: each[name] for name in each.keys() - {"message", "warnings"}} for each in answer.body["results"]]
+
+
+def statuses(results: list[dict[str, Any]]) -> list[str]:
+    return [each["status"] for each in results]
+
+
+def shown(release: Release, identifier: str, at: datetime = EVENING) -> tuple[Any, list[dict[str, Any]]]:
+    """Return the user, and the events without the warnings, which the old versions do not show."""
+    events = release.events(identifier, at)
+    return ok(release.user(identifier, at)), [{name: e[name] for name in e.keys() - {"warnings"}} for e in events]
+
+
+def receipt(release: Release, user_id: str, at: datetime = EVENING) -> Any:
+    return ok(release.call("GET", "/erasures/{id}", at=at, pathParameters={"id": user_id}))
+
+
+def status_of(answer: Answer) -> str:
+    return answer.headers["X-Event-Status"]
+
+
+# --- What the old version wrote, under this one ---------------------------------------------------
+
+
+def test_all_is_shown_as_by_the_old_version_and_repeats_get_its_answers(
+    old: Release, new: Release, table: Table, version: str
+) -> None:
+    asked = KEYED | (KEYED_SINCE_1_1 if version == VERSION_1_1 else {})
+    answers = send_keyed(old, asked, FIRST_OPEN + MINUTE)
+    repeated = [each for each, _ in BATCH_OF_1_1 if version == VERSION_1_1]
+    if repeated:
+        assert set(statuses(batch(old, *repeated, at=NOON))) == {"created", "discarded"}
+        assert batch(new, *repeated) == batch(old, *repeated)
+        assert statuses(batch(new, *repeated)) == [status for _, status in BATCH_OF_1_1]
     before = everything(table)
-    for name, asked in KEYED.items():
-        repeat, first = new.send(**asked, at=NOON, key=name), ANSWERS[name]
-        assert ok(repeat) == (WORDED_ANEW if "20 minutes" in str(first["body"]) else first["body"])
-        assert repeat.headers.items() >= (first["headers"] | {"Idempotent-Replayed": "true"}).items()
-        assert new.send({"search": {"query": "other"}}, NOON, key=name).status == 422
+    for name, first in answers.items():
+        repeat = new.send(**asked[name], at=EVENING, key=name)
+        told = {name: value for name, value in first.headers.items() if name != "X-Request-Id"}
+        assert repeat.headers.items() >= (told | {"Idempotent-Replayed": "true"}).items()
+        assert "open" in name or ok(repeat) == old.send(**asked[name], at=EVENING, key=name).body
+        assert new.send({"search": {"query": "other"}}, EVENING, key=name).status == 422
     assert [item for item in everything(table) if "#REFUSALS" not in item["pk"]["S"]] == before
+    first_page = ok(old.page(ANA, EVENING, limit="4"))
+    second_page = ok(old.page(ANA, EVENING, limit="4", cursor=first_page["cursor"]))
+    for identifier in (ANA, BO):
+        assert shown(new, identifier) == shown(old, identifier)
+    ok(new.send({"search": {"query": "newer"}}, EVENING))
+    page = ok(new.page(ANA, EVENING, limit="4", cursor=first_page["cursor"]))
+    assert page == second_page
+    assert len(page["events"]) == 4
 
 
-def test_an_order_of_1_0_keeps_its_later_ones_out_and_is_named_as_the_first(new: Release) -> None:
-    before = ok(new.user(ANA, NOON))
-    answer = new.send(ORDER, NOON, user={"email": BO})
-    assert answer.headers["X-Event-Status"] == "discarded"
-    [confirmation] = ok(new.page(ANA, NOON, type="confirmation"))["events"]
-    assert answer.body["first"] == {"eventId": confirmation["_id"], "createdOn": confirmation["createdOn"]}
-    [of_batch] = ok(new.call("POST", "/events", {"events": [entry(ORDER, NOON, "again")]}, at=NOON))["results"]
-    assert (of_batch["code"], of_batch["first"]) == ("order_id_seen", answer.body["first"])
-    assert ok(new.user(ANA, NOON)) == before
-    assert "isCustomer" not in ok(new.user(BO, NOON))
+def test_keys_of_the_old_version_open_what_they_opened(old: Release, new: Release) -> None:
+    more: list[dict[str, Any]] = [{}, {"expiresOn": iso(MORNING + HOUR)}, {}]
+    keys = [old.key_function("create", MORNING, **each) for each in more]
+    old.key_function("revoke", MORNING, keyId=keys[2]["keyId"])
+    assert [new.is_allowed(key["apiKey"], NOON) for key in keys] == [True, False, False]
+    scopes = {"send", "read", "write", "erase"}
+    assert new.scopes_of(keys[0]["apiKey"], NOON) == scopes
+    listed = new.key_function("list", NOON)["keys"]
+    assert [{*each.pop("scopes")} for each in listed] == [scopes] * 3
+    assert listed == old.key_function("list", NOON)["keys"]
 
 
-def test_a_window_of_1_0_holds_to_its_end_and_for_opens_of_an_earlier_time(new: Release) -> None:
-    [first] = ok(new.page(ANA, NOON, type="emailopen"))["events"]
+def test_orders_and_opens_of_the_old_version_discard_later_ones_and_never_end(old: Release, new: Release) -> None:
+    """An event of this version next to them ends."""
+    before, kept = shown(old, ANA)
+    [order], [first] = (ok(new.page(ANA, NOON, type=each))["events"] for each in ("confirmation", "emailopen"))
+    answer = new.send(OTHER_ORDER, NOON, user={"email": BO})
     inside = new.send(OPEN, FIRST_OPEN + 20 * MINUTE - MILLISECOND)
-    assert ok(inside)["first"] == {"eventId": first["_id"], "createdOn": iso(FIRST_OPEN)}
-    within = [entry(OPEN, FIRST_OPEN - ago) for ago in (20 * MINUTE - MILLISECOND, MINUTE, -MINUTE)]
-    assert results(new.call("POST", "/events", {"events": within}, at=NOON)) == ["discarded"] * 3
-    before, after = entry(OPEN, FIRST_OPEN - 20 * MINUTE, "before"), entry(OPEN, FIRST_OPEN + 20 * MINUTE, "after")
-    assert results(new.call("POST", "/events", {"events": [before, after]}, at=NOON)) == ["created"] * 2
+    for each, stored in ((answer, order), (inside, first)):
+        assert status_of(each) == "discarded"
+        assert ok(each)["first"].items() >= {("eventId", stored["_id"]), ("createdOn", stored["createdOn"])}
+    [of_batch] = batch(new, entry(OTHER_ORDER, NOON, "again"))
+    assert (of_batch["code"], of_batch["first"]["eventId"]) == ("order_id_seen", order["_id"])
+    assert (ok(new.user(ANA, NOON)), "isCustomer" in ok(new.user(BO, NOON))) == (before, False)
+    within = [entry(OPEN, FIRST_OPEN + after) for after in (MILLISECOND - 20 * MINUTE, -MINUTE, MINUTE)]
+    after = [entry(OPEN, FIRST_OPEN - 20 * MINUTE), entry(OPEN, FIRST_OPEN + 20 * MINUTE), entry(SEARCH, NOON, "ends")]
+    assert statuses(batch(new, *within, *after)) == ["discarded"] * 3 + ["created"] * 3
     assert ok(new.user(ANA, NOON))["lastEmailOpenDate"] == iso(FIRST_OPEN + 20 * MINUTE)
+    assert new.events(ANA, EVENING + 100 * DAY) == kept
 
 
-def test_the_first_changes_of_a_profile_of_1_0_add_to_what_is_there(new: Release) -> None:
-    before = ANSWERS[ANA]["body"]
-    ok(new.send({"update": {"color": "red", "tags": ["loud", "-vip"]}}, NOON))
+def test_changes_add_to_a_profile_of_the_old_version_and_late_ones_leave_what_it_has(new: Release) -> None:
+    """For a profile that 1.0 changed, the API knows only that no attribute is older than the user."""
+    before = ok(new.user(ANA, NOON))
+    for name in ("before a change by this version", "after it"):
+        late = new.send({"update": {"firstname": "old", name: 38}}, NOON, eventTime=iso(MORNING - 10 * MINUTE))
+        assert [warning["field"] for warning in ok(late)["warnings"]] == ["event.update.firstname"]
+        before |= {name: 38}
+        assert ok(new.user(ANA, NOON)) == before
+        ok(new.send({"update": {"color": "red", "tags": ["loud", "-vip"]}}, NOON))
+        before |= {"color": "red", "tags": ["loud", "new"]}
     ok(new.send({"confirmation": {"orderId": "B-2", "total": 40.1}}, NOON))
     ok(new.user(ANA, NOON, "PUT", {"score": 13}))
     bought = {"numberOfPurchases": 2, "totalPurchasesValue": 100, "lastPurchaseValue": 40.1}
-    changed = {"color": "red", "tags": ["loud", "new"], "score": 13, "lastPurchaseDate": iso(NOON)}
-    assert ok(new.user(ANA, NOON)) == before | bought | changed
+    assert ok(new.user(ANA, NOON)) == before | bought | {"score": 13, "lastPurchaseDate": iso(NOON)}
 
 
-def test_a_late_event_leaves_what_a_profile_of_1_0_has(new: Release) -> None:
-    """For a profile that 1.0 changed, the API knows only that no attribute is older than the user."""
-    for name in ("before a change by this version", "after it"):
-        before = ok(new.user(ANA, NOON))
-        late = new.send({"update": {"firstname": "old", name: 38}}, NOON, eventTime=iso(MORNING - 10 * MINUTE))
-        assert [warning["field"] for warning in ok(late)["warnings"]] == ["event.update.firstname"]
-        assert ok(new.user(ANA, NOON)) == before | {name: 38}
-        ok(new.send({"update": {"color": "red"}}, NOON))
+def test_erasures_of_the_old_version_end_and_have_a_receipt_without_a_count(
+    old: Release, new: Release, table: Table, version: str
+) -> None:
+    """1.0 leaves nothing of an erasure that has ended."""
+    ids = {email: ok(old.user(email, NOON))["_id"] for email in (CLEO, DORA)}
+    ok(old.user(CLEO, NOON, "DELETE"))
+    assert old.erase_leftovers(NOON + 5 * MINUTE) == 0
+    ok(old.user(DORA, NOON, "DELETE"))
+    assert version == VERSION_1_0 or receipt(new, ids[CLEO])["status"] == "finished"
+    assert receipt(new, ids[DORA]) == {"_id": ids[DORA], "status": "in_progress", "requestedOn": iso(NOON)}
+    assert new.user(ids[DORA], NOON).status == 404
+    assert new.user(ids[DORA], EVENING, "PUT", {}, **UPSERT).headers["X-Error-Code"] == "user_erased"
+    assert new.erase_leftovers(EVENING) == 0
+    assert receipt(new, ids[DORA])["status"] == "finished"
+    assert not [text for text in ("Lovelace", *ids.values()) if text in as_text(table)]
+    for user_id in [*ids.values()][version == VERSION_1_0 :]:
+        assert "eventsDeleted" not in receipt(new, user_id)
+        assert new.user(user_id, EVENING, "PUT", {}, **UPSERT).headers["X-Error-Code"] == "user_erased"
+    ok(new.call("POST", "/user", {"email": DORA}, at=EVENING))
 
 
-def test_an_erasure_that_1_0_began_ends_and_its_id_never_comes_back(new: Release, table: Table) -> None:
-    cleo = IDS["cleo"]
-    assert cleo in as_text(table)
-    assert new.user(cleo, NOON).status == 404
-    assert new.user(cleo, NOON, "PUT", {"color": "red"}, **UPSERT).headers["X-Error-Code"] == "user_erased"
-    assert new.erase_leftovers(NOON) == 0
-    assert new.user(cleo, NOON, "PUT", {"color": "red"}, **UPSERT).headers["X-Error-Code"] == "user_erased"
-    assert cleo not in as_text(table)
-    ok(new.call("POST", "/user", {"email": "cleo@example.com"}, at=NOON))
+# --- And under the old version again --------------------------------------------------------------
 
-
-# --- And under 1.0 again --------------------------------------------------------------------------
-
-AFTERNOON = NOON + timedelta(hours=2)
-EVE = "eve@example.com"
-OWN_ID = "caller-1"
-CHANGED = ("last", "total", "number", "city", "tags")  # by orders, opens and updates
+REFUNDS = ("numberOfRefunds", "totalRefundsValue", "lastRefundDate")
+OWN_ID = "search-2"
+NEW_BATCH = [
+    entry({"refund": {"refundId": "R-1", "orderId": "A-1", "total": 9}}, NOON + MINUTE, "refund-1"),
+    entry({"update": {"city": "Vigo", "tags": ["vip", "!"]}}, NOON + MINUTE, "update-2"),
+    entry({"search": {"query": "by this version"}}, NOON + MINUTE, OWN_ID),
+    entry({"confirmation": {"orderId": "A-2", "total": "1.00000000001"}}, NOON - 2 * DAY, "order-3"),
+    entry(OPEN, NOON - DAY, "open-3"),
+    entry(OPEN, NOON, "open-4"),
+    entry({"search": {"query": "imported"}}, NOON - 900 * DAY, "ancient"),
+    entry({"update": {"color": "blue", "size": "M"}}, NOON - DAY, "update-3", email=EVE),
+]
+KEYED_BY_NEW = {f"new {name}": each for name, each in {**KEYED, **KEYED_SINCE_1_1}.items()}
 
 
 @pytest.fixture
-def written_on(new: Release) -> dict[str, Answer]:
-    """This version writes on the table of 1.0 what only it can write; what it answered under keys."""
+def written(old: Release, new: Release) -> dict[str, Answer]:
+    """This version writes what only it can write; return what it answered under keys."""
     ok(new.call("POST", "/user", {"email": EVE, "tags": ["new"]}, at=NOON))
-    ok(new.user(new_id(NOON), NOON, "PUT", {"color": "red"}, **UPSERT))
-    batch = [
-        entry({"search": {"query": "own id"}}, NOON - timedelta(days=1), OWN_ID),
-        entry({"update": {"color": "blue", "size": "M"}}, NOON - timedelta(days=1), "change", email=EVE),
-        entry({"confirmation": {"orderId": "E-1", "total": 10}}, NOON - timedelta(days=2), "order-1", email=EVE),
-        entry(OPEN, FIRST_OPEN - timedelta(hours=1), "open-0"),
-        entry(OPEN, FIRST_OPEN + 30 * MINUTE, "open-2"),
-        entry(OPEN, NOON, email=EVE),
-    ]
-    assert results(new.call("POST", "/events", {"events": batch}, at=NOON)) == ["created"] * 6
-    ancient = [entry({"search": {"query": "imported"}}, NOON - timedelta(days=900), "ancient")]
-    assert results(new.call("POST", "/events", {"events": ancient, "import": True}, at=NOON)) == ["created"]
+    assert set(statuses(batch(new, *NEW_BATCH, at=NOON + HOUR))) == {"created"}
+    search = entry(SEARCH, NOON, "search-3", email="new@example.com")
+    assert statuses(ok(new.call("POST", "/events", {"events": [search]}, at=NOON, **UPSERT))["results"]) == ["created"]
+    ok(new.call("PUT", "/user/{id}/email", {"email": NEW_BO}, at=NOON, pathParameters={"id": BO}))
     ok(new.user(ANA, NOON, "PUT", {"score": 14}))
-    removed = {"pathParameters": {"id": ANA, "name": "note"}}
-    ok(new.call("DELETE", "/user/{id}/attributes/{name}", at=NOON, **removed))
+    ok(new.call("DELETE", "/user/{id}/attributes/{name}", at=NOON, pathParameters={"id": ANA, "name": "note"}))
     assert new.send({"nonsense": {}}, NOON).status == 400
-    answers = {name: new.send(**asked, at=NOON, key=f"new {name}") for name, asked in KEYED_BY_NEW.items()}
-    assert {answer.status for answer in answers.values()} == {200}
-    return answers
+    return send_keyed(new, KEYED_BY_NEW, NOON + MINUTE)
 
 
-KEYED_BY_NEW: dict[str, dict[str, Any]] = {
-    "created": {"event": {"search": {"query": "keyed"}}},
-    "with an id": {"event": {"search": {"query": "keyed"}}, "eventId": "mine", "eventTime": iso(NOON - MINUTE)},
-    "order seen": {"event": ORDER},
-    "order seen, with an id": {"event": ORDER, "eventId": "order-again", "eventTime": iso(NOON - MINUTE)},
-    "order of an id seen": {"event": {"confirmation": {"orderId": "E-1"}}, "user": {"email": EVE}},
-    "open in window": {"event": OPEN, "user": {"email": EVE}},
-    "a bot": KEYED["bot"],
-}
+USERS = (ANA, NEW_BO, EVE)
 
 
-def shown(release: Release, identifier: str) -> tuple[Any, list[tuple[Any, ...]]]:
-    events = release.events(identifier, AFTERNOON)
-    return ok(release.user(identifier, AFTERNOON)), [(e["createdOn"], e["type"], e["payload"]) for e in events]
+def without_id(event: dict[str, Any]) -> list[Any]:
+    return [event[name] for name in ("createdOn", "type", "payload")]
 
 
-@pytest.mark.usefixtures("written_on")
-def test_1_0_shows_what_this_version_wrote_under_the_ids_that_it_knows(old: Release, new: Release) -> None:
-    for identifier in (ANA, BO, EVE, IDS["nobody"]):
-        assert shown(old, identifier) == shown(new, identifier)
-    ana = ok(new.user(ANA, AFTERNOON))["_id"]
-    uuid = derived_id(NOON - timedelta(days=1), ana, OWN_ID)  # 1.0 knows no ids but those in the key
-    assert uuid in [event["_id"] for event in old.events(ANA, AFTERNOON)]
-    assert OWN_ID in [event["_id"] for event in new.events(ANA, AFTERNOON)]
-
-
-def test_1_0_knows_the_keys_of_this_version(old: Release, table: Table, written_on: dict[str, Answer]) -> None:
+def test_the_old_version_shows_what_this_one_wrote_but_no_refunds_and_repeats_its_answers(
+    old: Release, new: Release, table: Table, version: str, written: dict[str, Answer]
+) -> None:
+    for identifier in USERS:
+        profile, events = shown(new, identifier)
+        user, by_old = shown(old, identifier)
+        assert user == {name: profile[name] for name in profile.keys() - {*REFUNDS}}
+        if version == VERSION_1_1:
+            assert by_old == events
+            continue
+        assert [without_id(each) for each in by_old] == [without_id(each) for each in events]
+        own = derived_id(NOON + MINUTE, user["_id"], OWN_ID)  # 1.0 knows no ids but those in the key
+        assert (own in [each["_id"] for each in by_old]) == (identifier == ANA)
+    assert old.user(BO, EVENING).status == 404
     before = everything(table)
-    for name, asked in KEYED_BY_NEW.items():
-        first, repeat = written_on[name], old.send(**asked, at=AFTERNOON, key=f"new {name}")
-        ok(repeat)
+    for name, first in written.items():
+        repeat = old.send(**KEYED_BY_NEW[name], at=EVENING, key=name)
         assert repeat.headers["Idempotent-Replayed"] == "true"
         told = ("X-Event-Status", "X-User-Id")
         assert [repeat.headers[header] for header in told] == [first.headers[header] for header in told]
-        assert repeat.body["results"]["message"] == first.body["results"]["message"]
+        assert ok(repeat)["results"]["message"] == first.body["results"]["message"]
     assert everything(table) == before
 
 
-@pytest.mark.usefixtures("written_on")
-def test_1_0_discards_what_an_order_or_open_of_this_version_discards(old: Release) -> None:
-    for order_id in ("A-1001", "E-1"):
-        order = old.send({"confirmation": {"orderId": order_id, "total": 1}}, AFTERNOON)
-        assert order.headers["X-Event-Status"] == "discarded"
-    for minutes, status in ((20 * MINUTE - MILLISECOND, "discarded"), (20 * MINUTE, "created")):
-        answer = old.send(OPEN, NOON + minutes, user={"email": EVE})
-        assert answer.headers["X-Event-Status"] == status
-    assert ok(old.user(EVE, AFTERNOON))["lastEmailOpenDate"] == iso(NOON + 20 * MINUTE)
+@pytest.mark.usefixtures("written")
+def test_the_old_version_discards_what_an_order_open_or_repeat_of_this_one_discards(
+    old: Release, new: Release, version: str
+) -> None:
+    """It knows no refunds, ends or scopes."""
+    if version == VERSION_1_1:
+        refund, *others = batch(old, *NEW_BATCH)
+        assert (refund["errors"][0]["code"], set(statuses(others))) == ("unknown_event_type", {"duplicate"})
+        ended = NOON + 41 * DAY
+        assert [OWN_ID in {each["_id"] for each in it.events(ANA, ended)} for it in (old, new)] == [True, False]
+        assert statuses(batch(old, NEW_BATCH[2], at=ended)) == ["duplicate"]
+    for order_id in ("A-1", "A-2"):
+        assert status_of(old.send({"confirmation": {"orderId": order_id, "total": 1}}, EVENING)) == "discarded"
+    for after, status in ((20 * MINUTE - MILLISECOND, "discarded"), (20 * MINUTE, "created")):
+        assert status_of(old.send(OPEN, NOON + after)) == status
+    assert ok(old.user(ANA, EVENING))["lastEmailOpenDate"] == iso(NOON + 20 * MINUTE)
+    key = new.key_function("create", NOON, scopes=["read"])["apiKey"]
+    assert (new.scopes_of(key, NOON), old.is_allowed(key, NOON)) == ({"read"}, True)
 
 
-@pytest.mark.usefixtures("written_on")
-def test_1_0_writes_on_and_neither_version_loses_anything(old: Release, new: Release) -> None:
-    users = (ANA, BO, EVE)
-    before = {email: shown(new, email) for email in users}
+@pytest.mark.usefixtures("written")
+def test_the_old_version_writes_on_and_neither_version_loses_anything(old: Release, new: Release) -> None:
+    before = {email: shown(new, email) for email in USERS}
     more = [*PLAIN, {"update": {"city": "Faro", "tags": ["back"]}}, {"login": {"seen": True}}, OPEN]
-    for email in users:
+    for email in USERS:
         order = {"confirmation": {"orderId": f"back {email}", "total": 1}}
         for place, event in enumerate([*more, order]):
-            ok(old.send(event, AFTERNOON + place * SECOND, user={"email": email}, key=f"{email} {place}"))
-    ok(old.user(EVE, AFTERNOON, "PUT", {"hat": "tall"}))
-    for email in users:
-        profile, events = shown(new, email)
-        profile_before, events_before = before[email]
-        assert events[-len(events_before) :] == events_before
-        assert len(events) == len(events_before) + len(more) + 1
+            ok(old.send(event, EVENING + place * SECOND, user={"email": email}, key=f"{email} {place}"))
+    ok(old.user(EVE, EVENING, "PUT", {"hat": "tall"}))
+    for email in USERS:
+        (profile, events), (profile_before, events_before) = shown(new, email, EVENING + MINUTE), before[email]
+        assert (events[len(more) + 1 :], len(events[: len(more) + 1])) == (events_before, len(more) + 1)
         assert profile["numberOfPurchases"] == profile_before.get("numberOfPurchases", 0) + 1
         assert {*profile_before.get("tags", ()), "back"} == {*profile["tags"]}
-        kept = {
-            n: v for n, v in profile_before.items() if not n.startswith(("last", "total", "number", "city", "tags"))
-        }
+        changed = ("lastP", "lastE", "totalP", "numberOfP", "city", "tags", "seen")
+        kept = {name: value for name, value in profile_before.items() if not name.startswith(changed)}
         assert profile.items() >= kept.items()
-    ok(new.send({"update": {"color": "green", "tags": ["-back"]}}, AFTERNOON + MINUTE))
-    assert ok(new.user(ANA, AFTERNOON))["color"] == "green"
+    ok(new.send({"update": {"color": "green", "tags": ["-back"]}}, EVENING + MINUTE))
+    assert ok(new.user(ANA, EVENING))["color"] == "green"
+    assert set(statuses(batch(new, *NEW_BATCH, at=EVENING + MINUTE))) == {"duplicate"}
+
+
+@pytest.mark.usefixtures("written")
+@pytest.mark.parametrize("begun_by", ["the old version", "this version"])
+def test_the_old_version_erases_what_this_one_wrote(
+    old: Release, new: Release, table: Table, version: str, begun_by: str
+) -> None:
+    """The receipt has no count: the old version does not count what it deletes. 1.0 makes no receipts."""
+    user_id = ok(new.user(ANA, EVENING))["_id"]
+    ok((new if begun_by == "this version" else old).user(ANA, EVENING, "DELETE"))
+    assert old.erase_leftovers(EVENING + 5 * MINUTE) == 0
+    left = as_text(table)
+    assert not [text for text in (ANA, user_id, "refund-1", "order-3", "Vigo") if text in left]
+    if version == VERSION_1_1 or begun_by == "this version":
+        found = receipt(new, user_id, EVENING + DAY)
+        assert ("eventsDeleted" in found, found["status"]) == (False, "finished")

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from builders import ANA, a_moment, a_user, an_entry, as_sent, at_once, send, send_batch, the_events, the_profile
+from builders import ANA, a_moment, a_user, an_entry, at_once, send, send_batch, the_events, the_profile
 from capacity import bill
 from docs.units import BILLS
 from domain.ids import new_id
 from domain.outcomes import IdempotencyKey, Outcome
 from domain.problems import Conflict, Invalid, NotFound, Refused
 from domain.request import parse_request
-from engines import aws_engine_only, both_engines, not_on_moto
-from faults import at_call, at_each_call
+from engines import both_engines, not_on_moto
+from faults import at_call
 from stored import everything
 from table import Account
 from table.calls import Table
@@ -227,47 +227,3 @@ def test_of_many_upserts_of_one_new_address_one_creates_the_user_and_all_are_sto
     assert {answer.user_id for answer in answers} == {profile["_id"]}
     assert sorted(the_events(account)) == sorted(answer.event_id for answer in answers)
     assert (profile["numberOfPurchases"], profile["totalPurchasesValue"]) == (13, Decimal(13))
-
-
-# --- Equal ones -----------------------------------------------------------------------------------
-
-
-def put(account: Account, identifier: str, **attributes: Any) -> str:
-    """Return the _id of the user that the upsert created or changed."""
-    return users.change(identifier, as_sent(attributes), True, account, a_moment())[0].id
-
-
-@aws_engine_only
-@pytest.mark.parametrize("by_id", [True, False], ids=["by _id", "by email"])
-def test_an_upsert_with_an_equal_one_at_any_of_its_calls_is_done_like_it(account: Account, by_id: bool) -> None:
-    runs = at_each_call(
-        account.table.client,
-        lambda email: (new_id(a_moment()) if by_id else f"{email}@example.com", f"{email}@example.com"),
-        lambda named: put(account, named[0], email=named[1], ours=1),
-        lambda named: put(account, named[0], email=named[1], theirs=1),
-    )
-    for (_, email), theirs, ours in runs:
-        assert theirs == ours
-        profile = the_profile(account, email)
-        assert (profile["_id"], profile["ours"], profile["theirs"]) == (ours, 1, 1)
-
-
-def refusal(account: Account, user_id: str) -> list[str]:
-    try:
-        put(account, user_id, email=ANA)
-    except Conflict as conflict:
-        return [problem.message for problem in conflict.problems]
-    return []
-
-
-def test_an_upsert_of_a_new_id_with_an_address_that_is_anothers_is_a_conflict_still(account: Account) -> None:
-    a_user(account)
-    assert refusal(account, X) == ["User already exists"]
-
-
-@not_on_moto
-def test_of_upserts_of_many_new_ids_with_one_email_at_once_one_makes_its_user(account: Account) -> None:
-    ids = [new_id(a_moment()) for _ in range(10)]
-    results = dict(zip(ids, at_once(10, lambda n: refusal(account, ids[n])), strict=True))
-    assert sorted(results.values()) == [[], *[["User already exists"]] * 9]
-    assert results[the_profile(account)["_id"]] == []

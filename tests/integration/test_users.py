@@ -17,10 +17,9 @@ from domain.problems import EMAIL_STAYS, SYSTEM_ATTRIBUTE, Conflict, Invalid, No
 from domain.request import parse_request
 from domain.times import iso
 from engines import aws_engine_only
-from faults import at_each_call
 from handlers.bodies import json_object
 from stored import everything
-from table import Account, profiles
+from table import Account
 from use_cases import users
 from use_cases.collect import collect_one
 
@@ -67,6 +66,9 @@ def test_a_put_with_upsert_creates_by_email_or_by_id(account: Account) -> None:
     assert (created, by_id["_id"], by_id["email"]) == (True, made_id, BOB)
     assert change(account, ANA, upsert=True, city="Madrid") == (by_email | {"city": "Madrid"}, False)
     assert the_profile(account) == by_email | {"city": "Madrid"}
+    with pytest.raises(Conflict) as refused:
+        change(account, new_id(a_moment()), upsert=True, email=ANA)
+    assert [problem.code for problem in refused.value.problems] == ["user_exists"]
 
 
 def test_an_upsert_makes_no_user_of_a_crafted_name(account: Account) -> None:
@@ -134,19 +136,6 @@ def test_a_changed_email_names_the_same_user_and_the_old_one_is_free_at_once(acc
     assert a_user(account, BOB).id != ana.id
 
 
-def test_of_two_changes_of_an_email_at_any_of_their_calls_one_address_is_left(account: Account) -> None:
-    runs = at_each_call(
-        account.table.client,
-        lambda name: a_user(account, f"{name}@example.com"),
-        lambda user: set_email(account, user.id, f"one-{user.email}"),
-        lambda user: set_email(account, user.id, f"other-{user.email}"),
-    )
-    for user, _, _ in runs:
-        addresses = [f"{each}{user.email}" for each in ("", "one-", "other-")]
-        owned = [each for each in addresses if profiles.user_id_of(account, each)]
-        assert owned == [the_profile(account, user.id)["email"]]
-
-
 def test_an_anonymous_user_gets_an_email_and_what_is_refused_or_equal_changes_nothing(account: Account) -> None:
     a_user(account, BOB)
     anonymous = a_user(account, None)
@@ -190,24 +179,6 @@ def test_the_latest_purchase_is_the_last_one_in_any_order_of_storing(account: Ac
         assert profile["lastPurchaseDate"] == iso(now + timedelta(minutes=2))
         assert profile.get("lastPurchaseValue") == {"5.50": Decimal("5.50")}.get(latest.get("total", ""))
         assert (profile["numberOfPurchases"], profile["totalPurchasesValue"]) == (3, Decimal("5.50"))
-
-
-@aws_engine_only
-@pytest.mark.parametrize("theirs", [{"total": 7}, {"total": "20,00"}, {}], ids=repr)
-def test_an_order_with_a_later_one_at_any_of_its_calls_is_not_last(account: Account, theirs: dict[str, Any]) -> None:
-    now = a_moment()
-    runs = at_each_call(
-        account.table.client,
-        lambda name: a_user(account, f"ana{name}@example.com").email or "",
-        lambda email: buy(account, email, now, {"total": 10}),
-        lambda email: buy(account, email, now + timedelta(minutes=1), theirs),
-    )
-    for email, *created in runs:
-        assert created == [True, True]
-        profile = the_profile(account, email)
-        told = profile["lastPurchaseDate"], profile.get("lastPurchaseValue")
-        assert told == (iso(now + timedelta(minutes=1)), 7 if theirs.get("total") == 7 else None)
-        assert profile["numberOfPurchases"] == 2
 
 
 # --- Timeline -------------------------------------------------------------------------------------
