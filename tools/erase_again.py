@@ -133,7 +133,7 @@ def erase_again(client: "DynamoDBClient", run: Run, *, show_progress: bool = Fal
         """Deal with a page of the old table: copy marks, carry over keys."""
         marks = [item for item in items if item["sk"] == keys.ERASED and last_erased(item, since) >= since]
         for mark in marks:
-            restored.write_one(Put(mark, IS_NEW))  # one that is there is the receipt of an erasure there
+            restored.write_one(Put(keys.key_of(mark), mark, IS_NEW))  # a mark there is the receipt of an erasure there
         with run.lock:
             run.marks.update(mark["pk"] for mark in marks)
         return {"carried": sum(carry(item, old, restored) for item in items if item["sk"] != keys.ERASED)}
@@ -245,7 +245,7 @@ def carry(key: Item, old: Table, restored: Table) -> bool:
         if there:
             same = Compare("expiresOn", "=", there["expiresOn"]) & Absent("revokedOn")
         opens = None if "revokedOn" in key else old.get(by_hash)
-        actions: list[Action] = [Put(key, same), Put(opens) if opens else Delete(by_hash)]
+        actions: list[Action] = [Put(keys.key_of(key), key, same), Put(by_hash, opens) if opens else Delete(by_hash)]
         failed = restored.write(actions)
         if failed is None:
             return True

@@ -21,10 +21,10 @@ def add(account: Account, key: ApiKey) -> None:
     both: Item = {"expiresOn": key.expires_on}
     if key.scopes != ALL_SCOPES:
         both["scopes"] = list(key.scopes)
-    by_hash = {**keys.api_key(key.hash)._asdict(), "account": account.name, "keyId": key.id, **both}
-    names = {"keyHash": key.hash, "createdOn": key.created_on}
-    by_account = {**keys.key_of_account(account.name, key.id)._asdict(), **names, **both}
-    failed = account.table.write([Put(by_hash, IS_NEW), Put(by_account, IS_NEW)])
+    by_hash = {"account": account.name, "keyId": key.id, **both}
+    by_account = {"keyHash": key.hash, "createdOn": key.created_on, **both}
+    listed = Put(keys.key_of_account(account.name, key.id), by_account, IS_NEW)
+    failed = account.table.write([Put(keys.api_key(key.hash), by_hash, IS_NEW), listed])
     assert failed is None
 
 

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from domain.values import NUMBERS
 
 AttributeValue: TypeAlias = dict[str, Any]
+ITEMS = {"Item", "Key", "ExclusiveStartKey", "ExpressionAttributeValues"}  # parameters of calls
 DIGEST_LENGTH = 32  # of the 64 hexadecimal digits
 
 
@@ -26,6 +27,11 @@ class Document(dict[str, Any]):
 
 def to_item(values: Mapping[str, Any]) -> dict[str, AttributeValue]:
     return {name: serialize(value) for name, value in values.items()}
+
+
+def serialized(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a call, with attribute values in those that consist of them."""
+    return {name: to_item(value) if name in ITEMS else value for name, value in parameters.items()}
 
 
 def from_item(item: Mapping[str, Any]) -> dict[str, Any]:

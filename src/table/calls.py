@@ -18,7 +18,7 @@ from botocore.session import get_session
 
 from domain.backoff import backoff
 from domain.problems import Unavailable, too_large, unavailable
-from table.attribute_values import from_item, to_item
+from table.attribute_values import from_item, serialized, to_item
 from table.expressions import Action, Item, Put, Update, transaction, written
 from table.primary_keys import Key, key_of
 
@@ -119,59 +119,52 @@ class Store:
     threads: ClassVar[int] = THREADS
     """How many threads may use the table at the same time."""
 
-    def get(self, key: Key, *, consistent: bool = True) -> Item | None:
-        found = self._call("get_item", TableName=self.name, Key=to_item(key._asdict()), ConsistentRead=consistent)
-        return from_item(found["Item"]) if "Item" in found else None
+    def get(self, key: Key) -> Item | None:
+        [found] = self.get_all([key])
+        if isinstance(found, Unavailable):
+            raise found
+        return found
 
     def get_all(self, wanted: Sequence[Key], *, consistent: bool = True) -> list[Item | Unavailable | None]:
         """Return the item of each key, in their order. None: there is no item. Unavailable: it could not be read."""
         found: dict[Key, Item | Unavailable] = {}
-        pending = list(dict.fromkeys(wanted))
-        pauses = backoff()
+        pending, pauses = list(dict.fromkeys(wanted)), backoff()
         for attempt in range(READ_ATTEMPTS):
             if attempt and pending:
                 time.sleep(next(pauses))
-            left: list[Key] = []
-            for start in range(0, len(pending), MAX_READ):
-                left += self._get_some(pending[start : start + MAX_READ], found, consistent)
-            pending = left
+            parts = [pending[start : start + MAX_READ] for start in range(0, len(pending), MAX_READ)]
+            pending = [key for part in parts for key in self._get_some(part, found, consistent)]
         found |= {key: unavailable("UnprocessedKeys") for key in pending}
         return [found.get(key) for key in wanted]
 
-    def query(self, **parameters: Any) -> tuple[list[Item], Item | None]:
-        """Return the items of one page, and the key after which the next page starts. None: it was the last page."""
-        page = self._call("query", TableName=self.name, **parameters)
+    def query(
+        self, pk: str, between: tuple[str, str] | None = None, values: Mapping[str, Any] | None = None, **options: Any
+    ) -> tuple[list[Item], Item | None]:
+        """Return a page of a partition, and the key after which the next page starts. None: it was the last page.
+
+        `between` has the first and the last sort key. `options` are parameters, with the `values` of their expressions.
+        """
+        condition, all_values = "pk = :pk", {":pk": pk, **(values or {})}
+        if between:
+            condition += " AND sk BETWEEN :first AND :last"
+            all_values |= {":first": between[0], ":last": between[1]}
+        asked = {"KeyConditionExpression": condition, "ExpressionAttributeValues": all_values, "ConsistentRead": True}
+        page = self._call("query", TableName=self.name, **serialized(asked | options))
         last = page.get("LastEvaluatedKey")
         return [from_item(item) for item in page["Items"]], from_item(last) if last else None
 
     def partition(self, pk: str, between: tuple[str, str] | None = None, **options: Any) -> Iterator[Item]:
-        """Yield the items of a partition in the order of their sort keys: all, or those `between` two sort keys.
-
-        `options` are parameters of the queries.
-        """
-        condition, values = "pk = :pk", {":pk": pk}
-        if between:
-            condition += " AND sk BETWEEN :first AND :last"
-            values |= {":first": between[0], ":last": between[1]}
-        parameters: dict[str, Any] = {
-            "KeyConditionExpression": condition,
-            "ExpressionAttributeValues": to_item(values),
-            "ConsistentRead": True,
-            **options,
-        }
-        while True:
-            items, last = self.query(**parameters)
+        """Yield the items of all pages of a query."""
+        items, after = self.query(pk, between, **options)
+        yield from items
+        while after:
+            items, after = self.query(pk, between, **options, ExclusiveStartKey=after)
             yield from items
-            if last is None:
-                return
-            parameters["ExclusiveStartKey"] = to_item(last)
 
     def write_one(self, action: Put | Update, *, field: str = "") -> Item | None:
-        """Do an action without a transaction, for half of the units, and return None.
-
-        If its condition fails, return the existing item. A client that makes one attempt counts nothing twice.
-        """
-        raise NotImplementedError
+        """Do an action and return None. If its condition fails, return the existing item."""
+        failed = self.write([action], field=field)
+        return failed[0] if failed else None
 
     def try_write(self, actions: Sequence[Action], *, field: str = "") -> Reasons | None:
         """Do all actions or none. Return None if they are done."""
@@ -203,18 +196,18 @@ class Store:
 
     def _get_some(self, wanted: Sequence[Key], found: dict[Key, Item | Unavailable], consistent: bool) -> list[Key]:
         """Add the items, or Unavailable, to `found`. Return the keys that DynamoDB did not process."""
+        listed = [to_item(key._asdict()) for key in wanted]
         try:
-            if len(wanted) == 1:
-                item = self.get(wanted[0], consistent=consistent)
-                found |= {wanted[0]: item} if item else {}
+            if len(listed) == 1:
+                answer = self._call("get_item", TableName=self.name, Key=listed[0], ConsistentRead=consistent)
+                found |= {wanted[0]: from_item(answer["Item"])} if "Item" in answer else {}
                 return []
-            asked = {"Keys": [to_item(key._asdict()) for key in wanted], "ConsistentRead": consistent}
-            answer = self._call("batch_get_item", RequestItems={self.name: asked})
+            asked = {self.name: {"Keys": listed, "ConsistentRead": consistent}}
+            answer = self._call("batch_get_item", RequestItems=asked)
         except Unavailable as refused:
             found |= dict.fromkeys(wanted, refused)
             return []
-        for item in map(from_item, answer["Responses"].get(self.name, ())):
-            found[key_of(item)] = item
+        found |= {key_of(item): item for item in map(from_item, answer["Responses"].get(self.name, ()))}
         left = answer.get("UnprocessedKeys", {}).get(self.name, {}).get("Keys", ())
         return [key_of(from_item(key)) for key in left]
 
@@ -239,13 +232,13 @@ class Table(Store):
     """A table that can be written."""
 
     def write_one(self, action: Put | Update, *, field: str = "") -> Item | None:
+        """Do it without a transaction, for half of the units. A client that makes one attempt counts nothing twice."""
         # botocore may make two attempts. If the first one stored the item, the second one stores it again, or its
         # condition fails and returns the same item.
         operation = "put_item" if isinstance(action, Put) else "update_item"
-        returned = {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"} if action.condition is not None else {}
         for pause in backoff():
             try:
-                self._call(operation, field, TableName=self.name, **written(action), **returned)
+                self._call(operation, field, **written(action, self.name))
                 return None
             except ClientError as error:
                 code = error.response["Error"]["Code"]
@@ -258,15 +251,11 @@ class Table(Store):
 
     def try_write(self, actions: Sequence[Action], *, field: str = "") -> Reasons | None:
         # botocore sends the same token with each attempt, so DynamoDB does not repeat a transaction that was done.
-        common = {"TableName": self.name, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
         try:
-            self._call("transact_write_items", field, TransactItems=transaction(actions, common))
+            self._call("transact_write_items", field, TransactItems=transaction(actions, self.name))
         except ClientError as error:
-            listed = error.response.get("CancellationReasons")
-            if listed is None:
-                raise
-            reasons = _reasons(listed)
-            if not (reasons.failed or reasons.too_large or reasons.busy):
+            reasons = _reasons(error.response.get("CancellationReasons", ()))
+            if reasons == Reasons():
                 raise
             return reasons
         return None

@@ -30,22 +30,8 @@ from domain.profile import Profile
 from domain.times import iso
 from table import Account, replies
 from table import primary_keys as keys
-from table.attribute_values import to_item
 from table.calls import MAX_ACTIONS, Store
-from table.expressions import (
-    IS_NEW,
-    Absent,
-    Action,
-    Changes,
-    Compare,
-    Condition,
-    Delete,
-    Ended,
-    Exists,
-    Item,
-    Put,
-    Update,
-)
+from table.expressions import IS_NEW, Absent, Action, Changes, Delete, Equals, Exists, Item, Put, Update, has_ended
 
 STEP = 100  # items that a step reads
 LAST = "~"  # sorts after each sort key
@@ -90,24 +76,21 @@ def begin(account: Account, profile: Profile, now: datetime) -> str | None:
     before an erasure can already have a mark: then the receipt keeps the first request.
     """
     this = {"erasedAt": iso(now), "erasureId": token_hex(16)}  # two callers may erase the user in the same millisecond
-    same_email = Compare("email", "=", profile.email) if profile.email else Absent("email")
+    same_email = Equals("email", profile.email)
+    released = [Delete(keys.email(account.name, profile.email))] if profile.email else []
     receipt: Item = {"erasedAt": iso(now), "eventsDeleted": 0}
-    unchanged: Condition = IS_NEW
+    unchanged = IS_NEW
     while True:
-        actions: list[Action] = [
-            Put({**keys.profile(account.name, profile.id)._asdict(), **this}, Exists("createdOn") & same_email),
-            Put({**keys.erasure(account.name, profile.id)._asdict(), **this}),
-            Put({**keys.erased(account.name, profile.id)._asdict(), **receipt}, unchanged),
-        ]
-        if profile.email:
-            actions.append(Delete(keys.email(account.name, profile.email)))
-        failed = account.table.write(actions)
+        tombstone = Put(keys.profile(account.name, profile.id), this, Exists("createdOn") & same_email)
+        note = Put(keys.erasure(account.name, profile.id), this)
+        mark = Put(keys.erased(account.name, profile.id), receipt, unchanged)
+        failed = account.table.write([tombstone, note, mark, *released])
         if failed is None or failed.get(0, {}).get("erasureId") == this["erasureId"]:  # a lost response
             return str(receipt["erasedAt"])
         if 0 in failed:
             return None
         receipt = _again(failed[2])
-        unchanged = Compare("erasedAt", "=", receipt["erasedAt"])
+        unchanged = Equals("erasedAt", receipt["erasedAt"])
 
 
 def receipt(account: Account, user_id: str) -> Receipt | None:
@@ -118,8 +101,7 @@ def receipt(account: Account, user_id: str) -> Receipt | None:
     """
     mark = account.table.get(keys.erased(account.name, user_id))
     if mark is None or "finishedOn" not in mark:
-        note = account.table.get(keys.erasure(account.name, user_id))
-        if note:
+        if note := account.table.get(keys.erasure(account.name, user_id)):
             return Receipt((mark or note)["erasedAt"], is_finished=False)
         mark = account.table.get(keys.erased(account.name, user_id)) if mark else None
     if mark is None:
@@ -137,11 +119,9 @@ def is_erased(account: Account, user_id: str) -> bool:
 def sweep(account: Account, user_id: str) -> bool:
     """Delete some of an erased user's items. Return True if no item was left."""
     items, _ = account.table.query(
-        KeyConditionExpression="pk = :pk",
-        ExpressionAttributeValues=to_item({":pk": keys.user(account.name, user_id)}),
+        keys.user(account.name, user_id),
         ExpressionAttributeNames={"#key": "idempotencyKey", "#id": "id", "#type": "type", "#once": "onceValue"},
         ProjectionExpression="pk, sk, #key, #id, #type, #once, eventId, expiresAt",
-        ConsistentRead=True,
         Limit=STEP,
     )
     # The items were read before the tombstone, so they belong to the erased user. Version 1.0, which can run during a
@@ -150,11 +130,12 @@ def sweep(account: Account, user_id: str) -> bool:
     if tombstone is None or "createdOn" in tombstone:
         return True
     leftovers = [item for item in items if item["sk"] != keys.PROFILE]
-    has_ended = Ended(datetime.fromisoformat(tombstone["erasedAt"])).holds
-    stored = [item for item in leftovers if item["sk"].startswith(keys.EVENT) and not has_ended(item)]
+    begun = datetime.fromisoformat(tombstone["erasedAt"])
+    stored = [item for item in leftovers if item["sk"].startswith(keys.EVENT) and not has_ended(item, begun)]
     if not _count(account, user_id, [item["sk"] for item in stored]):
         return False
-    plain = [item for item in leftovers if not _named_elsewhere(item) and item["sk"].startswith(keys.EVENT)]
+    named_elsewhere = {"idempotencyKey", "onceValue"}  # in another item
+    plain = [each for each in leftovers if each["sk"].startswith(keys.EVENT) and named_elsewhere.isdisjoint(each)]
     account.table.delete_all(map(keys.key_of, plain))
     for together in _transactions([item for item in leftovers if item not in plain]):
         _delete_together(account, user_id, together)
@@ -184,31 +165,26 @@ def _count(account: Account, user_id: str, events: Sequence[str]) -> bool:
     new = [sk for sk in events if sk > mark.get("countedTo", "")]
     if not new:
         return True
-    same: Condition = Compare("countedTo", "=", mark["countedTo"]) if "countedTo" in mark else Absent("countedTo")
-    same &= Absent("finishedOn")  # another run may have deleted these events and finished
+    # Another run may have deleted these events and finished.
+    same = Equals("countedTo", mark.get("countedTo")) & Absent("finishedOn")
     changes = Changes(sets={("countedTo",): new[-1]}, adds={"eventsDeleted": Decimal(len(new))})
     return account.table.write([Update(keys.erased(account.name, user_id), changes, same)]) is None
 
 
 def end(account: Account, erasure: Erasure, now: datetime) -> None:
     """Finish the receipt, and delete the note and the tombstone. An erasure that 1.0 began gets its mark here."""
-    this: Condition = Compare("erasedAt", "=", erasure.begun)
-    this = this & Compare("erasureId", "=", erasure.id) if erasure.id else this
+    this = Equals("erasedAt", erasure.begun)
+    this = this & Equals("erasureId", erasure.id) if erasure.id else this
     note = Delete(keys.erasure(account.name, erasure.user_id), this | IS_NEW)
     tombstone = Delete(keys.profile(account.name, erasure.user_id), this | IS_NEW)
     key = keys.erased(account.name, erasure.user_id)
-    mark = account.table.get(key) or {**key._asdict(), "erasedAt": erasure.begun}
+    mark = account.table.get(key) or {"erasedAt": erasure.begun}
     finished = {name: value for name, value in mark.items() if name != "countedTo"} | {"finishedOn": iso(now)}
     # If another run is counting, the condition fails, and the next run ends the erasure.
-    same = Compare("eventsDeleted", "=", mark["eventsDeleted"]) if "eventsDeleted" in mark else Absent("eventsDeleted")
-    failed = account.table.write([note, tombstone, Put(finished, same)])
+    same_count = Equals("eventsDeleted", mark.get("eventsDeleted"))
+    failed = account.table.write([note, tombstone, Put(key, finished, same_count)])
     if failed and "createdOn" in failed.get(1, {}):
         account.table.write([note])
-
-
-def _named_elsewhere(item: Item) -> bool:
-    """Return whether an item in another partition refers to this event."""
-    return "idempotencyKey" in item or "onceValue" in item
 
 
 def _transactions(items: list[Item]) -> Iterator[list[Item]]:
@@ -237,7 +213,7 @@ def _delete_together(account: Account, user_id: str, items: Sequence[Item]) -> N
 def _deletion(account: Account, user_id: str, item: Item) -> Iterator[Action]:
     key = keys.key_of(item)
     if not item["sk"].startswith(keys.EVENT):
-        yield Delete(key, Compare("eventId", "=", item["eventId"]) if "eventId" in item else None)
+        yield Delete(key, Equals("eventId", item["eventId"]) if "eventId" in item else None)
         return
     yield Delete(key)
     uuid = keys.uuid_of(item)
@@ -247,5 +223,5 @@ def _deletion(account: Account, user_id: str, item: Item) -> Iterator[Action]:
     # The mark stays. The caller's id and the digest, from which the payload could be guessed, are removed.
     if "onceValue" in item:
         mark = keys.once(account.name, item["type"], item["onceValue"])
-        unnamed = Changes(sets={("eventId",): uuid}, removes=(("digest",),))
-        yield Update(mark, unnamed, Compare("uuid", "=", uuid))
+        unnamed = Changes(sets={("eventId",): uuid}, removes=[("digest",)])
+        yield Update(mark, unnamed, Equals("uuid", uuid))

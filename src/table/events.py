@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from secrets import token_hex
 from typing import Any
 
@@ -16,8 +16,8 @@ from domain.restrictions import is_bot
 from domain.times import iso, seconds_of
 from table import Account
 from table import primary_keys as keys
-from table.attribute_values import Document, digest_of, to_item
-from table.expressions import Ended, Item
+from table.attribute_values import Document, digest_of
+from table.expressions import Item, has_ended
 
 
 @dataclass(eq=False)
@@ -29,11 +29,11 @@ class Entry:
     """
 
     request: EventRequest
+    account: Account
     received_at: datetime
     key: IdempotencyKey | None = None
     user_id: str = ""
     email: str | None = None
-    """The user's email, if the user has one."""
     outcome: Outcome | Refused | None = None
     is_new: bool = False
     """Whether the user does not exist yet."""
@@ -52,6 +52,9 @@ class Entry:
         self.id, self.happened_at, self.own_id = request.event_id, request.happened_at, request.own_id
         self.type, self.restriction = event.type, event.model.restriction
         self.window, self.once_value = event.window, event.once_value
+        name, once = self.account.name, self.once_value
+        self.once_key = None if once is None else keys.once(name, self.type, once)
+        self.reply_key = keys.idempotency(name, self.key.key_hash) if self.key else None
         self.claims = None if request.user.email else event.claims
         self.payload = Document(event.payload)
         self._changes: dict[str | None, Change] = {}
@@ -60,6 +63,7 @@ class Entry:
         """Set the user of the event, and whether it is the first event of its run."""
         if user_id != self.user_id:
             self.uuid = self.uuid_of(user_id)
+            self.event_key = keys.event(self.account.name, user_id, self.uuid)
         self.user_id, self.email, self.is_new, self.creates = user_id, email, is_new, is_new and is_first
         self.claimed = self.claims if email is None else None
         self.touches_user = not self.is_of_bot and bool(self.restriction or self.claimed or self.change(email))
@@ -91,50 +95,30 @@ class Entry:
         return digest_of(self.type, self.payload)
 
     def settled(self, status: Status, **details: Any) -> Outcome:
-        """Return an outcome of the event."""
         return Outcome(status=status, event_id=self.id, user_id=self.user_id, **details)
 
 
-def key_of(account: Account, entry: Entry) -> keys.Key:
-    return keys.event(account.name, entry.user_id, entry.uuid)
-
-
-def end_of(account: Account, entry: Entry, name: str = "expiresAt") -> Item:
+def end_of(entry: Entry, name: str = "expiresAt") -> Item:
     """Return the attribute that says when the event ends, in seconds; {} if it does not."""
-    if not account.event_days:
-        return {}
-    end = max(entry.happened_at, entry.received_at) + timedelta(days=account.event_days)
-    return {name: seconds_of(end)}
+    days = timedelta(days=entry.account.event_days)
+    return {name: seconds_of(max(entry.happened_at, entry.received_at) + days)} if days else {}
 
 
-def creation(
-    account: Account, entry: Entry, warnings: Iterable[Notice], *, user_created: bool = False
-) -> tuple[Outcome, Item]:
+def creation(entry: Entry, warnings: Iterable[Notice], *, user_created: bool = False) -> tuple[Outcome, Item]:
     """Return the outcome and the item of an event that is created. Attributes that 1.0 did not have are optional."""
     outcome = entry.settled("created", warnings=tuple(warnings), user_created=user_created)
-    item: Item = {
-        **key_of(account, entry)._asdict(),
-        "type": entry.type,
-        "payload": entry.payload,
-        **end_of(account, entry),
+    optional = {
+        "receivedOn": entry.request.own_time and iso(entry.received_at),
+        "imported": entry.request.imported,
+        "nonce": entry.own_id and entry.nonce,
+        "id": entry.uuid != entry.id and entry.id,
+        "userCreated": user_created,  # so that a repeat gets the response of the first request
+        "onceValue": entry.once_value,  # so that an erasure finds the mark
+        "idempotencyKey": entry.key and entry.key.key_hash,  # so that it finds the reply, which has the user id
     }
-    if entry.request.own_time:
-        item["receivedOn"] = iso(entry.received_at)
-    if entry.request.imported:
-        item["imported"] = True
-    if entry.own_id:
-        item["nonce"] = entry.nonce
-    if outcome.warnings:
-        item |= kept(outcome.warnings)
-    if entry.uuid != entry.id:
-        item["id"] = entry.id
-    if user_created:  # so that a repeat gets the response of the first request
-        item["userCreated"] = True
-    if entry.once_value is not None:  # so that an erasure finds the mark
-        item["onceValue"] = entry.once_value
-    if entry.key:  # so that an erasure finds the item of the key, which has the user id
-        item["idempotencyKey"] = entry.key.key_hash
-    return outcome, item
+    item: Item = {**entry.event_key._asdict(), "type": entry.type, "payload": entry.payload, **end_of(entry)}
+    item |= {name: value for name, value in optional.items() if value}
+    return outcome, item | kept(outcome.warnings) if outcome.warnings else item
 
 
 def stored_event(item: Item) -> StoredEvent:
@@ -190,7 +174,7 @@ def first_of(event: StoredEvent | Entry, entry: Entry) -> First:
 
 def find(account: Account, user_id: str, uuid: str, now: datetime) -> Item | None:
     found = account.table.get(keys.event(account.name, user_id, uuid))
-    return None if found is None or Ended(now).holds(found) else found
+    return None if found is None or has_ended(found, now) else found
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,27 +199,21 @@ def timeline(account: Account, user_id: str, wanted: Wanted, now: datetime) -> t
     start = keys.event(account.name, user_id, wanted.before) if wanted.before else None
     if start and start.sk < first:
         return [], None
-    parameters: dict[str, Any] = {
-        "KeyConditionExpression": "pk = :pk AND sk BETWEEN :first AND :last",
-        "ExpressionAttributeValues": to_item({":pk": keys.user(account.name, user_id), ":first": first, ":last": last}),
-        "ScanIndexForward": False,
-        "ConsistentRead": True,
-    }
+    options: dict[str, Any] = {"ScanIndexForward": False}
     if wanted.type:
-        parameters["FilterExpression"] = "#type = :type"
-        parameters["ExpressionAttributeNames"] = {"#type": "type"}
-        parameters["ExpressionAttributeValues"][":type"] = {"S": wanted.type}
+        options |= {"FilterExpression": "#type = :type", "ExpressionAttributeNames": {"#type": "type"}}
+        options["values"] = {":type": wanted.type}
     else:
-        parameters["Limit"] = wanted.limit + 1
+        options["Limit"] = wanted.limit + 1
     if start and start.sk < last:  # DynamoDB refuses to start outside of the range
-        parameters["ExclusiveStartKey"] = to_item(start._asdict())
-    has_ended = Ended(now).holds
-    items, after = account.table.query(**parameters)
-    if after and any(map(has_ended, items)):
-        parameters.pop("Limit", None)
-        more, after = account.table.query(**parameters | {"ExclusiveStartKey": to_item(after)})
+        options["ExclusiveStartKey"] = start._asdict()
+    query = partial(account.table.query, keys.user(account.name, user_id), (first, last))
+    items, after = query(**options)
+    if after and any(has_ended(item, now) for item in items):
+        options.pop("Limit", None)
+        more, after = query(**options | {"ExclusiveStartKey": after})
         items += more
-    events = [stored_event(item) for item in items if not has_ended(item)]
+    events = [stored_event(item) for item in items if not has_ended(item, now)]
     if len(events) > wanted.limit:
         return events[: wanted.limit], events[wanted.limit - 1].uuid
     return events, keys.uuid_of(after) if after else None

@@ -12,8 +12,8 @@ from decimal import Context, Decimal
 from operator import gt, le
 from typing import Any
 
-from table.attribute_values import serialize, to_item
-from table.primary_keys import Key, key_of
+from table.attribute_values import serialize, serialized
+from table.primary_keys import Key
 
 Item = dict[str, Any]
 Path = tuple[str, ...]
@@ -74,6 +74,11 @@ def Compare(name: str, operator: str, value: Any) -> Condition:  # noqa: N802
     return Condition(operator, (name, value))
 
 
+def Equals(name: str, value: Any) -> Condition:  # noqa: N802
+    """Return the condition that an attribute has this value. None: that it is absent."""
+    return Absent(name) if value is None else Compare(name, "=", value)
+
+
 IS_NEW = Absent("pk")  # no item has the key
 
 
@@ -82,13 +87,25 @@ def Ended(now: datetime, name: str = "expiresAt") -> Condition:  # noqa: N802
     return Compare(name, "<=", int(now.timestamp()))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+def Free(now: datetime) -> Condition:  # noqa: N802
+    """Return the condition that no item has the key, or only one that has ended.
+
+    |-- the item counts -------- expiresAt --|-- the key is free (TTL deletes the item later)
+    """
+    return IS_NEW | Ended(now)
+
+
+def has_ended(item: Item, now: datetime, name: str = "expiresAt") -> bool:
+    return Ended(now, name).holds(item)
+
+
+@dataclass(slots=True, kw_only=True)
 class Changes:
     """The changes of an item. `adds` are numbers; an absent attribute counts as 0."""
 
-    sets: Mapping[Path, Any] = field(default_factory=dict)
-    removes: tuple[Path, ...] = ()
-    adds: Mapping[str, Decimal] = field(default_factory=dict)
+    sets: dict[Path, Any] = field(default_factory=dict)
+    removes: list[Path] = field(default_factory=list)
+    adds: dict[str, Decimal] = field(default_factory=dict)
 
     def written(self, placeholders: "Placeholders") -> str:
         clauses = {
@@ -111,12 +128,13 @@ class Changes:
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    item: Item
+    key: Key
+    attributes: Item
     condition: Condition | None = None
 
     @property
-    def key(self) -> Key:
-        return key_of(self.item)
+    def item(self) -> Item:
+        return {**self.attributes, **self.key._asdict()}
 
     def applied(self, _: Item) -> Item | None:
         return self.item
@@ -156,18 +174,21 @@ Action = Put | Update | Delete | Check
 VERBS: Mapping[type[Action], str] = {Put: "Put", Update: "Update", Delete: "Delete", Check: "ConditionCheck"}
 
 
-def written(action: Action) -> dict[str, Any]:
-    """Return an action in the form of the low-level API, without the table's name."""
+def written(action: Action, table: str) -> dict[str, Any]:
+    """Return an action in the form of the low-level API. If its condition fails, it returns the existing item."""
     placeholders = Placeholders()
-    parts = {"Item": to_item(action.item)} if isinstance(action, Put) else {"Key": to_item(action.key._asdict())}
-    update = {"UpdateExpression": action.changes.written(placeholders)} if isinstance(action, Update) else {}
-    holds = {} if action.condition is None else {"ConditionExpression": action.condition.written(placeholders)}
-    return {**parts, **update, **holds, **placeholders.parameters()}
+    parameters: dict[str, Any] = {"TableName": table, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+    parameters |= {"Item": action.item} if isinstance(action, Put) else {"Key": action.key._asdict()}
+    if isinstance(action, Update):
+        parameters["UpdateExpression"] = action.changes.written(placeholders)
+    if action.condition is not None:
+        parameters["ConditionExpression"] = action.condition.written(placeholders)
+    return serialized(parameters | placeholders.parameters())
 
 
-def transaction(actions: Iterable[Action], common: Mapping[str, Any]) -> list[Any]:
-    """Return actions in the same form, as the items of a transaction. `common` are parameters of all."""
-    return [{VERBS[type(action)]: {**common, **written(action)}} for action in actions]
+def transaction(actions: Iterable[Action], table: str) -> list[Any]:
+    """Return actions in the same form, as the items of a transaction."""
+    return [{VERBS[type(action)]: written(action, table)} for action in actions]
 
 
 class Placeholders:
@@ -187,8 +208,8 @@ class Placeholders:
 
     def parameters(self) -> dict[str, Any]:
         names = {placeholder: name for name, placeholder in self._names.items()}
-        parameters: dict[str, Any] = {"ExpressionAttributeNames": names} if names else {}
-        return parameters | ({"ExpressionAttributeValues": to_item(self._values)} if self._values else {})
+        both = {"ExpressionAttributeNames": names, "ExpressionAttributeValues": self._values}
+        return {name: used for name, used in both.items() if used}
 
 
 def _inner(item: Item, path: Path) -> Item:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from functools import cached_property
 
 from domain.outcomes import StoredEvent
 from domain.problems import Unavailable
@@ -10,7 +9,7 @@ from domain.profile import Profile
 from table import Account, events, profiles
 from table import primary_keys as keys
 from table.events import Entry
-from table.expressions import IS_NEW, Action, Condition, Ended, Item, Put
+from table.expressions import Action, Item, Put, has_ended
 from table.primary_keys import Key, key_of
 
 MAX_QUERIES = 8  # in a run, so that there is time to write it
@@ -37,18 +36,6 @@ class Known:
         """Items that another thread read for this lane, which uses them in its next run."""
         self.forget(())
 
-    @cached_property
-    def ended(self) -> Condition:
-        return Ended(self.now)
-
-    @cached_property
-    def is_free(self) -> Condition:
-        """The condition under which an event is stored.
-
-        |-- stored: a repeat is a duplicate --- expiresAt --|-- a repeat is created (TTL deletes the item later)
-        """
-        return IS_NEW | self.ended
-
     def forget(self, written: Iterable[Action]) -> None:
         """Forget all items, except those that a write put."""
         self.items: dict[Key, Item | Unavailable] = {
@@ -56,8 +43,8 @@ class Known:
         }
         self.profiles: dict[str, Profile] = {}
         """By user id."""
-        self.maybe_stale: set[str] = set()
-        """Ids of users whose profile was read with eventual consistency."""
+        self.stale_profiles: dict[str, Profile | None] = {}
+        """Profiles that were read with eventual consistency."""
         self.ranges: list[tuple[datetime, datetime, list[Item]]] = []
         """Ranges of the user's timeline: first moment, last moment, items."""
         self.has_read = False
@@ -69,7 +56,7 @@ class Known:
     def get(self, key: Key) -> Item | None:
         """Return the item; {} if there is none, None if that is unknown or the item has ended."""
         found = self.items.get(key)
-        return None if isinstance(found, Unavailable) or (found and self.ended.holds(found)) else found
+        return None if isinstance(found, Unavailable) or (found and has_ended(found, self.now)) else found
 
     def read(self, wanted: Sequence[Key], *, consistent: bool = True) -> Item:
         """Return the first of the items ({}: there is none). Read all that are unknown. Raise Unavailable."""
@@ -87,21 +74,18 @@ class Known:
 
     def eventual_profile(self, user_id: str) -> Profile | None:
         """Return the profile, read with eventual consistency for half the units. None: it is unknown."""
-        if user_id not in self.profiles:
+        if user_id not in self.profiles and user_id not in self.stale_profiles:
             [item] = self.account.table.get_all([keys.profile(self.account.name, user_id)], consistent=False)
-            seen = profiles.profile_of(user_id, item) if isinstance(item, dict) else None
-            self.profiles |= {user_id: seen} if seen else {}
-            self.maybe_stale.add(user_id)
-        return self.profiles.get(user_id)
+            self.stale_profiles[user_id] = profiles.profile_of(user_id, item) if isinstance(item, dict) else None
+        return self.profiles.get(user_id) or self.stale_profiles[user_id]
 
     def profile(self, user_id: str) -> Profile:
         """Return the profile. Read it if it is unknown. Raise UserChanged if there is none, and Unavailable."""
-        if user_id not in self.profiles or user_id in self.maybe_stale:
+        if user_id not in self.profiles:
             seen = profiles.read(self.account, user_id)
             if seen is None:
                 raise UserChanged
             self.profiles[user_id] = seen
-            self.maybe_stale.discard(user_id)
         return self.profiles[user_id]
 
     def timeline(self, entries: Sequence[Entry], first: datetime, last: datetime) -> Iterable[StoredEvent]:
@@ -113,7 +97,7 @@ class Known:
         for begin, end, found in self.ranges:
             if begin <= first and last <= end:
                 return map(events.stored_event, found)
-        ours = dict.fromkeys(events.key_of(self.account, entry) for entry in entries if entry.own_id)
+        ours = dict.fromkeys(entry.event_key for entry in entries if entry.own_id)
         if self.ranges and ours:
             self.read(list(ours))
             if self.has_read:
@@ -128,7 +112,7 @@ class Known:
         pk, types = keys.user(self.account.name, entries[0].user_id), {each.type for each in windowed}
         items = self.account.table.partition(pk, keys.events_within(first, last + timedelta(milliseconds=1)))
         wanted = {key_of(item): item for item in items if item["type"] in types or key_of(item) in ours}
-        there = {key: item for key, item in wanted.items() if not self.ended.holds(item)}
+        there = {key: item for key, item in wanted.items() if not has_ended(item, self.now)}
         self.ranges.append((first, last, list(there.values())))
         self.items |= {key: item for key, item in there.items() if key in ours}
         self.has_read = True
@@ -153,13 +137,9 @@ def read_ahead(account: Account, waiting: Sequence[tuple[Known, Entry, Sequence[
     marked: list[tuple[Known, Key]] = []
     stored: list[tuple[Known, Key]] = []
     for known, entry, user_ids in waiting:
-        if entry.once_value is not None:
-            marked.append((known, keys.once(account.name, entry.type, entry.once_value)))
-        for user_id in user_ids:
-            if entry.window:
-                marked.append((known, keys.window(account.name, user_id, entry.type)))
-            if entry.own_id:
-                stored.append((known, keys.event(account.name, user_id, entry.uuid_of(user_id))))
+        marked += [(known, entry.once_key)] if entry.once_key else []
+        marked += [(known, keys.window(account.name, each, entry.type)) for each in user_ids if entry.window]
+        stored += [(known, keys.event(account.name, each, entry.uuid_of(each))) for each in user_ids if entry.own_id]
     ahead: dict[Known, dict[Key, Item | Unavailable]] = {known: {} for known, _, _ in waiting}
     for wanted in (marked, stored):  # events last: a request stores both together
         for (known, key), item in zip(wanted, account.table.get_all([key for _, key in wanted]), strict=True):

@@ -11,15 +11,15 @@ from datetime import datetime, timedelta
 from domain.ids import time_of
 from domain.outcomes import First, StoredEvent
 from domain.times import iso, milliseconds_of, moment_of
-from table import Account
 from table import primary_keys as keys
 from table.events import Entry, end_of, first_of
-from table.expressions import IS_NEW, Absent, Compare, Condition, Ended, Item, Put
+from table.expressions import IS_NEW, Compare, Equals, Item, Put, has_ended
+from table.primary_keys import Key
 
 IN_FLIGHT = timedelta(seconds=60)  # longer than any request takes
 
 
-def mark(account: Account, entry: Entry, value: str) -> Put:
+def mark(entry: Entry, key: Key) -> Put:
     """Return the action that stores the mark of a unique value.
 
     |-- first event: the mark is stored --|-- each later event: the condition fails ---------->
@@ -27,13 +27,10 @@ def mark(account: Account, entry: Entry, value: str) -> Put:
     The mark stays when the event ends, and an erasure finds a mark only through its event. So if events end, the mark
     contains from the start only what an erasure leaves of it: no id that the caller made up, and no digest.
     """
-    of_the_event = {"eventId": entry.uuid} if account.event_days else {"eventId": entry.id, "digest": entry.digest}
-    item = keys.once(account.name, entry.type, value)._asdict() | {
-        "uuid": entry.uuid,
-        "createdOn": iso(entry.happened_at),
-        **of_the_event,
-    }
-    return Put(item, IS_NEW)
+    event_ends = entry.account.event_days > 0
+    of_the_event = {"eventId": entry.uuid} if event_ends else {"eventId": entry.id, "digest": entry.digest}
+    about = {"uuid": entry.uuid, "createdOn": iso(entry.happened_at), **of_the_event}
+    return Put(key, about, IS_NEW)
 
 
 def describes(mark: Item) -> bool:
@@ -49,10 +46,6 @@ def first_by_mark(entry: Entry, item: Item) -> First:
         same_payload=_same(entry, item),
         uuid=item["uuid" if "uuid" in item else "eventId"],
     )
-
-
-Timeline = Callable[[datetime, datetime], Iterable[StoredEvent]]
-"""A function that reads the user's events from one moment to another, both included."""
 
 
 @dataclass(slots=True)
@@ -83,15 +76,15 @@ class Window:
     is_late: bool = False
     """Whether one of the accepted events is before another stored or accepted one."""
 
-    def too_close(self, entry: Entry, timeline: Timeline) -> First | None:
-        """Return the event that is too close to this one, if there is one."""
+    def too_close(self, entry: Entry, timeline: Callable[[datetime, datetime], Iterable[StoredEvent]]) -> First | None:
+        """Return the event that is too close to this one, if there is one. `timeline` reads the events of a range."""
         for other in self.accepted:
             if abs(entry.happened_at - other.happened_at) < self.length:
                 return first_of(other, entry)
-        counts = self.lock and not Ended(entry.received_at, "newestEnds").holds(self.lock)
-        if counts and abs(milliseconds_of(entry.happened_at) - self._newest) < self._milliseconds:
+        counts = self.lock and not has_ended(self.lock, entry.received_at, "newestEnds")
+        if counts and abs(entry.happened_at - self._newest) < self.length:
             uuid = self.lock["uuid" if "uuid" in self.lock else "eventId"]
-            return First(self.lock["eventId"], iso(moment_of(self._newest)), _same(entry, self.lock), uuid)
+            return First(self.lock["eventId"], iso(self._newest), _same(entry, self.lock), uuid)
         if self._is_behind(entry):
             return None
         for event in timeline(entry.happened_at - self.length, entry.happened_at + self.length):
@@ -104,29 +97,27 @@ class Window:
         self.is_late = self.is_late or not self._is_behind(entry)
         self.accepted.append(entry)
 
-    def action(self, account: Account) -> Put:
+    def action(self) -> Put:
         """Return the action that changes the lock if the accepted events may be stored."""
         newest, last = max(self.accepted, key=lambda each: each.happened_at), self.accepted[-1]
         item: Item = {
-            **keys.window(account.name, last.user_id, last.type)._asdict(),
             "newest": milliseconds_of(newest.happened_at),
             "eventId": newest.id,
             "uuid": newest.uuid,
             "digest": newest.digest,
-            **end_of(account, newest, "newestEnds"),
+            **end_of(newest, "newestEnds"),
         }
-        if self.lock and self._newest > item["newest"]:
+        if self.lock and self._newest > newest.happened_at:
             item = self.lock
-        item = {**item, "version": last.uuid, "until": self._until}
+        item = {**item, "version": last.uuid, "until": milliseconds_of(self._until)}
         # TTL must not delete a lock while another request is in flight that read that there was none.
-        item["expiresAt"] = max(item["until"], milliseconds_of(last.received_at + IN_FLIGHT)) // 1000 + 1
+        item["expiresAt"] = milliseconds_of(max(self._until, last.received_at + IN_FLIGHT)) // 1000 + 1
+        condition = IS_NEW
         if not self.is_late:
-            return Put(item, IS_NEW | Compare("until", "<=", milliseconds_of(self.accepted[0].happened_at)))
-        if not self.lock:
-            return Put(item, IS_NEW)
-        unchanged: Condition = Compare("eventId", "=", self.lock["eventId"])
-        unchanged &= Compare("version", "=", self.lock["version"]) if "version" in self.lock else Absent("version")
-        return Put(item, unchanged)
+            condition |= Compare("until", "<=", milliseconds_of(self.accepted[0].happened_at))
+        elif self.lock:
+            condition = Equals("eventId", self.lock["eventId"]) & Equals("version", self.lock.get("version"))
+        return Put(keys.window(last.account.name, last.user_id, last.type), item, condition)
 
     def _is_behind(self, entry: Entry) -> bool:
         """Return whether the event is after the window of every stored event of its type.
@@ -136,24 +127,21 @@ class Window:
         """
         if not (self.lock or self.accepted):
             return entry.happened_at >= entry.received_at
-        return self._until <= milliseconds_of(entry.happened_at)
+        return self._until <= entry.happened_at
 
     @property
-    def _until(self) -> int:
-        ends = [milliseconds_of(each.happened_at + self.length) for each in self.accepted]
+    def _until(self) -> datetime:
+        ends = [each.happened_at + self.length for each in self.accepted]
         if self.lock:
-            ends.append(int(self.lock["until"]))
+            ends.append(moment_of(int(self.lock["until"])))
         elif self.is_late:  # TTL may have deleted an expired lock
-            ends.append(milliseconds_of(self.accepted[0].received_at))
+            ends.append(self.accepted[0].received_at)
         return max(ends)
 
     @property
-    def _newest(self) -> int:
-        return int(self.lock["newest"] if "newest" in self.lock else self.lock["until"] - self._milliseconds)
-
-    @property
-    def _milliseconds(self) -> int:
-        return self.length // timedelta(milliseconds=1)
+    def _newest(self) -> datetime:
+        lock = self.lock
+        return moment_of(int(lock["newest"])) if "newest" in lock else moment_of(int(lock["until"])) - self.length
 
 
 def _same(entry: Entry, item: Item) -> bool | None:

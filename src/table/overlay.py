@@ -11,68 +11,55 @@ from typing import Any, ClassVar
 from domain.problems import Unavailable
 from table.attribute_values import size_of
 from table.calls import MAX_ITEM_BYTES, Reasons, Store
-from table.expressions import Action, Item, Put, Update
+from table.expressions import Action, Item
 from table.primary_keys import Key
 
 
 @dataclass(frozen=True, slots=True)
 class Overlay(Store):
-    """A table that reads from `below` and never writes to it.
+    """A table that reads what is stored and never writes.
 
     `written` has the items as a write would leave them. None: it would delete the item.
     """
 
     threads: ClassVar[int] = 1
-    below: Store
     written: dict[Key, Item | None] = field(default_factory=dict)
 
     @classmethod
     def over(cls, table: Store) -> "Overlay":
-        parts = table.client, table.name, table.deadline
-        return cls(*parts, below=Store(*parts))
-
-    def get(self, key: Key, *, consistent: bool = True) -> Item | None:
-        return self._read([key], consistent=consistent)[0]
+        return cls(table.client, table.name, table.deadline)
 
     def get_all(self, wanted: Sequence[Key], *, consistent: bool = True) -> list[Item | Unavailable | None]:
         others = [key for key in wanted if key not in self.written]
-        found = self.below.get_all(others, consistent=consistent) if others else []
+        found = Store.get_all(self, others, consistent=consistent)
         known = self.written | dict(zip(others, found, strict=True))
         return [known[key] for key in wanted]
 
     def partition(self, pk: str, between: tuple[str, str] | None = None, **options: Any) -> Iterator[Item]:
-        found: dict[str, Item | None] = {item["sk"]: item for item in self.below.partition(pk, between, **options)}
+        found: dict[str, Item | None] = {item["sk"]: item for item in Store.partition(self, pk, between, **options)}
         for (written_pk, sk), item in self.written.items():
             if written_pk == pk and (between is None or between[0] <= sk <= between[1]):
                 found[sk] = item
         yield from (item for _, item in sorted(found.items()) if item is not None)
 
-    def write_one(self, action: Put | Update, *, field: str = "") -> Item | None:
-        failed = self.write([action], field=field)
-        return failed[0] if failed else None
-
     def try_write(self, actions: Sequence[Action], *, field: str = "") -> Reasons | None:  # noqa: ARG002 Table's
-        there = [item or {} for item in self._read([action.key for action in actions])]
+        there = self.get_all([action.key for action in actions])
         reasons = Reasons()
         after: dict[Key, Item | None] = {}
-        for index, (action, item) in enumerate(zip(actions, there, strict=True)):
+        for index, (action, found) in enumerate(zip(actions, there, strict=True)):
+            if isinstance(found, Unavailable):
+                raise found
+            item = found or {}
             if action.condition is not None and not action.condition.holds(item):
                 reasons.failed[index] = item
                 continue
             changed = after[action.key] = action.applied(item)
             if changed and _size(changed) > MAX_ITEM_BYTES:
                 reasons.too_large.add(index)
-        if reasons.failed or reasons.too_large:
+        if reasons != Reasons():
             return reasons
         self.written.update(after)
         return None
-
-    def _read(self, wanted: Sequence[Key], *, consistent: bool = True) -> list[Item | None]:
-        found = self.get_all(wanted, consistent=consistent)
-        for item in found:
-            if isinstance(item, Unavailable):
-                raise item
-        return [item for item in found if not isinstance(item, Unavailable)]
 
 
 def _size(item: Item) -> int:

@@ -91,7 +91,6 @@ def events_within(first: datetime | None, end: datetime | None) -> tuple[str, st
 
 
 def uuid_of(item: Mapping[str, Any]) -> str:
-    """Return the UUID in an event's sort key."""
     return str(item["sk"]).removeprefix(EVENT)
 
 
@@ -142,5 +141,4 @@ def key_of_account(account: str, key_id: str) -> Key:
 
 
 def key_id_of(item: Mapping[str, Any]) -> str:
-    """Return the key id in the sort key of a key of an account."""
     return str(item["sk"]).removeprefix("KEY#")

@@ -36,21 +36,8 @@ from table import Account
 from table import primary_keys as keys
 from table.attribute_values import size_of
 from table.calls import MAX_ITEM_BYTES
-from table.expressions import (
-    IS_NEW,
-    Absent,
-    Action,
-    Changes,
-    Check,
-    Compare,
-    Condition,
-    Delete,
-    Exists,
-    Item,
-    Path,
-    Put,
-    Update,
-)
+from table.expressions import IS_NEW, Changes, Check, Compare, Condition, Delete, Equals, Exists, Item, Put, Update
+from table.primary_keys import Key
 
 MAX_ATTRIBUTE_BYTES = MAX_ITEM_BYTES - 8 * 1024  # reserved for the system's attributes, which take less than 2 KB
 # An expression has at most 4 KB and 300 operators. A change of more paths replaces both maps.
@@ -60,20 +47,17 @@ EXISTS = Exists("createdOn")
 
 
 def look_up(
-    account: Account, emails: Iterable[str], ids: Iterable[str]
+    account: Account, emails: Sequence[str], ids: Sequence[str]
 ) -> tuple[dict[str, str | Refused | None], dict[str, Profile | Refused | None]]:
     """Return the user id of each email and the profile of each id, with one call.
 
     None: there is no such user. Refused: the item could not be read.
     """
-    emails, ids = list(dict.fromkeys(emails)), list(dict.fromkeys(ids))
-    if not (emails or ids):
-        return {}, {}
     wanted = [keys.email(account.name, email) for email in emails] + [keys.profile(account.name, each) for each in ids]
     found = account.table.get_all(wanted)
     owners = [item["userId"] if isinstance(item, dict) else item for item in found[: len(emails)]]
-    items = dict(zip(ids, found[len(emails) :], strict=True))
-    read = {each: guarded(partial(profile_of, each, it)) if isinstance(it, dict) else it for each, it in items.items()}
+    items = zip(ids, found[len(emails) :], strict=True)
+    read = {each: guarded(partial(profile_of, each, it)) if isinstance(it, dict) else it for each, it in items}
     return dict(zip(emails, owners, strict=True)), read
 
 
@@ -110,15 +94,9 @@ def create(
 
     Return None if a user has the email or the id, or if a chosen id was erased.
     """
-    size = bytes_of(change.attributes, change.add_tags)
-    if size > MAX_ATTRIBUTE_BYTES:
+    item = new_item(email, change, now)
+    if item["attributeBytes"] > MAX_ATTRIBUTE_BYTES:
         raise too_large("user")
-    item = new_item(account, user_id, email, now) | {
-        "attributes": change.attributes,
-        "tags": dict.fromkeys(change.add_tags, True),
-        "changedAt": milliseconds_of(now) if change.sets_attributes else 0,
-        "attributeBytes": size,
-    }
     actions = creation(account, user_id, item, chosen_id=chosen_id)
     failed = account.table.write(list(actions.values()), field="user")
     # An attempt whose response was lost may have created this profile.
@@ -131,7 +109,7 @@ def change(account: Account, user_id: str, change: Change, seen: Profile) -> Pro
     """Change a user whose profile was read as `seen`. Return the new profile, or None if the user does not exist."""
     while True:
         now = replace(change, at=max(change.at, seen.changed_at or 0))  # this change is never late
-        planned = plan(account, user_id, [now], seen=seen)
+        planned = plan(keys.profile(account.name, user_id), [now], None, seen)
         assert planned, "the profile is known"
         if planned.too_large:
             raise too_large("user")
@@ -149,40 +127,35 @@ def change_email(account: Account, profile: Profile, email: str) -> str | None:
 
     Otherwise return the id of the user who has the email, or "" if the user is not as `profile` says.
     """
-    same_email = Compare("email", "=", profile.email) if profile.email else Absent("email")
-    actions: list[Action] = [
-        Update(keys.profile(account.name, profile.id), Changes(sets={("email",): email}), EXISTS & same_email),
-        claim(account, email, profile.id),
-    ]
-    if profile.email:
-        actions.append(Delete(keys.email(account.name, profile.email)))
-    failed = account.table.write(actions)
+    is_same = EXISTS & Equals("email", profile.email)
+    changed = Update(keys.profile(account.name, profile.id), Changes(sets={("email",): email}), is_same)
+    released = [Delete(keys.email(account.name, profile.email))] if profile.email else []
+    failed = account.table.write([changed, claim(account, email, profile.id), *released])
     return None if failed is None else str(failed.get(1, {}).get("userId", ""))
 
 
 def remove_attribute(account: Account, user_id: str, name: str) -> bool:
     """Remove an attribute, or all tags. Return False if the user does not exist. A late event may set it again."""
-    changes = Changes(sets={("tags",): {}}) if name == "tags" else Changes(removes=(("attributes", name),))
+    changes = Changes(sets={("tags",): {}}) if name == "tags" else Changes(removes=[("attributes", name)])
     return account.table.write([Update(keys.profile(account.name, user_id), changes, EXISTS)]) is None
 
 
-def new_item(account: Account, user_id: str, email: str | None, now: datetime) -> Item:
-    """Return the item of a user without attributes."""
+def new_item(email: str | None, change: Change, now: datetime) -> Item:
+    """Return the item of a new user with the attributes of a change, but without its key."""
     return {
-        **keys.profile(account.name, user_id)._asdict(),
         "createdOn": iso(now),
-        "attributes": {},
-        "tags": {},
+        "attributes": change.attributes,
+        "tags": dict.fromkeys(change.add_tags, True),
         "cursorKey": token_hex(16),
-        "changedAt": 0,
-        "attributeBytes": bytes_of({}, ()),
+        "changedAt": milliseconds_of(now) if change.sets_attributes else 0,
+        "attributeBytes": bytes_of(change.attributes, change.add_tags),
         **({"email": email} if email else {}),
     }
 
 
-def creation(account: Account, user_id: str, item: Item, *, chosen_id: bool) -> dict[str, Action]:
+def creation(account: Account, user_id: str, item: Item, *, chosen_id: bool) -> dict[str, Put | Check]:
     """Return the actions that create a user, by their roles. A caller may have chosen the id; otherwise it is new."""
-    actions: dict[str, Action] = {"user": Put(item, IS_NEW)}
+    actions: dict[str, Put | Check] = {"user": Put(keys.profile(account.name, user_id), item, IS_NEW)}
     if "email" in item:
         actions["email"] = claim(account, item["email"], user_id)
     if chosen_id:
@@ -192,7 +165,7 @@ def creation(account: Account, user_id: str, item: Item, *, chosen_id: bool) -> 
 
 def claim(account: Account, email: str, user_id: str) -> Put:
     """Return the action that gives an email to a user. It fails if a user has the email."""
-    return Put({**keys.email(account.name, email)._asdict(), "userId": user_id}, IS_NEW)
+    return Put(keys.email(account.name, email), {"userId": user_id}, IS_NEW)
 
 
 # --- Changes --------------------------------------------------------------------------------------
@@ -210,43 +183,32 @@ class Plan:
     too_large: frozenset[int] = frozenset()
 
 
-def plan(
-    account: Account,
-    user_id: str,
-    changes: Sequence[Change],
-    *,
-    claims_email: str | None = None,
-    seen: Profile | None = None,
-) -> Plan | None:
+def plan(key: Key, changes: Sequence[Change], claims_email: str | None, seen: Profile | None) -> Plan | None:
     """Return the plan for changes of one user, applied in their order. Return None if it needs the profile `seen`."""
     merged = merge(changes) if len(changes) > 1 else changes[0]
     sets_attributes = merged.sets_attributes
     # Each change has to fit, even if a later one removes it again.
     most = sum(bytes_of(each.attributes, each.add_tags) for each in changes) if sets_attributes else 0
     if sets_attributes and not _is_plain(changes, merged, most, seen):
-        return _exact(account, user_id, changes, claims_email, seen) if seen else None
-    sets, removes, condition = _system_changes(merged, seen, claims_email)
-    adds = dict(merged.totals)
+        return _exact(key, changes, claims_email, seen) if seen else None
+    made, condition = _system_changes(merged, seen, claims_email)
     if sets_attributes:
-        sets |= {("attributes", name): value for name, value in merged.attributes.items()}
-        sets |= {("tags", tag): True for tag in merged.add_tags}
-        removes += [("tags", tag) for tag in merged.remove_tags]
-        adds["attributeBytes"] = Decimal(bytes_of(merged.attributes, merged.add_tags))
+        made.sets |= {("attributes", name): value for name, value in merged.attributes.items()}
+        made.sets |= {("tags", tag): True for tag in merged.add_tags}
+        made.removes += [("tags", tag) for tag in merged.remove_tags]
+        made.adds["attributeBytes"] = Decimal(bytes_of(merged.attributes, merged.add_tags))
         condition &= Compare("attributeBytes", "<=", MAX_ATTRIBUTE_BYTES - most)
         times = [each.at for each in changes if each.sets_attributes]
         newest, late_after = max(times), min(times) + TOLERANCE_MS
         if seen is None or seen.changed_at is None or seen.changed_at <= newest:
             # ---- changedAt -------- the changes: changedAt moves on -------->
-            sets[("changedAt",)] = newest
+            made.sets[("changedAt",)] = newest
             condition &= Compare("changedAt", "<=", min(newest, late_after))
         else:
             # ---- the changes ------- changedAt, at most 5 minutes later: it stays -------->
             condition &= Compare("changedAt", "<=", late_after)
             condition &= Compare("changedAt", ">", newest)
-    key = keys.profile(account.name, user_id)
-    action: Update | Check = Check(key, condition)
-    if sets or removes or adds:
-        action = Update(key, Changes(sets=sets, removes=tuple(removes), adds=adds), condition)
+    action = Update(key, made, condition) if made.sets or made.removes or made.adds else Check(key, condition)
     return Plan(action, tuple(() for _ in changes))
 
 
@@ -262,7 +224,7 @@ def _is_plain(changes: Sequence[Change], merged: Change, most: int, seen: Profil
     return not any(is_late(change, seen.changed_at) for change in changes)
 
 
-def _exact(account: Account, user_id: str, changes: Sequence[Change], claims_email: str | None, seen: Profile) -> Plan:
+def _exact(key: Key, changes: Sequence[Change], claims_email: str | None, seen: Profile) -> Plan:
     """Return the plan that computes the result from the profile `seen`, on condition that it is unchanged."""
     changed_at = _changed_at(seen)
     attributes, tags = dict(seen.attributes), seen.tags
@@ -285,36 +247,31 @@ def _exact(account: Account, user_id: str, changes: Sequence[Change], claims_ema
             changed_at = max(changed_at, change.at) if each.sets_attributes and not late else changed_at
         done.append(change)
     merged = merge(change for index, change in enumerate(done) if index not in too_large)
-    sets, removes, condition = _system_changes(merged, seen, claims_email)
-    sets |= {("attributes",): attributes, ("tags",): dict.fromkeys(tags, True), ("changedAt",): changed_at}
-    sets[("attributeBytes",)] = size
-    condition &= Compare("attributes", "=", seen.attributes) & Compare("tags", "=", dict.fromkeys(seen.tags, True))
-    condition &= Absent("changedAt") if seen.changed_at is None else Compare("changedAt", "=", seen.changed_at)
-    changed = Changes(sets=sets, removes=tuple(removes), adds=merged.totals)
-    action = Update(keys.profile(account.name, user_id), changed, condition)
+    made, condition = _system_changes(merged, seen, claims_email)
+    made.sets |= {("attributes",): attributes, ("tags",): dict.fromkeys(tags, True)}
+    made.sets |= {("changedAt",): changed_at, ("attributeBytes",): size}
+    condition &= Equals("attributes", seen.attributes) & Equals("tags", dict.fromkeys(seen.tags, True))
+    action = Update(key, made, condition & Equals("changedAt", seen.changed_at))
     warnings = tuple(change.warnings[len(each.warnings) :] for change, each in zip(done, changes, strict=True))
     return Plan(action, warnings, frozenset(too_large))
 
 
-def _system_changes(
-    merged: Change, seen: Profile | None, claims_email: str | None
-) -> tuple[dict[Path, Any], list[Path], Condition]:
-    """Return what the changes set and remove of the system's attributes, and the condition on the user."""
-    sets: dict[Path, Any] = {(name,): value for name, value in merged.system.items()}
-    removes: list[Path] = []
-    condition: Condition = EXISTS
+def _system_changes(merged: Change, seen: Profile | None, claims_email: str | None) -> tuple[Changes, Condition]:
+    """Return the changes of the system's attributes, and the condition on the user."""
+    made, condition = Changes(sets={(name,): value for name, value in merged.system.items()}), EXISTS
+    made.adds |= merged.totals
     for name, latest in merged.latest.items():
         if seen and seen.system.get(name, "") > latest.date:
             continue  # these dates never decrease
         # ---- the stored date ---- this event: its date and values replace the stored ones -------->
-        condition &= Absent(name) | Compare(name, "<=", latest.date)
-        sets[(name,)] = latest.date
-        sets |= {(other,): value for other, value in latest.others.items() if value is not None}
-        removes += [(other,) for other, value in latest.others.items() if value is None]
+        condition &= Equals(name, None) | Compare(name, "<=", latest.date)
+        made.sets[(name,)] = latest.date
+        made.sets |= {(other,): value for other, value in latest.others.items() if value is not None}
+        made.removes += [(other,) for other, value in latest.others.items() if value is None]
     if claims_email:
-        condition &= Absent("email")
-        sets[("email",)] = claims_email
-    return sets, removes, condition
+        condition &= Equals("email", None)
+        made.sets[("email",)] = claims_email
+    return made, condition
 
 
 def _changed_at(seen: Profile) -> int:

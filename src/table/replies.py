@@ -13,12 +13,11 @@ from domain.event_types import restrictions
 from domain.ids import is_uuid7
 from domain.outcomes import KEY_LIFETIME, First, IdempotencyKey, Outcome
 from domain.problems import KEY_REUSED, KeyReused
-from domain.restrictions import Restriction
 from domain.times import seconds_of
 from table import Account, profiles
 from table import primary_keys as keys
 from table.events import Entry, find, kept, stored_event, warnings_in
-from table.expressions import IS_NEW, Compare, Condition, Delete, Ended, Item, Put
+from table.expressions import Condition, Delete, Equals, Free, Item, Put
 from table.marks import describes
 
 CODES_OF_1_0 = {
@@ -28,25 +27,20 @@ CODES_OF_1_0 = {
 }
 
 
-def settle(account: Account, entry: Entry, outcome: Outcome) -> Outcome:
+def settle(entry: Entry, outcome: Outcome) -> Outcome:
     """Remember the outcome of an event that is not created. Return it, or the outcome that its key already has."""
     while entry.key:
-        failed = account.table.write([remember(account, entry, entry.key, outcome)])
+        failed = entry.account.table.write([remember(entry, entry.key, outcome)])
         if failed is None:
             return outcome
-        if replay := replayed(account, entry, entry.key, failed[0]):
+        if replay := replayed(entry, entry.key, failed[0]):
             return replay
     return outcome
 
 
-def remember(account: Account, entry: Entry, key: IdempotencyKey, outcome: Outcome) -> Put:
-    """Return the action that stores an outcome under a key for 24 hours.
-
-    |-- first response ------- 24 hours ------- expiresAt --|-- the key is free
-           the condition of a repeat fails                      (TTL deletes the item later)
-    """
+def remember(entry: Entry, key: IdempotencyKey, outcome: Outcome) -> Put:
+    """Return the action that stores an outcome under a key for 24 hours. A repeat within that time fails it."""
     item: Item = {
-        **keys.idempotency(account.name, key.key_hash)._asdict(),
         "bodyHash": key.body_hash,
         "discarded": outcome.restriction.code if outcome.restriction else None,
         **kept(outcome.warnings),
@@ -64,24 +58,25 @@ def remember(account: Account, entry: Entry, key: IdempotencyKey, outcome: Outco
             for name, value in asdict(outcome.first).items()
             if value is not None and (name != "event_id" or is_uuid7(value))
         }
-    is_free: Condition = IS_NEW | Ended(entry.received_at)
+    is_free = Free(entry.received_at)
     if entry.replaces:
         is_free |= _is_about(entry.replaces["userId"], entry.replaces["eventId"])
-    return Put(item, is_free)
+    return Put(keys.idempotency(entry.account.name, key.key_hash), item, is_free)
 
 
-def replayed(account: Account, entry: Entry, key: IdempotencyKey, item: Item) -> Outcome | None:
+def replayed(entry: Entry, key: IdempotencyKey, item: Item) -> Outcome | None:
     """Return the stored outcome of a key. Raise KeyReused if the body differs.
 
     Return None if its user was erased: then the entry `replaces` the item.
     """
     user_id = item.get("userId", "" if entry.is_new else entry.user_id)
-    if user_id not in ("", entry.user_id) and profiles.read(account, user_id) is None:
+    if user_id not in ("", entry.user_id) and profiles.read(entry.account, user_id) is None:
         entry.replaces = item
         return None
     if item["bodyHash"] != key.body_hash:
         raise KeyReused([KEY_REUSED])
-    restriction = _restriction(item["discarded"])
+    code = item["discarded"]  # 1.0 stored a text instead
+    restriction = restrictions()[CODES_OF_1_0.get(code) or code] if code else None
     is_kept = "userId" in item or is_uuid7(item["eventId"])
     return Outcome(
         status="discarded" if restriction else "created",
@@ -89,7 +84,7 @@ def replayed(account: Account, entry: Entry, key: IdempotencyKey, item: Item) ->
         user_id=user_id,
         warnings=warnings_in(item),
         restriction=restriction,
-        first=_first(account, entry, item["first"]) if "first" in item else None,
+        first=_first(entry, item["first"]) if "first" in item else None,
         replayed=True,
         user_created=item.get("userCreated", False),
     )
@@ -101,21 +96,16 @@ def forget(account: Account, key_hash: str, user_id: str, event_id: str) -> Dele
 
 
 def _is_about(user_id: str, event_id: str) -> Condition:
-    return Compare("userId", "=", user_id) & Compare("eventId", "=", event_id)
+    return Equals("userId", user_id) & Equals("eventId", event_id)
 
 
-def _restriction(discarded: str | None) -> Restriction | None:
-    """Return the restriction of a code. 1.0 kept its text instead."""
-    return restrictions()[CODES_OF_1_0.get(discarded, discarded)] if discarded else None
-
-
-def _first(account: Account, entry: Entry, kept: dict[str, Any]) -> First:
+def _first(entry: Entry, kept: dict[str, Any]) -> First:
     """Return the first event. If its id was not stored, because a caller chose it, read it from the table."""
     if "event_id" in kept:
         return First(**kept)
-    if entry.once_value is not None:
-        mark = account.table.get(keys.once(account.name, entry.type, entry.once_value))
+    if entry.once_key:
+        mark = entry.account.table.get(entry.once_key)
         if mark and describes(mark):
             return First(event_id=mark["eventId"], **kept)
-    item = find(account, entry.user_id, kept["uuid"], entry.received_at)
+    item = find(entry.account, entry.user_id, kept["uuid"], entry.received_at)
     return First(event_id=stored_event(item).id if item else kept["uuid"], **kept)

@@ -24,7 +24,7 @@ an action is too large or throttled, the run is cut before its event. If the eve
 one event is left.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property, partial
@@ -33,14 +33,14 @@ from typing import NamedTuple
 from domain.backoff import backoff
 from domain.outcomes import First, Outcome
 from domain.problems import ERASED_USER, Conflict, Failed, Refused, TooLarge, Unavailable, too_large, unavailable
-from domain.profile import TOLERANCE, Change
+from domain.profile import NO_CHANGE, TOLERANCE, Change
 from domain.restrictions import BOT
 from table import Account, events, marks, profiles, replies
 from table import primary_keys as keys
 from table.attribute_values import canonical
 from table.calls import CONFLICT, MAX_ACTIONS, MAX_ITEM_BYTES
 from table.events import Entry
-from table.expressions import Action, Item, Put, Update
+from table.expressions import Action, Free, Item, Put, Update
 from table.known import Known, RunEnds, UserChanged
 from table.primary_keys import Key
 
@@ -66,7 +66,7 @@ class _Run:
         self.actions = 3 if self.creates else 2  # the user's and the address's, and the check of the id
         if self.creates:
             self.claimed = self.email
-            self.new_item = profiles.new_item(account, self.user_id, self.email, entries[0].received_at)
+            self.new_item = profiles.new_item(self.email, NO_CHANGE, entries[0].received_at)
             blank = profiles.profile_of(self.user_id, self.new_item)
             assert blank
             known.profiles[self.user_id] = blank
@@ -77,7 +77,7 @@ class _Run:
         self.changes: list[Change] = []
         self.repeats: list[tuple[Entry, Entry]] = []
         """Events that repeat an event of the same run, each with that event."""
-        self.values: dict[tuple[str, str], Entry] = {}
+        self.values: dict[Key, Entry] = {}
         self.windows: dict[str, marks.Window] = {}
 
     def decide(self, entry: Entry) -> None:
@@ -91,13 +91,11 @@ class _Run:
             self._accept(entry)
 
     def _by_items(self, entry: Entry) -> Outcome | None:
-        found = self.known.get(events.key_of(self.account, entry)) if entry.own_id else None
+        found = self.known.get(entry.event_key) if entry.own_id else None
         if found:
             return entry.settled("created") if events.is_of(entry, found) else events.duplicate(entry, found)
-        kept = self.known.get(keys.idempotency(self.account.name, entry.key.key_hash)) if entry.key else None
-        if not entry.key or not kept:
-            return None
-        return replies.replayed(self.account, entry, entry.key, kept)
+        kept = self.known.get(entry.reply_key) if entry.reply_key else None
+        return replies.replayed(entry, entry.key, kept) if entry.key and kept else None
 
     def _by_restriction(self, entry: Entry) -> Outcome | None:
         """Return the outcome if a restriction applies: duplicate if the event is stored, otherwise discarded."""
@@ -105,33 +103,28 @@ class _Run:
         if restriction is None or not (first or entry.is_of_bot):
             return None
         if entry.own_id:
-            key = events.key_of(self.account, entry)
-            self.known.read([key, *self._event_keys])
-            if found := self.known.get(key):
+            self.known.read([entry.event_key, *self._event_keys])
+            if found := self.known.get(entry.event_key):
                 return events.duplicate(entry, found)
         discarded = entry.settled("discarded", restriction=restriction, first=first)
         return replace(discarded, user_id="") if self.creates and not self.created else discarded
 
     def _first(self, entry: Entry) -> First | None:
         """Return the event for which a restriction discards this one, if there is one."""
-        if entry.once_value is not None:
-            if other := self.values.get((entry.type, entry.once_value)):
+        if entry.once_key:
+            if other := self.values.get(entry.once_key):
                 return events.first_of(other, entry)
-            mark = self._mark(entry)
+            mark = self.known.get(entry.once_key)
             return self._first_by_mark(entry, mark) if mark else None
         timeline = partial(self.known.timeline, self.entries)
         return self._window(entry).too_close(entry, timeline) if entry.window else None
 
-    def _mark(self, entry: Entry) -> Item | None:
-        """Return what is known of the mark of an event that comes once."""
-        value = entry.once_value
-        return None if value is None else self.known.get(keys.once(self.account.name, entry.type, value))
-
     def _first_by_mark(self, entry: Entry, mark: Item) -> First:
         """Return the event of a mark. Read it if the mark does not describe it, with those of the run's other marks."""
         if not marks.describes(mark):
-            marked = [each for each in map(self._mark, self.entries) if each and not marks.describes(each)]
-            wanted = [keys.event(self.account.name, entry.user_id, each["uuid"]) for each in (mark, *marked)]
+            others = [self.known.get(each.once_key) for each in self.entries if each.once_key]
+            marked = [each["uuid"] for each in (mark, *others) if each and not marks.describes(each)]
+            wanted = [keys.event(self.account.name, entry.user_id, uuid) for uuid in marked]
             self.known.read(wanted)
             if found := self.known.get(wanted[0]):
                 return events.first_of(events.stored_event(found), entry)
@@ -139,14 +132,14 @@ class _Run:
 
     def _accept(self, entry: Entry) -> None:
         change = entry.change(self.email)
-        self.actions += 1 + bool(entry.key) + (entry.once_value is not None)
+        self.actions += 1 + bool(entry.key) + bool(entry.once_key)
         self.actions += bool(entry.window and not self._window(entry).accepted)
         if self.actions > MAX_ACTIONS:
             raise RunEnds
         self.created[entry.uuid] = entry
         self.changes.append(change)
-        if entry.once_value is not None:
-            self.values[entry.type, entry.once_value] = entry
+        if entry.once_key:
+            self.values[entry.once_key] = entry
         if entry.window:
             self._window(entry).accept(entry)
         if entry.claims and self.email is None:
@@ -162,13 +155,13 @@ class _Run:
 
     @cached_property
     def _event_keys(self) -> list[Key]:
-        return [events.key_of(self.account, entry) for entry in self.entries if entry.own_id]
+        return [entry.event_key for entry in self.entries if entry.own_id]
 
     # --- As actions -------------------------------------------------------------------------------
 
     def plan(self) -> bool:
         """Make the steps of the run. Return False if items were read, so the run has to be decided again."""
-        created, account = list(self.created.values()), self.account
+        created = list(self.created.values())
         planned = self._of_user(created)
         if planned and planned.too_large:
             self._refuse([created[place] for place in sorted(planned.too_large)])
@@ -177,21 +170,21 @@ class _Run:
         for place, entry in enumerate(created):
             warnings = (*self.changes[place].warnings, *(planned.warnings[place] if planned else ()))
             is_first = self.creates and place == 0
-            outcome, items[entry] = events.creation(account, entry, warnings, user_created=is_first)
-            self.outcomes[entry] = outcome
-            self.steps.append(_Step("event", Put(items[entry], self.known.is_free), entry))
+            outcome, item = events.creation(entry, warnings, user_created=is_first)
+            self.outcomes[entry], items[entry] = outcome, item
+            self.steps.append(_Step("event", Put(entry.event_key, item, Free(entry.received_at)), entry))
             if entry.key:
-                self.steps.append(_Step("key", replies.remember(account, entry, entry.key, outcome), entry))
-            if entry.once_value is not None:
-                self.steps.append(_Step("once", marks.mark(account, entry, entry.once_value), entry))
+                self.steps.append(_Step("key", replies.remember(entry, entry.key, outcome), entry))
+            if entry.once_key:
+                self.steps.append(_Step("once", marks.mark(entry, entry.once_key), entry))
         windows = [window for window in self.windows.values() if window.accepted]
-        self.steps += [_Step("window", window.action(account), window.accepted[0]) for window in windows]
+        self.steps += [_Step("window", window.action(), window.accepted[0]) for window in windows]
         self.steps += [_Step(role, action) for role, action in self._user_actions(planned).items()] if created else []
         for entry, first in self.repeats:
             self.outcomes[entry] = events.duplicate(entry, items[first])
         return True
 
-    def _user_actions(self, planned: profiles.Plan | None) -> dict[str, Action]:
+    def _user_actions(self, planned: profiles.Plan | None) -> Mapping[str, Action]:
         action = planned.action if planned else None
         if self.creates:
             item = action.changes.applied(self.new_item) if isinstance(action, Update) else self.new_item
@@ -206,26 +199,24 @@ class _Run:
             return None
         late = any(map(self._is_late, created, self.changes))
         seen = self.known.eventual_profile(self.user_id) if late else self.known.profiles.get(self.user_id)
-        plan = partial(profiles.plan, self.account, self.user_id, self.changes, claims_email=self.claimed)
-        return plan(seen=seen) or plan(seen=self.known.profile(self.user_id))
+        plan = partial(profiles.plan, keys.profile(self.account.name, self.user_id), self.changes, self.claimed)
+        return plan(seen) or plan(self.known.profile(self.user_id))
 
     def _is_late(self, entry: Entry, change: Change) -> bool:
         """Return whether the profile has probably changed since the event, so a write without a read would fail."""
-        if not change or len(change.attributes) > profiles.MAX_PATHS:  # it is read anyway
-            return False
+        is_late = entry.happened_at + TOLERANCE < entry.received_at
         if entry.window:
-            return self.windows[entry.type].is_late
-        return entry.happened_at + TOLERANCE < entry.received_at
+            is_late = self.windows[entry.type].is_late
+        return is_late and bool(change) and len(change.attributes) <= profiles.MAX_PATHS  # a change of more reads it
 
     def _refuse(self, too_large_ones: Sequence[Entry]) -> None:
         """Refuse events whose changes do not fit, if it is known which earlier events are repeats.
 
         After a refused event with a restriction, later events are decided again.
         """
-        name, sent = self.account.name, self.entries
-        once = [keys.once(name, each.type, each.once_value) for each in sent if each.once_value is not None]
-        answers = [keys.idempotency(name, each.key.key_hash) for each in sent if each.key]
-        self.known.has_read = self.user_id in self.known.maybe_stale
+        once = [each.once_key for each in self.entries if each.once_key]
+        answers = [each.reply_key for each in self.entries if each.reply_key]
+        self.known.has_read = self.user_id not in self.known.profiles
         self.known.profile(self.user_id)
         for wanted in ([*once, *answers], self._event_keys):  # events last: a request stores both together
             for key in wanted:
@@ -285,11 +276,11 @@ class Writer:
 
         If the user was erased after the look-up, the event is not visible, and the erasure's last sweep deletes it.
         """
-        outcome, item = events.creation(self.account, entry, entry.change(entry.email).warnings)
+        outcome, item = events.creation(entry, entry.change(entry.email).warnings)
         if not entry.own_id:
-            self.account.table.write_one(Put(item), field="event")
+            self.account.table.write_one(Put(entry.event_key, item), field="event")
             return outcome
-        put = Put(item, self.known.is_free)
+        put = Put(entry.event_key, item, Free(entry.received_at))
         found = self.known.get(put.key) or self.account.table.write_one(put, field="event")
         if found is None or events.is_of(entry, found):
             self.known.items[put.key] = item
@@ -344,7 +335,7 @@ class Writer:
         for entry, outcome in run.outcomes.items():
             entry.outcome = outcome
             if entry.key and isinstance(outcome, Outcome) and not (outcome.status == "created" or outcome.replayed):
-                entry.outcome = replies.settle(self.account, entry, outcome)
+                entry.outcome = replies.settle(entry, outcome)
 
     def _refuse(self, entries: Sequence[Entry], refused: Refused) -> None:
         """Settle events as refused. Each time the next runs become smaller."""
@@ -364,7 +355,6 @@ class Writer:
                 if seen is None or isinstance(action, Put) or (seen.email and run.claimed):
                     raise UserChanged
                 self.known.profiles[run.user_id] = seen
-                self.known.maybe_stale.discard(run.user_id)
             elif role == "email":
                 raise UserChanged
 

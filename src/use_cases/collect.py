@@ -55,10 +55,9 @@ def collect(
     With `upsert` an event of a user who does not exist creates the user.
     """
     begun = time.monotonic()
-    all_ = [each if isinstance(each, Refused) else Entry(each, received_at, key) for each in requests]
+    all_ = [each if isinstance(each, Refused) else Entry(each, account, received_at, key) for each in requests]
     entries = [each for each in all_ if isinstance(each, Entry)]
-    people = People(account, upsert=upsert)
-    people.look_up(entries)
+    people = People(account, entries, upsert=upsert)
     lanes = [_Lane(account, people, group) for group in _groups(entries, people)]
     _settle(lanes, account, half_time=(begun + account.table.deadline) / 2)
     outcomes = [each.outcome if isinstance(each, Entry) else each for each in all_]
@@ -108,8 +107,8 @@ def _ties(entries: Sequence[Entry], people: People) -> Callable[[Entry], Iterabl
             profile = people.profiles.get(user.id or "")
             addresses = (user.email, entry.claims, profile.email if isinstance(profile, Profile) else None)
             yield from (("email", each) for each in addresses if each)
-            if entry.once_value is not None:
-                yield "once", entry.type, entry.once_value
+            if entry.once_key:
+                yield entry.once_key
         elif user.email in claimed and people.owners[user.email] is None:
             yield "email", user.email
 
@@ -252,8 +251,8 @@ def _settle(lanes: Sequence[_Lane], account: Account, half_time: float) -> None:
                 if (pause := next(lanes[number].steps, None)) is not None:
                     queue.put((time.monotonic() + pause if pause else 0.0, rank + 1, number))
 
-    threads = min(len(lanes), account.table.threads) if len(lanes) > 1 else 1
-    if threads == 1:
+    threads = min(len(lanes), account.table.threads)
+    if threads <= 1:
         work()
         return
     from concurrent.futures import ThreadPoolExecutor  # only for batches

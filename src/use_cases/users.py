@@ -40,8 +40,6 @@ json_text = partial(simplejson.dumps, use_decimal=True)  # numbers stay exact
 
 
 class User(NamedTuple):
-    """The user of an event."""
-
     id: str
     email: str | None
     is_new: bool = False
@@ -50,7 +48,7 @@ class User(NamedTuple):
 class People:
     """The results of looking up the users of events."""
 
-    def __init__(self, account: Account, *, upsert: bool = False) -> None:
+    def __init__(self, account: Account, entries: Sequence[Entry], *, upsert: bool) -> None:
         self.account, self.upsert = account, upsert
         self.new_ids: defaultdict[str, str] = defaultdict(lambda: new_id(datetime.now(UTC)))
         """By email: the id of the user that is to be created with it."""
@@ -61,6 +59,7 @@ class People:
         self.is_erased = cache(partial(erasures.is_erased, account))
         self.taken: dict[str, bool] = {}
         """By an _id that came with an email: whether a user has it."""
+        self.look_up(entries)
 
     def look_up(self, entries: Sequence[Entry]) -> None:
         """Read the users that the events name, and the emails that they claim, with one call.
@@ -70,7 +69,7 @@ class People:
         named = [entry.request.user for entry in entries]
         emails = [each for entry in entries for each in (entry.request.user.email, entry.claims) if each]
         ids = [user.id for user in named if not user.email and user.id and is_id(user.id)]
-        owners, found = profiles.look_up(self.account, emails, ids)
+        owners, found = profiles.look_up(self.account, list(dict.fromkeys(emails)), list(dict.fromkeys(ids)))
         self.owners |= owners
         self.profiles |= found
         self.taken.clear()
@@ -160,8 +159,6 @@ class People:
 
 
 class Changed(NamedTuple):
-    """The profile after a change, the warnings of the change, and whether the user is new."""
-
     profile: Profile
     warnings: tuple[Notice, ...]
     is_new: bool = False

@@ -20,6 +20,7 @@ from engines import aws_engine_only
 from faults import cancelled, faults, no_connection
 from table.calls import DynamoDBLoader, Table, new_client
 from table.expressions import Put
+from table.primary_keys import Key
 from tools import roots
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def test_functions_from_one_snapshot_do_not_wait_alike(table: Table, monkeypatch
         pauses: list[float] = []
         monkeypatch.setattr(time, "sleep", pauses.append)
         with faults(table.client, "TransactWriteItems", *[cancelled("TransactionConflict")] * 3):
-            assert table.write([Put({"pk": "a", "sk": "b"})]) is None
+            assert table.write([Put(Key("a", "b"), {})]) is None
         waited.append(tuple(pauses))
     assert len(waited[0]) == 3
     assert waited[0] != waited[1]

@@ -79,7 +79,7 @@ class Spec:
     def made(self, pk: str) -> Action:
         key = Key(pk, self.sk)
         if self.verb == "put":
-            return Put({**key._asdict(), **self.item}, self.condition)
+            return Put(key, self.item, self.condition)
         if self.verb == "delete":
             return Delete(key, self.condition)
         if self.verb == "check":
@@ -95,7 +95,7 @@ def changes(draw: st.DrawFn) -> Changes:
     inner: st.SearchStrategy[Path] = st.tuples(st.just(MAP), names)
     paths = draw(st.lists(top | inner, min_size=1, max_size=6, unique=True))
     sets: dict[Path, Any] = {path: draw(values) for path in paths[: draw(st.integers(0, len(paths)))]}
-    removes = tuple(path for path in paths if path not in sets)
+    removes = [path for path in paths if path not in sets]
     adds = {NUMBER: draw(small_numbers)} if draw(st.booleans()) else {}
     if draw(st.booleans()) and all(path[0] != MAP for path in paths):
         sets[MAP,] = draw(st.dictionaries(names, values, max_size=3))
@@ -179,7 +179,7 @@ def test_a_sum_has_all_its_digits(table: Table, numbers: list[Decimal]) -> None:
 
 def put(table: Table, pk: str, there: dict[str, Item]) -> None:
     for sk, item in there.items():
-        table.write_one(Put({"pk": pk, "sk": sk, **item}))
+        table.write_one(Put(Key(pk, sk), item))
 
 
 def of(table: Store, pk: str, sk: str) -> Item | None:

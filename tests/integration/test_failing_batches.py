@@ -316,7 +316,7 @@ def test_an_event_that_another_request_stores_first_is_a_duplicate(account: Acco
     sent = an_entry({"emailopen": {}}, eventId="open", eventTime=now)
     [request] = parse_batch(as_sent({"events": [sent]}), now, lambda _: None)
     assert isinstance(request, EventRequest)
-    entry, writer = Entry(request, now), Writer(account, now)
+    entry, writer = Entry(request, account, now), Writer(account, now)
     entry.of_user(user.id, user.email, is_first=False)
     lock = keys.window(account.name, user.id, "emailopen")
 

@@ -59,8 +59,8 @@ def put_events(table: Table, number: int) -> list[str]:
     """Stores events of one user and returns their ids."""
     user_id, ids = new_id(a_moment()), [new_id(a_moment()) for _ in range(number)]
     for event_id in ids:
-        item = {"pk": f"shop#USER#{user_id}", "sk": f"EVENT#{event_id}", "type": "search", "payload": {"query": "x"}}
-        table.write_one(Put(item))
+        item = {"type": "search", "payload": {"query": "x"}}
+        table.write_one(Put(keys.Key(f"shop#USER#{user_id}", f"EVENT#{event_id}"), item))
     return ids
 
 

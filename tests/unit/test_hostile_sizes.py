@@ -26,6 +26,7 @@ from handlers.rest import errors_of, warnings_of
 from table import Account, profiles
 from table.attribute_values import serialize
 from table.calls import Table, new_client
+from table.primary_keys import Key
 from use_cases import users
 from use_cases.collect import collect
 
@@ -114,13 +115,13 @@ def shop() -> Account:
     return account
 
 
-def test_many_changes_of_a_large_profile_read_it_as_often_as_one_does(shop: Account) -> None:
+def test_many_changes_of_a_large_profile_read_it_as_often_as_one_does() -> None:
     """A batch has 100 changes. If each read the whole profile, the batch would run out of time at each attempt."""
     large = Profile("ana", attributes={f"{number}": Decimal(1) for number in range(30_000)}, changed_at=0)
     changes = [change_attributes({f"new {number}": Decimal(1)}, ANA, "", 1) for number in range(100)]
 
     def plan(number: int) -> None:
-        planned = profiles.plan(shop, "ana", changes[:number], seen=large)
+        planned = profiles.plan(Key("pk", "PROFILE"), changes[:number], None, large)
         assert planned
         assert planned.too_large == frozenset()
 

@@ -3,7 +3,6 @@
 docs/codes.md shows a request for each code of a warning, which tests/unit/test_codes.py executes.
 """
 
-import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import fields, replace
@@ -34,9 +33,9 @@ from domain.profile import (
 from domain.request import EVENT_FIELDS, USER_ATTRIBUTES, USER_FIELDS
 from domain.times import iso, milliseconds_of
 from local.stack import ROOT
-from table import Account, profiles
-from table.calls import Table, new_client
+from table import profiles
 from table.expressions import Update
+from table.primary_keys import Key
 
 tag_lists = st.lists(st.tuples(st.booleans(), st.sampled_from("abc")).map(lambda each: "-" * each[0] + each[1]))
 
@@ -228,14 +227,13 @@ def test_a_date_is_iso_8601_in_utc() -> None:
 
 
 def test_what_does_not_fit_into_a_full_profile_is_refused_but_a_purchase_only_loses_its_attributes() -> None:
-    account = Account(Table(new_client(), "none", math.inf), "shop")
     full = Profile("ana", attributes={"a": "x" * profiles.MAX_ATTRIBUTE_BYTES}, tags=frozenset({"vip"}), changed_at=5)
     update, order, smaller = (
         Change(at=5, attributes={"b": "x"}),
         replace(by_purchase(Decimal(5)), attributes={"city": "Vigo"}, places={"city": "user.city"}),
         Change(at=5, attributes={"a": "y"}, add_tags=frozenset({"new"})),
     )
-    plan = profiles.plan(account, "ana", [update, order, smaller, update], seen=full)
+    plan = profiles.plan(Key("pk", "PROFILE"), [update, order, smaller, update], None, full)
     assert plan
     assert plan.too_large == {0}
     assert [[warning.field for warning in each] for each in plan.warnings] == [[], ["user.city"], [], []]
