@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from hashlib import sha256
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any
 
 from domain.times import iso
 from table import Account
 from table import primary_keys as keys
-from table.expressions import IS_NEW, Changes, Compare, Item, Path, Update
+from table.expressions import IS_NEW, Changes, Equals, Item, Path, Update
 from table.primary_keys import Key
 
 LIFETIME = timedelta(days=30)
@@ -69,23 +69,24 @@ def _adding(
     sets |= {("combination",): digest} if digest else {}
     adds = {f"count{SEPARATOR}{_name(reason)}": Decimal(number) for reason, number in listed}
     key = Key(keys.refusals(account.name), f"{now.strftime(HOUR)}{SEPARATOR}{place}")
-    return Update(key, Changes(sets=sets, adds=adds), IS_NEW | Compare("combination", "=", digest) if digest else None)
+    return Update(key, Changes(sets=sets, adds=adds), IS_NEW | Equals("combination", digest) if digest else None)
 
 
 def page(account: Account, limit: int, after: Refusal | None, now: datetime) -> tuple[list[Refusal], bool]:
     """Return at most `limit` refusals of 30 days after `after`, newest hour first, and whether there are more."""
-    found: list[Refusal] = []
-    for refusal in _newest_first(account, after, now):
-        if after and (refusal.hour, after.reason) == (after.hour, max(after.reason, refusal.reason)):
-            continue
-        if len(found) == limit:
-            return found, True
-        found.append(refusal)
-    return found, False
+    listed = _newest_first(account, after, now)
+    left = (each for each in listed if not (after and each.hour == after.hour and each.reason <= after.reason))
+    found = list(islice(left, limit + 1))
+    return found[:limit], len(found) > limit
 
 
 def _newest_first(account: Account, after: Refusal | None, now: datetime) -> Iterator[Refusal]:
-    for _, items in groupby(_items(account, after, now), key=_hour):
+    newest, oldest = (after.hour if after else now.strftime(HOUR)) + LAST, (now - LIFETIME).strftime(HOUR)
+    if newest < oldest:  # the previous page is old; DynamoDB refuses such a range
+        return
+    options = {"ScanIndexForward": False, "ConsistentRead": False}
+    stored = account.table.partition(keys.refusals(account.name), (oldest, newest), **options)
+    for _, items in groupby(stored, key=_hour):
         found: dict[Reason, Refusal] = {}
         for item in sorted(items, key=lambda item: str(item["lastOn"])):
             for refusal in _refusals(item):
@@ -93,14 +94,6 @@ def _newest_first(account: Account, after: Refusal | None, now: datetime) -> Ite
                 more = refusal.count + (known.count if known else 0)
                 found[refusal.reason] = replace(refusal, count=more)
         yield from (found[reason] for reason in sorted(found))
-
-
-def _items(account: Account, after: Refusal | None, now: datetime) -> Iterator[Item]:
-    newest, oldest = (after.hour if after else now.strftime(HOUR)) + LAST, (now - LIFETIME).strftime(HOUR)
-    if newest < oldest:  # the previous page is old; DynamoDB refuses such a range
-        return
-    options = {"ScanIndexForward": False, "ConsistentRead": False}
-    yield from account.table.partition(keys.refusals(account.name), (oldest, newest), **options)
 
 
 def _hour(item: Item) -> str:
