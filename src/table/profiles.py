@@ -19,6 +19,7 @@ from functools import partial
 from secrets import token_hex
 from typing import Any
 
+from domain.ids import new_id
 from domain.problems import Notice, Refused, guarded, too_large
 from domain.profile import (
     SYSTEM_ATTRIBUTES,
@@ -87,17 +88,16 @@ def profile_of(user_id: str, item: Item) -> Profile | None:
     )
 
 
-def create(
-    account: Account, user_id: str, email: str | None, change: Change, now: datetime, *, chosen_id: bool = False
-) -> Profile | None:
+def create(account: Account, chosen_id: str | None, email: str | None, change: Change, now: datetime) -> Profile | None:
     """Create a user and return the profile. Raise TooLarge.
 
-    Return None if a user has the email or the id, or if a chosen id was erased.
+    Return None if a user has the email or the chosen id, or if that id was erased.
     """
+    user_id = chosen_id or new_id(now)
     item = new_item(email, change, now)
     if item["attributeBytes"] > MAX_ATTRIBUTE_BYTES:
         raise too_large("user")
-    actions = creation(account, user_id, item, chosen_id=chosen_id)
+    actions = creation(account, user_id, item, chosen_id=chosen_id is not None)
     failed = account.table.write(list(actions.values()), field="user")
     # An attempt whose response was lost may have created this profile.
     if failed is None or failed.get(0, {}).get("cursorKey") == item["cursorKey"]:

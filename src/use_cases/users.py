@@ -180,7 +180,7 @@ def get(identifier: str, account: Account) -> Profile:
 def create(sent: Mapping[str, Any], account: Account, now: datetime) -> Changed:
     """Create a user, who is anonymous without an email. Raise Invalid, TooLarge, and Conflict for a taken email."""
     _check(sent)
-    created = _create(new_id(now), normal_email(sent.get("email")), sent, account, now)
+    created = _create(None, normal_email(sent.get("email")), sent, account, now)
     if created is None:
         raise Conflict([problems.EMAIL_TAKEN])
     return created
@@ -302,13 +302,13 @@ def _create_as(identifier: str, sent: Mapping[str, Any], account: Account, now: 
     """Create the user that the path names. Return None if the user exists now."""
     email = normal_email(identifier)
     if email:
-        return _create(new_id(now), email, sent, account, now)
+        return _create(None, email, sent, account, now)
     if "@" in identifier:
         raise Invalid([problems.invalid_attribute("email", problems.invalid_email("email").description)])
     if not is_id(identifier):
         raise Invalid([problems.INVALID_ID])
     email = normal_email(sent.get("email"))
-    created = _create(identifier, email, sent, account, now, chosen_id=True)
+    created = _create(identifier, email, sent, account, now)
     if created is None and erasures.is_erased(account, identifier):
         raise Conflict([problems.ERASED])
     # A request at the same time may have created this user with the same email.
@@ -318,16 +318,10 @@ def _create_as(identifier: str, sent: Mapping[str, Any], account: Account, now: 
 
 
 def _create(
-    user_id: str,
-    email: str | None,
-    sent: Mapping[str, Any],
-    account: Account,
-    now: datetime,
-    *,
-    chosen_id: bool = False,
+    chosen_id: str | None, email: str | None, sent: Mapping[str, Any], account: Account, now: datetime
 ) -> Changed | None:
     wanted = change_attributes(sent, email, "", milliseconds_of(now))
-    profile = profiles.create(account, user_id, email, wanted, now, chosen_id=chosen_id)
+    profile = profiles.create(account, chosen_id, email, wanted, now)
     misplaced = _misplaced_email(sent) if email is None else None
     warnings = (*wanted.warnings, *([problems.notice("user_without_email", misplaced)] if misplaced else []))
     return Changed(profile, warnings, is_new=True) if profile else None
