@@ -164,6 +164,7 @@ BROKEN = {
 TIMES = {
     "soon": "Write eventTime like 2026-11-24T08:00:00Z: a T before the time, and Z or an off",
     "2026-11-24": "The time of day is missing.",
+    "\u0662026-11-24": "+02:00 at the end. invalid_event_time",
     "2026-11-24T08:00Z": "The seconds are missing.",
     "2026-11-24T08:00:00": "The offset is missing.",
     "2026-11-24T08:00:00+0100": "The offset lacks its colon.",

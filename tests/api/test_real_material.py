@@ -100,6 +100,7 @@ def test_what_must_be_changed_is_named_with_its_field(demo: Account) -> None:
         ({"event": {"confirmation": SHOPIFY}}, "event.confirmation.orderId", "Add orderId to event.confirmation"),
         ({"event": {"confirmation": COMPLETED}}, "event.confirmation.orderId", "did you mean orderId?"),
         ({"event": {"confirmation": KLAVIYO["properties"]}}, "event.confirmation.orderId", "It has OrderId;"),
+        ({"event": {"confirmation": {"generic": {"OrderId": 1}}}}, "event.confirmation.orderId", "It has generic.O"),
         ({"event": {"Order Completed": COMPLETED}}, "event.Order Completed", "For your own events use generic."),
         ({"event": SEGMENT["track"]}, "event", "exactly one key"),
         ({"event": SEGMENT["track"]["event"]}, "event", "Send event as an object"),

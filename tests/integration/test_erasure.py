@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from builders import ANA, a_moment, a_user, as_sent, send, the_events, the_profile
+from builders import ANA, a_moment, a_user, an_entry, as_sent, send, the_events, the_profile
 from domain.ids import new_id
 from domain.outcomes import IdempotencyKey
 from domain.problems import Conflict, NotFound
+from domain.request import parse_request
 from domain.times import iso
 from engines import aws_engine_only
 from faults import at_each_call
@@ -26,11 +27,12 @@ from table.attribute_values import digest_of
 from table.calls import Table
 from table.erasures import Receipt
 from use_cases import users
+from use_cases.collect import collect_one
 from use_cases.erasure import IN_FLIGHT, erase_leftovers
 
 BOB = "bob@example.com"
 LATER = timedelta(minutes=5)  # by then no request is in flight, and an erasure may end
-KEY, OTHER = (IdempotencyKey.of(name, b"body") for name in ("key", "other"))
+KEY, OTHER, THIRD = (IdempotencyKey.of(name, b"body") for name in ("key", "other", "third"))
 SEARCH: dict[str, Any] = {"search": {"query": "x"}}
 OPEN: dict[str, Any] = {"emailopen": {}}
 ERASED = ["User was erased"]
@@ -47,13 +49,14 @@ def test_nothing_is_left_of_an_erased_person_but_a_mark_and_what_others_have(acc
     for key in (KEY, OTHER):
         send(account, SEARCH, now - timedelta(hours=25), key)
     send(account, {"search": {"query": "+34 600 000 000"}}, key=KEY)
+    collect_one(parse_request(as_sent(an_entry(SEARCH, eventId="own")), a_moment()), account, now, THIRD)
     of_bob = send(account, SEARCH, key=OTHER, email=BOB)
     users.erase(ANA, account, now)
     erase_leftovers(account.table, now)
     assert erase_leftovers(account.table, now + LATER) == []
     left = as_text(account.table)
     digest = digest_of("confirmation", order)
-    texts = (ANA, ana.id, ana.id.upper(), "600 000 000", "Ana", KEY.key_hash, digest)
+    texts = (ANA, ana.id, ana.id.upper(), "600 000 000", "Ana", KEY.key_hash, THIRD.key_hash, digest)
     assert [text for text in texts if text in left] == []
     mark = item_at(account.table, erased_key(ana.id)) or {}
     assert mark.keys() - {"eventsDeleted"} == {"pk", "sk", "erasedAt", "finishedOn"}
@@ -140,6 +143,35 @@ def test_a_receipt_counts_each_event_once_though_another_run_does_the_same(accou
     for user_id, _, _ in at_each_call(account.table.client, prepare, sweep, sweep):
         sweep(user_id)
         assert users.receipt(user_id, account).events_deleted == 3
+    for _, _, receipt in at_each_call(account.table.client, prepare, lambda each: users.receipt(each, account), sweep):
+        assert receipt.requested_on == iso(now)
+
+
+def test_an_erasure_ends_though_another_run_counts_an_event_and_stops_at_any_call(account: Account) -> None:
+    now, table = a_moment(), account.table
+
+    def prepare(name: str) -> dict[str, Any]:
+        user = a_user(account, f"{name}@example.com")
+        users.erase(user.id, account, now)
+        return erased_key(user.id)
+
+    def count(mark: dict[str, Any]) -> None:
+        table.client.update_item(
+            TableName=table.name, Key=mark, UpdateExpression="ADD eventsDeleted :n",
+            ExpressionAttributeValues={":n": {"N": "1"}},
+        )  # fmt: skip
+
+    for mark, _, _ in at_each_call(table.client, prepare, lambda _: erase_leftovers(table, now + LATER), count):
+        assert erase_leftovers(table, now + LATER) == []
+        assert "finishedOn" in (item_at(table, mark) or {})
+
+
+def test_an_erasure_that_1_0_began_gets_its_receipt_at_its_end(account: Account) -> None:
+    ana, now, table = a_user(account), a_moment(), account.table
+    users.erase(ana.id, account, now)
+    table.client.delete_item(TableName=table.name, Key=erased_key(ana.id))
+    assert erase_leftovers(table, now + LATER) == []
+    assert users.receipt(ana.id, account).requested_on == iso(now)
 
 
 # --- Keys -----------------------------------------------------------------------------------------

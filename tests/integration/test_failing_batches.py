@@ -80,6 +80,8 @@ def test_a_repeat_is_known_although_the_profile_is_full_now(account: Account) ->
     send(account, {"update": {"b": HALF}}, _id=user_id)
     batch = [first, an_entry({"update": {"c": MOST}}, _id=user_id)]
     assert labels(send_batch(account, batch)) == ["duplicate", "item_too_large"]
+    late = an_entry({"update": {"c": MOST}}, eventTime=a_moment() - timedelta(hours=1))
+    assert labels(send_batch(account, [late])) == ["item_too_large"]
     assert send(account, {"update": {"a": HALF}}, key=key, _id=user_id) == replace(kept, replayed=True)
 
 

@@ -19,7 +19,7 @@ from domain.times import iso
 from engines import aws_engine_only
 from handlers.bodies import json_object
 from stored import everything
-from table import Account
+from table import Account, profiles
 from use_cases import users
 from use_cases.collect import collect_one
 
@@ -142,6 +142,7 @@ def test_an_anonymous_user_gets_an_email_and_what_is_refused_or_equal_changes_no
     for _ in range(2):
         assert set_email(account, anonymous.id, ANA) == anonymous.flat() | {"email": ANA}
     assert set_email(account, ANA, ANA.upper()) == the_profile(account)
+    assert profiles.change_email(account, anonymous, "new@example.com") == "", "the user has an email by now"
     before = everything(account.table)
     refusals: list[tuple[str, str | None, type[Refused], str]] = [
         (ANA, BOB, Conflict, "email_taken"),
