@@ -102,15 +102,6 @@ def test_what_is_not_a_port_is_reported_in_one_line(wanted: str) -> None:
         ports(wanted)
 
 
-def test_two_callers_of_a_process_and_two_processes_get_different_ports(monkeypatch: pytest.MonkeyPatch) -> None:
-    pid = os.getpid()
-    ports = {free_port() for _ in range(5)}
-    monkeypatch.setattr(os, "getpid", lambda: pid + 1)
-    ports |= {free_port() for _ in range(5)}
-    assert len(ports) == 10
-    assert max(ports) < 32_768, "Linux gives the others to connections"
-
-
 def test_a_taken_port_is_reported_before_anything_is_started() -> None:
     with socket.create_server((aws.HOST, 0)) as taken:
         port = taken.getsockname()[1]
@@ -133,43 +124,30 @@ def test_while_a_stack_starts_runs_or_saves_its_data_no_other_command_uses_them(
 
 # --- Ctrl-C ---------------------------------------------------------------------------------------
 
-DROPPED = """
-import os, signal, sys
+PROGRAM = """
+import os, signal, time
 from local import stopping
 
 class Library:
     def __del__(self):  # as in a callback of C: what is raised here is dropped
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.{signal})
 
 stopping.by_signals()
-Library()
-print("goes on", flush=True)
 try:
+    {raised}
+    print("goes on", flush=True)
     stopping.pause()
-except KeyboardInterrupt:
-    print("stops")
-"""
-RAISED = """
-import os, signal, time
-from local import stopping
-
-stopping.by_signals()
-try:
-    os.kill(os.getpid(), signal.{signal})
-    time.sleep(10)
 except KeyboardInterrupt:
     stopping.ignore_signals()
     os.kill(os.getpid(), signal.{signal})
     print("cleans up")
 """
+DROPPED, RAISED = "Library()", "os.kill(os.getpid(), signal.{signal}); time.sleep(10)"
 
 
-@pytest.mark.parametrize(("program", "printed"), [
-    (DROPPED, "goes on\nstops\n"),
-    *((RAISED.format(signal=name), "cleans up\n") for name in ("SIGINT", "SIGTERM", "SIGHUP")),
-], ids=["dropped by Python", "SIGINT", "SIGTERM", "SIGHUP"])  # fmt: skip
-def test_the_first_signal_stops_a_command_and_a_second_one_does_not_disturb_what_cleans_up(
-    program: str, printed: str
-) -> None:
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout + done.stderr == printed
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_the_first_signal_stops_a_command_and_a_second_one_does_not_disturb_what_cleans_up(name: str) -> None:
+    for raised, printed in ((DROPPED, "goes on\ncleans up\n"), (RAISED.format(signal=name), "cleans up\n")):
+        command = [sys.executable, "-c", PROGRAM.format(signal=name, raised=raised)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        assert done.stdout + done.stderr == printed

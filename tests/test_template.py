@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
+from itertools import product
 from typing import Any
 
 import pytest
@@ -86,9 +87,8 @@ def test_a_gateways_error_has_the_shape_of_every_other_and_names_its_code(name: 
     assert headers["X-Error-Code"] == f"'{error['code']}'"
     assert headers["X-Request-Id"] == "context.extendedRequestId"
     assert (headers.get("WWW-Authenticate") == "'Bearer'") == (response.get("StatusCode") == "401")
-    assert ("Request id: $context.extendedRequestId" in error["description"]) == (
-        error["code"] in ("internal_error", "unavailable")
-    )
+    of_ours = error["code"] in ("internal_error", "unavailable")
+    assert ("Request id: $context.extendedRequestId" in error["description"]) == of_ours
     assert ("Retry-After" in headers) == (response.get("StatusCode") in ("429", "503"))
     assert ("Accept-Encoding" in headers) == (response.get("StatusCode") == "415")
 
@@ -143,8 +143,7 @@ def test_alarms_are_on_metrics_that_the_code_emits_or_on_those_of_this_api_and_i
         assert set(re.findall(r"\b[a-z]+\b", expression["Expression"])) == inputs
 
 
-@pytest.fixture(scope="module")
-def widgets() -> list[dict[str, Any]]:
+def widgets_of_the_dashboard() -> list[dict[str, Any]]:
     """Return the widgets of the dashboard, with everything that a parameter may leave out."""
     body, parts = RESOURCES["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
     for name, part in parts.items():
@@ -170,9 +169,12 @@ def metric_on_dashboard(metric: list[Any]) -> tuple[str, ...]:
     return found[3], found[1], found[2]
 
 
-def test_the_dashboard_shows_each_alarm_and_each_metric_that_the_code_emits_and_no_other(
-    widgets: list[dict[str, Any]],
-) -> None:
+def test_the_dashboard_shows_each_alarm_and_each_metric_that_the_code_emits_and_no_other() -> None:
+    widgets = widgets_of_the_dashboard()
+    columns = [range(each["x"], each["x"] + each["width"]) for each in widgets]
+    rows = [range(each["y"], each["y"] + each["height"]) for each in widgets]
+    cells = [cell for both in zip(columns, rows, strict=True) for cell in product(*both)]
+    assert (max(cells)[0] < 24, len({*cells})) == (True, len(cells)), "they do not overlap"
     emitted: set[tuple[str, ...]] = {(name, "service") for name in METRICS}
     emitted |= {(name, "service", dimension) for name, (_, dimension) in METRICS.items() if dimension}
     shown = {metric_on_dashboard(metric) for each in widgets for metric in each["properties"].get("metrics", [])}
@@ -181,37 +183,21 @@ def test_the_dashboard_shows_each_alarm_and_each_metric_that_the_code_emits_and_
     assert {arn.removeprefix("${").removesuffix(".Arn}") for arn in alarms} == set(ALARMS)
 
 
-def test_the_dashboards_widgets_do_not_overlap(widgets: list[dict[str, Any]]) -> None:
-    cells = [
-        (x, y)
-        for each in widgets
-        for x in range(each["x"], each["x"] + each["width"])
-        for y in range(each["y"], each["y"] + each["height"])
-    ]
-    assert max(cells)[0] < 24
-    assert len(cells) == len({*cells})
-
-
 SECTIONS = dict(re.findall(r"^### (\w+Alarm)\n(.*?)(?=^##)", text("docs/runbook.md"), re.MULTILINE | re.DOTALL))
 
 
-def test_each_alarm_has_its_part_of_the_runbook_and_a_notification() -> None:
+def test_an_alarm_notifies_and_says_whether_it_can_wait_and_so_does_its_part_of_the_runbook() -> None:
     assert sorted(SECTIONS) == sorted(ALARMS)
-    for alarm in ALARMS.values():
+    for name, alarm in ALARMS.items():
         assert alarm["AlarmActions"] == alarm["OKActions"] == [{"Ref": "AlarmTopic"}]
-
-
-@pytest.mark.parametrize("name", ALARMS)
-def test_an_alarm_says_whether_it_can_wait_and_where_to_look_and_so_does_the_runbook(name: str) -> None:
-    said = ALARMS[name]["AlarmDescription"]
-    description: str = said["Fn::Sub"] if isinstance(said, dict) else said
-    assert description.endswith(f": docs/runbook.md#{name.lower()}")
-    parts = re.findall(r"^\*\*(\w+):\*\* ?(.*)$", SECTIONS[name], re.MULTILINE)
-    assert [part for part, _ in parts] == ["Means", "Urgency", "Look", "Do"]
-    said_of = dict(parts)
-    assert ("Act now" in description) == said_of["Urgency"].startswith("now")
-    assert ("It can wait for the morning" in description) == said_of["Urgency"].startswith("can wait for the morning")
-    assert "```sh" in SECTIONS[name]
+        said = alarm["AlarmDescription"]
+        description: str = said["Fn::Sub"] if isinstance(said, dict) else said
+        assert description.endswith(f": docs/runbook.md#{name.lower()}")
+        parts = dict(re.findall(r"^\*\*(\w+):\*\* ?(.*)$", SECTIONS[name], re.MULTILINE))
+        assert [*parts] == ["Means", "Urgency", "Look", "Do"]
+        for words, urgency in (("Act now", "now"), ("It can wait for the morning", "can wait for the morning")):
+            assert (words in description) == parts["Urgency"].startswith(urgency)
+        assert "```sh" in SECTIONS[name]
 
 
 # --- Releases ---

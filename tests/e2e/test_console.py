@@ -6,19 +6,17 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from itertools import takewhile
 from pathlib import Path
-from urllib.error import HTTPError
 from urllib.parse import quote, urlsplit
-from urllib.request import Request, urlopen
 
 import pytest
 
 from clone import make
 from e2e.conftest import Ana, Answer, Caller
 from local import aws, console, stack
+from local.console.__main__ import main
 
 SECONDS = 60
 ANA = "/user/ana@example.com"
@@ -32,24 +30,16 @@ def page(caller: Caller) -> Iterator[str]:
         yield url
 
 
-def answer_to(request: Request) -> Answer:
-    try:
-        with urlopen(request, timeout=SECONDS) as response:
-            return Answer(response.status, response.headers, response.read().decode())
-    except HTTPError as error:
-        return Answer(error.code, error.headers, error.read().decode())
-
-
 def status_of(url: str, **headers: str) -> int:
-    return answer_to(Request(url, headers=headers)).status
+    return Caller(url, "").send("GET", "", None, headers).status
 
 
 # --- Passing on -----------------------------------------------------------------------------------
 
 
-def assert_same(answer: Answer, through_page: Answer) -> None:
-    assert (through_page.status, through_page.text) == (answer.status, answer.text)
-    assert through_page.headers["Content-Type"] == answer.headers["Content-Type"]
+def assert_same(answer: Answer, page: Answer) -> None:
+    one, other = ((each.status, each.text, each.headers["Content-Type"]) for each in (answer, page))
+    assert one == other
 
 
 def test_what_the_page_asks_is_answered_as_by_the_api(page: str, caller: Caller, ana: Ana) -> None:
@@ -150,11 +140,11 @@ def test_no_other_site_uses_the_key_through_the_users_browser(
 
 
 def test_an_unknown_page_lists_the_pages_and_the_description_names_the_api(page: str, caller: Caller) -> None:
-    answer = answer_to(Request(f"{page}nowhere"))
+    answer = Caller(page, "").send("GET", "nowhere")
     links = re.findall(r'<a href="(.*?)"', answer.text)
     assert (answer.status, len(links)) == (404, 2 * 3)  # above, and in the text
     assert {status_of(address) for address in links} == {200}
-    [server] = answer_to(Request(f"{page}openapi.json")).body["servers"]
+    [server] = Caller(page, "").send("GET", "openapi.json").body["servers"]
     assert (server["url"], caller.api_url in server["description"]) == ("/v1", True)
 
 
@@ -172,7 +162,10 @@ def test_a_taken_port_is_no_obstacle_and_is_said(capsys: pytest.CaptureFixture[s
 # --- make console ---------------------------------------------------------------------------------
 
 
-def test_make_console_says_what_is_missing_or_wrong(caller: Caller) -> None:
+def test_make_console_says_what_is_missing_or_wrong(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("local.stopping.by_signals", lambda: None)
     nobody, no_stage = f"http://{aws.HOST}:{stack.free_port()}/v1", caller.api_url.removesuffix("/v1")
     for url, key, said in (
         ("", "", "Name the API and its key: make console API_URL="),
@@ -185,11 +178,11 @@ def test_make_console_says_what_is_missing_or_wrong(caller: Caller) -> None:
         (caller.api_url, f"{caller.key}é", "API_KEY has a character that no key has"),
         (caller.api_url, f"{caller.key}\n{caller.key}", "API_KEY has a character that no key has"),
     ):
-        env, command = os.environ | {"API_URL": url, "API_KEY": key}, [sys.executable, "-m", "local.console"]
-        done = subprocess.run(command, cwd=stack.ROOT, env=env, capture_output=True, text=True, check=False)
-        assert (done.returncode, done.stdout) == (1, "")
-        assert said in done.stderr
-        assert caller.key not in done.stderr
+        monkeypatch.setenv("API_URL", url)
+        monkeypatch.setenv("API_KEY", key)
+        assert main() == 1
+        printed = capsys.readouterr()
+        assert (printed.out, said in printed.err, caller.key in printed.err) == ("", True, False)
 
 
 def test_make_console_serves_the_pages_and_never_shows_the_key(caller: Caller, ana: Ana) -> None:
@@ -201,7 +194,7 @@ def test_make_console_serves_the_pages_and_never_shows_the_key(caller: Caller, a
         try:
             printed = "".join(takewhile(lambda line: "Ctrl-C" not in line, process.stdout or ()))
             found = dict(re.findall(r"^(DOCS_URL|USERS_URL)=(.*)$", printed, re.MULTILINE))
-            texts = [answer_to(Request(url)).text for url in found.values()]
+            texts = [Caller(url, "").send("GET", "").text for url in found.values()]
             assert len(texts) == 2
             assert not [text for text in (printed, *texts) if caller.key in text]
             answer = Caller(f"{found['DOCS_URL']}v1", "").send("GET", ANA)

@@ -13,10 +13,13 @@ from typing import Any
 import pytest
 from samcli.yamlhelper import yaml_parse
 
+from api.gateway import event_file
 from clone import git, repository
 from documents import blocks, text
 from e2e.conftest import Ana, Caller, shell
 from local import aws, gateway, stack
+from local.dynamodb import create_table
+from local.feed import listening
 
 pytestmark = pytest.mark.http
 
@@ -54,8 +57,8 @@ def of_samconfig(environment: str) -> Parameters:
 
 
 def of_document(document: str) -> list[Parameters]:
-    """Return the parameters that the document sets, in as few sets as give each parameter one value."""
-    sets: list[Parameters] = []
+    """Return the examples and what the document sets, in as few sets as give each parameter one value."""
+    sets = [dict(EXAMPLES)]
     for name, value in re.findall(r"\b([A-Z]\w+)=(\w[\w.-]*)", text(document)):
         if name in PARAMETERS.keys() - ELSEWHERE:
             fitting = next((each for each in sets if each.get(name, value) == value), None)
@@ -67,17 +70,15 @@ def of_document(document: str) -> list[Parameters]:
 
 SETS = {
     "dev": of_samconfig("dev"),
-    "prod": of_samconfig("prod"),
     **{f"runbook-{number}": each for number, each in enumerate(of_document(RUNBOOK))},
-    "examples": EXAMPLES,
     "default": of_samconfig("default"),
 }
 
 
 @pytest.fixture(scope="module")
 def deployed() -> Iterator[stack.Stack]:
-    """A stack of this module's own, because its tests change it."""
-    with stack.running() as it:
+    """A stack of this module's own, because its tests change it. Its gateway asks the authorizer each time."""
+    with stack.running(parameters={"AuthorizerCacheSeconds": "0"}) as it:
         yield it
 
 
@@ -107,7 +108,8 @@ def resource_types(endpoint: str) -> set[str]:
 
 
 def test_every_parameter_is_deployed_with_another_value() -> None:
-    settings = {setting for parameters in SETS.values() for setting in parameters.items()}
+    """Those of production in a separate stack, below."""
+    settings = {setting for each in (*SETS.values(), of_samconfig("prod")) for setting in each.items()}
     assert {name for name, _ in settings - DEFAULTS.items()} == PARAMETERS.keys() - ELSEWHERE
     assert {"Tracing": "Active", "DebugSampleRate": "0.01"}.items() <= SETS["runbook-0"].items()
     assert {each.get("AccessLog") for each in SETS.values()} >= {"on", "with-source-ip"}
@@ -128,6 +130,31 @@ def test_a_deployment_over_another_keeps_the_table_and_the_api_answers(
     assert resource_types(deployed.endpoint) & watched == (watched if told["Monitoring"] == "on" else set())
     assert caller.send("GET", f"/user/{ana['email']}").body["firstname"] == "Ana"
     assert caller.event(ana, {"search": {"query": "shoes"}}).status == 200
+
+
+def test_the_feed_begins_when_it_is_turned_on_and_can_read_a_restored_table(
+    deployed: stack.Stack, caller: Caller, ana: Ana
+) -> None:
+    def search(query: str) -> None:
+        assert caller.event(ana, {"search": {"query": query}}).status == 200
+
+    def next_query(lines: Iterator[str]) -> str:
+        return str(json.loads(next(lines))["detail"]["payload"]["query"])
+
+    search("before")
+    stack.deploy(deployed.endpoint, {"Feed": "on"})
+    with listening(deployed.endpoint) as lines:
+        search("first")
+        assert next_query(lines) == "first"
+        dynamodb: Any = aws.client("dynamodb", deployed.endpoint)
+        create_table(dynamodb, "restored")
+        specification = {"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"}
+        changed = dynamodb.update_table(TableName="restored", StreamSpecification=specification)
+        stream = changed["TableDescription"]["LatestStreamArn"]
+        stack.deploy(deployed.endpoint, {"Feed": "on", "RestoredStream": stream})
+        [record] = event_file("feed")["Records"]
+        dynamodb.put_item(TableName="restored", Item=record["dynamodb"]["NewImage"])
+        assert next_query(lines) == "red shoes"
 
 
 @pytest.fixture(scope="module")
@@ -159,3 +186,27 @@ def test_the_pages_commands_of_the_aws_cli_work(deployed: stack.Stack, clone: Pa
     kept = commands.replace("aws cloudformation delete-stack", ": aws cloudformation delete-stack")
     assert kept != commands, "it would take the other tests' stack"
     shell(f'export PATH="$PWD/.venv/bin:$PATH"\n{kept}', deployed.endpoint, clone)
+
+
+def test_a_revoked_or_expired_key_is_401_and_over_the_rate_limit_is_429(deployed: stack.Stack) -> None:
+    functions: Any = aws.client("lambda", deployed.endpoint)
+    function = stack.outputs(deployed.endpoint)["KeyFunctionName"]
+
+    def manage(**request: str) -> dict[str, Any]:
+        """Invoke KeyFunction as operators do with `sam remote invoke`."""
+        payload = json.dumps({"account": "keys", **request})
+        return dict(json.load(functions.invoke(FunctionName=function, Payload=payload)["Payload"]))
+
+    revoked, expired, kept = (manage(action="create") for _ in range(3))
+    callers = [Caller(deployed.api_url, key["apiKey"]) for key in (revoked, expired, kept)]
+    assert [caller.send("POST", "/user/", {}).status for caller in callers] == [200, 200, 200]
+    manage(action="revoke", keyId=revoked["keyId"])
+    manage(action="expire", keyId=expired["keyId"], expiresOn="2020-01-01T00:00:00Z")
+    assert [caller.send("POST", "/user/", {}).status for caller in callers] == [401, 401, 200]
+    listed = manage(action="list")["keys"]
+    assert [set(key) - {"keyId", "createdOn", "scopes"} for key in listed] == [{"revokedOn"}, {"expiresOn"}, set()]
+    stack.deploy(deployed.endpoint, {"AuthorizerCacheSeconds": "0", "ThrottleRate": "1", "ThrottleBurst": "1"})
+    answers = [callers[2].send("POST", "/user/", {}) for _ in range(20)]
+    [refused, *_] = [answer for answer in answers if answer.status != 200]
+    assert (refused.status, refused.headers["Retry-After"]) == (429, "1")
+    assert refused.body["errors"][0]["message"] == "Too many requests"

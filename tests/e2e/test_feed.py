@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from email.message import Message
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,11 +11,9 @@ from uuid import uuid4
 
 import pytest
 
-from api.gateway import event_file
 from documents import blocks, text
 from e2e.conftest import Ana, Caller, answering, shell
 from local import aws, stack
-from local.dynamodb import create_table
 from local.feed import listening
 from local.stack import ROOT
 from stream import failure_message, records_of
@@ -27,39 +25,6 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 T = TypeVar("T")
-
-
-def test_the_feed_begins_when_it_is_turned_on_goes_on_after_a_restart_and_can_read_a_restored_table(
-    tmp_path: Path,
-) -> None:
-    user, on = {"email": "ana@example.com"}, {"Feed": "on"}
-
-    def search(caller: Caller, query: str) -> None:
-        assert caller.event(user, {"search": {"query": query}}).status == 200
-
-    def next_query(lines: Iterator[str]) -> str:
-        return str(json.loads(next(lines))["detail"]["payload"]["query"])
-
-    with stack.running(folder=tmp_path) as it:
-        caller = Caller(it.api_url, it.create_key("demo"))
-        assert caller.send("POST", "/user/", user).status == 200
-        search(caller, "before")
-        stack.deploy(it.endpoint, on)
-        with listening(it.endpoint) as lines:
-            search(caller, "first")
-            assert next_query(lines) == "first"
-    with stack.running(folder=tmp_path, parameters=on) as it, listening(it.endpoint) as lines:
-        search(Caller(it.api_url, it.create_key("demo")), "second")
-        assert next_query(lines) == "second"
-        dynamodb: DynamoDBClient = aws.client("dynamodb", it.endpoint)
-        create_table(dynamodb, "restored")
-        specification: Any = {"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"}
-        changed = dynamodb.update_table(TableName="restored", StreamSpecification=specification)
-        stream_arn = changed["TableDescription"]["LatestStreamArn"]
-        stack.deploy(it.endpoint, on | {"RestoredStream": stream_arn})
-        [record] = event_file("feed")["Records"]
-        dynamodb.put_item(TableName="restored", Item=record["dynamodb"]["NewImage"])
-        assert next_query(lines) == "red shoes"
 
 
 def given_up(endpoint: str, event_id: str) -> None:
@@ -197,9 +162,8 @@ def test_a_function_stores_each_event_once_and_erases_who_is_erased(
 
     def publish_again() -> None:
         bus, detail = stack.STACK_NAME, json.dumps(again)
-        events.put_events(
-            Entries=[{"EventBusName": bus, "Source": "event-api", "DetailType": CREATED, "Detail": detail}]
-        )
+        entry: Any = {"EventBusName": bus, "Source": "event-api", "DetailType": CREATED, "Detail": detail}
+        events.put_events(Entries=[entry])
 
     publish_again()
     a_day(caller, ana, "boots")
@@ -233,9 +197,6 @@ def test_the_page_sends_the_commands_to_the_emulator_of_make_run(tmp_path: Path)
     (tmp_path / ".stack" / "endpoint").write_text(endpoint)
     mine = dict.fromkeys(("STACK", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "mine")
     env = dict(line.partition("=")[::2] for line in shell(f"{exported}\nenv", "none", tmp_path, **mine).splitlines())
-    assert env["STACK"] == stack.STACK_NAME
     assert env["PATH"].startswith(f"{tmp_path}/.venv/bin:")
-    emulator = aws.environment(endpoint)
-    assert {name: env[name] for name in emulator if name.startswith("AWS_")} == {
-        name: value for name, value in emulator.items() if name.startswith("AWS_")
-    }
+    emulator = {name: value for name, value in aws.environment(endpoint).items() if name.startswith("AWS_")}
+    assert emulator.items() | {("STACK", stack.STACK_NAME)} <= env.items()

@@ -11,7 +11,6 @@ from local import aws, stack
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_iam import IAMClient
-    from mypy_boto3_lambda import LambdaClient
 
 ANA = "/user/ana@example.com"
 SEARCH = {"search": {"query": "shoes"}}
@@ -36,31 +35,6 @@ def test_what_a_functions_role_does_not_allow_fails_here_too(caller: Caller, ana
     finally:
         iam.delete_role_policy(**policy)
     assert caller.send("GET", f"{ANA}/events").body["events"] == []
-
-
-def test_an_account_may_have_two_keys_a_revoked_or_expired_one_is_401_and_over_the_rate_limit_is_429() -> None:
-    """With a gateway that asks the authorizer each time."""
-    parameters = {"AuthorizerCacheSeconds": "0"}
-    with stack.running(parameters=parameters) as it:
-        functions: LambdaClient = aws.client("lambda", it.endpoint)
-
-        def manage(**request: str) -> dict[str, Any]:
-            """Invoke KeyFunction as operators do with `sam remote invoke`."""
-            name, payload = stack.outputs(it.endpoint)["KeyFunctionName"], json.dumps({"account": "keys", **request})
-            return dict(json.load(functions.invoke(FunctionName=name, Payload=payload)["Payload"]))
-
-        revoked, expired, kept = (manage(action="create") for _ in range(3))
-        callers = [Caller(it.api_url, key["apiKey"]) for key in (revoked, expired, kept)]
-        assert [caller.send("POST", "/user/", {}).status for caller in callers] == [200, 200, 200]
-        manage(action="revoke", keyId=revoked["keyId"])
-        manage(action="expire", keyId=expired["keyId"], expiresOn="2020-01-01T00:00:00Z")
-        assert [caller.send("POST", "/user/", {}).status for caller in callers] == [401, 401, 200]
-        listed = manage(action="list")["keys"]
-        assert [set(key) - {"keyId", "createdOn", "scopes"} for key in listed] == [{"revokedOn"}, {"expiresOn"}, set()]
-        stack.deploy(it.endpoint, parameters | {"ThrottleRate": "1", "ThrottleBurst": "1"})
-        answers = [callers[2].send("POST", "/user/", {}) for _ in range(20)]
-    [refused, *_] = [answer for answer in answers if answer.status != 200]
-    assert (*told(refused), refused.headers["Retry-After"]) == (429, "Too many requests", "1")
 
 
 def test_a_key_with_a_letter_that_no_key_has_is_401(caller: Caller) -> None:

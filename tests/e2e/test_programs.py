@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
@@ -54,20 +53,6 @@ def test_no_check_of_smoke_holds_where_every_answer_is_yes() -> None:
 # --- make demo ------------------------------------------------------------------------------------
 
 
-def test_the_shop_is_the_same_each_time_and_has_what_a_month_brings() -> None:
-    first, second = (demo.Shop(datetime(2026, 11, 24, tzinfo=UTC)).customers() for _ in range(2))
-    assert first == second
-    events = [event for _, of_user in first for event in of_user]
-    types = Counter(type_ for event in events for type_ in event["event"])
-    assert types.keys() >= {
-        *["update", "login", "emailopen", "viewitem", "viewcategory", "search", "addtocart", "checkout"]
-    }
-    assert types["confirmation"] > 100
-    assert types["refund"] > 5
-    assert min(event["eventTime"] for event in events) >= "2026-10-25"
-    assert max(event["eventTime"] for event in events) < "2026-11-24"
-
-
 def test_a_small_shop_is_stored_once_with_what_goes_wrong_in_every_shop(
     caller: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -83,7 +68,9 @@ def test_a_small_shop_is_stored_once_with_what_goes_wrong_in_every_shop(
     assert refused.keys() >= {"unknown_event_type", "missing_field", "invalid_email", "invalid_event_time"}
     users = [user for user, _ in demo.Shop(datetime(2026, 11, 24, tzinfo=UTC)).customers()]
     timelines = [caller.send("GET", f"/user/{user.get('email') or user['_id']}/events").body for user in users]
-    warned = [each for page in timelines for each in page["events"] if each.get("warnings")]
+    events_of_a_month = [each for page in timelines for each in page["events"]]
+    assert {each["type"] for each in events_of_a_month} >= {"update", "emailopen", "viewitem", "confirmation"}
+    warned = [each for each in events_of_a_month if each.get("warnings")]
     assert [each["type"] for each in warned] == ["confirmation"]
 
 

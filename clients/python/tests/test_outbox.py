@@ -78,30 +78,26 @@ def test_the_file_holds_all_digits_of_numbers_and_only_its_owner_may_read_it(ope
     assert b'"total":59.90,"big":1' + b"0" * 37 in entry
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (({}, event(1), "an-id"), "needs an event_time"),
-        ((ANA, event(1), None, datetime(2026, 1, 1)), "no time zone"),  # noqa: DTZ001
-        ((ANA, event(1), None, "2026-01-01"), "not a time with an offset"),
-        ((ANA, event(1), None, "2026-02-30T00:00:00Z"), "There is no time"),
-        ((ANA, event(1), None, datetime.now(timezone.utc) - timedelta(days=35)), "event-api import"),
-        ((ANA, event(1, total=float("nan"))), "nan"),
-        ((ANA, event(1, text="\ud800")), "half of a character"),
-        ((ANA, event(1, deep=reduce(lambda inner, _: [inner], range(100_000), list[object]()))), "too many levels"),
-        ((ANA, event(1, text="x" * MAX_ENTRY_BYTES)), "accepts 262,144 at most"),
-        (("ana@example.com", event(1)), "user is a mapping"),
-        ((ANA, event(1), 1), "event_id is a text"),
-        ((ANA, event(1), "an-id", 1764500000), "event_time is a datetime"),
-        ((ANA, event(1, at=datetime.now(timezone.utc))), "not JSON serializable"),
-    ],
-)
-def test_an_event_that_cannot_be_sent_is_an_error_of_add(
-    open_outbox: Open, arguments: tuple[Any, ...], message: str
-) -> None:
+WRONG: list[tuple[tuple[Any, ...], str]] = [
+    (({}, event(1), "an-id"), "needs an event_time"), ((ANA, event(1), 1), "event_id is a text"),
+    ((ANA, event(1), None, datetime(2026, 1, 1)), "no time zone"),  # noqa: DTZ001
+    ((ANA, event(1), None, "2026-01-01"), "not a time with an offset"),
+    ((ANA, event(1), None, "2026-02-30T00:00:00Z"), "There is no time"),
+    ((ANA, event(1), None, datetime.now(timezone.utc) - timedelta(days=35)), "event-api import"),
+    ((ANA, event(1, total=float("nan"))), "nan"), ((ANA, event(1, text="\ud800")), "half of a character"),
+    ((ANA, event(1, deep=reduce(lambda inner, _: [inner], range(100_000), list[object]()))), "too many levels"),
+    ((ANA, event(1, text="x" * MAX_ENTRY_BYTES)), "accepts 262,144 at most"),
+    (("ana@example.com", event(1)), "user is a mapping"),
+    ((ANA, event(1), "an-id", 1764500000), "event_time is a datetime"),
+    ((ANA, event(1, at=datetime.now(timezone.utc))), "not JSON serializable"),
+]  # fmt: skip
+
+
+def test_an_event_that_cannot_be_sent_is_an_error_of_add(open_outbox: Open) -> None:
     made = open_outbox()
-    with pytest.raises((ValueError, TypeError), match=message):
-        made.add(*arguments)
+    for arguments, message in WRONG:
+        with pytest.raises((ValueError, TypeError), match=message):
+            made.add(*arguments)
     assert made.status().waiting == 0
 
 
@@ -235,13 +231,6 @@ def test_an_event_is_added_once_if_no_thread_can_start(
     assert stub.numbers() == [1]
 
 
-def test_a_proxy_that_cannot_be_used_is_named_in_the_status(open_outbox: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ALL_PROXY", "unknown://127.0.0.1")
-    made = add(open_outbox(), [1])
-    assert not made.flush(0.5)
-    assert "proxy" in (made.status().problem or "")
-
-
 def test_upsert_belongs_to_the_events_and_not_to_who_sends_them(open_outbox: Open, stub: Stub) -> None:
     stub.users = {ANA["email"]}
     with open_outbox(sending=False, upsert=True) as adding:
@@ -304,16 +293,12 @@ def test_a_process_with_the_right_key_sends_what_one_with_a_wrong_key_added(open
     assert stub.numbers() == [1]
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [("API_URL", ""), ("API_KEY", " "), ("API_URL", "api.example.com"), ("API_KEY", "ké")]
-)
-def test_without_address_or_key_it_does_not_start(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, value: str
-) -> None:
-    for each in ("API_URL", "API_KEY"):
-        monkeypatch.setenv(each, value if each == name else "https://api.example.com/v1")
-    with pytest.raises(ValueError, match=name):
-        Outbox(tmp_path / "events.db")
+def test_without_address_or_key_it_does_not_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name, value in (("API_URL", ""), ("API_KEY", " "), ("API_URL", "api.example.com"), ("API_KEY", "ké")):
+        for each in ("API_URL", "API_KEY"):
+            monkeypatch.setenv(each, value if each == name else "https://api.example.com/v1")
+        with pytest.raises(ValueError, match=name):
+            Outbox(tmp_path / "events.db")
 
 
 # --- The disk -------------------------------------------------------------------------------------
