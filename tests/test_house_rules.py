@@ -73,9 +73,6 @@ def test_imports_go_down_the_layers_and_only_handlers_know_lambda_and_one_module
         assert layer == "handlers" or not known & {"aws_lambda_powertools", "awslambdaric"}, path
         assert bool(known & {"boto3", "botocore"}) == (path in {TABLE / "calls.py", SRC / "handlers" / "bus.py"}), path
         assert not imports(path) & entries, f"{path} imports another function's handler"
-
-
-def test_the_tools_of_operators_and_what_runs_here_do_not_import_each_other() -> None:
     for folder, other in (("tools", "local"), ("local", "tools")):
         assert [path for path in (ROOT / folder).rglob("*.py") if other in packages(path)] == []
 
@@ -83,7 +80,7 @@ def test_the_tools_of_operators_and_what_runs_here_do_not_import_each_other() ->
 # --- Table keys -----------------------------------------------------------------------------------
 
 
-def test_only_the_modules_of_the_table_know_a_key() -> None:
+def test_only_the_modules_of_the_table_know_a_key_and_one_makes_each() -> None:
     """Words of the keys, and names of attributes that hold them, appear in the code of no other module."""
     doc = str(ast.get_docstring(tree(TABLE / "primary_keys.py")))
     rows = re.findall(r"^ {4}\w[\w ]+?  +(\S+(?: id>| \S+>)?\S*)  +(\S+)", doc, re.MULTILINE)[1:]
@@ -94,9 +91,6 @@ def test_only_the_modules_of_the_table_know_a_key() -> None:
         for string in texts(path) - variables:
             assert not set(re.split(r"[^A-Za-z]+", string)) & keys, f"{path.name}: {string!r}"
         assert not texts(path) & {"pk", "sk", "expiresAt", ":pk"}, path.name
-
-
-def test_each_key_is_made_in_one_module() -> None:
     for path in set(TABLE.glob("*.py")) - {TABLE / "primary_keys.py"}:
         assert not [each for each in texts(path) if re.search(r"[A-Z]{3,}#|#[A-Z]{3,}", each)], path.name
 
@@ -176,13 +170,8 @@ def test_each_function_may_do_exactly_what_it_does_in_a_day_of_its_life(function
     with calls_of("FeedFunction"), Bus.running() as bus:
         invoke("FeedFunction", event_file("feed"))
         used["FeedFunction"] |= {"events:PutEvents" for _ in bus.calls} | OF_THE_EVENT_SOURCE_MAPPING
-    assert used == {function: allowed(function) for function in FUNCTIONS}
-
-
-def test_no_permission_is_a_wildcard() -> None:
-    for function in FUNCTIONS:
-        assert not [action for action in allowed(function) if "*" in action]
-        assert not [statement for statement in statements(function) if statement["Resource"] == "*"]
+    assert used == {function: allowed(function) for function in FUNCTIONS}, "none is a wildcard"
+    assert not [each for function in FUNCTIONS for each in statements(function) if each["Resource"] == "*"]
 
 
 # --- Variables ------------------------------------------------------------------------------------

@@ -85,9 +85,7 @@ def test_ctrl_c_is_one_line_and_leaves_nothing_half_made(tmp_path: Path) -> None
 # --- Ports ----------------------------------------------------------------------------------------
 
 
-def test_the_pages_are_on_the_next_port_and_port_0_takes_a_free_one_and_says_which(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_the_pages_are_on_the_next_port_and_port_0_takes_a_free_one(capsys: pytest.CaptureFixture[str]) -> None:
     port = free_port()
     assert ports(str(port)) == (port, port + 1)
     port, pages = ports("0")
@@ -109,9 +107,7 @@ def test_a_taken_port_is_reported_before_anything_is_started() -> None:
             ports(str(port))
 
 
-def test_while_a_stack_starts_runs_or_saves_its_data_no_other_command_uses_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_other_command_uses_the_data_of_a_stack_that_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "stack"
     with alone(folder), pytest.raises(StackError, match="just being started or stopped"), alone(folder):
         pass

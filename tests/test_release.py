@@ -108,9 +108,7 @@ def translated(folder: Path, revision: str, **parameters: str) -> dict[str, dict
     return found
 
 
-def test_the_same_code_released_again_is_a_new_version_of_each_function_and_each_function_differs(
-    tmp_path: Path,
-) -> None:
+def test_the_same_code_released_again_is_a_new_version_of_each_function(tmp_path: Path) -> None:
     """A version of another name makes CloudFormation publish one; a function that differs makes Lambda agree."""
     first, second = (translated(tmp_path, f"c0ffee@{time}") for time in ("10:00:00Z", "10:00:01Z"))
     versions = [each["AWS::Lambda::Version"].keys() for each in (first, second)]
@@ -237,9 +235,7 @@ def test_what_is_deployed_is_the_commit_with_its_name_and_the_configurations_par
     assert git(clone.folder, "status", "--porcelain") == ""
 
 
-def test_changes_that_are_not_committed_are_deployed_only_on_request_and_whole_and_are_called_dirty(
-    clone: Clone,
-) -> None:
+def test_changes_that_are_not_committed_are_deployed_only_on_request_and_called_dirty(clone: Clone) -> None:
     head = clone.commit("first")
     (clone.folder / "told").write_text("second")
     new = ["src/amazon.pem", "src/handlers/new.py"]
@@ -260,9 +256,7 @@ def test_changes_that_are_not_committed_are_deployed_only_on_request_and_whole_a
     assert git(clone.folder, "diff", "HEAD", "--name-only").splitlines() == [*new, "told"]
 
 
-def test_a_rollback_deploys_an_earlier_commit_at_once_in_the_named_region_and_leaves_the_parameters_alone(
-    clone: Clone,
-) -> None:
+def test_a_rollback_deploys_an_earlier_commit_at_once_and_leaves_the_parameters_alone(clone: Clone) -> None:
     good = clone.commit("good")
     clone.commit("bad")
     (clone.folder / "told").write_text("half a correction")

@@ -310,9 +310,7 @@ def test_how_far_an_event_may_lie_back(imported: bool, ana: Profile) -> None:
 
 
 @pytest.mark.parametrize("kind", ["update", "login"])
-def test_an_event_over_5_minutes_older_than_its_profile_overwrites_nothing(
-    kind: str, demo: Account, ana: Profile
-) -> None:
+def test_an_event_5_minutes_older_than_its_profile_overwrites_nothing(kind: str, demo: Account, ana: Profile) -> None:
     now = a_moment() - timedelta(hours=1)
 
     def warned(attributes: dict[str, Any], back: timedelta, **user: str) -> list[str]:

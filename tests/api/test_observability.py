@@ -102,9 +102,7 @@ def post_batch(*entries: Any, path: str = "/events") -> Answer:
     return call("POST", path, {"events": entries})
 
 
-def test_an_event_is_found_by_the_ids_that_its_caller_got_and_the_next_request_has_none(
-    ana: str, printed: Printed
-) -> None:
+def test_an_event_is_found_by_the_ids_of_its_response_and_the_next_request_has_none(ana: str, printed: Printed) -> None:
     answer = post_event()
     user("GET", ana)
     [line, following], [_, metrics] = printed.read()
@@ -120,9 +118,7 @@ def test_an_event_is_found_by_the_ids_that_its_caller_got_and_the_next_request_h
 
 @with_declared_types
 @every_restriction
-def test_a_discarded_event_is_logged_and_counted_with_the_reason(
-    ana: str, printed: Printed, kind: Once | Windowed
-) -> None:
+def test_a_discarded_event_is_logged_and_counted_by_reason(ana: str, printed: Printed, kind: Once | Windowed) -> None:
     post_event(kind.event())
     answer, restriction = post_event(kind.event()), restriction_of(kind)
     assert answer.body["results"]["email"] == restriction.text

@@ -116,9 +116,7 @@ def test_each_kind_of_refusal_is_an_answer_with_its_status_or_that_of_its_base_c
 
 
 @pytest.mark.parametrize("raised", [*FAILURES, Gone([]), Refused([])], ids=lambda raised: type(raised).__name__)
-def test_each_error_is_an_answer_that_names_the_request_and_nothing_else(
-    raised: Exception, functions_table: Table
-) -> None:
+def test_an_error_is_an_answer_that_names_only_the_request(raised: Exception, functions_table: Table) -> None:
     """A refusal without problems is one too."""
     status, body = answer_to(raised)
     description = f"{INTERNAL_ERROR.description} Request id: {REQUEST_ID}"
@@ -200,9 +198,7 @@ def test_each_text_says_what_to_do(ana: Profile) -> None:
     ("ThrottlingException", "Wait Retry-After seconds and send the same", "and send the batch again: events"),
     ("ResourceNotFoundException", "Send it again with the same Idempotency-Key", "failed on our side. Send the batch"),
 ])  # fmt: skip
-def test_a_failure_says_what_to_send_again_and_names_the_request(
-    fault: str, alone: str, in_batch: str, ana: Profile
-) -> None:
+def test_a_failure_says_what_to_retry_and_its_request(fault: str, alone: str, in_batch: str, ana: Profile) -> None:
     broken = {"Error": {"Code": fault, "Message": "x"}, "ResponseMetadata": {"HTTPStatusCode": 400}}
 
     def fail(model: Any, **_: Any) -> Any:

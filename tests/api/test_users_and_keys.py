@@ -163,9 +163,7 @@ def test_a_key_keeps_the_scopes_that_it_was_created_with(demo: Account) -> None:
 
 
 @pytest.mark.parametrize("route", sorted(SCOPE_OF))
-def test_each_route_demands_a_scope_and_a_key_without_it_changes_nothing(
-    route: str, ana: Profile, demo: Account
-) -> None:
+def test_a_route_demands_a_scope_and_a_key_without_it_changes_nothing(route: str, ana: Profile, demo: Account) -> None:
     method, resource = route.split(" ")
     scope = SCOPE_OF[route]
     event = proxy_event(method, resource, "no JSON", pathParameters={"id": ana.id, "name": "city"})

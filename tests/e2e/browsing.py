@@ -107,9 +107,11 @@ def screen_of(browser: Chrome, width: int, scheme: str = "light") -> Iterator[No
 
 
 @contextmanager
-def pages_of(answers: dict[str, Any], recent: Recent | None = None) -> Iterator[str]:
-    """Serve the pages of a made-up API. Yield their address. `answers` are bodies, or pairs of a status and a body, by
-    the path below /v1/."""
+def pages_of(browser: Chrome, answers: dict[str, Any], recent: Recent | None = None) -> Iterator[str]:
+    """Serve the pages of a made-up API. Yield their address. In the end the browser forgets them.
+
+    `answers` are bodies, or pairs of a status and a body, by the path below /v1/.
+    """
     app = Flask(__name__)
     missing = (404, {"errors": [{"message": "User not found", "description": "There is no such user."}]})
 
@@ -125,6 +127,7 @@ def pages_of(answers: dict[str, Any], recent: Recent | None = None) -> Iterator[
     try:
         with console.running(f"http://{console.HOST}:{server.port}/v1", "key", recent=recent) as url:
             yield url
+            forget(browser)
     finally:
         server.shutdown()
         server.server_close()

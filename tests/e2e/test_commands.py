@@ -145,9 +145,7 @@ def go_the_tour(clone: Path, found: dict[str, str], arriving: Iterator[dict[str,
 
 
 @pytest.mark.http
-def test_the_events_of_events_are_sent_watched_counted_explained_and_erased_and_the_next_run_goes_on(
-    clone: Path,
-) -> None:
+def test_the_events_of_events_are_sent_watched_counted_and_erased_and_the_next_run_goes_on(clone: Path) -> None:
     def run(commands: str, **variables: str) -> str:
         return shell(in_the_clone(commands), found["API_URL"], clone, **variables)
 
@@ -277,9 +275,7 @@ def moto_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str
     server.stop()
 
 
-def test_an_export_of_the_table_on_aws_is_asked_and_ends_by_the_lifecycle_rule(
-    moto_server: str, tmp_path: Path
-) -> None:
+def test_an_export_on_aws_is_asked_and_ends_by_the_lifecycle_rule(moto_server: str, tmp_path: Path) -> None:
     dynamodb, s3 = aws.client("dynamodb", moto_server), aws.client("s3", moto_server)
     bucket = "exports-on-aws"  # moto in this process has the same buckets as its server
     [_, ask] = re.split(r"(?=^duckdb )", COUNT, flags=re.MULTILINE)

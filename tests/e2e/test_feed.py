@@ -43,9 +43,7 @@ def given_up(endpoint: str, event_id: str) -> None:
     sqs.send_message(QueueUrl=outputs["FeedQueueUrl"], MessageBody=json.dumps(message))
 
 
-def test_the_runbooks_replay_publishes_what_the_queue_names_and_empties_it(
-    deployed: stack.Stack, caller: Caller, ana: Ana
-) -> None:
+def test_the_replay_publishes_what_the_queue_names(deployed: stack.Stack, caller: Caller, ana: Ana) -> None:
     [replay] = [block for block in blocks("docs/runbook.md") if "tools.replay_feed" in block]
     with listening(deployed.endpoint) as lines:
         answer = caller.event(ana, {"search": {"query": "again"}})
@@ -177,9 +175,7 @@ def test_a_function_stores_each_event_once_and_erases_who_is_erased(
     assert of(user_id) == erased, "nothing comes back"
 
 
-def test_the_listener_for_files_is_deployed_and_deleted(
-    deployed: stack.Stack, listen: Callable[..., dict[str, str]], tmp_path: Path
-) -> None:
+def test_a_listener_is_deleted(deployed: stack.Stack, listen: Callable[..., dict[str, str]], tmp_path: Path) -> None:
     """The emulator delivers nothing to Firehose."""
     before = rules(deployed.endpoint)
     listen("files")

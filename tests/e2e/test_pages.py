@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 from selenium.webdriver import Chrome
 
-from e2e.browsing import WIDTHS, click, find, forget, open_page, pages_of, screen_of, until
+from e2e.browsing import WIDTHS, click, find, open_page, pages_of, screen_of, until
 from engines import skip_lane
 from local.feed import Recent
 from local.stack import ROOT
@@ -31,6 +31,8 @@ class State(NamedTuple):
     clicks: tuple[str, ...] = ()
     live: tuple[dict[str, Any], ...] | None = ()
     """Events of the local bus; None if the pages are those of a deployed stack."""
+    says: str = ""
+    """Words of what is there."""
 
 
 def event(number: int, day: int, type_: str, payload: dict[str, Any]) -> dict[str, Any]:
@@ -90,6 +92,13 @@ ARRIVED = (
 OPENED = ("#timeline li:first-child summary", "#timeline li:nth-child(7) summary", ".tags button", "#profile dd button")
 PROBLEM, SEND, READ = "#problem:not(:empty)", "#operations-Events-sendEvent", "#operations-Users-readUser"
 
+
+def failing(status: int, says: str) -> State:
+    """The page of a user whose events the API answers with an error."""
+    answers = {"user/ana@example.com/events": errors(status, "Our fault.")}
+    return State("users#ana@example.com", PROBLEM, answers, says=says)
+
+
 STATES = {
     "users-none": State("users", "#recent-none"),
     "users-recent": State("users", "#recent a", ANA, live=ARRIVED),
@@ -99,8 +108,9 @@ STATES = {
     "user-long": State(f"users#{LONG}", "#timeline li", LONG_NAMED),
     "user-missing": State("users#bob@example.com", "#create"),
     "user-impossible": State("users#bob", "#missing"),
-    "user-no-key": State("users#ana@example.com", PROBLEM, {"user/ana@example.com/events": errors(401, "Send a key.")}),
-    "user-failing": State("users#ana@example.com", PROBLEM, {"user/ana@example.com/events": errors(500, "Our fault.")}),
+    "user-no-key": failing(401, "does not accept the key"),
+    "user-too-many": failing(429, "too many requests"),
+    "user-failing": failing(500, "Our fault."),
     "refusals": State("refusals", "#refusals li", REFUSED),
     "refusals-none": State("refusals", "#none", {"refusals": {"refusals": []}}),
     "refusals-failing": State("refusals", PROBLEM, {"refusals": errors(500, "Our fault.")}),
@@ -127,13 +137,14 @@ def test_each_state_fits_each_screen_and_is_accessible(name: str, browser: Chrom
     for each in state.live or ():
         assert recent
         recent.add(json.dumps(each))
-    with pages_of(state.answers, recent) as url:
+    with pages_of(browser, state.answers, recent) as url:
         open_page(browser, url + state.address)
         if state.address == "#/Users/readUser":
             find(browser, ".parameters input").send_keys("nobody@example.com")
         for selector in state.clicks:
             click(browser, selector)
         until(browser, find(browser, state.shows).is_displayed)
+        assert state.says in find(browser, state.shows).text
         browser.execute_script(AXE.read_text())
         found = {}
         for screen, width in WIDTHS.items():
@@ -142,7 +153,6 @@ def test_each_state_fits_each_screen_and_is_accessible(name: str, browser: Chrom
                     found[screen, scheme] = browser.execute_async_script(RUN)
                     assert browser.execute_script("return document.documentElement.scrollWidth") <= width, screen
                     keep_picture(browser, f"{name}-{screen}-{scheme}", width)
-        forget(browser)
     assert {where: violations for where, violations in found.items() if violations} == {}
 
 

@@ -53,9 +53,7 @@ def test_no_check_of_smoke_holds_where_every_answer_is_yes() -> None:
 # --- make demo ------------------------------------------------------------------------------------
 
 
-def test_a_small_shop_is_stored_once_with_what_goes_wrong_in_every_shop(
-    caller: Caller, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_demo_is_stored_once_with_what_goes_wrong(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "CUSTOMERS", 12)
     assert caller.send("POST", "/user/", {"email": demo.ANA}).status == 200
     sent, events, _ = demo.send(caller.api_url, caller.key)

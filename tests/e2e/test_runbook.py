@@ -123,9 +123,7 @@ def terminal(its_stack: stack.Stack, clone: Path) -> Iterator[Terminal]:
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_each_shell_can_read_each_block_and_its_first_lines_work(
-    shell: str, its_stack: stack.Stack, clone: Path
-) -> None:
+def test_each_shell_reads_each_block_and_its_first_lines_work(shell: str, its_stack: stack.Stack, clone: Path) -> None:
     with opened(shell, its_stack, clone) as terminal:
         subprocess.run([*SHELLS[shell], "-n"], input="\n".join(BLOCKS), text=True, check=True)
         outputs = stack.outputs(its_stack.endpoint)
@@ -149,9 +147,7 @@ QUERIES = [
 ]
 
 
-def test_an_alarms_queries_and_commands_answer_and_a_stack_with_a_longer_name_has_other_alarms(
-    terminal: Terminal, clone: Path
-) -> None:
+def test_an_alarms_commands_answer_and_name_the_alarms_of_their_stack_only(terminal: Terminal, clone: Path) -> None:
     noted, logs = clone / ".venv" / "queries", aws.client("logs", terminal.stack.endpoint)
     for words in QUERIES:  # without the three processes of each `insights`, which the test of the first lines runs
         terminal.paste(words, f"(insights() {{ printf '%s\\0' \"$2\" >>{noted}; }}\n{{}})")
@@ -224,9 +220,7 @@ def released(terminal: Terminal, clone: Path) -> Terminal:
     return terminal
 
 
-def test_parameters_change_and_no_others_each_function_gets_a_new_version_and_the_access_log_is_read(
-    released: Terminal,
-) -> None:
+def test_only_the_named_parameters_change_and_each_function_gets_a_new_version(released: Terminal) -> None:
     endpoint = released.stack.endpoint
     for words in ("LogLevel=DEBUG", "AccessLog=on"):
         before, versions_before = gateway.parameters(endpoint, stack.STACK_NAME), versions(endpoint)

@@ -154,9 +154,7 @@ def test_what_can_never_be_published_is_logged_and_the_rest_is_retried(bus: Bus)
     assert bus.calls == [10, 2, 3, 1]
 
 
-def test_no_pause_goes_beyond_the_deadline_and_after_it_nothing_is_sent(
-    bus: Bus, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_pause_and_no_call_is_made_after_the_deadline(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(eventbridge, "backoff", lambda *_: itertools.repeat(60))
     bus.faults = itertools.repeat(throttled)
     assert publish(messages(2), seconds=30) == dict.fromkeys(range(2), "ThrottlingException")

@@ -90,9 +90,7 @@ def test_an_import_creates_users_and_a_second_one_stores_nothing(command: Comman
     assert sorted(path.name for path in Path().iterdir()) == ["orders.csv"]
 
 
-def test_rejected_rows_are_written_with_their_lines_and_errors_and_can_be_imported_again(
-    command: Command, stub: Stub
-) -> None:
+def test_rejected_rows_are_written_with_line_and_errors_and_can_be_imported_again(command: Command, stub: Stub) -> None:
     stub.users = {"user-0@example.com"}
     FILE.write_text(events(range(4), users=2) + "oops\n" + lines({"user": {}, "event": {}}))
     done = command(*IMPORT, "--json")
@@ -149,9 +147,7 @@ def test_an_import_keeps_the_order_of_each_user_with_any_failures(command: Comma
     stub.holds_once_in_order(set(range(600)))
 
 
-def test_an_event_that_keeps_failing_is_given_up_and_one_that_the_api_cannot_read_is_found(
-    command: Command, stub: Stub
-) -> None:
+def test_an_event_that_keeps_failing_or_that_the_api_cannot_read_is_found(command: Command, stub: Stub) -> None:
     """Events of one line are counted one by one: each fails once, and number 7 always."""
     tries = Counter[int]()
 
@@ -178,9 +174,7 @@ def test_check_stores_nothing(command: Command, stub: Stub) -> None:
     assert {request.path for request in stub.requests} == {"/v1/events/check"}
 
 
-def test_an_interrupted_import_goes_on_where_it_stopped(
-    command: Command, stub: Stub, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_import_continues(command: Command, stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importing, "WINDOW", 100)
     FILE.write_text(events(range(450)) + "oops\n")
     stub.users = {f"user-{n}@example.com" for n in range(9)}
@@ -199,9 +193,7 @@ def test_an_interrupted_import_goes_on_where_it_stopped(
 
 
 @pytest.mark.parametrize("change", ["file", "key", "upsert", "{", "{}"])
-def test_progress_counts_only_for_the_same_import(
-    command: Command, stub: Stub, monkeypatch: pytest.MonkeyPatch, change: str
-) -> None:
+def test_another_import_begins_anew(command: Command, stub: Stub, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
     monkeypatch.setattr(importing, "WINDOW", 100)
     stub.keys.add("other")
     FILE.write_text(events(range(300)))
@@ -218,9 +210,7 @@ def test_progress_counts_only_for_the_same_import(
     assert sum(len(request.events) for request in stub.requests[before:]) == 300
 
 
-def test_an_import_after_a_check_rejects_all_rows_again(
-    command: Command, stub: Stub, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_import_after_a_check_begins_anew(command: Command, stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importing, "WINDOW", 5)
     FILE.write_text(events(range(5), event={"search": {"refuse": 1}}) + events(range(5, 10)))
     stub.before = lambda _: UNAUTHORIZED if len(stub.requests) > 1 else None
@@ -337,9 +327,7 @@ def without_ids(numbers: range, **more: Any) -> str:
     return lines(*({"user": {"email": emails[n]}, "event": {"search": {"n": n, **more}}} for n in numbers))
 
 
-def test_send_sends_each_line_once_lines_that_are_added_later_and_one_that_was_not_finished(
-    command: Command, stub: Stub
-) -> None:
+def test_send_sends_each_line_once_also_if_it_was_added_or_finished_later(command: Command, stub: Stub) -> None:
     whole, more = without_ids(range(700)), without_ids(range(700, 704))
     FILE.write_text(whole)
     first, again = command("send", FILE, "--json"), command("send", FILE, "--json")
@@ -352,9 +340,7 @@ def test_send_sends_each_line_once_lines_that_are_added_later_and_one_that_was_n
     stub.holds_once_in_order(set(range(704)))
 
 
-def test_send_notes_a_line_of_many_events_with_all_of_them(
-    command: Command, stub: Stub, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_send_notes_a_line_with_all_its_events(command: Command, stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
     FILE.write_text(lines([json.loads(line) for line in without_ids(range(1200)).splitlines()]))
     writes, add = count(1), Outbox.add_entries
 
@@ -369,9 +355,7 @@ def test_send_notes_a_line_of_many_events_with_all_of_them(
     stub.holds_once_in_order(set(range(1200)))
 
 
-def test_two_runs_of_send_on_one_file_store_each_line_once(
-    command: Command, stub: Stub, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_runs_of_send_store_each_line_once(command: Command, stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
     FILE.write_text(without_ids(range(700)))
     add = Outbox.add_entries
 

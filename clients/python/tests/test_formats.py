@@ -205,7 +205,7 @@ def test_woocommerce_orders_and_their_refunds(tmp_path: Path) -> None:
 
 def test_woocommerce_orders_that_are_skipped_or_wrong(tmp_path: Path) -> None:
     offset = {"date_created_gmt": None, "date_created": "2026-04-05T21:06:21+02:00"}
-    changed = [{"status": "cancelled"}, {"billing": {"email": ""}}, {"date_created_gmt": None}, offset]
+    changed: list[Any] = [{"status": "cancelled"}, {"billing": {"email": ""}}, {"date_created_gmt": None}, offset]
     orders = [woocommerce_order(number, **each) for number, each in enumerate(changed, 1)]
     content = lines(*orders, {"code": "rest_forbidden"}, 7)
     found = read("woocommerce", content + "<html>\n\n", tmp_path)

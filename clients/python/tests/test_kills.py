@@ -61,9 +61,7 @@ def test_a_process_that_is_killed_at_any_step_loses_nothing(run: Run, stub: Stub
     in_order_and_once(added(tmp_path), stub)
 
 
-def test_two_processes_on_one_file_that_are_killed_at_any_moment_lose_nothing(
-    run: Run, stub: Stub, tmp_path: Path
-) -> None:
+def test_two_processes_on_one_file_killed_at_any_moment_lose_nothing(run: Run, stub: Stub, tmp_path: Path) -> None:
     random, killed = Random(23), 0
     stub.before = stub.after = lambda _: DROP if random.random() < 0.2 else None
     stub.fails = lambda _: random.random() < 0.05

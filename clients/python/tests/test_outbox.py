@@ -47,9 +47,7 @@ def ids(request: Request) -> list[str]:
 # --- What is sent ---------------------------------------------------------------------------------
 
 
-def test_an_event_arrives_with_the_callers_id_and_time_or_with_those_of_the_moment_when_it_was_added(
-    open_outbox: Open, stub: Stub
-) -> None:
+def test_an_event_arrives_with_the_callers_id_and_time_or_those_of_the_moment(open_outbox: Open, stub: Stub) -> None:
     made, now = open_outbox(), datetime.now(timezone.utc)
     text, uuid7 = now.astimezone(timezone(timedelta(hours=4))).isoformat(), new_uuid7(now)
     assert made.add(ANA, event(1), "order-1", now) == "order-1"
@@ -93,7 +91,7 @@ WRONG: list[tuple[tuple[Any, ...], str]] = [
 ]  # fmt: skip
 
 
-def test_an_event_that_cannot_be_sent_is_an_error_of_add(open_outbox: Open) -> None:
+def test_an_event_that_cannot_be_sent_is_an_error(open_outbox: Open) -> None:
     made = open_outbox()
     for arguments, message in WRONG:
         with pytest.raises((ValueError, TypeError), match=message):
@@ -119,9 +117,7 @@ def test_a_batch_keeps_the_limits_of_the_api(open_outbox: Open, stub: Stub) -> N
     (503, {"Retry-After": "0"}, errors()), (504, {}, ""), (200, {}, "<html>a login page</html>"),
     (207, {}, {"results": []}),
 ], ids=lambda reply: f"{reply[0]} {str(reply[2])[:12]}")  # fmt: skip
-def test_a_batch_without_results_is_sent_again_as_it_was(
-    open_outbox: Open, stub: Stub, reply: Reply, when: str
-) -> None:
+def test_a_batch_without_results_is_sent_again_whole(open_outbox: Open, stub: Stub, reply: Reply, when: str) -> None:
     setattr(stub, when, first_times(3, reply))
     add(open_outbox(sending=False), range(3))
     assert open_outbox().flush(120)
@@ -148,9 +144,7 @@ def test_it_waits_as_long_as_retry_after_says(open_outbox: Open, stub: Stub) -> 
     assert second.at - first.at >= 1
 
 
-def test_a_user_whose_events_always_fail_does_not_stop_the_others(
-    open_outbox: Open, stub: Stub, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_events_that_fail_stop_no_other_user(open_outbox: Open, stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outbox, "LONGEST_WAIT", 0.5)
     stub.fails = lambda entry: entry["user"] == ANA
     adding = add(open_outbox(sending=False), range(150))
@@ -167,9 +161,7 @@ def test_a_user_whose_events_always_fail_does_not_stop_the_others(
 # --- What is rejected -----------------------------------------------------------------------------
 
 
-def test_a_refused_event_is_kept_with_its_errors_and_a_callback_that_raises_stops_nothing(
-    open_outbox: Open, stub: Stub
-) -> None:
+def test_a_refused_event_is_kept_and_a_callback_that_raises_stops_nothing(open_outbox: Open, stub: Stub) -> None:
     told: list[Rejected] = []
 
     def tell(rejected: Rejected) -> None:
@@ -203,9 +195,7 @@ def test_a_new_process_sends_again_or_forgets_what_was_rejected(open_outbox: Ope
     assert stub.numbers() == [0, 1]
 
 
-def test_a_process_that_changes_its_folder_keeps_the_file_and_the_lock(
-    stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_change_of_the_folder_keeps_the_file(stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -216,9 +206,7 @@ def test_a_process_that_changes_its_folder_keeps_the_file_and_the_lock(
     assert not list(elsewhere.iterdir())
 
 
-def test_an_event_is_added_once_if_no_thread_can_start(
-    open_outbox: Open, stub: Stub, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_event_is_added_without_a_thread(open_outbox: Open, stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
     def start(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
@@ -241,9 +229,7 @@ def test_upsert_belongs_to_the_events_and_not_to_who_sends_them(open_outbox: Ope
 
 
 @pytest.mark.parametrize("reply", [(400, {}, errors("Invalid JSON")), (413, {}, ""), (422, {}, errors())])
-def test_an_event_that_the_api_cannot_read_is_found_and_the_others_are_sent(
-    open_outbox: Open, stub: Stub, reply: Reply
-) -> None:
+def test_an_event_that_the_api_cannot_read_is_found(open_outbox: Open, stub: Stub, reply: Reply) -> None:
     stub.before = lambda request: reply if event(37) in [entry["event"] for entry in request.events] else None
     add(open_outbox(sending=False), range(150))
     made = open_outbox()
@@ -363,9 +349,7 @@ def test_a_forked_child_sends_what_it_adds(open_outbox: Open, stub: Stub) -> Non
     stub.holds_once_in_order({*range(6), 100})
 
 
-def test_a_child_that_is_forked_while_the_lock_is_taken_does_not_keep_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_child_forked_with_the_lock_does_not_keep_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     taken, forked, lock = threading.Event(), threading.Event(), store.Lock(tmp_path / "lock")
     lock_file = store.lock_file
 
