@@ -2,6 +2,9 @@
 
 import re
 import textwrap
+from typing import Any
+
+from samcli.yamlhelper import yaml_parse
 
 from local.stack import ROOT
 
@@ -14,3 +17,7 @@ def blocks(document: str, language: str = "sh") -> list[str]:
     """The fenced code of a language, in its order."""
     found = re.findall(rf"^( *)```{language}\n(.*?)^\1```$", text(document), re.MULTILINE | re.DOTALL)
     return [textwrap.dedent(block) for _, block in found]
+
+
+TEMPLATE: dict[str, Any] = yaml_parse(text("template.yaml"))
+RESOURCES: dict[str, Any] = TEMPLATE["Resources"]

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from botocore.awsrequest import AWSPreparedRequest
 from botocore.exceptions import ReadTimeoutError
 
-from api.gateway import RESOURCES, invoke
+from api.gateway import invoke
+from documents import RESOURCES
 from faults import answers, hooked
 from handlers import feed
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from api.gateway import FUNCTIONS, RESOURCES, call, event_file, function_of, invoke, post_event, timeline, user
+from api.gateway import FUNCTIONS, call, event_file, function_of, invoke, post_event, timeline, user
 from builders import ANA, a_moment, a_user, an_entry
 from clone import IS_CLONE, tracked
-from documents import text
+from documents import RESOURCES, text
 from domain.ids import new_id
 from faults import hooked
 from handlers.runtime import client

@@ -19,9 +19,8 @@ from local.stack import ROOT, StackError, check_free, free_port
 # --- Installation: wheels that the tests make replace the package index ----------------------------
 
 INSTALL = [sys.executable, str(ROOT / "local" / "install.py"), ".venv", "requirements.txt"]
-UV_THAT_NOTES = (
-    "import os, sys; open('noted', 'a').write(' '.join(sys.argv[1:]) + os.environ['UV_DEFAULT_INDEX']); print('uv 1')"
-)
+NOTES = "print(*sys.argv[1:], os.environ['UV_DEFAULT_INDEX'], file=open('noted', 'a'))"
+UV_THAT_NOTES = f"import os, sys; {NOTES}; print('uv 1')"
 UV_THAT_FAILS = "import sys; sys.exit('error: this machine is too old')"
 
 
@@ -58,7 +57,7 @@ def test_uv_installs_or_pip_if_uv_cannot_and_each_step_is_one_line_with_its_time
     ]
     noted = (tmp_path / "noted").read_text()
     assert "--require-hashes -r requirements.txt" in noted
-    assert noted.endswith("https://packages.example.com")
+    assert noted.endswith("https://packages.example.com\n")
     assert not (tmp_path / ".venv" / "bin" / "thing").exists()
     assert install(tmp_path, thing, wheel(tmp_path, "uv", 2, UV_THAT_FAILS)) == [
         "Installing uv 2 ... T",
@@ -94,13 +93,11 @@ def test_the_pages_are_on_the_next_port_and_port_0_takes_a_free_one(capsys: pyte
     assert capsys.readouterr().out == f"PORT=0: taking the free port {port}\n"
 
 
-@pytest.mark.parametrize("wanted", ["abc", "", "-1", "80.5", "65536", "100000000000", "٣"])
-def test_what_is_not_a_port_is_reported_in_one_line(wanted: str) -> None:
-    with pytest.raises(StackError, match=rf"^PORT={wanted} is no port: it is a number from 1 to 65535, or 0 for.*\Z"):
-        ports(wanted)
-
-
-def test_a_taken_port_is_reported_before_anything_is_started() -> None:
+def test_what_is_not_a_port_or_taken_is_reported_in_one_line_before_anything_is_started() -> None:
+    for wanted in ("abc", "", "-1", "80.5", "65536", "100000000000", "٣"):
+        said = rf"^PORT={wanted} is no port: it is a number from 1 to 65535, or 0 for.*\Z"
+        with pytest.raises(StackError, match=said):
+            ports(wanted)
     with socket.create_server((aws.HOST, 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(StackError, match=f"Port {port} cannot be used, choose another one with PORT=number"):

@@ -20,12 +20,10 @@ from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
 
 from clone import commit, git, tracked
-from documents import text
+from documents import TEMPLATE, text
 from engines import skip_lane
 from local import aws, stack
 from tools.deploy import NO_REVISION, stamp
-
-TEMPLATE: dict[str, Any] = yaml_parse(text("template.yaml"))
 
 # --- The package of every function ----------------------------------------------------------------
 

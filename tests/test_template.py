@@ -7,9 +7,8 @@ from itertools import product
 from typing import Any
 
 import pytest
-from samcli.yamlhelper import yaml_parse
 
-from documents import text
+from documents import RESOURCES, TEMPLATE, text
 from handlers.bus import CLIENT_CONFIG as FEED_CLIENT_CONFIG
 from handlers.erasure import RESERVE_SECONDS
 from handlers.feed import RESERVE_SECONDS as FEED_RESERVE_SECONDS
@@ -17,8 +16,6 @@ from handlers.metrics import METRICS, NAMESPACE
 from table.calls import CLIENT_CONFIG, REQUEST_SECONDS
 from use_cases.erasure import IN_FLIGHT
 
-TEMPLATE: dict[str, Any] = yaml_parse(text("template.yaml"))
-RESOURCES: dict[str, Any] = TEMPLATE["Resources"]
 GLOBALS: dict[str, Any] = TEMPLATE["Globals"]["Function"]
 GATEWAY_SECONDS = 29
 AUTHORIZER_SECONDS = 10

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from samcli.yamlhelper import yaml_parse
-
+from documents import RESOURCES
 from local.stack import ROOT
 
-RESOURCES: dict[str, Any] = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]
 FUNCTIONS: dict[str, str] = {
     name: resource["Properties"]["Handler"]
     for name, resource in RESOURCES.items()

@@ -15,9 +15,10 @@ import pytest
 from botocore.awsrequest import AWSPreparedRequest
 
 from api import gateway
-from api.gateway import ENVELOPE, RESOURCES, Answer, Context, answer_to, call, event_file, invoke, user
+from api.gateway import ENVELOPE, Answer, Context, answer_to, call, event_file, invoke, user
 from builders import ANA, a_user, an_entry
 from declared import Once, Windowed, every_restriction, restriction_of, with_declared_types
+from documents import RESOURCES
 from domain.problems import WARNINGS, Unavailable
 from faults import Fault, error, hooked, no_connection
 from handlers import erasure

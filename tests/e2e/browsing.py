@@ -108,7 +108,7 @@ def screen_of(browser: Chrome, width: int, scheme: str = "light") -> Iterator[No
 
 @contextmanager
 def pages_of(browser: Chrome, answers: dict[str, Any], recent: Recent | None = None) -> Iterator[str]:
-    """Serve the pages of a made-up API. Yield their address. In the end the browser forgets them.
+    """Serve the pages of a made-up API to a browser that forgets others. Yield their address.
 
     `answers` are bodies, or pairs of a status and a body, by the path below /v1/.
     """
@@ -121,13 +121,13 @@ def pages_of(browser: Chrome, answers: dict[str, Any], recent: Recent | None = N
         status, body = found if isinstance(found, tuple) else (200, found)
         return body, status
 
+    forget(browser)
     server = make_server(console.HOST, 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
         with console.running(f"http://{console.HOST}:{server.port}/v1", "key", recent=recent) as url:
             yield url
-            forget(browser)
     finally:
         server.shutdown()
         server.server_close()

@@ -86,9 +86,14 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Chrome"]:
 
 
 @pytest.fixture
-def caller(deployed: stack.Stack) -> Caller:
-    """A caller with its own account, so that tests do not affect each other."""
-    return Caller(deployed.api_url, deployed.create_key(f"test-{uuid4().hex[:12]}"))
+def account() -> str:
+    """The account of the test, so that tests do not affect each other."""
+    return f"test-{uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def caller(deployed: stack.Stack, account: str) -> Caller:
+    return Caller(deployed.api_url, deployed.create_key(account))
 
 
 @pytest.fixture
@@ -141,3 +146,10 @@ def shell(commands: str, endpoint: str, folder: Path, **variables: str) -> str:
     done = subprocess.run(command, cwd=folder, env=env, input="y\n", capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def resources(endpoint: str) -> list[dict[str, Any]]:
+    """Return the summaries of the stack's resources."""
+    cloudformation: Any = aws.client("cloudformation", endpoint)
+    pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=stack.STACK_NAME)
+    return [each for page in pages for each in page["StackResourceSummaries"]]

@@ -53,10 +53,8 @@ def running(clone: Path) -> Iterator[tuple[dict[str, str], Iterator[str]]]:
         try:
             printed = "".join(takewhile("Ctrl-C stops it\n".__ne__, process.stdout or ()))
             found = dict(re.findall(r"^(export \w+|curl|\w+_URL)(?:=| )(.*)$", printed, re.MULTILINE))
-            assert list(found) == ["export API_URL", "export API_KEY", "curl", "DOCS_URL", "USERS_URL", "LIVE_URL"], (
-                printed
-            )
             found = {name.removeprefix("export "): value for name, value in found.items()}
+            assert list(found) == ["API_URL", "API_KEY", "curl", "DOCS_URL", "USERS_URL", "LIVE_URL"], printed
             yield found, process.stdout or iter(())
         finally:
             os.killpg(process.pid, signal.SIGINT)
@@ -291,6 +289,5 @@ def test_an_export_on_aws_is_asked_and_ends_by_the_lifecycle_rule(moto_server: s
             assert cells(counted) == [["shop", "search", "1"]]
     shell(LIFECYCLE, moto_server, tmp_path, BUCKET=bucket)
     [rule] = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
-    assert all(
-        each["Key"].startswith(rule["Filter"]["Prefix"]) for each in s3.list_objects_v2(Bucket=bucket)["Contents"]
-    )
+    keys = [each["Key"] for each in s3.list_objects_v2(Bucket=bucket)["Contents"]]
+    assert all(key.startswith(rule["Filter"]["Prefix"]) for key in keys)

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from samcli.yamlhelper import yaml_parse
 
 from api.gateway import event_file
 from clone import git, repository
-from documents import blocks, text
-from e2e.conftest import Ana, Caller, shell
+from documents import TEMPLATE, blocks, text
+from e2e.conftest import Ana, Caller, resources, shell
 from local import aws, gateway, stack
 from local.dynamodb import create_table
 from local.feed import listening
@@ -27,7 +26,7 @@ RUNBOOK = "docs/runbook.md"
 
 Parameters = dict[str, str]
 SAMCONFIG = tomllib.loads(text("samconfig.toml"))
-PARAMETERS: dict[str, Any] = yaml_parse(text("template.yaml"))["Parameters"]
+PARAMETERS: dict[str, Any] = TEMPLATE["Parameters"]
 DEFAULTS = {name: str(parameter["Default"]) for name, parameter in PARAMETERS.items()}
 EXAMPLES = {
     "AlarmEmail": "oncall@example.com",
@@ -82,13 +81,6 @@ def deployed() -> Iterator[stack.Stack]:
         yield it
 
 
-@pytest.fixture
-def ana(caller: Caller) -> dict[str, str]:
-    ana = {"email": "ana@example.com", "firstname": "Ana"}
-    assert caller.send("POST", "/user/", ana).status == 200
-    return ana
-
-
 def the_block(document: str, words: str) -> str:
     [found] = [block for block in blocks(document) if words in block]
     return found
@@ -99,12 +91,6 @@ def table(endpoint: str, name: str) -> tuple[Any, ...]:
     dynamodb: Any = aws.client("dynamodb", endpoint)
     described = dynamodb.describe_table(TableName=name)["Table"]
     return described["TableId"], described["CreationDateTime"], dynamodb.scan(TableName=name)["Items"]
-
-
-def resource_types(endpoint: str) -> set[str]:
-    cloudformation: Any = aws.client("cloudformation", endpoint)
-    pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=stack.STACK_NAME)
-    return {each["ResourceType"] for page in pages for each in page["StackResourceSummaries"]}
 
 
 def test_every_parameter_is_deployed_with_another_value() -> None:
@@ -127,8 +113,9 @@ def test_a_deployment_over_another_keeps_the_table_and_the_api_answers(
     assert stack.outputs(deployed.endpoint)["TableName"] == name
     assert table(deployed.endpoint, name) == before
     watched = {"AWS::CloudWatch::Alarm", "AWS::CloudWatch::Dashboard", "AWS::SNS::Topic"}
-    assert resource_types(deployed.endpoint) & watched == (watched if told["Monitoring"] == "on" else set())
-    assert caller.send("GET", f"/user/{ana['email']}").body["firstname"] == "Ana"
+    types = {each["ResourceType"] for each in resources(deployed.endpoint)}
+    assert types & watched == (watched if told["Monitoring"] == "on" else set())
+    assert caller.send("GET", f"/user/{ana['email']}").status == 200
     assert caller.event(ana, {"search": {"query": "shoes"}}).status == 200
 
 

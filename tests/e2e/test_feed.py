@@ -69,16 +69,6 @@ def rules(endpoint: str) -> set[str]:
 
 
 @pytest.fixture
-def account() -> str:
-    return f"test-{uuid4().hex[:12]}"
-
-
-@pytest.fixture
-def caller(deployed: stack.Stack, account: str) -> Caller:
-    return Caller(deployed.api_url, deployed.create_key(account))
-
-
-@pytest.fixture
 def listen(deployed: stack.Stack, account: str, tmp_path: Path) -> Callable[..., dict[str, str]]:
     """Deploys a listener for the caller's account, as the page does it, if CloudFormation knows all that it says.
     Returns its outputs."""

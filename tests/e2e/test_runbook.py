@@ -18,7 +18,7 @@ from botocore import xform_name
 import aws_cli
 from clone import commit, git, repository
 from documents import blocks, text
-from e2e.conftest import Caller
+from e2e.conftest import Caller, resources
 from engines import skip_lane
 from local import aws, dynamodb, gateway, stack
 
@@ -206,10 +206,7 @@ def test_a_key_is_created_listed_expired_and_revoked_and_a_person_erased_without
 
 def versions(endpoint: str) -> set[str]:
     """Return the version of each function that callers get."""
-    cloudformation: Any = aws.client("cloudformation", endpoint)
-    pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=stack.STACK_NAME)
-    found = [each for page in pages for each in page["StackResourceSummaries"]]
-    return {each["LogicalResourceId"] for each in found if each["ResourceType"] == "AWS::Lambda::Version"}
+    return {each["LogicalResourceId"] for each in resources(endpoint) if each["ResourceType"] == "AWS::Lambda::Version"}
 
 
 @pytest.fixture(scope="module")
@@ -310,9 +307,8 @@ def test_a_table_that_was_replaced_is_retired_and_the_stacks_own_is_made_again(r
     released.paste("PointInTimeRecoveryEnabled=false")
     assert "retired" not in client.list_tables()["TableNames"]
     released.paste('create-table --table-name "$OLD"')
-    made, own = (
-        client.describe_table(TableName=name)["Table"] for name in ("retired", released.outputs()["TableName"])
-    )
+    names = "retired", released.outputs()["TableName"]
+    made, own = (client.describe_table(TableName=name)["Table"] for name in names)
     for name in ("KeySchema", "AttributeDefinitions", "BillingModeSummary", "DeletionProtectionEnabled"):
         assert made[name] == own[name]
     released.paste("the-table-of-the-deleted-stack")

@@ -8,9 +8,9 @@ import re
 
 import pytest
 
-from api.gateway import RESOURCES
 from docs import codes
 from docs.openapi import CODES, OF_STATUS
+from documents import RESOURCES
 from domain.event_types import restrictions
 from domain.problems import WARNINGS
 

@@ -5,17 +5,12 @@ import subprocess
 import sys
 
 import pytest
-from samcli.yamlhelper import yaml_parse
 
+from api.gateway import FUNCTIONS
+from documents import TEMPLATE
 from local.stack import ROOT
 from tools import roots
 
-TEMPLATE = yaml_parse((ROOT / "template.yaml").read_text())
-FUNCTIONS = {
-    name: resource["Properties"]
-    for name, resource in TEMPLATE["Resources"].items()
-    if resource["Type"] == "AWS::Serverless::Function"
-}
 LEAVES_THE_COLLECTOR_ON = """
 import gc, sys
 import {module}
@@ -25,7 +20,7 @@ sys.exit(not gc.isenabled() or gc.get_freeze_count() < 10_000 or "botocore" not 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_started_function_collects_garbage_but_looks_at_nothing_that_it_started_with(name: str) -> None:
-    module = FUNCTIONS[name]["Handler"].rpartition(".")[0]
+    module = FUNCTIONS[name].rpartition(".")[0]
     program = LEAVES_THE_COLLECTOR_ON.format(module=module)
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT / "src", check=False).returncode == 0
 
