@@ -164,7 +164,7 @@ def test_each_part_has_the_form_that_generators_read() -> None:
     assert {node["type"] for node in parts if "enum" in node or "const" in node} == {"string"}
     assert len(objects) > 30
     assert all("additionalProperties" in node or node["properties"] for node in objects)
-    for node in described(SCHEMAS):  # a number may be an integer wherever a caller chooses its type
+    for node in described(SCHEMAS):  # a number may be an integer if a caller chooses its type
         alternatives = [each.get("type") for each in node.get("anyOf", ())]
         types = node["type"] if isinstance(node.get("type"), list) else alternatives
         assert ("number" in types) == ("integer" in types)
