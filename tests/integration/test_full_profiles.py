@@ -285,8 +285,8 @@ def a_full_profile_of_1_0(table: Table, room: int) -> None:
 def test_where_dynamodb_has_no_space_a_purchase_is_413_until_there_is_some(account: Account, table: Table) -> None:
     a_full_profile_of_1_0(table, room=0)
     before = everything(table)
-    with pytest.raises(TooLarge):
-        send(account, {"confirmation": {"orderId": 1, "total": 1}})
+    orders = [an_entry({"confirmation": {"orderId": number, "total": 1}}) for number in range(3)]
+    assert [type(outcome) for outcome in send_batch(account, orders)] == [TooLarge] * 3
     assert everything(table) == before
     users.remove_attribute(ANA, "a0", account)
     open_and_buy(account)
