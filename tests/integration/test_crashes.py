@@ -44,7 +44,8 @@ ANONYMOUS, ANAS, BOBS, FIRST, SECOND = (f"01900000-0000-7000-8000-00000000000{n}
 NEW, NEWER = "new@example.com", "newer@example.com"
 MANY = {f"a{n}": n for n in range(101)}  # more than one expression can set: the profile is read first
 # Values that differ between two runs of a request: secrets, hashes, ids, and times in three forms.
-VARIABLE = r"[0-9a-f]{32,64}|[0-9a-f]{8}-[0-9a-f-]{27}|\d{4}-\d\d-\d\dT[\d:.]+Z|\b\d{10,13}\b"
+UUID = r"[0-9a-f]{8}-[0-9a-f-]{27}"
+VARIABLE = r"[0-9a-f]{32,64}|" + UUID + r"|\d{4}-\d\d-\d\dT[\d:.]+Z|\b\d{10,13}\b"
 
 
 class UseCase(NamedTuple):
@@ -163,7 +164,7 @@ def seen(account: Account, answer: Any = None) -> str:
     """The whole table and an answer as text. Ids and times are numbered by their first appearance."""
     bound: Any = {"attributeBytes": ""}  # of a profile's size: each change lets it grow
     items = [json.dumps(item | bound, sort_keys=True) for item in everything(account.table)]
-    items.sort(key=lambda item: re.sub(VARIABLE, "", item))
+    items.sort(key=lambda item: (re.sub(VARIABLE, "", item), re.findall(UUID, item)))  # a UUID begins with its time
     numbers: dict[str, int] = {}
     text = "\n".join([*items, repr(answer)])
     return re.sub(VARIABLE, lambda found: f"<{numbers.setdefault(found.group(), len(numbers))}>", text)
