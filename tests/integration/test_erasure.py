@@ -43,20 +43,21 @@ def test_nothing_is_left_of_an_erased_person_but_a_mark_and_what_others_have(acc
     ana, now = a_user(account, tel="+34 600 000 000", tags=["vip"]), a_moment()
     a_user(account, BOB)
     order = {"orderId": "A-1", "phone": "+34 600 000 000"}
-    events: list[dict[str, Any]] = [{"update": {"firstname": "Ana"}}, {"emailopen": {}}, {"confirmation": order}]
+    events: list[dict[str, Any]] = [{"update": {"firstname": "Ana"}}, {"confirmation": order}]
     for event in events:
         send(account, event)
     for key in (KEY, OTHER):
         send(account, SEARCH, now - timedelta(hours=25), key)
     send(account, {"search": {"query": "+34 600 000 000"}}, key=KEY)
-    collect_one(parse_request(as_sent(an_entry(SEARCH, eventId="own")), a_moment()), account, now, THIRD)
+    collect_one(parse_request(as_sent(an_entry(OPEN, eventId="chosen")), a_moment()), account, now, THIRD)
+    assert send(account, OPEN, key=IdempotencyKey.of("fourth", b"body")).restriction
     of_bob = send(account, SEARCH, key=OTHER, email=BOB)
     users.erase(ANA, account, now)
     erase_leftovers(account.table, now)
     assert erase_leftovers(account.table, now + LATER) == []
     left = as_text(account.table)
     digest = digest_of("confirmation", order)
-    texts = (ANA, ana.id, ana.id.upper(), "600 000 000", "Ana", KEY.key_hash, THIRD.key_hash, digest)
+    texts = (ANA, ana.id, ana.id.upper(), "600 000 000", "Ana", "chosen", KEY.key_hash, THIRD.key_hash, digest)
     assert [text for text in texts if text in left] == []
     mark = item_at(account.table, erased_key(ana.id)) or {}
     assert mark.keys() - {"eventsDeleted"} == {"pk", "sk", "erasedAt", "finishedOn"}
