@@ -167,14 +167,6 @@ def test_an_erasure_ends_though_another_run_counts_an_event_and_stops_at_any_cal
         assert "finishedOn" in (item_at(table, mark) or {})
 
 
-def test_an_erasure_that_1_0_began_gets_its_receipt_at_its_end(account: Account) -> None:
-    ana, now, table = a_user(account), a_moment(), account.table
-    users.erase(ana.id, account, now)
-    table.client.delete_item(TableName=table.name, Key=erased_key(ana.id))
-    assert erase_leftovers(table, now + LATER) == []
-    assert users.receipt(ana.id, account).requested_on == iso(now)
-
-
 # --- Keys -----------------------------------------------------------------------------------------
 
 
