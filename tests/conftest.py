@@ -20,17 +20,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # Before the handlers are imported: they read their environment once.
 for name in [name for name in os.environ if name.startswith("AWS_")]:
     del os.environ[name]
-os.environ |= {
-    "AWS_ACCESS_KEY_ID": aws.ACCESS_KEY,
-    "AWS_SECRET_ACCESS_KEY": aws.SECRET_KEY,
-    "AWS_DEFAULT_REGION": aws.REGION,
-    "AWS_CONFIG_FILE": os.devnull,
-    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-    "AWS_EC2_METADATA_DISABLED": "true",
-    "TABLE_NAME": "test",
-    "BUS_NAME": "test",
-    "POWERTOOLS_SERVICE_NAME": "test",
-}
+os.environ |= dict.fromkeys(("TABLE_NAME", "BUS_NAME", "POWERTOOLS_SERVICE_NAME"), "test")
+os.environ |= {"AWS_ACCESS_KEY_ID": aws.ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": aws.SECRET_KEY}
+os.environ |= {"AWS_DEFAULT_REGION": aws.REGION, "AWS_EC2_METADATA_DISABLED": "true"}
+os.environ |= dict.fromkeys(("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"), os.devnull)
 
 # Where the files that take longest are comes first: the last ones of a run are short, and no worker waits for another.
 FOLDERS = ["e2e", "tests", "api", "integration", "unit"]

@@ -59,13 +59,8 @@ def declared_types() -> Iterator[None]:
 with_declared_types = pytest.mark.usefixtures("declared_types")
 
 
-# --- Every restricted type ------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Once:
-    """A type of which there is one event for each value of a field."""
-
     type: str
     field: str
     needs: tuple[str, ...] = ()
@@ -76,8 +71,6 @@ class Once:
 
 @dataclass(frozen=True)
 class Windowed:
-    """A type of which there is one event of a user in a window."""
-
     type: str
     window: timedelta
 

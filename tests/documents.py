@@ -14,7 +14,6 @@ def text(document: str) -> str:
 
 
 def blocks(document: str, language: str = "sh") -> list[str]:
-    """The fenced code of a language, in its order."""
     found = re.findall(rf"^( *)```{language}\n(.*?)^\1```$", text(document), re.MULTILINE | re.DOTALL)
     return [textwrap.dedent(block) for _, block in found]
 

@@ -13,8 +13,6 @@ from typing import Any
 
 
 class Clock(datetime):
-    """A clock that stands still where a test has put it."""
-
     moment: datetime
 
     @classmethod
@@ -23,8 +21,6 @@ class Clock(datetime):
 
 
 class Context:
-    """The part of Lambda's context that the functions read."""
-
     aws_request_id = "lambda-request"
     function_name = "function"
     memory_limit_in_mb = 512

@@ -34,9 +34,6 @@ def run(*command: str, cwd: Path = ROOT, **environment: str) -> "subprocess.Comp
     return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
 
 
-# --- The Makefile ---------------------------------------------------------------------------------
-
-
 def test_make_alone_lists_every_target_by_who_needs_it_and_fits_a_terminal_of_80_columns() -> None:
     lines = run("make", MAKEFLAGS="").stdout.splitlines()  # without the options of `make test`
     assert [line for line in lines if line and line[0] != " "] == ["Run", "Send", "Look", "Deploy", "Develop"]
@@ -47,9 +44,6 @@ def test_make_alone_lists_every_target_by_who_needs_it_and_fits_a_terminal_of_80
     assert set(listed) == targets - {"help"}
     [phony] = re.findall(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)
     assert set(phony.split()) == targets
-
-
-# --- The same facts in several files --------------------------------------------------------------
 
 
 def test_a_workflow_may_do_little_and_names_its_actions_by_commit_and_the_check_only_calls_ci_run() -> None:
@@ -99,9 +93,6 @@ def test_an_unclear_word_is_found_in_prose_and_not_in_code(tmp_path: Path) -> No
     assert found == ["read.md:1: “Mend”", "read.py:3: “goes off”", "read.py:5: “of ours”"]
 
 
-# --- `make audit` against a made-up database of vulnerabilities ------------------------------------
-
-
 @pytest.fixture
 def url(request: pytest.FixtureRequest) -> Iterator[str]:
     """A database that answers as OSV does: every version of these packages is vulnerable. None: it does not answer."""
@@ -129,7 +120,6 @@ def url(request: pytest.FixtureRequest) -> Iterator[str]:
     (None, 3, r"\A\n.*NOT CHECKED for known vulnerabilities"),
 ], indirect=["url"])  # fmt: skip
 def test_a_known_vulnerability_of_a_package_in_the_functions_fails(url: str, code: int, printed: str) -> None:
-    """A database that does not answer differs from one without data."""
     done = run(sys.executable, ".ci/audit.py", "--vulnerability-service=osv", f"--osv-url={url}")
     assert done.returncode == code, done.stderr
     assert re.search(printed, f"{done.stdout}\n{done.stderr}", re.DOTALL)

@@ -34,7 +34,6 @@ def tree(path: Path) -> ast.Module:
 
 
 def imports(path: Path) -> set[str]:
-    """Return every module that a file imports, at any place."""
     found = set()
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
@@ -65,7 +64,6 @@ LAYERS = ["domain", "table", "use_cases", "handlers"]
 
 
 def test_imports_go_down_the_layers_and_only_handlers_know_lambda_and_one_module_each_service() -> None:
-    """So the domain is pure."""
     entries = {handler.rsplit(".", 1)[0] for handler in FUNCTIONS.values()}
     for path in MODULES:
         layer, known = path.relative_to(SRC).parts[0], packages(path)

@@ -33,8 +33,6 @@ def test_the_reference_has_the_lists_that_the_code_makes() -> None:
     assert page == reference.page(page), "run `make openapi`"
 
 
-# --- Routes ---------------------------------------------------------------------------------------
-
 GATEWAY: dict[str, set[str]] = {name: set() for name in FUNCTIONS}
 for (method, path), name in BY_ROUTE.items():
     if method != "ANY":
@@ -64,9 +62,6 @@ def test_the_document_and_the_changelog_have_the_version_of_the_contract() -> No
     assert re.findall(r"^## (\S+)", text("CHANGELOG.md"), re.MULTILINE)[0].startswith(f"{version}.")
 
 
-# --- What callers send ----------------------------------------------------------------------------
-
-
 class Read(dict[str, Any]):
     """An object of a request that remembers which of its fields were asked for."""
 
@@ -90,9 +85,6 @@ def test_the_fields_of_the_document_are_those_that_are_read_and_the_refusals_may
         assert SCHEMAS[schema]["properties"].keys() == {*USER_FIELDS}
     named = {*sent.asked, *batch.asked, *(f"user.{name}" for name in USER_FIELDS)} - {"events"}
     assert [name for name in named if known_field(name) != name] == []
-
-
-# --- What callers get -----------------------------------------------------------------------------
 
 
 def test_each_status_is_in_every_list() -> None:

@@ -16,8 +16,6 @@ from local import aws, stack
 from local.__main__ import alone, ports
 from local.stack import ROOT, StackError, check_free, free_port
 
-# --- Installation: wheels that the tests make replace the package index ----------------------------
-
 INSTALL = [sys.executable, str(ROOT / "local" / "install.py"), ".venv", "requirements.txt"]
 NOTES = "print(*sys.argv[1:], os.environ['UV_DEFAULT_INDEX'], file=open('noted', 'a'))"
 UV_THAT_NOTES = f"import os, sys; {NOTES}; print('uv 1')"
@@ -81,9 +79,6 @@ def test_ctrl_c_is_one_line_and_leaves_nothing_half_made(tmp_path: Path) -> None
     assert not (tmp_path / ".venv").exists()
 
 
-# --- Ports ----------------------------------------------------------------------------------------
-
-
 def test_the_pages_are_on_the_next_port_and_port_0_takes_a_free_one(capsys: pytest.CaptureFixture[str]) -> None:
     port = free_port()
     assert ports(str(port)) == (port, port + 1)
@@ -114,8 +109,6 @@ def test_no_other_command_uses_the_data_of_a_stack_that_runs(tmp_path: Path, mon
     with pytest.raises(StackError, match="The stack is running at http:"), alone(folder):
         pass
 
-
-# --- Ctrl-C ---------------------------------------------------------------------------------------
 
 PROGRAM = """
 import os, signal, time

@@ -157,7 +157,6 @@ class Clone:
         return commit(self.folder, told)
 
     def run(self, *arguments: str, region: str = aws.REGION) -> "subprocess.CompletedProcess[str]":
-        """Run the tool without a terminal."""
         env = aws.environment(self.endpoint) | {
             "PATH": f"{self.folder.parent}:{os.environ['PATH']}",
             "PYTHONPATH": str(stack.ROOT),
@@ -185,7 +184,6 @@ class Clone:
         return {**deploy, "options": options[:at], "parameters": options[at + 1 :], "said": done.stdout + done.stderr}
 
     def refused(self, *arguments: str, **settings: str) -> str:
-        """Return the message of a run that stopped before `sam`."""
         done = self.run(*arguments, **settings)
         assert done.returncode == 1
         assert not self.notes.exists()

@@ -154,7 +154,6 @@ def widgets_of_the_dashboard() -> list[dict[str, Any]]:
 
 
 def metric_on_dashboard(metric: list[Any]) -> tuple[str, ...]:
-    """Return the name and dimensions of one of our metrics, or nothing."""
     if metric[0] == NAMESPACE:
         assert metric[2:4] == ["service", "${AWS::StackName}"]
         return metric[1], "service"

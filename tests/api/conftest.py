@@ -8,11 +8,9 @@ from table.calls import Table
 
 @pytest.fixture
 def demo(functions_table: Table) -> Account:
-    """The account of the events in events/."""
     return Account(functions_table, "demo")
 
 
 @pytest.fixture
 def ana(demo: Account) -> Profile:
-    """The user that the events in events/ name."""
     return a_user(demo, ANA)

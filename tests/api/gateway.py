@@ -27,8 +27,6 @@ ENVELOPE: dict[str, Any] = json.loads((ROOT / "events" / "user-get.json").read_t
 
 @dataclass
 class Context:
-    """The part of Lambda's context that the functions read."""
-
     aws_request_id: str = "lambda-request"
     function_name: str = "function"
     memory_limit_in_mb: int = 512
@@ -51,7 +49,6 @@ class Answer:
 
     @property
     def errors(self) -> list[tuple[str, str | None]]:
-        """The message and the field of each problem."""
         return [(error["message"], error.get("field")) for error in self.body["errors"]]
 
 
@@ -61,7 +58,6 @@ def event_file(name: str) -> dict[str, Any]:
 
 
 def invoke(function: str, event: dict[str, Any]) -> Any:
-    """Invokes a function of the template by its logical id."""
     module, name = FUNCTIONS[function].rsplit(".", 1)
     handler: Callable[[dict[str, Any], Context], Any] = getattr(import_module(module), name)
     return handler(event, Context())
@@ -73,7 +69,6 @@ def function_of(event: dict[str, Any]) -> str:
 
 
 def answer_to(event: dict[str, Any]) -> Answer:
-    """Call the function of the event's route and return its response."""
     response = invoke(function_of(event), event)
     assert response.keys() == {"statusCode", "headers", "body"}
     assert response["body"].endswith("}\n")

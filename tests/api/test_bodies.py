@@ -24,11 +24,7 @@ def post(body: Any, **parts: Any) -> Answer:
 
 
 def update(attributes: str) -> Answer:
-    """An update whose payload is this text of JSON."""
     return post(f'{{"user": {{"email": "{ANA}"}}, "event": {{"update": {attributes}}}}}')
-
-
-# --- The body -------------------------------------------------------------------------------------
 
 
 NOT_ONE_OBJECT = [
@@ -65,7 +61,6 @@ damaged = st.builds(lambda at, new: BODY[:at] + new + BODY[at + 1 :], st.integer
 @given(characters | damaged)
 @settings(max_examples=300)
 def test_no_text_of_the_json_parser_reaches_a_caller(body: str) -> None:
-    """A body of any characters, or a good one with others in one place."""
     said = ""
     try:
         bodies.json_object(body.encode())
@@ -101,9 +96,6 @@ def test_what_the_store_cannot_hold_is_400_naming_the_field(ana: Profile) -> Non
         assert update(f'{{"a": {bottomless}}}').status == 400
 
 
-# --- Headers and account --------------------------------------------------------------------------
-
-
 def test_an_idempotency_key_has_1_to_255_characters_and_a_header_name_any_case(ana: Profile) -> None:
     for name in ("Idempotency-Key", "idempotency-key", "iDeMpOtEnCy-KeY"):
         first, repeat = (post(BODY, headers={name: name}) for _ in range(2))
@@ -123,24 +115,17 @@ def test_a_key_whose_first_answer_was_that_of_a_duplicate_is_not_free_for_anothe
     assert post(event | {"eventId": "e-2"}, headers=headers).status == 422
 
 
-@pytest.mark.parametrize("name", ["update", "user-get", "user-post", "user-delete", "user-events"])
-def test_without_an_account_every_call_is_401(name: str, ana: Profile) -> None:
-    contexts: list[Any] = [None, {}, {"authorizer": None}, {"authorizer": {}}, {"authorizer": {"account": ""}}]
-    for context in contexts:
-        event = event_file(name) | {"requestContext": context}
-        answer = invoke(function_of(event), event)
-        assert (answer["statusCode"], json.loads(answer["body"])["errors"][0]["message"]) == (401, "Unauthorized")
-
-
-@pytest.mark.parametrize("name", ["update", "user-get", "user-put", "user-events"])
-def test_a_part_that_an_event_lacks_or_that_is_null_is_no_failure(name: str, ana: Profile) -> None:
+@pytest.mark.parametrize("name", ["update", "user-get", "user-post", "user-put", "user-delete", "user-events"])
+def test_without_its_account_an_event_is_401_and_without_another_part_no_failure(name: str, ana: Profile) -> None:
     whole = event_file(name)
-    for part in whole:
-        for event in ({key: value for key, value in whole.items() if key != part}, whole | {part: None}):
-            answer = invoke(function_of(whole), event)
-            assert answer["statusCode"] < 500
-            assert (answer["statusCode"] == 401) == (part == "requestContext")
-            assert json.loads(answer["body"])
+    contexts: list[Any] = [None, {}, {"authorizer": None}, {"authorizer": {}}, {"authorizer": {"account": ""}}]
+    lacking = [(part, {key: value for key, value in whole.items() if key != part}) for part in whole]
+    lacking += [(part, whole | {part: None}) for part in whole]
+    for part, event in [*lacking, *(("requestContext", whole | {"requestContext": each}) for each in contexts)]:
+        answer = invoke(function_of(whole), event)
+        message = json.loads(answer["body"]).get("errors", [{}])[0].get("message")
+        assert answer["statusCode"] < 500
+        assert (answer["statusCode"] == 401) == (part == "requestContext") == (message == "Unauthorized")
 
 
 def test_a_null_is_as_if_it_were_not_there_and_of_what_comes_twice_the_last_counts(ana: Profile) -> None:

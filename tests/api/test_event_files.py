@@ -29,8 +29,6 @@ DOCUMENTED = {
 
 
 class Row(NamedTuple):
-    """A row of the table in events/README.md."""
-
     function: str
     answer: str
     before: str
@@ -47,15 +45,12 @@ ROWS = {
 }
 REST = sorted(name for name, row in ROWS.items() if row.status)
 # The statuses of a batch's events.
+BOTH, SOME = ["created", "created"], ["created", "refused", "refused"]
 BATCHES = {
-    "batch": ["created", "created"],
-    "batch-gzip": ["created", "created"],
+    **dict.fromkeys(("batch", "batch-gzip", "batch-upsert", "batch-check"), BOTH),
+    **dict.fromkeys(("batch-some-refused", "batch-check-some-refused"), SOME),
     "batch-twice": ["created", "duplicate"],
-    "batch-upsert": ["created", "created"],
-    "batch-some-refused": ["created", "refused", "refused"],
     "batch-all-refused": ["refused", "refused"],
-    "batch-check": ["created", "created"],
-    "batch-check-some-refused": ["created", "refused", "refused"],
 }
 
 
@@ -81,7 +76,6 @@ def replayed_of_today(name: str) -> Answer:
 
 
 def stored(demo: Account) -> list[dict[str, Any]]:
-    """All items, without the counts of what was refused."""
     items = demo.table.client.scan(TableName=demo.table.name)["Items"]
     return [dict(item) for item in items if not item["pk"]["S"].endswith("#REFUSALS")]
 

@@ -81,7 +81,6 @@ def validator(schema: dict[str, Any]) -> jsonschema_rs.Validator:
 
 
 def resolved(described: dict[str, Any]) -> dict[str, Any]:
-    """Return the part of the document that a $ref names."""
     while "$ref" in described:
         found: Any = DOCUMENT
         for name in described["$ref"].removeprefix("#/").split("/"):
@@ -161,24 +160,19 @@ def account(dynamodb_local_client: "DynamoDBClient", monkeypatch: pytest.MonkeyP
 
 @pytest.fixture(scope="module")
 def made_up() -> dict[tuple[str, str], list[list["Case[Any]"]]]:
-    """Return valid and invalid requests for each operation."""
     return {
         (path, method): [cases_of(path, method, mode) for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)]
         for path, method in OPERATIONS
     }
 
 
+UNCHECKED: Any = {"deadline": None, "suppress_health_check": list(HealthCheck)}
+
+
 def cases_of(path: str, method: str, mode: GenerationMode) -> list["Case[Any]"]:
     cases: list[Case[Any]] = []
 
-    @settings(
-        max_examples=CORPUS // 2,
-        derandomize=True,
-        database=None,
-        deadline=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
+    @settings(max_examples=CORPUS // 2, derandomize=True, database=None, phases=[Phase.generate], **UNCHECKED)
     @given(case=api[path][method.upper()].as_strategy(generation_mode=mode))
     def make_up(case: "Case[Any]") -> None:
         if "requestBody" not in DOCUMENT["paths"][path][method] or isinstance(case.body, dict | list):
@@ -214,20 +208,14 @@ def test_requests_of_any_parts_are_answered_as_documented(
         parameters, body = parts.path(), parts.body() if allowed else None
         if method == "delete" and parameters["id"] in KNOWN:
             users.change(parameters["id"], {}, True, account, a_moment())
-        answer = call(
-            method.upper(),
-            path.rstrip("/"),
-            json.dumps(body) if allowed else None,
-            ACCOUNT,
-            pathParameters=parameters or None,
-            queryStringParameters=parts.query() or None,
-            headers={**ENVELOPE["headers"], **parts.headers()},
-        )
+        sent, headers = json.dumps(body) if allowed else None, {**ENVELOPE["headers"], **parts.headers()}
+        query = {"pathParameters": parameters or None, "queryStringParameters": parts.query() or None}
+        answer = call(method.upper(), path.rstrip("/"), sent, ACCOUNT, headers=headers, **query)
         outcomes[str(answer.status)] += 1
         assert str(answer.status) in answers, (parameters, body, answer)
         assert answer.headers["Content-Type"] == "application/json"
-        headers = described["responses"][str(answer.status)].get("headers", {})
-        assert headers.keys() >= answer.headers.keys() - {"Content-Type"}
+        documented = described["responses"][str(answer.status)].get("headers", {})
+        assert documented.keys() >= answer.headers.keys() - {"Content-Type"}
         answers[str(answer.status)].validate(answer.body)
         if allowed:
             agrees(allowed, body, answer, is_batch=path.startswith("/events/"))

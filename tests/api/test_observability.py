@@ -43,7 +43,6 @@ class Printed:
     capsys: pytest.CaptureFixture[str]
 
     def read(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """The lines of the log, and those of metrics."""
         lines = [json.loads(line) for line in self.capsys.readouterr().out.splitlines()]
         return [line for line in lines if "_aws" not in line], [line for line in lines if "_aws" in line]
 
@@ -206,7 +205,6 @@ def test_neither_logs_metrics_traces_nor_error_bodies_hold_a_value_that_was_sent
 
 
 def sent_in(event: dict[str, Any]) -> set[str]:
-    """Values of the body, the path and the query, the key, and addresses."""
     context, headers = event["requestContext"], event["headers"]
     sent = [headers.get("Authorization"), headers.get("Idempotency-Key"), context["identity"]["sourceIp"]]
     sent += [*(event["pathParameters"] or {}).values(), *(event["queryStringParameters"] or {}).values()]

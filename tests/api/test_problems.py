@@ -117,7 +117,6 @@ def test_each_kind_of_refusal_is_an_answer_with_its_status_or_that_of_its_base_c
 
 @pytest.mark.parametrize("raised", [*FAILURES, Gone([]), Refused([])], ids=lambda raised: type(raised).__name__)
 def test_an_error_is_an_answer_that_names_only_the_request(raised: Exception, functions_table: Table) -> None:
-    """A refusal without problems is one too."""
     status, body = answer_to(raised)
     description = f"{INTERNAL_ERROR.description} Request id: {REQUEST_ID}"
     error = {"message": "Internal server error", "description": description, "code": "internal_error"}
@@ -134,7 +133,6 @@ def event(**beside: Any) -> Answer:
 
 
 def texts_of(answer: Answer) -> str:
-    """Return the texts of the first error, warning or result."""
     body = answer.body
     if isinstance(body.get("results"), list):
         [body, *_] = body["results"]

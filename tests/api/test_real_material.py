@@ -15,7 +15,6 @@ import simplejson
 from api.gateway import call, timeline, user
 from local.stack import ROOT
 from table import Account
-from unit.test_email import ODD_ADDRESSES
 
 as_json = partial(simplejson.dumps, use_decimal=True)
 exact = partial(json.loads, parse_int=Decimal, parse_float=Decimal)
@@ -46,7 +45,6 @@ def send(*sent: Any) -> list[dict[str, Any]]:
 
 
 def payloads(email: str) -> dict[str, Any]:
-    """Return the payload of each event of a user by its id."""
     query, found = {"limit": "100"}, dict[str, Any]()
     while query.get("cursor") != "":
         page = exact(timeline(quote(email), query).text)
@@ -119,12 +117,3 @@ def test_what_must_be_changed_is_named_with_its_field(demo: Account) -> None:
         [error] = result["errors"]
         assert error["field"] == f"events.{number}.{field}"
         assert text in error["description"] + error.get("hint", "")
-
-
-def test_a_user_with_an_odd_address_is_found_by_it(demo: Account) -> None:
-    addresses = [*ODD_ADDRESSES[::15], "O'Brien+Shop/2024%@Example.COM", "#?&=@bücher.example"]
-    created = send(*({"user": {"email": address}, "event": {"search": {"query": "x"}}} for address in addresses))
-    assert {(result["status"], result["userCreated"]) for result in created} == {("created", True)}
-    found = [user("GET", quote(f" {address.lower()} ", safe="")).body for address in addresses]
-    assert [each["_id"] for each in found] == [result["userId"] for result in created]
-    assert len({each["_id"] for each in found}) == len(addresses)

@@ -45,7 +45,6 @@ def examples(part: dict[str, Any]) -> list[Any]:
 
 
 def without_ids(body: Any) -> str:
-    """Nor times."""
     return re.sub(r'"(_id|createdOn|requestedOn)": "[^"]+"', r'"\1"', json.dumps(body))
 
 

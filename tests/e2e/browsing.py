@@ -47,7 +47,6 @@ def chromium(profile: Path) -> Iterator[Chrome]:
 
 
 def log(browser: Chrome, name: str) -> list[dict[str, Any]]:
-    """Return the new entries of the log."""
     entries: list[dict[str, Any]] = browser.get_log(name)  # type: ignore[no-untyped-call]
     return entries
 

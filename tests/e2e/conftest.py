@@ -149,7 +149,6 @@ def shell(commands: str, endpoint: str, folder: Path, **variables: str) -> str:
 
 
 def resources(endpoint: str) -> list[dict[str, Any]]:
-    """Return the summaries of the stack's resources."""
     cloudformation: Any = aws.client("cloudformation", endpoint)
     pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=stack.STACK_NAME)
     return [each for page in pages for each in page["StackResourceSummaries"]]

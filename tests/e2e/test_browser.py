@@ -46,7 +46,6 @@ def pages(browser: Chrome, caller: Caller) -> Iterator[str]:
 
 
 def send_example(browser: Chrome, event_type: str) -> None:
-    """Send the example of the page unchanged."""
     if not browser.find_elements(By.CSS_SELECTOR, f"{SEND_EVENT}.is-open"):
         click(browser, f"{SEND_EVENT} .opblock-summary-control")
     examples = find(browser, f"{SEND_EVENT} .opblock-section-request-body .examples-select-element")
@@ -55,7 +54,6 @@ def send_example(browser: Chrome, event_type: str) -> None:
 
 
 def answer(browser: Chrome) -> tuple[str, str]:
-    """Return status and body, as the page shows them."""
     shown = find(browser, f"{SEND_EVENT} .live-responses-table tbody .response-col_status").text
     body = find(browser, f"{SEND_EVENT} .live-responses-table tbody .response-col_description .microlight").text
     return shown.split()[0], body

@@ -57,7 +57,6 @@ for event in json.load(sys.stdin):
 
 @pytest.fixture(scope="module")
 def python_client(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder in which the client was generated."""
     folder = tmp_path_factory.mktemp("python")
     (folder / "docs").symlink_to(ROOT / "docs")
     run(folder, "bash", "-euc", GENERATE_PYTHON)
@@ -70,7 +69,6 @@ def needs_npm_package(name: str) -> None:
 
 
 def run(folder: Path, *command: str | Path, given: str = "", **variables: str) -> str:
-    """Run a command that must succeed; return what it prints."""
     path = f"{sys.prefix}/bin:{os.environ['PATH']}"
     env = os.environ | {"PATH": path, "NO_PROXY": aws.HOST, "no_proxy": aws.HOST} | variables
     done = subprocess.run(command, cwd=folder, env=env, input=given, capture_output=True, text=True, check=False)

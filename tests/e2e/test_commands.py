@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -32,9 +32,6 @@ from local.feed import LINE_LENGTH
 from local.feed import line as event_line
 from local.stack import ROOT
 from table import Account
-
-if TYPE_CHECKING:
-    from mypy_boto3_events import EventBridgeClient
 
 # Each block has its name here, or is run elsewhere: test_programs.py runs the demo, `make test` is this.
 [ORDER, MAKE_RUN, _DEMO, _MAKE_TEST] = blocks("README.md")
@@ -68,7 +65,6 @@ def running(clone: Path) -> Iterator[tuple[dict[str, str], Iterator[str]]]:
 
 
 def in_the_clone(commands: str) -> str:
-    """Replace `make` by a command that keeps the environment."""
     return re.sub(r"^make(?= )", shlex.join(make()), commands, flags=re.MULTILINE)
 
 
@@ -79,7 +75,6 @@ def cells(printed: str) -> list[list[str]]:
 
 @contextmanager
 def feed(clone: Path) -> Iterator[Iterator[dict[str, Any]]]:
-    """Yield what `make feed` prints until Ctrl-C."""
     command, pipe = shlex.split(in_the_clone(FEED)), subprocess.PIPE
     with subprocess.Popen(command, cwd=clone, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as process:
         try:
@@ -93,7 +88,7 @@ def feed(clone: Path) -> Iterator[Iterator[dict[str, Any]]]:
 
 
 def rules_of_feeds(api_url: str) -> list[str]:
-    events: EventBridgeClient = aws.client("events", api_url.partition("/_aws")[0])
+    events: Any = aws.client("events", api_url.partition("/_aws")[0])
     return [rule["Name"] for rule in events.list_rules(EventBusName=stack.STACK_NAME, NamePrefix="make-feed")["Rules"]]
 
 
@@ -191,7 +186,6 @@ def test_the_events_of_events_are_sent_watched_counted_and_erased_and_the_next_r
 
 
 def check_manifest(clone: Path) -> None:
-    """Look whether the files of the one export are where its manifests say."""
     [summary] = (clone / "export").rglob("manifest-summary.json")
     told = json.loads(summary.read_text())
     [file] = map(json.loads, (clone / "export" / told["manifestFilesS3Key"]).read_text().splitlines())
@@ -258,7 +252,6 @@ def test_make_dynamodb_serves_sam_local_and_reports_a_port_in_use() -> None:
 
 @pytest.fixture
 def moto_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
-    """An AWS that makes exports, and the command `aws`."""
     from moto.moto_server.threaded_moto_server import ThreadedMotoServer  # slow to import
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)

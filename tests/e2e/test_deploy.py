@@ -28,24 +28,14 @@ Parameters = dict[str, str]
 SAMCONFIG = tomllib.loads(text("samconfig.toml"))
 PARAMETERS: dict[str, Any] = TEMPLATE["Parameters"]
 DEFAULTS = {name: str(parameter["Default"]) for name, parameter in PARAMETERS.items()}
+ARN = "arn:aws:{}:eu-west-1:123456789012:{}/12345678-1234-1234-1234-123456789012"
 EXAMPLES = {
-    "AlarmEmail": "oncall@example.com",
-    "AuthorizerCacheSeconds": "0",
-    "CertificateArn": "arn:aws:acm:eu-west-1:123456789012:certificate/12345678-1234-1234-1234-123456789012",
-    "DomainName": "events.example.com",
-    "EventRetentionDays": "400",
-    "Feed": "on",
-    "LogRetentionDays": "1",
-    "MaxReadUnits": "10000",
-    "MaxWriteUnits": "5000",
-    "Release": "Linear10PercentEvery1Minute",
-    "SilenceMinutes": "0",
-    "SnapStart": "on",
-    "ThrottleBurst": "50",
-    "ThrottleRate": "100",
-    "Traffic": "AtOnce",
-    "WebAclArn": "arn:aws:wafv2:eu-west-1:123456789012:regional/webacl/shop/12345678-1234-1234-1234-123456789012",
-}
+    "AlarmEmail": "oncall@example.com", "AuthorizerCacheSeconds": "0", "EventRetentionDays": "400", "Feed": "on",
+    "DomainName": "events.example.com", "CertificateArn": ARN.format("acm", "certificate"), "LogRetentionDays": "1",
+    "MaxReadUnits": "10000", "MaxWriteUnits": "5000", "Release": "Linear10PercentEvery1Minute", "SilenceMinutes": "0",
+    "SnapStart": "on", "ThrottleBurst": "50", "ThrottleRate": "100", "Traffic": "AtOnce",
+    "WebAclArn": ARN.format("wafv2", "regional/webacl/shop"),
+}  # fmt: skip
 # These need a table, or a DynamoDB, of another name: tested below, and what `sam local` is for.
 ELSEWHERE = {"RestoredTable", "RestoredStream", "DynamoDBEndpoint"}
 
@@ -87,7 +77,6 @@ def the_block(document: str, words: str) -> str:
 
 
 def table(endpoint: str, name: str) -> tuple[Any, ...]:
-    """Return the identity and the items of a table."""
     dynamodb: Any = aws.client("dynamodb", endpoint)
     described = dynamodb.describe_table(TableName=name)["Table"]
     return described["TableId"], described["CreationDateTime"], dynamodb.scan(TableName=name)["Items"]
@@ -149,7 +138,6 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.usefixtures("python_of_lambda")
 def test_the_commands_of_the_page_deploy_production_and_make_a_key(deployed: stack.Stack, clone: Path) -> None:
-    """test_runbook.py deploys the default configuration with `make deploy`."""
     name = SAMCONFIG["prod"]["global"]["parameters"]["stack_name"]
     assert "`make deploy CONFIG=prod`" in text("docs/deploy.md")
     command = the_block("docs/deploy.md", "make deploy").replace("make deploy", "make deploy CONFIG=prod CONFIRM=no")

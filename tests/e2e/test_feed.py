@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from email.message import Message
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import pytest
@@ -18,18 +18,12 @@ from local.feed import listening
 from local.stack import ROOT
 from stream import failure_message, records_of
 
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_dynamodbstreams import DynamoDBStreamsClient
-    from mypy_boto3_events import EventBridgeClient
-    from mypy_boto3_sqs import SQSClient
-
 T = TypeVar("T")
 
 
 def given_up(endpoint: str, event_id: str) -> None:
     """Puts into the queue what Lambda would have, had it given up on the record of this event."""
-    streams: DynamoDBStreamsClient = aws.client("dynamodbstreams", endpoint)
+    streams: Any = aws.client("dynamodbstreams", endpoint)
     outputs = stack.outputs(endpoint)
     [described] = streams.list_streams(TableName=outputs["TableName"])["Streams"]
     stream_arn = described["StreamArn"]
@@ -39,7 +33,7 @@ def given_up(endpoint: str, event_id: str) -> None:
     ]
     message = failure_message([record])
     message["DDBStreamBatchInfo"] |= {"shardId": shard["ShardId"], "streamArn": stream_arn}
-    sqs: SQSClient = aws.client("sqs", endpoint)
+    sqs: Any = aws.client("sqs", endpoint)
     sqs.send_message(QueueUrl=outputs["FeedQueueUrl"], MessageBody=json.dumps(message))
 
 
@@ -64,7 +58,7 @@ ERASED, CREATED = "UserErased", "EventCreated"
 
 
 def rules(endpoint: str) -> set[str]:
-    events: EventBridgeClient = aws.client("events", endpoint)
+    events: Any = aws.client("events", endpoint)
     return {rule["Name"] for rule in events.list_rules(EventBusName=stack.STACK_NAME)["Rules"]}
 
 
@@ -87,7 +81,6 @@ def listen(deployed: stack.Stack, account: str, tmp_path: Path) -> Callable[...,
 
 
 def until(look: Callable[[], T], enough: Callable[[T], bool]) -> T:
-    """Look until it is enough or the time is up; return the last result."""
     deadline = time.monotonic() + 60
     while not enough(found := look()) and time.monotonic() < deadline:
         time.sleep(0.2)
@@ -95,7 +88,6 @@ def until(look: Callable[[], T], enough: Callable[[T], bool]) -> T:
 
 
 def a_day(caller: Caller, ana: Ana, query: str = "shoes") -> None:
-    """A search, an order, and the erasure of the user who did it."""
     for event in ({"search": {"query": query}}, {"confirmation": {"orderId": uuid4().hex, "total": 9.99}}):
         assert caller.event(ana, event).status == 200
     assert caller.send("DELETE", f"/user/{ana['email']}").status == 200
@@ -109,7 +101,7 @@ def test_a_queue_and_a_webhook_with_its_secret_get_the_events_of_their_account(
     deployed: stack.Stack, caller: Caller, ana: Ana, listen: Callable[..., dict[str, str]]
 ) -> None:
     queue_url, events = listen("queue")["QueueUrl"], list[dict[str, Any]]()
-    sqs: SQSClient = aws.client("sqs", deployed.endpoint)
+    sqs: Any = aws.client("sqs", deployed.endpoint)
 
     def received() -> list[dict[str, Any]]:
         messages = sqs.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=10).get("Messages", [])
@@ -136,8 +128,8 @@ def test_a_function_stores_each_event_once_and_erases_who_is_erased(
     deployed: stack.Stack, caller: Caller, account: str, ana: Ana, listen: Callable[..., dict[str, str]]
 ) -> None:
     table = listen("function")["TableName"]
-    dynamodb: DynamoDBClient = aws.client("dynamodb", deployed.endpoint)
-    events: EventBridgeClient = aws.client("events", deployed.endpoint)
+    dynamodb: Any = aws.client("dynamodb", deployed.endpoint)
+    events: Any = aws.client("events", deployed.endpoint)
 
     def of(user_id: str) -> list[dict[str, Any]]:
         return [item for item in dynamodb.scan(TableName=table)["Items"] if user_id in item["user"]["S"]]
@@ -150,7 +142,7 @@ def test_a_function_stores_each_event_once_and_erases_who_is_erased(
 
     def publish_again() -> None:
         bus, detail = stack.STACK_NAME, json.dumps(again)
-        entry: Any = {"EventBusName": bus, "Source": "event-api", "DetailType": CREATED, "Detail": detail}
+        entry = {"EventBusName": bus, "Source": "event-api", "DetailType": CREATED, "Detail": detail}
         events.put_events(Entries=[entry])
 
     publish_again()

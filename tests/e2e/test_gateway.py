@@ -2,31 +2,25 @@
 
 import json
 from http.client import HTTPConnection
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote, urlsplit
 
-from e2e.conftest import Ana, Answer, Caller
+from e2e.conftest import Ana, Answer, Caller, resources
 from local import aws, stack
-
-if TYPE_CHECKING:
-    from mypy_boto3_cloudformation import CloudFormationClient
-    from mypy_boto3_iam import IAMClient
 
 ANA = "/user/ana@example.com"
 SEARCH = {"search": {"query": "shoes"}}
 
 
 def told(answer: Answer) -> tuple[int, str]:
-    """The status and the message of an error in the one shape."""
     [error] = answer.body["errors"]
     return answer.status, error["message"]
 
 
 def test_what_a_functions_role_does_not_allow_fails_here_too(caller: Caller, ana: Ana, deployed: stack.Stack) -> None:
-    cloudformation: CloudFormationClient = aws.client("cloudformation", deployed.endpoint)
-    iam: IAMClient = aws.client("iam", deployed.endpoint)
-    resource = cloudformation.describe_stack_resource(StackName=stack.STACK_NAME, LogicalResourceId="EventFunctionRole")
-    policy = {"RoleName": resource["StackResourceDetail"]["PhysicalResourceId"], "PolicyName": "test-denies"}
+    iam: Any = aws.client("iam", deployed.endpoint)
+    [role] = [each for each in resources(deployed.endpoint) if each["LogicalResourceId"] == "EventFunctionRole"]
+    policy = {"RoleName": role["PhysicalResourceId"], "PolicyName": "test-denies"}
     statement = {"Effect": "Deny", "Action": "dynamodb:PutItem", "Resource": "*"}
     iam.put_role_policy(PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]}), **policy)
     try:
@@ -59,7 +53,6 @@ def test_a_header_that_comes_twice_or_holds_any_bytes_is_no_failure(caller: Call
 
 
 def send_headers(caller: Caller, body: str, headers: list[tuple[str, Any]]) -> int:
-    """The status of a request with headers that urllib does not send."""
     url = urlsplit(caller.api_url)
     connection = HTTPConnection(url.netloc, timeout=60)
     connection.putrequest("POST", f"{url.path}/event/")

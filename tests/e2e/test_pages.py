@@ -32,7 +32,6 @@ class State(NamedTuple):
     live: tuple[dict[str, Any], ...] | None = ()
     """Events of the local bus; None if the pages are those of a deployed stack."""
     says: str = ""
-    """Words of what is there."""
 
 
 def event(number: int, day: int, type_: str, payload: dict[str, Any]) -> dict[str, Any]:
@@ -71,19 +70,13 @@ ANA = {
 ANONYMOUS = {f"user/{ID}": {"_id": ID, "createdOn": "2026-10-01T08:00:00.000Z"}, f"user/{ID}/events": {"events": []}}
 LONG = f"{'long' * 16}@{'a' * 60}.{'b' * 60}.example.com"
 LONG_NAMED = {f"user/{LONG}": PROFILE | {"email": LONG}, f"user/{LONG}/events": {"events": EVENTS[:1]}}
-REFUSED = {
-    "refusals": {
-        "refusals": [
-            {"hour": "2099-01-01T08:00:00Z", "code": code, "count": count, "lastRequestId": "kZPdBFrFDoEFEcg=", **where}
-            for count, code, where in (
-                (7, "user_not_found", {"type": "search", "field": "user.email"}),
-                (9, "user_not_found", {"type": "confirmation", "field": "user._id"}),
-                (1, "a_code_of_tomorrow", {}),
-                (31, "missing_field", {"type": "confirmation", "field": "event.confirmation.orderId"}),
-            )
-        ]
-    }
-}
+COUNTS: tuple[tuple[int, str, dict[str, str]], ...] = (
+    (7, "user_not_found", {"type": "search", "field": "user.email"}), (1, "a_code_of_tomorrow", {}),
+    (9, "user_not_found", {"type": "confirmation", "field": "user._id"}),
+    (31, "missing_field", {"type": "confirmation", "field": "event.confirmation.orderId"}),
+)  # fmt: skip
+LAST = {"hour": "2099-01-01T08:00:00Z", "lastRequestId": "kZPdBFrFDoEFEcg="}
+REFUSED = {"refusals": {"refusals": [{**LAST, "code": code, "count": count, **more} for count, code, more in COUNTS]}}
 OF_ANA = {"account": "demo", "userId": ID}
 ARRIVED = (
     *({"detail-type": "EventCreated", "detail": OF_ANA | each} for each in reversed(EVENTS)),
@@ -94,7 +87,6 @@ PROBLEM, SEND, READ = "#problem:not(:empty)", "#operations-Events-sendEvent", "#
 
 
 def failing(status: int, says: str) -> State:
-    """The page of a user whose events the API answers with an error."""
     answers = {"user/ana@example.com/events": errors(status, "Our fault.")}
     return State("users#ana@example.com", PROBLEM, answers, says=says)
 

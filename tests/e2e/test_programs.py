@@ -16,11 +16,8 @@ from e2e.conftest import Ana, Caller, answering
 from local import demo, stack
 from tools.smoke.checks import all_checks
 
-# --- make smoke -----------------------------------------------------------------------------------
-
 
 def smoke(url: str, key: str) -> tuple[int, dict[str, str]]:
-    """The exit code, and the result of each check by its promise and note."""
     env, command = os.environ | {"API_URL": url, "API_KEY": key}, [sys.executable, "-m", "tools.smoke"]
     done = subprocess.run(command, cwd=stack.ROOT, env=env, capture_output=True, text=True, check=False)
     print(done.stdout, done.stderr)
@@ -50,9 +47,6 @@ def test_no_check_of_smoke_holds_where_every_answer_is_yes() -> None:
     assert (code, set(results.values())) == (1, {"FAILED"})
 
 
-# --- make demo ------------------------------------------------------------------------------------
-
-
 def test_the_demo_is_stored_once_with_what_goes_wrong(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "CUSTOMERS", 12)
     assert caller.send("POST", "/user/", {"email": demo.ANA}).status == 200
@@ -72,8 +66,6 @@ def test_the_demo_is_stored_once_with_what_goes_wrong(caller: Caller, monkeypatc
     assert [each["type"] for each in warned] == ["confirmation"]
 
 
-# --- The Python client ----------------------------------------------------------------------------
-
 ORDERS = """"email";"orderId";"date";"items";"total";"discountCodes"
 "ana@example.com";"A-1";"2020-04-05";"SKU-1:2";"59.90";"SUMMER|VIP"
 "ana@example.com";"A-2";"2021-04-05T21:06:21+02:00";"";"10,50";""
@@ -83,7 +75,6 @@ ORDERS = """"email";"orderId";"date";"items";"total";"discountCodes"
 
 
 def event_api(caller: Caller, *arguments: object) -> tuple[int, dict[str, int]]:
-    """Run the command, and return its exit code and the JSON of its last line."""
     source = {"PYTHONPATH": str(stack.ROOT / "clients/python/src")}
     env = os.environ | {"API_URL": caller.api_url, "API_KEY": caller.key} | source
     command = [sys.executable, "-m", "event_api_client", *map(str, arguments), "--from", "vibetrace", "--json"]

@@ -27,13 +27,8 @@ BLOCKS = blocks(RUNBOOK)
 SHELLS = {"bash": ["bash", "--norc", "--noprofile"], "zsh": ["zsh", "--no-rcs"]}
 
 # The emulator has no CodeDeploy, and no cache of an authorizer's answers; test_feed.py has the feed's replay.
-NOT_RUN = (
-    "list-deployment-groups",
-    "flush-stage-authorizers-cache",
-    "continue-update-rollback",
-    "tools.replay_feed",
-    "list-event-source-mappings",
-)
+NOT_RUN = ["list-deployment-groups", "flush-stage-authorizers-cache", "continue-update-rollback"]
+NOT_RUN += ["tools.replay_feed", "list-event-source-mappings"]
 PASTED: set[str] = set()
 HANGS_SECONDS = 120  # longer than any block takes, for the one that never ends
 
@@ -57,7 +52,6 @@ class Terminal:
     """Of the account demo, where ana@example.com is."""
 
     def paste(self, words: str, changed: str = "{}") -> str:
-        """Pastes the one block with these words; returns what it prints."""
         [block] = [block for block in BLOCKS if words in block]
         PASTED.add(block)
         for placeholder, value in PUT_IN.items():
@@ -86,7 +80,6 @@ class Terminal:
 
 @pytest.fixture(scope="module")
 def its_stack() -> Iterator[stack.Stack]:
-    """A stack of this module's own, because its tests change it."""
     with stack.running() as it:
         yield it
 
@@ -205,7 +198,6 @@ def test_a_key_is_created_listed_expired_and_revoked_and_a_person_erased_without
 
 
 def versions(endpoint: str) -> set[str]:
-    """Return the version of each function that callers get."""
     return {each["LogicalResourceId"] for each in resources(endpoint) if each["ResourceType"] == "AWS::Lambda::Version"}
 
 

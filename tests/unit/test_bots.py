@@ -15,7 +15,6 @@ from domain.restrictions import is_bot
 
 
 def agents_of_persons() -> Iterator[str]:
-    """The agents of phones, tablets, televisions, cars, consoles, browsers and apps."""
     for path in files("device-detector") or ():
         if "fixtures/upstream" in str(path) and not path.name.startswith(("bots", "clienthints", "unknown")):
             for agent in re.findall(r"^\W*user_agent: (.+)$", path.read_text(), re.MULTILINE):

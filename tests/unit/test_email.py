@@ -64,8 +64,6 @@ def test_an_address_identifies_trimmed_and_in_lower_case_and_what_is_no_address_
     assert [sent for sent in NO_ADDRESSES if normal_email(sent) is not None] == []
 
 
-# --- One form -------------------------------------------------------------------------------------
-
 COMPOSED = [
     letter
     for letter in map(chr, range(sys.maxunicode + 1))
@@ -98,7 +96,6 @@ def test_the_form_of_a_form_is_itself(address: str) -> None:
 
 
 def forms(letter: str) -> set[str]:
-    """The ways to write a letter: composed and in its parts, and each of them in other cases."""
     apart = "".join(chr(int(part, 16)) for part in unicodedata.decomposition(letter).split() if part[0] != "<")
     written = {letter, unicodedata.normalize("NFD", letter), apart}
     cased = {change(form) for form in written for change in (str.upper, str.lower)}

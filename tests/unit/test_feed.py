@@ -33,14 +33,10 @@ def message(item: dict[str, Any]) -> Message:
 
 
 def detail_of(**attributes: Any) -> dict[str, Any]:
-    """The detail of an event's item."""
     made = message(A_SEARCH | attributes)
     assert made.detail_type == "EventCreated"
     detail: dict[str, Any] = json.loads(made.detail, parse_float=Decimal, parse_int=Decimal)
     return detail
-
-
-# --- Details -------------------------------------------------------------------------------------
 
 
 def test_an_event_is_published_with_who_what_and_when_and_with_nothing_else() -> None:
@@ -101,9 +97,6 @@ def test_only_events_and_erased_users_are_published() -> None:
         assert message_of(to_item(A_SEARCH | {"sk": key})) is None
     assert message_of(to_item({"pk": "ERASURES", "sk": f"shop#{USER}", "erasedAt": HAPPENED})) is None
     assert message_of({}) is None, "the item is gone"
-
-
-# --- The bus --------------------------------------------------------------------------------------
 
 
 @pytest.fixture

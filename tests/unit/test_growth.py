@@ -34,7 +34,6 @@ def test_the_script_knows_the_template() -> None:
 
 
 def test_the_script_knows_about_how_many_metrics_there_are() -> None:
-    """Without those of failed events."""
     kinds = len(CATALOGUE) + len(restrictions()) + len(WARNINGS) + len(Refused.__subclasses__())
     assert abs(len(METRICS) + kinds - growth.METRICS) <= 5
 
@@ -65,9 +64,6 @@ def test_a_million_events_of_the_usual_mix_in_batches_cost_little_more_than_a_th
     single, batched = (sum(growth.million(Inputs(batch=size)).values()) for size in (1, growth.BATCH))
     assert batched <= 2.20
     assert batched < 0.36 * single
-
-
-# --- The simulation -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [1, BATCH])

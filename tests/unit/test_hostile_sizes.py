@@ -80,7 +80,6 @@ BODIES: dict[str, Callable[[int], str]] = {
 
 
 def answer_to(body: str) -> str:
-    """All that is done with a body but to store it."""
     try:
         request = parsed(json_object(body.encode()))
         is_bot(request.user.user_agent)

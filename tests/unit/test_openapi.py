@@ -38,7 +38,6 @@ def is_valid(value: Any, schema: dict[str, Any] = REQUEST) -> bool:
 
 
 def nodes(part: Any, *left_out: str) -> Iterator[dict[str, Any]]:
-    """Every object of a part of the document."""
     if isinstance(part, dict):
         yield part
     for name, each in part.items() if isinstance(part, dict) else enumerate(part if isinstance(part, list) else ()):

@@ -48,7 +48,6 @@ def test_the_system_attributes_are_those_of_the_contract() -> None:
 
 
 def warned(sent: dict[str, Any], of_user: str | None = ANA) -> tuple[Change, list[str]]:
-    """Return the change by an update, and the fields of its warnings."""
     change = change_attributes(sent, of_user, "event.update.", 0)
     return change, [warning.field for warning in change.warnings]
 
@@ -107,17 +106,11 @@ latest = st.dictionaries(
     st.builds(Latest, date=st.sampled_from(["2026-01-01", "2026-01-02"]), others=values),
 )
 changes = st.builds(
-    Change,
-    at=st.integers(0, 9),
-    attributes=values,
-    places=st.dictionaries(st.sampled_from("xyz"), st.text(max_size=3), max_size=3),
-    add_tags=tag_sets,
-    remove_tags=tag_sets,
-    system=values,
-    latest=latest,
+    Change, at=st.integers(0, 9), attributes=values, system=values, latest=latest, add_tags=tag_sets,
+    remove_tags=tag_sets, places=st.dictionaries(st.sampled_from("xyz"), st.text(max_size=3), max_size=3),
     totals=st.dictionaries(st.sampled_from("nm"), st.integers(0, 9).map(Decimal)),
     warnings=st.lists(st.builds(Notice, st.text(max_size=2), st.text(max_size=2)), max_size=2).map(tuple),
-)
+)  # fmt: skip
 
 
 def done(change: Change, state: dict[str, Any]) -> dict[str, Any]:
@@ -303,14 +296,12 @@ def letters(name: str) -> str:
 
 
 def assert_read_or_named(sent: Mapping[str, Any], known: tuple[str, ...], prefix: str, said: set[str]) -> None:
-    """A name that is like a known one."""
     for name in sent.keys() - {*known}:
         if letters(name) in map(letters, known):
             assert prefix + name in said
 
 
 def assert_set_or_named(sent: Mapping[str, Any], prefix: str, change: Change, said: set[str]) -> None:
-    """Attributes of an update or a login."""
     for name, value in sent.items():
         if name == "tags":
             parts = value.split(";") if isinstance(value, str) else value

@@ -26,8 +26,6 @@ START = int(STRETCH["startSequenceNumber"])
 
 
 class Clients:
-    """Clients like boto3's with prepared answers."""
-
     def __init__(self) -> None:
         self.made = {name: aws.client(name, "https://nowhere.example") for name in ("dynamodbstreams", "lambda")}
         self.stubs = {name: Stubber(client) for name, client in self.made.items()}

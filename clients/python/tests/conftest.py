@@ -26,7 +26,6 @@ def stub() -> Iterator[Stub]:
 
 @pytest.fixture
 def open_outbox(stub: Stub, tmp_path: Path) -> Iterator[Callable[..., Outbox]]:
-    """Opens outboxes on one file."""
     opened: list[Outbox] = []
 
     def new(**settings: Any) -> Outbox:

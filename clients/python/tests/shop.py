@@ -24,7 +24,6 @@ START = datetime.now(timezone.utc) - timedelta(hours=1)
 
 
 def steps(kill_at: int) -> None:
-    """Kill this process at a step."""
     taken = 0
 
     def step() -> None:

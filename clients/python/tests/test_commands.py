@@ -109,7 +109,6 @@ def test_rejected_rows_are_written_with_line_and_errors_and_can_be_imported_agai
 
 @pytest.mark.parametrize("arguments", [IMPORT, ("send", FILE)])
 def test_half_of_an_emoji_rejects_its_row_only(command: Command, stub: Stub, arguments: tuple[object, ...]) -> None:
-    """A program that cuts a text within a character writes such rows."""
     row = json.loads(events(range(1))) | {"eventTime": iso(datetime.now(timezone.utc))}
     half, whole = row | {"eventId": "\ud83d"}, row | {"eventId": "e-1", "note": "\ud83c\udfb2"}
     FILE.write_text(lines([half, row], row | {"event": {"search": "\ud83d"}}, whole))

@@ -107,7 +107,6 @@ CANCELLED = "2026-04-06 10:00:00 +0400"
 
 
 def shopify(*rows: dict[str, str]) -> bytes:
-    """A file as Shopify writes it."""
     head = ",".join(SHOPIFY_COLUMNS)
     body = [",".join('"' + row.get(name, "").replace('"', '""') + '"' for name in SHOPIFY_COLUMNS) for row in rows]
     return ("\ufeff" + "\n".join([head, *body]) + "\n").encode()

@@ -22,7 +22,6 @@ Run = Callable[..., int]
 
 @pytest.fixture
 def run(stub: Stub, tmp_path: Path) -> Iterator[Run]:
-    """Runs processes of the shop at the same time, and returns how many were killed."""
     env = os.environ | {"API_URL": stub.url, "API_KEY": "key", "PYTHONPATH": str(SRC)}
     command = [sys.executable, "-W", "error", str(SHOP), str(tmp_path / "events.db")]
     with subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as shop:

@@ -35,7 +35,6 @@ def add(to: Outbox, numbers: Iterable[int], **more: Any) -> Outbox:
 
 
 def first_times(times: int, reply: Reply) -> Callable[[Request], Reply | None]:
-    """Answer the first requests with `reply`."""
     numbers = count()
     return lambda _: reply if next(numbers) < times else None
 
