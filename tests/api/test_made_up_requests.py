@@ -208,8 +208,8 @@ def test_requests_of_any_parts_are_answered_as_documented(
         parameters, body = parts.path(), parts.body() if allowed else None
         if method == "delete" and parameters["id"] in KNOWN:
             users.change(parameters["id"], {}, True, account, a_moment())
-        sent, headers = json.dumps(body) if allowed else None, {**ENVELOPE["headers"], **parts.headers()}
         query = {"pathParameters": parameters or None, "queryStringParameters": parts.query() or None}
+        sent, headers = json.dumps(body) if allowed else None, {**ENVELOPE["headers"], **parts.headers()}
         answer = call(method.upper(), path.rstrip("/"), sent, ACCOUNT, headers=headers, **query)
         outcomes[str(answer.status)] += 1
         assert str(answer.status) in answers, (parameters, body, answer)

@@ -42,6 +42,7 @@ def chromium(profile: Path) -> Iterator[Chrome]:
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     chrome = Chrome(options, ChromeService(driver, env={**os.environ, "TZ": "Europe/Madrid"}))
+    chrome.set_script_timeout(SECONDS)  # axe takes long on a busy machine
     yield chrome
     chrome.quit()
 
