@@ -13,7 +13,6 @@ from domain.outcomes import IdempotencyKey, Outcome, StoredEvent
 from domain.problems import Problem, Refused
 from domain.profile import Profile
 from domain.request import EventRequest, parse_batch, parse_request
-from domain.restrictions import OnceInWindow
 from domain.times import iso, to_the_millisecond
 from table import Account
 from use_cases import users
@@ -21,9 +20,6 @@ from use_cases.collect import collect, collect_one
 
 Result = TypeVar("Result")
 ANA = "ana@example.com"
-EMAIL_OPEN_IN_WINDOW = CATALOGUE["emailopen"].restriction
-assert isinstance(EMAIL_OPEN_IN_WINDOW, OnceInWindow)
-EMAIL_OPEN_WINDOW = EMAIL_OPEN_IN_WINDOW.window
 
 
 def a_moment() -> datetime:

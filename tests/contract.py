@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal
 
+from api.gateway import Answer
 from builders import as_sent
 from domain.times import iso
 
@@ -321,3 +322,16 @@ def shown(person: Person) -> dict[str, Any]:
         profile |= {} if value is None else {"lastPurchaseValue": Decimal(value)}
         profile |= {} if person.spent is None else {"totalPurchasesValue": Decimal(person.spent)}
     return profile
+
+
+def as_result(answer: Answer) -> dict[str, Any]:
+    """Return the answer to a single event as the result of a batch."""
+    if answer.status != 200:
+        status = "refused" if answer.status < 500 else "failed"
+        return {"status": status, "errors": [{"code": answer.headers["X-Error-Code"]}]}
+    warnings = [{"field": f"events.0.{each['field']}"} for each in answer.body.get("warnings", [])]
+    known = {"eventId": answer.headers["X-Event-Id"], "userId": answer.headers["X-User-Id"], "warnings": warnings}
+    if "Idempotent-Replayed" in answer.headers:
+        return {**known, "status": "duplicate", "samePayload": {"field": "events.0.eventId"} not in warnings}
+    first = {"first": answer.body["first"]} if "first" in answer.body else {}
+    return {**known, "status": answer.headers["X-Event-Status"], **first}

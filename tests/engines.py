@@ -17,19 +17,17 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from threading import RLock
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 from unittest.mock import patch
 from uuid import uuid4
 
 import pytest
 from moto import mock_aws
 from moto.core.botocore_stubber import BotocoreStubber
+from mypy_boto3_dynamodb import DynamoDBClient
 
 from local import aws, dynamodb, stack
 from table.calls import Table
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
 
 ALL = [pytest.param(name, marks=getattr(pytest.mark, name)) for name in ("moto", "dynamodb_local", "ministack")]
 LANE_SKIPPED = "lane skipped: "
@@ -41,7 +39,7 @@ every_engine_but_moto = pytest.mark.parametrize("engine", ALL[1:], indirect=True
 
 
 @pytest.fixture(scope="session")
-def moto_client() -> Iterator["DynamoDBClient"]:
+def moto_client() -> Iterator[DynamoDBClient]:
     one_at_a_time, process = RLock(), BotocoreStubber.process_request  # moto's transactions know no threads
 
     def process_alone(*arguments: Any) -> Any:
@@ -53,7 +51,7 @@ def moto_client() -> Iterator["DynamoDBClient"]:
 
 
 @pytest.fixture(scope="session")
-def dynamodb_local_client() -> Iterator["DynamoDBClient"]:
+def dynamodb_local_client() -> Iterator[DynamoDBClient]:
     try:
         dynamodb.command()
     except dynamodb.ToolMissing as missing:
@@ -63,7 +61,7 @@ def dynamodb_local_client() -> Iterator["DynamoDBClient"]:
 
 
 @pytest.fixture(scope="session")
-def ministack_client() -> Iterator["DynamoDBClient"]:
+def ministack_client() -> Iterator[DynamoDBClient]:
     """The emulator bare: nothing is deployed into it."""
     port = stack.free_port()
     with stack.working_folder(None) as folder, stack.emulator(port, folder, persist=False):
@@ -85,20 +83,20 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture
-def engine(request: pytest.FixtureRequest) -> "DynamoDBClient":
+def engine(request: pytest.FixtureRequest) -> DynamoDBClient:
     client: DynamoDBClient = request.getfixturevalue(f"{request.param}_client")
     return client
 
 
 @pytest.fixture
-def table(engine: "DynamoDBClient") -> Iterator[Table]:
+def table(engine: DynamoDBClient) -> Iterator[Table]:
     """Yield an empty table for each test."""
     with new_table(engine, f"test-{uuid4()}") as made:
         yield made
 
 
 @pytest.fixture
-def functions_table(moto_client: "DynamoDBClient", monkeypatch: pytest.MonkeyPatch) -> Iterator[Table]:
+def functions_table(moto_client: DynamoDBClient, monkeypatch: pytest.MonkeyPatch) -> Iterator[Table]:
     """The table of the handlers, empty for each test: they find it by their environment."""
     from handlers import runtime  # it reads the environment that conftest.py sets
 
@@ -109,7 +107,7 @@ def functions_table(moto_client: "DynamoDBClient", monkeypatch: pytest.MonkeyPat
 
 
 @contextlib.contextmanager
-def new_table(client: "DynamoDBClient", name: str) -> Iterator[Table]:
+def new_table(client: DynamoDBClient, name: str) -> Iterator[Table]:
     dynamodb.create_table(client, name)
     yield Table(client, name, deadline=math.inf)
     client.delete_table(TableName=name)

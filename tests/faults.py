@@ -15,15 +15,13 @@ import time
 from collections.abc import Callable, Iterator
 from random import Random
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse, HTTPHeaders
 from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError
 from botocore.httpsession import URLLib3Session
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
+from mypy_boto3_dynamodb import DynamoDBClient
 
 # Where a process may die: before a call is sent, or when it is done but its answer is not seen.
 CRASH_POINTS = {"before": "before-parameter-build.dynamodb", "after": "after-call.dynamodb"}
@@ -63,7 +61,7 @@ def hooked(client: Any, event: str, hook: Callable[..., Any]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def faults(client: "DynamoDBClient", operation: str, *attempts: Fault) -> Iterator[list[str]]:
+def faults(client: DynamoDBClient, operation: str, *attempts: Fault) -> Iterator[list[str]]:
     """Inject faults into the next attempts of an operation. Yields the list of all attempts that were made."""
     made: list[str] = []
 
@@ -80,7 +78,7 @@ class Crash(BaseException):
 
 
 @contextlib.contextmanager
-def at_call(client: "DynamoDBClient", when: str, number: int, do: Callable[[], object]) -> Iterator[list[str]]:
+def at_call(client: DynamoDBClient, when: str, number: int, do: Callable[[], object]) -> Iterator[list[str]]:
     """Something happens before or after the call of DynamoDB with this number. Yields the calls until then."""
     calls: list[str] = []
 
@@ -95,7 +93,7 @@ def at_call(client: "DynamoDBClient", when: str, number: int, do: Callable[[], o
 
 
 def at_each_call(
-    client: "DynamoDBClient",
+    client: DynamoDBClient,
     prepare: Callable[[str], Prepared],
     run: Callable[[Prepared], Ran],
     somebody: Callable[[Prepared], Done],
@@ -121,7 +119,7 @@ def die(_: object = None) -> None:
     raise Crash
 
 
-def crash(client: "DynamoDBClient", when: str, number: int) -> contextlib.AbstractContextManager[list[str]]:
+def crash(client: DynamoDBClient, when: str, number: int) -> contextlib.AbstractContextManager[list[str]]:
     """The process dies before or after its call of DynamoDB with this number."""
     return at_call(client, when, number, die)
 

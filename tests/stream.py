@@ -10,18 +10,16 @@ import contextlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botocore.awsrequest import AWSPreparedRequest
 from botocore.exceptions import ReadTimeoutError
+from mypy_boto3_dynamodbstreams import DynamoDBStreamsClient
 
 from api.gateway import invoke
 from documents import RESOURCES
 from faults import answers, hooked
 from handlers import feed
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodbstreams import DynamoDBStreamsClient
 
 Record = dict[str, Any]
 MAPPING: dict[str, Any] = RESOURCES["FeedSource"]["Properties"]
@@ -97,7 +95,7 @@ def malformed(what: str) -> BusFault:
 # --- The pump -------------------------------------------------------------------------------------
 
 
-def records_of(client: "DynamoDBStreamsClient", stream_arn: str) -> list[Record]:
+def records_of(client: DynamoDBStreamsClient, stream_arn: str) -> list[Record]:
     """All records of a stream, as Lambda hands them over."""
     found = []
     for shard in client.describe_stream(StreamArn=stream_arn)["StreamDescription"]["Shards"]:

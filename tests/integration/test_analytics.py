@@ -17,7 +17,7 @@ import pytest
 from builders import ANA, a_moment, a_request, a_user, an_entry, an_example, send, send_batch, the_profile
 from documents import blocks, text
 from domain.event_types import CATALOGUE
-from domain.profile import countable
+from domain.profile import Profile, countable
 from sql import ask
 from stored import as_text, everything
 from table import Account
@@ -194,8 +194,7 @@ def a_text() -> str:
 LOOK_ALIKES = ["", "NaN", "Infinity", "1_000", "0x10", "1,5", "true", "1 000", "٣", "1e", "e1", ".", "-", "1d", "0e400"]
 
 
-def test_exactly_those_totals_count_that_the_service_counts(account: Account, export: Export) -> None:
-    a_user(account)
+def test_exactly_those_totals_count_that_the_service_counts(account: Account, ana: Profile, export: Export) -> None:
     all_texts = [*LOOK_ALIKES, *(a_text() for _ in range(3000))]
     folder = export()
     (folder / "texts.jsonl").write_text("".join(json.dumps({"sent": sent}) + "\n" for sent in all_texts))
@@ -206,8 +205,7 @@ def test_exactly_those_totals_count_that_the_service_counts(account: Account, ex
     assert sum(total is not None for total in expected.values()) > 300
 
 
-def test_the_warnings_of_an_event_are_in_the_views(account: Account, export: Export) -> None:
-    a_user(account)
+def test_the_warnings_of_an_event_are_in_the_views(account: Account, ana: Profile, export: Export) -> None:
     for event in (an_order("A-1", "59,90"), an_order("A-2", "59.90"), {"update": {"_id": "x", "tags": "!"}}):
         send(account, event)
     folder = export()
@@ -262,8 +260,7 @@ def test_the_questions_of_the_document_have_answers_and_parquet_the_same_rows(ta
     assert len(written) == 14
 
 
-def test_the_document_lists_the_views_and_their_columns(account: Account, export: Export) -> None:
-    a_user(account)
+def test_the_document_lists_the_views_and_their_columns(account: Account, ana: Profile, export: Export) -> None:
     rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", text("docs/analytics.md"), re.MULTILINE)
     told = {view: re.findall(r"`(\w+)`", columns) for view, columns in rows}
     found = ask(

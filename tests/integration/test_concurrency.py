@@ -8,22 +8,21 @@ from datetime import timedelta
 from functools import partial
 from itertools import permutations
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+from mypy_boto3_dynamodb import DynamoDBClient
 
 from builders import ANA, Result, a_moment, a_user, an_entry, at_once, send, send_batch, the_events, the_profile
 from domain.ids import new_id
 from domain.outcomes import KEY_LIFETIME, IdempotencyKey, Outcome
 from domain.problems import NotFound, Refused
+from domain.profile import Profile
 from engines import not_on_moto
 from faults import CRASH_POINTS, at_call
 from local import aws
 from table import Account
 from use_cases import users
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
 
 pytestmark = not_on_moto
 
@@ -36,8 +35,7 @@ def test_attributes_and_tags_set_at_once_are_all_kept(account: Account) -> None:
     assert profile["tags"] == sorted(f"new{n}" for n in range(20))
 
 
-def test_changes_too_large_for_an_expression_lose_nothing_either(account: Account) -> None:
-    a_user(account)
+def test_changes_too_large_for_an_expression_lose_nothing_either(account: Account, ana: Profile) -> None:
     at_once(4, lambda n: send(account, {"update": {f"{n}-{i}": i for i in range(150 if n % 2 else 3)}}))
     assert sum("-" in name for name in the_profile(account)) == 2 * 150 + 2 * 3
 
@@ -55,9 +53,8 @@ def test_of_many_logins_claiming_one_address_one_user_gets_it_and_replaces_the_o
     assert all("email" not in loser for loser in losers)
 
 
-def test_of_many_repeats_of_one_key_one_stores_and_all_get_its_answer(account: Account) -> None:
+def test_of_many_repeats_of_one_key_one_stores_and_all_get_its_answer(account: Account, ana: Profile) -> None:
     """Also after the 24 hours, while the old item is still there: TTL removes it late."""
-    a_user(account)
     key, now = IdempotencyKey.of("key", b"body"), a_moment()
     for number, moment in enumerate([now, now + KEY_LIFETIME + timedelta(seconds=1)], 1):
         answers = at_once(20, partial(lambda now, _: send(account, {"update": {"a": 1}}, now=now, key=key), moment))
@@ -145,7 +142,7 @@ def state_of(account: Account) -> list[object]:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_disturbed_batch_is_as_in_some_serial_order(engine: "DynamoDBClient", account: Account, seed: int) -> None:
+def test_a_disturbed_batch_is_as_in_some_serial_order(engine: DynamoDBClient, account: Account, seed: int) -> None:
     random = Random(seed)
     user_id, email = random.choice([(KNOWN, ANA), (ANONYMOUS, NEW)])
     events, names = [{"login": {"email": NEW}}, *random.sample(EVENTS, 3)], [{"_id": user_id}, {"email": email}]

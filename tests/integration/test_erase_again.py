@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
 
 import pytest
+from mypy_boto3_dynamodb import DynamoDBClient
 
 from builders import ANA, a_moment, a_user, send
 from domain.accounts import ApiKey, new_api_key
@@ -15,7 +16,7 @@ from domain.ids import new_id
 from domain.problems import Conflict, NotFound
 from domain.times import iso
 from engines import aws_engine_only, both_engines, new_table
-from faults import Crash, faults
+from faults import Crash, die, faults
 from table import Account, api_keys
 from table import primary_keys as keys
 from table.attribute_values import to_item
@@ -25,15 +26,11 @@ from tools.erase_again import Run, erase_again
 from use_cases import users
 from use_cases.erasure import IN_FLIGHT, erase_leftovers
 
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-
-
 pytestmark = both_engines
 
 
 @pytest.fixture
-def old(engine: "DynamoDBClient") -> Iterator[Table]:
+def old(engine: DynamoDBClient) -> Iterator[Table]:
     with new_table(engine, f"test-{uuid4()}") as made:
         yield made
 
@@ -131,10 +128,6 @@ def test_keys_are_in_the_restored_table_as_they_were_made_changed_and_revoked_si
 
 
 # --- A large table ----------------------------------------------------------------------------------
-
-
-def die(_: object) -> None:
-    raise Crash
 
 
 @aws_engine_only

@@ -6,22 +6,43 @@ Erasures run each minute and can take five, so two runs often overlap. In the la
 the first call of a run, after it, before the second, and so on.
 """
 
-from collections.abc import Callable
+import contextlib
+import itertools
+import json
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from botocore.awsrequest import AWSPreparedRequest
+from mypy_boto3_dynamodb import DynamoDBClient
 
-from builders import ANA, a_moment, a_user, an_entry, as_sent, send, the_events, the_profile
+from builders import ANA, a_moment, a_user, an_entry, as_sent, send, send_batch, the_events, the_profile
+from declared import ONCES, RESTRICTED, WINDOWED, with_declared_types
 from domain.ids import new_id
-from domain.outcomes import IdempotencyKey
+from domain.outcomes import IdempotencyKey, Outcome
 from domain.problems import Conflict, NotFound
 from domain.request import parse_request
 from domain.times import iso
-from engines import aws_engine_only
-from faults import at_each_call
-from stored import as_text, erased_key, event_key, item_at, keyed_events_of_1_0, put
+from engines import aws_engine_only, both_engines
+from faults import (
+    CRASH_POINTS,
+    Clock,
+    Crash,
+    Fault,
+    at_each_call,
+    cancelled,
+    crash,
+    error,
+    hooked,
+    on_text,
+    text_of,
+    throttled,
+)
+from local import aws
+from stored import ACCOUNT, as_text, erased_key, event_key, everything, item_at, keyed_events_of_1_0, put, put_many
 from table import Account, erasures
 from table.attribute_values import digest_of
 from table.calls import Table
@@ -38,14 +59,17 @@ OPEN: dict[str, Any] = {"emailopen": {}}
 ERASED = ["User was erased"]
 
 
-def test_nothing_is_left_of_an_erased_person_but_a_mark_and_what_others_have(account: Account) -> None:
+@both_engines
+@with_declared_types
+def test_nothing_is_left_of_an_erased_person_but_marks_and_what_others_have(account: Account) -> None:
     """A digest of a short payload reveals it: with the order's number one can try all telephone numbers."""
     ana, now = a_user(account, tel="+34 600 000 000", tags=["vip"]), a_moment()
     a_user(account, BOB)
     order = {"orderId": "A-1", "phone": "+34 600 000 000"}
     events: list[dict[str, Any]] = [{"update": {"firstname": "Ana"}}, {"confirmation": order}]
-    for event in events:
-        send(account, event)
+    events += [each.event(note=1) for each in RESTRICTED[1:] if each.type != "emailopen"]
+    entries = [an_entry(event, eventId=f"chosen-{n}", eventTime=now) for n, event in enumerate(events)]
+    assert {isinstance(each, Outcome) and each.status for each in send_batch(account, entries, now)} == {"created"}
     for key in (KEY, OTHER):
         send(account, SEARCH, now - timedelta(hours=25), key)
     send(account, {"search": {"query": "+34 600 000 000"}}, key=KEY)
@@ -59,11 +83,17 @@ def test_nothing_is_left_of_an_erased_person_but_a_mark_and_what_others_have(acc
     digest = digest_of("confirmation", order)
     texts = (ANA, ana.id, ana.id.upper(), "600 000 000", "Ana", "chosen", KEY.key_hash, THIRD.key_hash, digest)
     assert [text for text in texts if text in left] == []
+    left_items = 1 + len(ONCES) + 1 + 4  # the _id, the values, the answer to a discarded event, and those of Bob
+    assert len(everything(account.table)) == left_items
     mark = item_at(account.table, erased_key(ana.id)) or {}
     assert mark.keys() - {"eventsDeleted"} == {"pk", "sk", "erasedAt", "finishedOn"}
     assert mark["erasedAt"] == {"S": iso(now)}
     repeat = send(account, SEARCH, key=OTHER, email=BOB)
     assert (repeat.event_id, repeat.replayed) == (of_bob.event_id, True)
+    a_user(account)
+    again = [send(account, each.event(), now) for each in RESTRICTED]
+    assert [each.restriction is not None for each in again] == [True] * len(ONCES) + [False] * len(WINDOWED)
+    assert not [each.first for each in again if each.first and "chosen" in each.first.event_id]
 
 
 def test_of_two_erasures_in_one_millisecond_one_erases_the_user(account: Account) -> None:
@@ -193,27 +223,21 @@ def test_a_repeat_for_a_returned_user_is_stored_for_the_new_one(account: Account
     assert the_profile(account)["_id"] == ana.id
 
 
-def test_a_key_of_a_login_that_replaced_the_user_names_no_erased_owner(account: Account) -> None:
+def test_keys_of_a_login_and_of_a_discarded_event_name_no_erased_owner(account: Account) -> None:
+    """The stored answer to a discarded event names no user, so it may stay."""
     owner, anonymous = a_user(account), a_user(account, None)
     login: dict[str, Any] = {"login": {"email": ANA, "visits": 1}}
+    send(account, OPEN)
+    assert send(account, OPEN, key=OTHER).restriction
     assert send(account, login, key=KEY, _id=anonymous.id).user_id == owner.id
     users.erase(owner.id, account, a_moment())
     answer = send(account, login, key=KEY, _id=anonymous.id)
     assert (answer.user_id, answer.replayed) == (anonymous.id, False)
     assert (the_profile(account)["_id"], the_profile(account)["visits"]) == (anonymous.id, 1)
     assert the_events(account) == [answer.event_id]
-
-
-def test_a_discarded_event_names_the_new_user(table: Table, account: Account) -> None:
-    """The stored answer to a discarded event names no user, so it may stay."""
-    erased = a_user(account)
-    send(account, OPEN)
-    assert send(account, OPEN, key=KEY).restriction
-    users.erase(erased.id, account, a_moment())
-    ana = a_user(account)
-    assert send(account, OPEN, key=KEY).user_id == ana.id
-    assert erase_leftovers(table, a_moment() + LATER) == []
-    assert send(account, OPEN, key=KEY).user_id == ana.id
+    assert send(account, OPEN, key=OTHER).user_id == anonymous.id
+    assert erase_leftovers(account.table, a_moment() + LATER) == []
+    assert send(account, OPEN, key=OTHER).user_id == anonymous.id
 
 
 # --- Another request at any call ------------------------------------------------------------------
@@ -251,22 +275,6 @@ def upsert(person: Person, account: Account, **attributes: Any) -> list[str]:
     except Conflict as conflict:
         return [problem.message for problem in conflict.problems]
     return []
-
-
-@aws_engine_only
-def test_an_upsert_at_any_call_of_the_delete_changes_who_is_there_or_is_refused(table: Table, account: Account) -> None:
-    now = a_moment()
-    outcomes = at_each_call(
-        table.client,
-        lambda name: a_person(account, name),
-        lambda person: users.erase(person.id, account, now),
-        lambda person: upsert(person, account, city="Vigo"),
-    )
-    for person, messages, _ in outcomes:
-        assert messages in ([], ERASED)
-        assert upsert(person, account) == ERASED
-        assert erase_leftovers(table, now + LATER) == []
-        assert person.id not in as_text(table)
 
 
 @dataclass(frozen=True)
@@ -347,3 +355,133 @@ def test_a_user_who_returns_and_is_erased_again_at_any_call_leaves_nothing(table
         left = as_text(table)
         assert [each for each in (person.id, user_id) if each in left] == []
         assert upsert(person, account) == ERASED
+
+
+# --- What one run cannot do -------------------------------------------------------------------------
+# Each call of DynamoDB advances the clock of these tests by a second, so a run can be made as short as needed.
+
+
+@contextlib.contextmanager
+def a_clock(client: DynamoDBClient) -> Iterator[Clock]:
+    """Each call of the client takes a second, and a pause no more than it says."""
+    clock = Clock()
+    with hooked(client, CRASH_POINTS["before"], lambda **_: clock.sleep(1)), pytest.MonkeyPatch.context() as patched:
+        patched.setattr(time, "monotonic", clock.monotonic)
+        patched.setattr(time, "sleep", clock.sleep)
+        yield clock
+
+
+@pytest.fixture
+def clock(table: Table) -> Iterator[Clock]:
+    with a_clock(table.client) as clock:
+        yield clock
+
+
+def an_erased_user(table: Table, account: Account, email: str, events: int, now: datetime) -> str:
+    """Return the id. All events were sent under keys; nothing is removed yet."""
+    user_id = a_user(account, email).id
+    hashes = [f"{user_id.replace('-', '')}{n:032x}" for n in range(events)]
+    put_many(table, keyed_events_of_1_0(user_id, [new_id(now) for _ in hashes], hashes, now + timedelta(days=1)))
+    users.erase(user_id, account, now)
+    return user_id
+
+
+def left(table: Table, user_id: str) -> int:
+    """How many items still name the user, without the tombstone and the task."""
+    named = [item for item in everything(table) if user_id in json.dumps(item) and item["sk"]["S"] != "PROFILE"]
+    return len(named) - 1
+
+
+def keys_and_events_left(table: Table, user_id: str) -> tuple[set[str], set[str]]:
+    """The ids of the events that the user's keys name, and of the events that are there."""
+    items = everything(table)
+    of_keys = {item["eventId"]["S"] for item in items if item.get("userId", {}).get("S") == user_id}
+    of_events = [item["sk"]["S"] for item in items if item["pk"]["S"] == f"{ACCOUNT}#USER#{user_id}"]
+    return of_keys, {sk.removeprefix("EVENT#") for sk in of_events if sk.startswith("EVENT#")}
+
+
+def short_run(table: Table, clock: Clock, calls: float, now: datetime) -> list[str]:
+    return erase_leftovers(Table(table.client, table.name, clock.now + calls), now)
+
+
+@aws_engine_only
+def test_the_oldest_erasure_gets_further_in_each_run(table: Table, account: Account, clock: Clock) -> None:
+    """A run reports when each unfinished erasure began."""
+    now = a_moment()
+
+    def erased() -> list[str]:
+        """Return the erased users by their keys; the last one is the oldest erasure."""
+        begun = [now + timedelta(seconds=(n + 1) % 12) for n in range(12)]
+        return [an_erased_user(table, account, f"user{n}@example.com", 60, at) for n, at in enumerate(begun)]
+
+    erased()
+    begun = clock.now
+    assert erase_leftovers(table, now + LATER) == []
+    calls = (clock.now - begun) // 4
+    *others, oldest = erased()
+    before = left(table, oldest)
+    while oldest in as_text(table):
+        unfinished = short_run(table, clock, calls, now + LATER)
+        assert (iso(now) in unfinished) == (oldest in as_text(table))
+        assert left(table, oldest) < before
+        before = left(table, oldest)
+    for _ in range(8):
+        short_run(table, clock, calls, now + LATER)
+    text = as_text(table)
+    assert [each for each in others if each in text] == []
+
+
+@aws_engine_only
+@pytest.mark.parametrize("when", CRASH_POINTS)
+def test_a_run_that_dies_leaves_no_key_without_its_event(table: Table, account: Account, when: str) -> None:
+    """An event that went first would leave a key that names the person and that nothing finds any more."""
+    now = a_moment()
+    for number in itertools.count(1):
+        user_id = an_erased_user(table, account, f"ana{number}@example.com", 5, now)
+        try:
+            with crash(table.client, when, number):
+                erase_leftovers(table, now + LATER)
+        except Crash:
+            of_keys, of_events = keys_and_events_left(table, user_id)
+            assert of_keys == of_events
+            assert erase_leftovers(table, now + LATER) == []
+            assert user_id not in as_text(table)
+        else:
+            break
+    assert number > 3
+
+
+def conflict(request: AWSPreparedRequest) -> Any:
+    """Another transaction is in the way of each transaction."""
+    actions = json.loads(text_of(request)).get("TransactItems")
+    return cancelled(*["TransactionConflict"] * len(actions))(request) if actions else None
+
+
+def unprocessed(request: AWSPreparedRequest) -> Any:
+    """DynamoDB takes nothing of a batch."""
+    batch = json.loads(text_of(request)).get("RequestItems")
+    return error("", status=200, UnprocessedItems=batch)(request) if batch else None
+
+
+@aws_engine_only
+@pytest.mark.parametrize("fault", [throttled, conflict, unprocessed], ids=["throttled", "in conflict", "not processed"])
+@pytest.mark.parametrize("names", [("hot", "cold"), ("cold", "hot")], ids="-".join)
+def test_an_erasure_that_dynamodb_throttles_delays_no_other(
+    account: Account, table: Table, monkeypatch: pytest.MonkeyPatch, fault: Fault, names: tuple[str, str]
+) -> None:
+    now = a_moment()
+    ids = {name: an_erased_user(table, account, f"{name}@example.com", 30, now) for name in names}
+    without_key = {**event_key(ids["hot"], new_id(now)), "type": {"S": "search"}, "payload": {"M": {}}}
+    put(table, without_key)  # deleted in a batch and not in a transaction
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")  # as if the client had made its attempts already
+    client: DynamoDBClient = aws.client("dynamodb", table.client.meta.endpoint_url)
+
+    def refuse(request: AWSPreparedRequest, **_: Any) -> Any:
+        return on_text(fault, ids["hot"])(request)
+
+    with hooked(client, "before-send.dynamodb", refuse), a_clock(client):
+        unfinished = erase_leftovers(Table(client, table.name, 100), now + LATER)
+    assert unfinished == [iso(now)] * (ids["hot"] in as_text(table))
+    assert ids["cold"] not in as_text(table)
+    assert erase_leftovers(table, now + LATER) == []
+    assert ids["hot"] not in as_text(table)

@@ -16,6 +16,7 @@ from botocore.awsrequest import AWSPreparedRequest
 from builders import ANA, a_moment, a_user, an_entry, as_sent, send, send_batch, the_events, the_profile
 from domain.outcomes import IdempotencyKey, Outcome
 from domain.problems import Refused
+from domain.profile import Profile
 from domain.request import EventRequest, parse_batch
 from engines import aws_engine_only, both_engines
 from faults import Clock, Fault, at_call, cancelled, error, faults, hooked, on_text, text_of, throttled, unanswered
@@ -29,6 +30,7 @@ from table.write import Writer
 from use_cases import collect, users
 from use_cases.collect import ATTEMPTS
 
+pytestmark = pytest.mark.usefixtures("ana")
 MANY = 20  # more attempts than are made
 HALF = "x" * 200_000  # two of them are nearly all that a profile holds
 MOST = "x" * 250_000
@@ -61,7 +63,6 @@ def throttled_order(order_id: str) -> Fault:
 
 @aws_engine_only
 def test_an_item_that_is_throttled_fails_its_own_event_and_the_later_changes(account: Account) -> None:
-    a_user(account)
     orders = [an_entry({"confirmation": {"orderId": order_id, "total": 1}}) for order_id in ("1", "2", "3")]
     with faults(account.table.client, "TransactWriteItems", *[throttled_order("2")] * MANY):
         assert labels(send_batch(account, orders)) == ["created", "unavailable", "unavailable"]
@@ -69,9 +70,9 @@ def test_an_item_that_is_throttled_fails_its_own_event_and_the_later_changes(acc
     assert labels(send_batch(account, orders)) == ["duplicate", "created", "created"]
 
 
-def test_a_repeat_is_known_although_the_profile_is_full_now(account: Account) -> None:
+def test_a_repeat_is_known_although_the_profile_is_full_now(account: Account, ana: Profile) -> None:
     """By its id, and under a key."""
-    user_id, key = a_user(account).id, IdempotencyKey.of("key", b"body")
+    user_id, key = ana.id, IdempotencyKey.of("key", b"body")
     kept = send(account, {"update": {"a": HALF}}, key=key, _id=user_id)
     users.remove_attribute(ANA, "a", account)
     first = an_entry({"update": {"a": HALF}}, _id=user_id)
@@ -94,7 +95,6 @@ def throttling(account: Account, entry: dict[str, Any]) -> AbstractContextManage
 def test_after_a_failed_login_no_change_of_its_users_is_stored_and_all_are_when_sent_again(account: Account) -> None:
     """No change of its user, of the owner of the address, or of the user that the address would name."""
     on_moto = "amazonaws" in account.table.client.meta.endpoint_url  # which does what it is asked in spite of a fault
-    a_user(account)
     emails, update = iter(f"b{n}@example.com" for n in range(9)), {"update": {"a": 1}}
 
     def login(email: str, user_id: str | None = None) -> dict[str, Any]:
@@ -119,7 +119,6 @@ def test_after_a_failed_login_no_change_of_its_users_is_stored_and_all_are_when_
 
 
 def test_a_login_is_a_duplicate_although_its_user_has_got_another_address_since(account: Account) -> None:
-    a_user(account)
     anonymous = a_user(account, None).id
     batch = [
         an_entry({"login": {"email": ANA, "a": 1}}, eventId="e-1", _id=anonymous),
@@ -131,12 +130,12 @@ def test_a_login_is_a_duplicate_although_its_user_has_got_another_address_since(
 
 
 @aws_engine_only
-def test_later_changes_wait_for_a_login_whose_user_is_unknown(account: Account) -> None:
-    anonymous, ana = a_user(account, None).id, a_user(account).id
+def test_later_changes_wait_for_a_login_whose_user_is_unknown(account: Account, ana: Profile) -> None:
+    anonymous = a_user(account, None).id
     batch = [
         an_entry({"login": {"email": ANA, "size": 1}}, _id=anonymous),
         an_entry({"update": {"size": 2}}, email=ANA),
-        an_entry({"update": {"size": 3}}, _id=ana),
+        an_entry({"update": {"size": 3}}, _id=ana.id),
         an_entry({"search": {"query": "x"}}, email=ANA),
     ]
     client = account.table.client
@@ -149,7 +148,6 @@ def test_later_changes_wait_for_a_login_whose_user_is_unknown(account: Account) 
 
 @aws_engine_only
 def test_after_a_change_of_a_user_who_is_never_found_as_looked_up_no_later_one_is_made(account: Account) -> None:
-    a_user(account)
     batch = [an_entry({"confirmation": {"orderId": "A-1", "total": total}}) for total in (1, 2)]
     batch.append(an_entry({"update": {"size": 1}}))
     not_there = cancelled(*["None"] * 3, {"Code": "ConditionalCheckFailed"})  # no profile, though one was looked up
@@ -184,11 +182,9 @@ def of_two_users(account: Account) -> list[dict[str, Any]]:
 
 def of_many_users(account: Account) -> list[dict[str, Any]]:
     """Return orders that are stored already."""
-    a_user(account)
-    orders = [{"confirmation": {"orderId": number}} for number in range(100)]
+    orders = [{"confirmation": {"orderId": number}} for number in range(60)]
     send_batch(account, [an_entry(each) for each in orders])
-    users = [a_user(account, f"user{number}@example.com").id for number in range(100)]
-    return [an_entry(each, _id=user) for each, user in zip(orders, users, strict=True)]
+    return [an_entry(each, _id=a_user(account, f"user{n}@example.com").id) for n, each in enumerate(orders)]
 
 
 @pytest.mark.parametrize("make", [of_two_users, pytest.param(of_many_users, marks=pytest.mark.long)])
@@ -225,29 +221,29 @@ def test_one_user_of_many_throttled_events_takes_no_time_of_others(account: Acco
         assert send_in(6, account, clock, batch)[92:] == ["created"] * 8
 
 
-def test_a_throttled_read_fails_one_event(account: Account) -> None:
+def test_a_throttled_read_fails_one_event(account: Account, ana: Profile) -> None:
     """It is a lock, and which user has the _id that disagrees with an address. A late change needs no read."""
-    ana, bob, eve = (a_user(account, f"{name}@example.com").id for name in ("ana", "bob", "eve"))
-    fails = [an_entry({"emailopen": {}}, _id=ana), an_entry({"search": {"query": "x"}}, email=ANA, _id=bob)]
+    bob, eve = (a_user(account, f"{name}@example.com").id for name in ("bob", "eve"))
+    fails = [an_entry({"emailopen": {}}, _id=ana.id), an_entry({"search": {"query": "x"}}, email=ANA, _id=bob)]
     for entry in fails:
         late = an_entry({"update": {"size": 1}}, eventTime=a_moment() - timedelta(hours=1), _id=eve)
         with faults(account.table.client, "GetItem", *[throttled] * MANY):
-            outcomes = send_batch(account, [entry, late, an_entry({"search": {"query": "x"}}, _id=ana)])
+            outcomes = send_batch(account, [entry, late, an_entry({"search": {"query": "x"}}, _id=ana.id)])
         assert labels(outcomes) == ["unavailable", "created", "created"]
 
 
-def test_a_read_that_fails_for_a_reason_that_is_not_foreseen_ends_a_run(account: Account) -> None:
+def test_a_read_that_fails_for_a_reason_that_is_not_foreseen_ends_a_run(account: Account, ana: Profile) -> None:
     """It is which of two opens, an hour apart, are stored. Each of them alone needs no such read."""
-    user_id, now = a_user(account).id, a_moment() - timedelta(days=1)
-    opens = [an_entry({"emailopen": {}}, eventTime=now + n * timedelta(hours=1), _id=user_id) for n in range(2)]
+    now = a_moment() - timedelta(days=1)
+    opens = [an_entry({"emailopen": {}}, eventTime=now + n * timedelta(hours=1), _id=ana.id) for n in range(2)]
     with faults(account.table.client, "BatchGetItem", *[error("AccessDeniedException")] * MANY):
         assert labels(send_batch(account, opens)) == ["created", "created"]
 
 
-def test_a_user_who_cannot_be_read_fails_only_the_events_of_that_user(account: Account) -> None:
-    ana, bob = a_user(account).id, a_user(account, "bob@example.com").id
-    put(account.table, {**profile_key(ana), "createdOn": {"S": "unreadable"}})
-    batch = [an_entry({"search": {"query": "x"}}, _id=each) for each in (ana, bob)]
+def test_a_user_who_cannot_be_read_fails_only_the_events_of_that_user(account: Account, ana: Profile) -> None:
+    put(account.table, {**profile_key(ana.id), "createdOn": {"S": "unreadable"}})
+    users = (ana.id, a_user(account, "bob@example.com").id)
+    batch = [an_entry({"search": {"query": "x"}}, _id=each) for each in users]
     assert labels(send_batch(account, batch)) == ["internal_error", "created"]
 
 
@@ -256,7 +252,6 @@ def test_a_user_who_cannot_be_read_fails_only_the_events_of_that_user(account: A
 
 def test_no_later_change_is_stored_before_an_open_that_fails_on_a_second_read(account: Account, table: Table) -> None:
     """Another open was stored in between, and its effect on this one cannot be read."""
-    a_user(account)
     earlier = a_moment() - timedelta(hours=1)
     batch = [
         an_entry({"emailopen": {}}, eventTime=earlier, email=ANA, city="Bern"),
@@ -273,9 +268,9 @@ def test_no_later_change_is_stored_before_an_open_that_fails_on_a_second_read(ac
     assert the_profile(account)["city"] == "Rome"
 
 
-def test_no_later_change_is_stored_before_one_that_may_be_a_repeat_or_too_large(account: Account) -> None:
-    user_id = a_user(account, a=MOST).id
-    batch = [an_entry({"update": {"b": MOST}}, _id=user_id), an_entry({"update": {"c": 1}})]
+def test_no_later_change_is_stored_before_one_that_may_be_a_repeat_or_too_large(account: Account, ana: Profile) -> None:
+    send(account, {"update": {"a": MOST}})
+    batch = [an_entry({"update": {"b": MOST}}, _id=ana.id), an_entry({"update": {"c": 1}})]
     # The first call reads the users, and the next one reads which of the two events are stored.
     with faults(account.table.client, "BatchGetItem", *SECOND_FAILS):
         assert labels(send_batch(account, batch)) == ["unavailable", "unavailable"]
@@ -284,7 +279,6 @@ def test_no_later_change_is_stored_before_one_that_may_be_a_repeat_or_too_large(
 
 def test_a_login_of_another_user_is_searched_only_among_that_users_events(account: Account) -> None:
     """An id is unique within one user, and the anonymous user may have used it."""
-    a_user(account)
     anonymous, now = a_user(account, None).id, a_moment()
     send_batch(account, [an_entry({"update": {"size": 1}}, eventId="e-1", eventTime=now, _id=anonymous)])
     batch = [
@@ -296,9 +290,10 @@ def test_a_login_of_another_user_is_searched_only_among_that_users_events(accoun
     assert labels(send_batch(account, batch)) == ["duplicate", "duplicate", "duplicate"]
 
 
-def test_a_look_up_across_a_login_knows_the_user(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_look_up_across_a_login_knows_the_user(
+    account: Account, ana: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """DynamoDB reads the items of one BatchGetItem at different moments."""
-    user = a_user(account)
     whole = profiles.look_up
 
     def inconsistent_look_up(*asked: Any) -> Any:
@@ -307,20 +302,22 @@ def test_a_look_up_across_a_login_knows_the_user(account: Account, monkeypatch: 
 
     monkeypatch.setattr(profiles, "look_up", inconsistent_look_up)
     search = an_entry({"search": {"query": "x"}}, eventId="by-address")
-    batch = [an_entry({"login": {"email": ANA}}, _id=user.id), search]
+    batch = [an_entry({"login": {"email": ANA}}, _id=ana.id), search]
     assert labels(send_batch(account, batch)) == ["created", "created"]
 
 
 @pytest.mark.parametrize("by_another_thread", [True, False])
-def test_an_event_that_another_request_stores_first_is_a_duplicate(account: Account, by_another_thread: bool) -> None:
+def test_an_event_that_another_request_stores_first_is_a_duplicate(
+    account: Account, ana: Profile, by_another_thread: bool
+) -> None:
     """It was read as absent before. The lock that it put is known from a read after that, or from a failed write."""
-    user, now = a_user(account), a_moment()
+    now = a_moment()
     sent = an_entry({"emailopen": {}}, eventId="open", eventTime=now)
     [request] = parse_batch(as_sent({"events": [sent]}), now, lambda _: None)
     assert isinstance(request, EventRequest)
     entry, writer = Entry(request, account, now), Writer(account, now)
-    entry.of_user(user.id, user.email, is_first=False)
-    lock = keys.window(account.name, user.id, "emailopen")
+    entry.of_user(ana.id, ana.email, is_first=False)
+    lock = keys.window(account.name, ana.id, "emailopen")
 
     def another_request() -> None:
         assert labels(send_batch(account, [sent])) == ["created"]
@@ -329,9 +326,9 @@ def test_an_event_that_another_request_stores_first_is_a_duplicate(account: Acco
 
     if by_another_thread:  # while it reads ahead for this lane
         with at_call(account.table.client, "after", 2, another_request):
-            read_ahead(account, [(writer.known, entry, [user.id])])
+            read_ahead(account, [(writer.known, entry, [ana.id])])
     else:
-        writer.known.read([keys.event(account.name, user.id, entry.uuid)])
+        writer.known.read([keys.event(account.name, ana.id, entry.uuid)])
         another_request()
         writer.known.read([lock])
     list(writer.write([entry]))

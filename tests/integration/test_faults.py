@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from builders import ANA, a_moment, a_user, send, the_events, the_profile
+from builders import a_moment, a_user, send, the_events, the_profile
 from declared import RESTRICTED, Once, Windowed, every_restriction, with_declared_types
 from domain.ids import new_id
 from domain.outcomes import IdempotencyKey
@@ -17,7 +17,7 @@ from table import Account
 from table.calls import Table, new_client
 from use_cases import users
 
-pytestmark = [aws_engine_only, with_declared_types]
+pytestmark = [aws_engine_only, with_declared_types, pytest.mark.usefixtures("ana")]
 
 EVENTS: list[dict[str, Any]] = [
     {"search": {"query": "x"}},
@@ -54,7 +54,6 @@ def in_time(account: Account, seconds: float) -> Account:
 def test_a_write_whose_answer_was_lost_is_reported_as_created_once(
     account: Account, event: dict[str, Any], key: IdempotencyKey | None, lost: list[Fault]
 ) -> None:
-    a_user(account)
     with faults(account.table.client, write_of(event, key), *lost) as attempts:
         answer = send(account, event, key=key)
     assert len(attempts) == 2
@@ -67,25 +66,25 @@ def test_a_write_whose_answer_was_lost_is_reported_as_created_once(
 @with_and_without_token
 def test_users_change_as_asked_though_the_answers_were_lost(account: Account, lost: list[Fault]) -> None:
     client = account.table.client
+    bob, cleo = "bob@example.com", "cleo@example.com"
     with faults(client, "TransactWriteItems", *lost):
-        assert a_user(account, "bob@example.com").id == the_profile(account, "bob@example.com")["_id"]
+        assert a_user(account, bob).id == the_profile(account, bob)["_id"]
     with faults(client, "TransactWriteItems", *lost):
         anonymous = a_user(account, None)
     with faults(client, "TransactWriteItems", *lost):
-        answer = send(account, {"login": {"email": ANA}}, _id=anonymous.id)
+        answer = send(account, {"login": {"email": cleo}}, _id=anonymous.id)
     assert (answer.user_id, answer.warnings) == (anonymous.id, ())
-    assert the_profile(account)["_id"] == anonymous.id
-    assert the_events(account) == [answer.event_id]
+    assert the_profile(account, cleo)["_id"] == anonymous.id
+    assert the_events(account, cleo) == [answer.event_id]
     with faults(client, "TransactWriteItems", *lost):
-        users.erase(ANA, account, a_moment())
+        users.erase(cleo, account, a_moment())
     with pytest.raises(NotFound):
-        users.get(ANA, account)
+        users.get(cleo, account)
 
 
 @pytest.mark.parametrize("event", [EVENTS[0], EVENTS[2]], ids=["put", "transaction"])
 @pytest.mark.parametrize("fault", [throttled, error("InternalServerError", 500), no_connection])
 def test_only_a_fault_that_stays_is_unavailable(account: Account, event: dict[str, Any], fault: Fault) -> None:
-    a_user(account)
     with faults(account.table.client, write_of(event, None), fault, fault), pytest.raises(Unavailable):
         send(account, event)
     assert the_events(account) == []
@@ -106,7 +105,6 @@ def test_only_a_fault_that_stays_is_unavailable(account: Account, event: dict[st
     ids=["conflict", "throttled", "over its limit", "in progress"],
 )
 def test_a_transaction_that_stays_in_trouble_is_unavailable_in_time(account: Account, fault: Fault) -> None:
-    a_user(account)
     for event in EVENTS[1:]:
         with faults(account.table.client, "TransactWriteItems", *[fault] * 500), pytest.raises(Unavailable):
             send(in_time(account, 0.3), event)
@@ -114,7 +112,6 @@ def test_a_transaction_that_stays_in_trouble_is_unavailable_in_time(account: Acc
 
 
 def test_no_call_starts_after_the_deadline(account: Account) -> None:
-    a_user(account)
     with faults(account.table.client, "GetItem") as attempts, pytest.raises(Unavailable):
         send(in_time(account, 0), {"search": {"query": "x"}})
     assert attempts == []
@@ -124,7 +121,6 @@ def test_no_call_starts_after_the_deadline(account: Account) -> None:
 @pytest.mark.parametrize("other", ["None TransactionConflict", "TransactionConflict None", "None ThrottlingError"])
 def test_of_mixed_reasons_a_failed_condition_is_the_answer(account: Account, other: str, kind: Once | Windowed) -> None:
     """The condition of a mark, or of a lock: the reason has the item that is there, and what each needs."""
-    a_user(account)
     now, until = a_moment(), milliseconds_of(a_moment()) + 9 * 60 * 1000
     item = {"eventId": {"S": new_id(now)}, "until": {"N": str(until)}}
     before, after = other.split()
@@ -144,7 +140,6 @@ GARBAGE = {
 @pytest.mark.parametrize("garbage", GARBAGE)
 @pytest.mark.parametrize("operation", ["GetItem", "TransactWriteItems"])
 def test_garbage_is_unavailable_and_a_repeat_tells_the_truth(account: Account, operation: str, garbage: str) -> None:
-    a_user(account)
     key, search = IdempotencyKey.of("key", b"body"), {"search": {"query": "x"}}
     fault = done_then(GARBAGE[garbage])
     with faults(account.table.client, operation, fault, fault), pytest.raises(Unavailable):

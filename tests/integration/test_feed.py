@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+from mypy_boto3_dynamodb import DynamoDBClient
+from mypy_boto3_dynamodbstreams import DynamoDBStreamsClient
 
 from builders import ANA, a_moment, a_user, an_entry, send, send_batch
 from domain.ids import new_id
@@ -27,15 +29,11 @@ from table.attribute_values import from_item, to_item
 from table.calls import Table
 from table.expressions import Put
 
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_dynamodbstreams import DynamoDBStreamsClient
-
 pytestmark = pytest.mark.dynamodb_local
 
 
 @pytest.fixture
-def table(dynamodb_local_client: "DynamoDBClient") -> Iterator[Table]:
+def table(dynamodb_local_client: DynamoDBClient) -> Iterator[Table]:
     with new_table(dynamodb_local_client, f"test-{uuid.uuid4()}") as made:
         specification: Any = {"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"}
         dynamodb_local_client.update_table(TableName=made.name, StreamSpecification=specification)

@@ -1,7 +1,6 @@
-"""Contract 1.1 as a model in memory (tests/contract.py); the system are the real functions on AWS's own engine.
+"""The contract as a model in memory (tests/contract.py); the system are the real functions on AWS's own engine.
 
-hypothesis generates batches and single events in any order, right and wrong ones, with repeated ids, late and equal
-times, imports, checks, changes of users and erasures. The model takes the events one after the other. Every answer,
+hypothesis generates requests, right and wrong ones. The model takes the events one after the other. Every answer,
 profile and timeline, the counts of GET /v1/refusals and the messages of the feed are compared with it. `make stress`
 runs many more of them, `--hypothesis-seed` others.
 """
@@ -14,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import chain, pairwise
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 from uuid import uuid4
 
 import pytest
@@ -22,10 +21,12 @@ from botocore.config import Config
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from mypy_boto3_dynamodb import DynamoDBClient
+from mypy_boto3_dynamodbstreams import DynamoDBStreamsClient
 
 from api.gateway import Answer, answer_to, proxy_event
 from builders import a_moment, as_sent, the_pages, the_profile
-from contract import REMEMBERED, WINDOWS, Contract, Expected, Person, Reason, Sent, Wrong, hour_of, shown
+from contract import REMEMBERED, WINDOWS, Contract, Expected, Person, Reason, Sent, Wrong, as_result, hour_of, shown
 from declared import with_declared_types
 from domain.ids import new_id
 from domain.news import VERSION
@@ -41,10 +42,6 @@ from table import Account
 from table import primary_keys as keys
 from table.calls import CLIENT_CONFIG, Table, new_client
 from use_cases.erasure import erase_leftovers
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_dynamodbstreams import DynamoDBStreamsClient
 
 EXAMPLES = 15 * STRESS
 SHOP = "shop"
@@ -146,8 +143,8 @@ def on_people(**drawn: Any) -> Callable[[Any], Any]:
 
 
 class Shop(RuleBasedStateMachine):
-    client: "DynamoDBClient"
-    streams: "DynamoDBStreamsClient"
+    client: DynamoDBClient
+    streams: DynamoDBStreamsClient
     bus: Bus
     tried: ClassVar[Counter[str]] = Counter()
     now: datetime
@@ -481,7 +478,7 @@ class Shop(RuleBasedStateMachine):
 class Stream:
     """The stream of a table, read from where the last reading ended."""
 
-    def __init__(self, client: "DynamoDBStreamsClient", table: Table) -> None:
+    def __init__(self, client: DynamoDBStreamsClient, table: Table) -> None:
         specification: Any = {"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"}
         made = table.client.update_table(TableName=table.name, StreamSpecification=specification)
         self.client, self.arn = client, made["TableDescription"]["LatestStreamArn"]
@@ -506,18 +503,6 @@ def assert_shown(person: Person, profile: dict[str, Any], events: Sequence[Store
     for kind, window in WINDOWS.items():
         moments = sorted(each.happened_at for each in events if each.type == kind)
         assert all(later - earlier >= window for earlier, later in pairwise(moments))
-
-
-def as_result(answer: Answer) -> dict[str, Any]:
-    """Return the answer to a single event as the result of a batch."""
-    if answer.status != 200:
-        return {"status": "refused", "errors": [{"code": answer.headers["X-Error-Code"]}]}
-    warnings = [{"field": f"events.0.{each['field']}"} for each in answer.body.get("warnings", [])]
-    known = {"eventId": answer.headers["X-Event-Id"], "userId": answer.headers["X-User-Id"], "warnings": warnings}
-    if "Idempotent-Replayed" in answer.headers:
-        return {**known, "status": "duplicate", "samePayload": {"field": "events.0.eventId"} not in warnings}
-    first = {"first": answer.body["first"]} if "first" in answer.body else {}
-    return {**known, "status": answer.headers["X-Event-Status"], **first}
 
 
 def assert_predicted(checked: dict[str, Any], result: dict[str, Any]) -> None:
@@ -555,7 +540,7 @@ def compare(sent: Sent, expected: Expected, result: dict[str, Any]) -> None:
 
 @with_declared_types
 def test_a_batch_means_what_its_events_mean_one_after_the_other(
-    dynamodb_local_client: "DynamoDBClient", monkeypatch: pytest.MonkeyPatch, figures: Figures
+    dynamodb_local_client: DynamoDBClient, monkeypatch: pytest.MonkeyPatch, figures: Figures
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", dynamodb_local_client.meta.endpoint_url)
     Shop.client = new_client(CLIENT_CONFIG.merge(Config(connect_timeout=60, read_timeout=60)))

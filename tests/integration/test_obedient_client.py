@@ -1,13 +1,11 @@
 """A client that obeys the contract (section 8) loses nothing and stores nothing twice, with any faults.
 
-It sends a batch, or a single event with its id, again after 207 with `failed` events, 429, 500, 503 or no response, and
-in no other case. Requests and responses between the client and the function are lost. Each attempt of a call of
-DynamoDB can have any fault of faults.py: the whole call or one item is throttled, the response is lost, the function
-dies, the time is up, or another request sends the same events. At the end the table must be equal to the model of the
+Requests and responses between the client and the function are lost, and each attempt of a call of DynamoDB can have any
+fault of faults.py, or another request sends the same events. At the end the table must be equal to the model of the
 contract (contract.py), which processes the same events one after the other without faults.
 
-The test moves the clock of the function, so nothing waits. Faults are chosen from SEED. The writes of a batch run in
-parallel, so a repeated run can differ.
+Nothing waits: the test moves the clock. Faults are chosen from SEED, but the writes of a batch run in parallel, so a
+repeated run can differ.
 """
 
 import gzip
@@ -21,7 +19,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
 
 import botocore.endpoint
@@ -29,11 +27,12 @@ import httpx
 import pytest
 from botocore.awsrequest import AWSPreparedRequest
 from event_api_client import Outbox, outbox
+from mypy_boto3_dynamodb import DynamoDBClient
 
 import faults
 from api.gateway import Answer, call
 from builders import a_moment, a_user, as_sent, the_profile
-from contract import Contract, Expected, Person, Sent, shown
+from contract import Contract, Expected, Person, Sent, as_result, shown
 from engines import new_table
 from faults import Clock, Crash, Fault, lost_answer, throttled
 from figures import STRESS, Figures
@@ -42,9 +41,6 @@ from stored import everything
 from table import Account, calls
 from table.calls import FAIL_FAST_CONFIG, new_client
 from use_cases import collect, users
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
 
 SEED = 20261124
 RUNS = 12 * STRESS
@@ -236,7 +232,7 @@ Shop = Callable[[int], AbstractContextManager[tuple[Account, FaultInjector]]]
 
 
 @pytest.fixture
-def shop(dynamodb_local_client: "DynamoDBClient", monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+def shop(dynamodb_local_client: DynamoDBClient, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
     """Return a context, by a seed: an account in a new table, whose client has no faults. The functions' clients do."""
     clock = Clock()
     for module in (calls, collect, runtime, botocore.endpoint):
@@ -273,14 +269,7 @@ def body_of(step: Step) -> tuple[str, Any]:
 
 def results_of(step: Step, answer: Answer) -> Any:
     """Return the result of each event of a batch, or of a single event."""
-    if not step.alone:
-        return answer.body["results"]
-    if answer.status != 200:
-        return [{"status": "refused" if answer.status < 500 else "failed"}]
-    is_replay = "Idempotent-Replayed" in answer.headers
-    status = "duplicate" if is_replay else answer.headers["X-Event-Status"]
-    same = not answer.body.get("warnings") or answer.body["warnings"][-1]["field"] != "eventId"
-    return [{"status": status, "userId": answer.headers["X-User-Id"], "samePayload": same}]
+    return [as_result(answer)] if step.alone else answer.body["results"]
 
 
 def compare(step: Step, answer: Answer) -> None:
@@ -351,8 +340,8 @@ def test_each_event_is_stored_once_or_settled_with_any_faults(shop: Shop, figure
 
 
 def tried(runs: int, events: int, requests: int, happened: Counter[str]) -> str:
-    faults = f"{happened.total():,} faults of {len(happened)} kinds"
-    return f"{runs:,} runs, {events:,} events in {requests:,} requests, {faults}"
+    what = f"{runs:,} runs, {events:,} events in {requests:,} requests"
+    return f"{what}, {happened.total():,} faults of {len(happened)} kinds"
 
 
 def send_all(story: Story, injector: FaultInjector, not_alone: bool) -> int:

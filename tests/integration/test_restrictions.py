@@ -15,12 +15,11 @@ from domain.problems import Refused
 from domain.times import iso
 from engines import both_engines, not_on_moto
 from faults import at_call
-from stored import as_text, everything
+from stored import everything
 from table import Account
 from use_cases import users
-from use_cases.erasure import IN_FLIGHT, erase_leftovers
 
-pytestmark = [pytest.mark.usefixtures("declared_types"), both_engines]
+pytestmark = [pytest.mark.usefixtures("declared_types", "ana"), both_engines]
 
 BOB = "bob@example.com"
 MILLISECOND = timedelta(milliseconds=1)
@@ -48,7 +47,7 @@ def send_at(
 
 def test_a_value_is_stored_once_for_each_type_in_an_account(account: Account) -> None:
     """Values are case-sensitive."""
-    a_user(account), a_user(account, BOB)
+    a_user(account, BOB)
     for value in ("a-1", "A-1", "review#A-1", "ORDER", "#", "0123", 123, "ñ#ONCE", "ñ"):
         assert [send(account, once.event(value)).restriction for once in ONCES] == [None] * len(ONCES)
     before, late = everything(account.table), a_moment() + timedelta(days=4000)
@@ -61,7 +60,7 @@ def test_a_value_is_stored_once_for_each_type_in_an_account(account: Account) ->
 @every_once
 @pytest.mark.parametrize("own_id", [None, "view-77"])
 def test_a_discarded_value_names_the_event_that_came_first(account: Account, once: Once, own_id: str | None) -> None:
-    a_user(account), a_user(account, BOB)
+    a_user(account, BOB)
     moment = a_moment() - DAY
     first = send_at(account, once.event(), moment, eventId=own_id)
     for event, is_same in ((once.event(" A-1 "), False), (once.event(), True), (once.event(other=1), False)):
@@ -73,7 +72,7 @@ def test_a_discarded_value_names_the_event_that_came_first(account: Account, onc
 @every_once
 @not_on_moto
 def test_of_many_events_with_one_value_exactly_one_is_created(account: Account, once: Once) -> None:
-    a_user(account), a_user(account, BOB)
+    a_user(account, BOB)
     answers = at_once(40, lambda n: send(account, once.event(), email=(ANA, BOB)[n % 2]))
     [created] = [answer for answer in answers if answer.restriction is None]
     assert {answer.first.event_id for answer in answers if answer.first} == {created.event_id}
@@ -85,7 +84,6 @@ def test_of_many_events_with_one_value_exactly_one_is_created(account: Account, 
 
 @every_window
 def test_an_event_is_accepted_once_in_a_window_from_the_first(account: Account, windowed: Windowed) -> None:
-    a_user(account)
     first, window = a_moment(), windowed.window
 
     def is_created(after: timedelta) -> bool:
@@ -109,7 +107,6 @@ def test_an_event_is_accepted_once_in_a_window_from_the_first(account: Account, 
 
 @every_window
 def test_of_a_batch_only_events_a_window_apart_are_created(account: Account, windowed: Windowed) -> None:
-    a_user(account)
     begin, window = a_moment() - DAY, windowed.window
     for step, email in ((1, ANA), (-1, a_user(account, BOB).email)):
         times = [begin + step * each for each in (timedelta(), window, 2 * window - MILLISECOND, 2 * window)]
@@ -121,7 +118,6 @@ def test_of_a_batch_only_events_a_window_apart_are_created(account: Account, win
 @every_window
 def test_without_a_lock_the_timeline_shows_which_event_is_too_close(account: Account, windowed: Windowed) -> None:
     """TTL has taken the lock, and then an event comes late that happened in its window."""
-    a_user(account)
     first, window = a_moment() - DAY, windowed.window
     stored = send_at(account, windowed.event(), first)
     for after in (MILLISECOND - window, -MILLISECOND, timedelta(), MILLISECOND, window - MILLISECOND):
@@ -139,7 +135,6 @@ def test_without_a_lock_the_timeline_shows_which_event_is_too_close(account: Acc
 @every_window
 def test_a_lock_put_anew_after_ttl_took_it_keeps_what_is_stored_apart(account: Account, windowed: Windowed) -> None:
     """A late event puts a lock; one that happens now must not take it for the end of all that is stored."""
-    a_user(account)
     now, window = a_moment(), windowed.window
     send(account, windowed.event(), now=now - window)
     ttl_takes_locks(account)
@@ -150,7 +145,7 @@ def test_a_lock_put_anew_after_ttl_took_it_keeps_what_is_stored_apart(account: A
 
 
 def test_each_user_and_each_type_has_a_window_of_its_own(account: Account) -> None:
-    a_user(account), a_user(account, BOB)
+    a_user(account, BOB)
     for email in (ANA, BOB):
         assert [send(account, each.event(), email=email).restriction for each in WINDOWED] == [None] * len(WINDOWED)
         assert send(account, {"search": {"query": "x"}}, email=email).restriction is None
@@ -159,7 +154,6 @@ def test_each_user_and_each_type_has_a_window_of_its_own(account: Account) -> No
 @every_window
 @not_on_moto
 def test_of_many_in_a_window_or_at_its_end_one_is_created(account: Account, windowed: Windowed) -> None:
-    a_user(account)
     first = a_moment()
     end = first + windowed.window
 
@@ -174,19 +168,6 @@ def test_of_many_in_a_window_or_at_its_end_one_is_created(account: Account, wind
     assert the_events(account) == [at_end, in_window]
 
 
-@every_window
-@not_on_moto
-def test_late_ones_that_come_at_once_in_any_order_lie_apart(account: Account, windowed: Windowed) -> None:
-    a_user(account)
-    begin, step = a_moment() - DAY, windowed.window / 4
-    moments = [begin + n * 7 % 16 * step for n in range(16)]
-    answers = at_once(16, lambda n: send_at(account, windowed.event(), moments[n], eventId=f"late-{n}"))
-    stored = times_apart(account, windowed)
-    assert len(stored) == sum(answer.status == "created" for answer in answers)
-    for moment, answer in zip(moments, answers, strict=True):
-        assert answer.status == "created" or any(abs(moment - each) < windowed.window for each in stored)
-
-
 LONGEST_REQUEST = timedelta(seconds=15)  # the time limit of the function
 CALLS = 6  # of a late event: user, lock, timeline, profile, write; and one that does not come
 
@@ -196,7 +177,6 @@ CALLS = 6  # of a late event: user, lock, timeline, profile, write; and one that
 @pytest.mark.parametrize("number", range(1, CALLS + 1))
 def test_two_late_ones_are_a_window_apart_whenever_ttl_runs(account: Account, windowed: Windowed, number: int) -> None:
     """It deletes expired items at once, which is the fastest that TTL can be."""
-    a_user(account)
     now = a_moment()
     one, other = (now - 5 * windowed.window, now - 4.5 * windowed.window)
 
@@ -230,7 +210,6 @@ def times_apart(account: Account, windowed: Windowed) -> list[datetime]:
 
 @every_restriction
 def test_a_repeat_is_a_duplicate_and_another_event_is_discarded(account: Account, kind: Once | Windowed) -> None:
-    a_user(account)
     moment = a_moment()
     first = an_entry(kind.event(), eventId="mine", eventTime=moment)
     other = an_entry(kind.event(), eventId="other", eventTime=moment)
@@ -240,20 +219,3 @@ def test_a_repeat_is_a_duplicate_and_another_event_is_discarded(account: Account
     [later] = settled(send_batch(account, [first]))
     assert (later.status, later.same_payload) == ("duplicate", True)
     assert the_events(account) == ["mine"]
-
-
-@every_restriction
-def test_an_erasure_leaves_nothing_of_the_person(account: Account, kind: Once | Windowed) -> None:
-    """Also not the id that the caller made up, in the mark of the value or in the lock."""
-    ana, now = a_user(account), a_moment()
-    send_at(account, kind.event(note="Lovelace"), now, eventId="ana-lovelace-1")
-    users.erase(ANA, account, now)
-    erase_leftovers(account.table, now)
-    assert erase_leftovers(account.table, now + IN_FLIGHT + SECOND) == []
-    left = as_text(account.table)
-    assert [name for name in (ANA, ana.id, "lovelace", "Lovelace") if name in left] == []
-    assert len(everything(account.table)) == (2 if isinstance(kind, Once) else 1), "the _id, and the value, are used"
-    a_user(account)
-    again = send(account, kind.event(), now=now)
-    assert (again.restriction is not None) == isinstance(kind, Once), "a value comes once, whoever sent it"
-    assert not again.first or "lovelace" not in again.first.event_id

@@ -2,19 +2,18 @@
 
 from collections import Counter
 from datetime import timedelta
-from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from builders import ANA, a_moment, a_user, an_entry, at_once, send, send_batch, the_events, the_profile
+from builders import ANA, a_moment, a_user, an_entry, send, send_batch, the_events, the_profile
 from capacity import bill
 from docs.units import BILLS
 from domain.ids import new_id
 from domain.outcomes import IdempotencyKey, Outcome
 from domain.problems import Conflict, Invalid, NotFound, Refused
 from domain.request import parse_request
-from engines import both_engines, not_on_moto
+from engines import both_engines
 from faults import at_call
 from stored import everything
 from table import Account
@@ -213,17 +212,3 @@ def test_a_user_who_is_erased_during_a_batch_is_created_again_with_another_id(ac
     assert outcomes([first, other, again]) == [("created", True), ("discarded", False), ("created", True)]
     assert isinstance(first, Outcome)
     assert first.user_id != the_profile(account)["_id"]
-
-
-@not_on_moto
-def test_of_many_upserts_of_one_new_address_one_creates_the_user_and_all_are_stored(account: Account) -> None:
-    def send_one(n: int) -> Outcome:
-        events: list[dict[str, Any]] = [SEARCH, {"update": {"size": 7}}, {"confirmation": {"orderId": n, "total": 1}}]
-        return send(account, events[n % 3], upsert=True)
-
-    answers = at_once(40, send_one)
-    assert Counter(answer.user_created for answer in answers) == {True: 1, False: 39}
-    profile = the_profile(account)
-    assert {answer.user_id for answer in answers} == {profile["_id"]}
-    assert sorted(the_events(account)) == sorted(answer.event_id for answer in answers)
-    assert (profile["numberOfPurchases"], profile["totalPurchasesValue"]) == (13, Decimal(13))

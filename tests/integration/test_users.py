@@ -1,4 +1,4 @@
-"""Contract sections 6 and 7: users, their timeline, and their last purchase."""
+"""Contract sections 6 and 7: users, their timeline, their last purchase, and the accounts that they are in."""
 
 import itertools
 import json
@@ -11,17 +11,21 @@ from typing import Any
 import pytest
 
 from builders import ANA, a_moment, a_user, an_entry, as_sent, send, send_batch, the_events, the_pages, the_profile
+from domain.accounts import hash_of, new_api_key
 from domain.ids import is_id, new_id
-from domain.outcomes import Outcome
+from domain.outcomes import IdempotencyKey, Outcome
 from domain.problems import EMAIL_STAYS, SYSTEM_ATTRIBUTE, Conflict, Invalid, NotFound, Refused
+from domain.profile import Profile
 from domain.request import parse_request
 from domain.times import iso
 from engines import aws_engine_only
 from handlers.bodies import json_object
-from stored import everything
-from table import Account, profiles
+from stored import as_text, everything
+from table import Account, api_keys, profiles
+from table.calls import Table
 from use_cases import users
 from use_cases.collect import collect_one
+from use_cases.erasure import IN_FLIGHT, erase_leftovers
 
 BOB = "bob@example.com"
 CONTROL = "\\u0001"  # one byte in the table, six in JSON
@@ -78,8 +82,7 @@ def test_an_upsert_makes_no_user_of_a_crafted_name(account: Account) -> None:
     assert everything(account.table) == []
 
 
-def test_invalid_values_have_the_documented_error(account: Account) -> None:
-    a_user(account)
+def test_invalid_values_have_the_documented_error(account: Account, ana: Profile) -> None:
     rows: list[tuple[dict[str, Any], str | None]] = [
         ({"email": "ana"}, "email"), ({"tags": 7}, "tags"), ({"a": [Decimal("NaN")]}, "a.0"), ({"": 1}, None),
         ({"a": "\ud800"}, "a"),
@@ -179,7 +182,8 @@ def test_the_latest_purchase_is_the_last_one_in_any_order_of_storing(account: Ac
         profile = the_profile(account, email)
         assert profile["lastPurchaseDate"] == iso(now + timedelta(minutes=2))
         assert profile.get("lastPurchaseValue") == {"5.50": Decimal("5.50")}.get(latest.get("total", ""))
-        assert (profile["numberOfPurchases"], profile["totalPurchasesValue"]) == (3, Decimal("5.50"))
+        counted = (profile["isCustomer"], profile["numberOfPurchases"], profile["totalPurchasesValue"])
+        assert counted == (True, 3, Decimal("5.50"))
 
 
 # --- Timeline -------------------------------------------------------------------------------------
@@ -192,8 +196,7 @@ def search(account: Account, count: int, **user: Any) -> list[str]:
     return [send(account, {"search": {"query": "x"}}, now=now, **user).event_id for now in moments][::-1]
 
 
-def test_paging_neither_skips_nor_repeats_while_events_arrive(account: Account) -> None:
-    a_user(account)
+def test_paging_neither_skips_nor_repeats_while_events_arrive(account: Account, ana: Profile) -> None:
     sent = search(account, 6)
     read: list[str] = []
     for page in the_pages(account, ANA, None, limit="2"):
@@ -219,8 +222,7 @@ def test_from_and_to_bound_the_timeline_to_the_millisecond_and_cursors_stay_with
         assert {event.id for event in page} == wanted - {sent[-1][1]}
 
 
-def test_from_before_all_times_is_the_beginning(account: Account) -> None:
-    a_user(account)
+def test_from_before_all_times_is_the_beginning(account: Account, ana: Profile) -> None:
     assert users.timeline(ANA, {}, account, a_moment()) == ([], None)
     [sent] = search(account, 1)
     for first in ("0001-01-01T00:00:00Z", "1969-12-31T23:59:59Z"):
@@ -231,8 +233,7 @@ def test_from_before_all_times_is_the_beginning(account: Account) -> None:
         users.timeline(ANA, {"from": "2026-11-24T08:00:00.001Z", "to": "2026-11-24T08:00:00Z"}, account, a_moment())
 
 
-def test_a_timeline_of_one_type_pages_to_the_end(account: Account) -> None:
-    a_user(account)
+def test_a_timeline_of_one_type_pages_to_the_end(account: Account, ana: Profile) -> None:
     search(account, 3)
     now = a_moment() + timedelta(seconds=1)
     opens = [send(account, {"emailopen": {}}, now=now + n * timedelta(hours=1)).event_id for n in range(3)]
@@ -241,8 +242,7 @@ def test_a_timeline_of_one_type_pages_to_the_end(account: Account) -> None:
         assert the_events(account, limit="2", type=wire_name) == opens[::-1]
 
 
-def test_a_timeline_of_more_than_a_megabyte_pages_to_the_end(account: Account) -> None:
-    a_user(account)
+def test_a_timeline_of_more_than_a_megabyte_pages_to_the_end(account: Account, ana: Profile) -> None:
     sent = [send(account, {"search": {"query": "x" * 200_000}}).event_id for _ in range(8)]
     assert sorted(the_events(account)) == sorted(sent)
 
@@ -257,7 +257,7 @@ def short_pages(account: Account) -> list[list[str]]:
 
 @aws_engine_only
 @pytest.mark.parametrize(("long", "number"), [
-    pytest.param(f'"{CONTROL * 40_000}"', 26, id="text"), pytest.param(f"[{'1E125,' * 40_000}1]", 9, id="numbers"),
+    pytest.param(f'"{CONTROL * 40_000}"', 26, id="text"), pytest.param(f"[{'1E125,' * 15_000}1]", 9, id="numbers"),
 ])  # fmt: skip
 def test_a_page_whose_json_is_much_longer_than_its_items_is_short(account: Account, long: str, number: int) -> None:
     a_user(account)
@@ -269,9 +269,8 @@ def test_a_page_whose_json_is_much_longer_than_its_items_is_short(account: Accou
 
 
 @aws_engine_only
-def test_an_event_whose_json_is_longer_than_a_page_is_alone_on_a_page(account: Account) -> None:
+def test_an_event_whose_json_is_longer_than_a_page_is_alone_on_a_page(account: Account, ana: Profile) -> None:
     """In a batch the zeros of a number count nothing, so an event may be that long."""
-    a_user(account)
     values: list[Any] = ["x", [Decimal("1e37")] * 64_000, "x"]
     moments = [a_moment() - timedelta(seconds=number) for number in range(3)]
     batch = [an_entry({"checkout": {"a": a}}, eventTime=at) for a, at in zip(values, moments, strict=True)]
@@ -286,8 +285,7 @@ WRONG: dict[str, list[str]] = {
 }  # fmt: skip
 
 
-def test_all_wrong_parameters_of_the_timeline_are_reported_at_once(account: Account) -> None:
-    a_user(account)
+def test_all_wrong_parameters_of_the_timeline_are_reported_at_once(account: Account, ana: Profile) -> None:
     search(account, 1)
     queries = [{name: value} for name, values in WRONG.items() for value in values]
     for query in [*queries, {"limit": "0", "type": "x", "cursor": "x"}]:
@@ -315,3 +313,92 @@ def test_a_cursor_is_its_users_alone_says_nothing_of_them_and_no_byte_of_it_can_
         with pytest.raises(Invalid):
             users.timeline(ANA, {"cursor": text}, account, a_moment())
     assert len(users.timeline(ANA, {"cursor": cursor}, account, a_moment())[0]) == 1
+
+
+# --- Accounts -------------------------------------------------------------------------------------
+
+KEY = IdempotencyKey.of("key", b"body")
+
+
+@pytest.fixture
+def other(table: Table) -> Account:
+    return Account(table, "shop-2")
+
+
+def test_the_same_address_order_open_and_key_count_in_each_account(account: Account, other: Account) -> None:
+    mine, theirs = a_user(account, city="Vigo"), a_user(other)
+    assert mine.id != theirs.id
+    send(account, {"update": {"city": "Madrid"}})
+    assert the_profile(other) == theirs.flat()
+    assert the_events(other) == []
+    for each in (account, other):
+        assert send(each, {"confirmation": {"orderId": "A-1"}}).restriction is None
+        assert send(each, {"emailopen": {}}).restriction is None
+        assert not send(each, {"search": {"query": "x"}}, key=KEY).replayed
+    assert (len(the_events(account)), len(the_events(other))) == (4, 3)
+
+
+def test_the_same_id_is_another_user_with_other_cursors_in_each_account(account: Account, other: Account) -> None:
+    mine = a_user(account, city="Vigo")
+    with pytest.raises(NotFound):
+        users.get(mine.id, other)
+    with pytest.raises(NotFound):
+        send(other, {"search": {"query": "x"}}, _id=mine.id)
+    theirs, _, created = users.change(mine.id, {"city": "Madrid"}, True, other, a_moment())
+    assert (created, theirs.id) == (True, mine.id)
+    assert the_profile(account, mine.id) == mine.flat()
+    for each in (account, other, account, other):
+        send(each, {"search": {"query": "x"}}, _id=mine.id)
+    _, cursor = users.timeline(mine.id, {"limit": "1"}, account, a_moment())
+    with pytest.raises(Invalid):
+        users.timeline(mine.id, {"cursor": str(cursor)}, other, a_moment())
+
+
+def test_an_erasure_leaves_the_same_id_and_address_of_another_account_alone(account: Account, other: Account) -> None:
+    mine = a_user(account)
+    users.change(mine.id, {"email": ANA, "city": "Vigo"}, True, other, a_moment())
+    send(other, {"search": {"query": "x"}}, key=KEY)
+    before, now = the_profile(other), a_moment()
+    users.erase(ANA, account, now)
+    assert erase_leftovers(account.table, now + IN_FLIGHT) == []
+    assert the_profile(other) == before
+    assert len(the_events(other)) == 1
+    assert send(other, {"search": {"query": "x"}}, key=KEY).replayed
+
+
+CRAFTED = ["shop-2#USER#x", "2#USER#x", "#USER#x", "-2#USER#{id}", "2#EMAIL#ana", "../shop-2", "USER#{id}", "{id}#"]
+
+
+def test_no_crafted_id_or_order_crosses_over(account: Account, ana: Profile, other: Account) -> None:
+    theirs = a_user(other)
+    for crafted in (text.replace("{id}", theirs.id) for text in CRAFTED):
+        with pytest.raises(NotFound):
+            users.get(crafted, account)
+        with pytest.raises((Invalid, NotFound)):
+            users.change(crafted, {}, True, account, a_moment())
+        for each in (account, other):
+            assert send(each, {"confirmation": {"orderId": crafted}}).restriction is None
+        assert the_profile(other)["_id"] == theirs.id
+
+
+# --- API keys -------------------------------------------------------------------------------------
+
+
+def test_a_key_is_stored_as_a_hash_and_stays_revoked(account: Account) -> None:
+    now = a_moment()
+    secret, key = new_api_key(now, None)
+    api_keys.add(account, key)
+    text = as_text(account.table)
+    assert secret not in text
+    assert hash_of(secret) in text
+    found = api_keys.find(account.table, hash_of(secret))
+    assert found
+    assert (found.account, found.id) == (account.name, key.id)
+    assert [api_keys.revoke(account, key, now) for _ in range(2)] == [True, True], "a response may have been lost"
+    assert not api_keys.revoke(account, key, now + timedelta(seconds=1))
+    assert not api_keys.expire(account, key, iso(now + timedelta(days=1)), now)
+    assert api_keys.find(account.table, hash_of(secret)) is None
+    _, unknown = new_api_key(now, None)
+    assert not api_keys.revoke(account, unknown, now)
+    assert not api_keys.expire(account, unknown, iso(now), now)
+    assert [each.revoked_on for each in api_keys.of_account(account)] == [iso(now)]
