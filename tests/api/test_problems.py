@@ -65,7 +65,6 @@ def test_each_code_has_a_kind_with_its_status_and_each_problem_a_code_and_a_text
 
 
 def test_each_error_code_that_dynamodb_documents_has_a_meaning() -> None:
-    """botocore's model lists the codes of each operation; a new one has to be judged here."""
     model = get_session().get_service_model("dynamodb")
     used = ["GetItem", "BatchGetItem", "PutItem", "UpdateItem", "Query", "TransactWriteItems", "BatchWriteItem"]
     codes = {shape.name for operation in used for shape in model.operation_model(operation).error_shapes}

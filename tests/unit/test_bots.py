@@ -63,7 +63,5 @@ def test_only_a_crawler_that_says_so_is_a_bot() -> None:
     assert [agent for agent in CRAWLERS if not is_bot(agent)] == []
     assert [agent for agent in OTHERS if is_bot(agent)] == []
 
-
-def test_an_endless_agent_is_judged_by_its_beginning() -> None:
-    assert is_bot("Googlebot/2.1 " + "x" * 250_000)
+    assert is_bot("Googlebot/2.1 " + "x" * 250_000), "an endless one is judged by its beginning"
     assert not is_bot("x" * 250_000 + " Googlebot/2.1")

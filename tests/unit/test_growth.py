@@ -59,8 +59,7 @@ def test_a_million_plain_events_cost_their_units_their_requests_and_their_time()
     assert shares["Lambda, requests"] == pytest.approx(0.20)
     assert shares["Lambda, GB-seconds"] == pytest.approx(5_000 * 0.0000166667)
 
-
-def test_a_million_events_of_the_usual_mix_in_batches_cost_little_more_than_a_third() -> None:
+    # Events of the usual mix in batches cost little more than a third.
     single, batched = (sum(growth.million(Inputs(batch=size)).values()) for size in (1, growth.BATCH))
     assert batched <= 2.20
     assert batched < 0.36 * single

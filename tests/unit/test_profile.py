@@ -203,7 +203,8 @@ def test_totals_are_the_sums_of_the_rounded_values_of_any_floats(floats: list[fl
     assert change.warnings == ()
 
 
-def test_an_email_open_leaves_its_date_and_a_refund_the_totals_of_purchases_alone() -> None:
+def test_an_email_open_leaves_its_date_in_utc_and_a_refund_the_totals_of_purchases_alone() -> None:
+    assert iso(datetime(2026, 11, 23, 7, 25, tzinfo=timezone(timedelta(hours=5)))) == "2026-11-23T02:25:00.000Z"
     now = a_moment()
     opened = Change(at=milliseconds_of(now), latest={"lastEmailOpenDate": Latest(date=iso(now))})
     assert change_by_event(kept_of("emailopen"), now) == opened
@@ -212,11 +213,6 @@ def test_an_email_open_leaves_its_date_and_a_refund_the_totals_of_purchases_alon
         latest={"lastRefundDate": Latest(date=iso(now))},
         totals={"numberOfRefunds": Decimal(1), "totalRefundsValue": Decimal("19.9")},
     )
-
-
-def test_a_date_is_iso_8601_in_utc() -> None:
-    now = datetime(2026, 11, 23, 7, 25, tzinfo=timezone(timedelta(hours=5)))
-    assert iso(now) == "2026-11-23T02:25:00.000Z"
 
 
 def test_what_does_not_fit_into_a_full_profile_is_refused_but_a_purchase_only_loses_its_attributes() -> None:
@@ -243,9 +239,7 @@ def test_a_user_is_one_flat_object() -> None:
     expected = {"_id": "id", "email": ANA, "createdOn": "today", "city": "Madrid", "tags": ["a", "b"]}
     assert profile.flat() == expected
     assert Profile("id").flat() == {"_id": "id"}, "what a user does not have is absent"
-
-
-def test_an_attribute_of_1_1_does_not_hide_one_that_the_system_maintains_now() -> None:
+    # An attribute of 1.1 does not hide one that the system maintains now.
     profile = Profile("id", system={"numberOfRefunds": 1}, attributes={"numberOfRefunds": 7, "totalRefundsValue": 7})
     assert profile.flat() == {"_id": "id", "numberOfRefunds": 1, "totalRefundsValue": 7}
 

@@ -51,6 +51,8 @@ def test_a_boolean_is_not_a_number_and_money_does_not_drift() -> None:
         assert deserialize(serialize(value)) is value
     for sent, written in (("0.1", "0.1"), ("19.90", "19.9"), ("-0", "0")):
         assert serialize(Decimal(sent)) == {"N": written}
+    with pytest.raises(TypeError):
+        serialize(1.5)  # no JSON
 
 
 def test_a_number_that_dynamodb_returns_with_all_its_zeros_is_short_again_but_a_usual_one_keeps_them() -> None:
@@ -60,11 +62,6 @@ def test_a_number_that_dynamodb_returns_with_all_its_zeros_is_short_again_but_a_
         assert len(str(deserialize({"N": plain}))) <= len("-1.E+125") + 37
     for number in ("100", "0", "-20", "1" + "0" * 30):
         assert str(deserialize({"N": number})) == number
-
-
-def test_a_value_that_is_not_json_is_a_type_error() -> None:
-    with pytest.raises(TypeError):
-        serialize(1.5)
 
 
 BEYOND = [
