@@ -3,7 +3,7 @@
 with faults(client, "TransactWriteItems", lost_answer, throttled):
     ...     # the first attempt is done but its answer gets lost, the second one is throttled, further ones go well
 
-with crash(client, "after", 2), pytest.raises(Crash):
+with crash(client, 2), pytest.raises(Crash):
     ...     # the process dies: its second call of DynamoDB is done, and its answer is lost
 """
 
@@ -119,9 +119,9 @@ def die(_: object = None) -> None:
     raise Crash
 
 
-def crash(client: DynamoDBClient, when: str, number: int) -> contextlib.AbstractContextManager[list[str]]:
-    """The process dies before or after its call of DynamoDB with this number."""
-    return at_call(client, when, number, die)
+def crash(client: DynamoDBClient, number: int) -> contextlib.AbstractContextManager[list[str]]:
+    """Let the process die after its call of DynamoDB with this number."""
+    return at_call(client, "after", number, die)
 
 
 def no_connection(request: AWSPreparedRequest) -> None:
