@@ -322,10 +322,13 @@ def test_an_event_5_minutes_older_than_its_profile_overwrites_nothing(kind: str,
     assert {*late} == {f"events.0.event.{kind}.a", f"events.0.event.{kind}.tags"}
     opens = [an_entry({"emailopen": {}}, eventTime=now - each * MINUTE, _id=ana.id) for each in (0, 60)]
     send(opens[0])
-    send(opens[1], an_entry({"confirmation": {"orderId": 1}}, eventTime=now - 6 * MINUTE, _id=ana.id, city="y"))
+    for total in (6, 7):
+        order = {"confirmation": {"orderId": total, "total": total}}
+        send(opens[1], an_entry(order, eventTime=now - 6 * MINUTE, _id=ana.id, city="y"))
     shown = the_profile(demo)
     assert (shown["a"], shown["b"], shown["city"], shown["tags"]) == (2, "old", "x", ["added", "kept"])
     assert (shown["lastEmailOpenDate"], shown["lastPurchaseDate"]) == (iso(now), iso(now - 6 * MINUTE))
+    assert shown["lastPurchaseValue"] == 7, "of two at one time, the later one"
     many = {f"x{n}": n for n in range(2_000)}
     assert warned(many, 0 * MINUTE) == []
     assert warned(many, 6 * MINUTE)[-1] == f"events.0.event.{kind}", "warnings are stored with the event"
