@@ -1,17 +1,5 @@
 """Everything that can be wrong with a request, and every warning, closed: contract, sections 1, 2, 6, 7, 9 and 11.
 
-    Refused                  nothing was stored; `problems` lists all that is wrong
-    ├── Invalid              the request is wrong; correct it
-    ├── Unauthorized         no account: the key is missing, unknown, expired or revoked
-    ├── Forbidden            the key does not have the scope that the request needs
-    ├── NotFound             the user, the path or the method does not exist
-    ├── Conflict             a taken email, or an _id that was erased
-    ├── TooLarge             the body, or the item it would become
-    ├── UnsupportedEncoding  a body compressed in another way than gzip
-    ├── KeyReused            an Idempotency-Key that was already used with a different body
-    ├── Unavailable          the store throttles or does not answer; send it again later
-    └── Failed               an error on our side; the log has the cause
-
 A `Problem` is one entry of the `errors` list that callers see, a `Notice` one of `warnings`. They never contain a value
 that was sent. No code outside this module creates one.
 """
@@ -55,13 +43,10 @@ class Notice:
 
 
 class Refused(Exception):
-    """Nothing was stored. Only subclasses are raised.
-
-    `event_type` is the type of the event, if it is known.
-    """
+    """Nothing was stored; `problems` lists all that is wrong. Only subclasses are raised."""
 
     status = 500  # of HTTP
-    event_type: str | None = None
+    event_type: str | None = None  # of the event, if it is known
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
@@ -77,31 +62,31 @@ class Invalid(Refused):
     status = 400
 
 
-class Unauthorized(Refused):
+class Unauthorized(Refused):  # the key is missing, unknown, expired or revoked
     status = 401
 
 
-class Forbidden(Refused):
+class Forbidden(Refused):  # the key does not have the scope that the request needs
     status = 403
 
 
-class NotFound(Refused):
+class NotFound(Refused):  # the user, the path or the method does not exist
     status = 404
 
 
-class Conflict(Refused):
+class Conflict(Refused):  # a taken email, an _id that was erased, or a key that is revoked
     status = 409
 
 
-class TooLarge(Refused):
+class TooLarge(Refused):  # the body, or the item it would become
     status = 413
 
 
-class UnsupportedEncoding(Refused):
+class UnsupportedEncoding(Refused):  # the body is compressed, and not with gzip
     status = 415
 
 
-class KeyReused(Refused):
+class KeyReused(Refused):  # the Idempotency-Key was used with a different body
     status = 422
 
 

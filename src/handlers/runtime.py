@@ -5,16 +5,13 @@ import math
 import os
 import time
 from collections.abc import Callable
-from functools import cache, wraps
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import cache, partial, wraps
+from typing import Any, TypeVar
 
 from aws_lambda_powertools import Logger
 
 from handlers.metrics import publish, watch
 from table.calls import FAIL_FAST_CONFIG, REQUEST_SECONDS, Table, new_client
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
 
 T = TypeVar("T")
 
@@ -23,16 +20,12 @@ EVENT_DAYS = int(os.environ.get("EVENT_RETENTION_DAYS", "0"))  # only the functi
 
 logger = Logger()
 client = new_client()
+_fail_fast_client = cache(partial(new_client, FAIL_FAST_CONFIG))
 
 
 def table(seconds: float = REQUEST_SECONDS) -> Table:
     """Return the table for a request that may start calls during this number of seconds."""
     return Table(client, TABLE_NAME, time.monotonic() + seconds)
-
-
-@cache
-def _fail_fast_client() -> "DynamoDBClient":
-    return new_client(FAIL_FAST_CONFIG)
 
 
 def fail_fast_table() -> Table:

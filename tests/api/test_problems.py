@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from inspect import getdoc
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -49,8 +48,6 @@ def test_each_code_has_a_kind_with_its_status_and_each_problem_a_code_and_a_text
         "Invalid": 400, "Unauthorized": 401, "Forbidden": 403, "NotFound": 404, "Conflict": 409,
         "TooLarge": 413, "UnsupportedEncoding": 415, "KeyReused": 422, "Unavailable": 503, "Failed": 500,
     }  # fmt: skip
-    drawn = re.findall(r"[├└]── (\w+) ", str(getdoc(problems)))
-    assert drawn == [kind.__name__ for kind in KINDS]
     assert all(kind in KINDS for kind in CODES.values())
     source = Path(problems.__file__).read_text()
     assert all(re.search(rf'Problem\(\s*"{code}"', source) for code in CODES)
