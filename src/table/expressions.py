@@ -177,12 +177,13 @@ VERBS: Mapping[type[Action], str] = {Put: "Put", Update: "Update", Delete: "Dele
 def written(action: Action, table: str) -> dict[str, Any]:
     """Return an action in the form of the low-level API. If its condition fails, it returns the existing item."""
     placeholders = Placeholders()
-    parameters: dict[str, Any] = {"TableName": table, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+    parameters: dict[str, Any] = {"TableName": table}
     parameters |= {"Item": action.item} if isinstance(action, Put) else {"Key": action.key._asdict()}
     if isinstance(action, Update):
         parameters["UpdateExpression"] = action.changes.written(placeholders)
     if action.condition is not None:
         parameters["ConditionExpression"] = action.condition.written(placeholders)
+        parameters["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
     return serialized(parameters | placeholders.parameters())
 
 
