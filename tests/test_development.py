@@ -46,6 +46,12 @@ def test_make_alone_lists_every_target_by_who_needs_it_and_fits_a_terminal_of_80
     assert set(phony.split()) == targets
 
 
+def test_the_environment_sets_the_port_and_vs_code_attaches_where_make_debug_waits() -> None:
+    assert "--port 8100" in run("make", "--dry-run", "run", PORT="8100", MAKEFLAGS="").stdout
+    [port] = re.findall(r'"port": (\d+)', text(".vscode/launch.json"))
+    assert f"--debug-port {port} " in MAKEFILE
+
+
 def test_a_workflow_may_do_little_and_names_its_actions_by_commit_and_the_check_only_calls_ci_run() -> None:
     for path in (ROOT / ".github" / "workflows").glob("*.yml"):
         written = path.read_text()
