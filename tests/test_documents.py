@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from clone import IS_CLONE, make, tracked
 from docs import site
 from docs.openapi import CODES
 from documents import blocks, text
+from domain.event_types import CATALOGUE
 from local.stack import ROOT
 
 pytestmark = pytest.mark.skipif(not IS_CLONE, reason="this is no clone")
@@ -128,3 +130,23 @@ def test_contributing_adds_an_event_type_and_a_step_that_is_left_out_is_named(cl
     subprocess.run(make("openapi"), cwd=clone, check=True)
     done = run_tests(clone)
     assert done.returncode == 0, done.stdout
+
+
+def test_each_program_to_run_sends_a_different_order() -> None:
+    def orders(*places: str) -> list[str]:
+        return [each for name in FILES if name.startswith(places) for each in {*re.findall(r"\bA-\d{4}\b", text(name))}]
+
+    programs = orders("docs/recipes/", "docs/clients/", "clients/python/README.md")
+    assert programs
+    assert len(set(programs)) == len(programs)
+    assert not {*programs} & {*orders("events/")}
+
+
+def test_each_command_of_contributing_names_files_marks_and_a_type_that_exist() -> None:
+    pytest_commands = r"^.venv/bin/python -m pytest (.*?) +#"
+    commands = re.findall(pytest_commands, "".join(blocks("CONTRIBUTING.md")), re.MULTILINE)
+    files, options = zip(*(command.split(" ", 1) for command in commands), strict=True)
+    assert [name for name in files if not (ROOT / name).exists()] == []
+    named = dict(option.split() for option in options if not option.endswith("--pdb"))
+    assert named["-k"] in CATALOGUE
+    assert f"{named['-m']}: " in "\n".join(tomllib.loads(text("pyproject.toml"))["tool"]["pytest"]["markers"])

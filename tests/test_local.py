@@ -137,3 +137,12 @@ def test_the_first_signal_stops_a_command_and_a_second_one_does_not_disturb_what
         command = [sys.executable, "-c", PROGRAM.format(signal=name, raised=raised)]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
         assert done.stdout + done.stderr == printed
+
+
+def test_two_callers_of_a_process_and_two_processes_get_different_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    pid = os.getpid()
+    ports = {free_port() for _ in range(5)}
+    monkeypatch.setattr(os, "getpid", lambda: pid + 1)
+    ports |= {free_port() for _ in range(5)}
+    assert len(ports) == 10
+    assert max(ports) < 32_768, "Linux gives the others to connections"

@@ -398,3 +398,10 @@ def test_a_result_of_any_shape_settles_its_event_and_the_log_says_what_the_api_d
     assert [each.errors for each in made.rejected()] == [[{"message": 1}]]
     assert "tag_dropped" in caplog.text
     assert "ana@" not in caplog.text
+
+
+def test_a_proxy_that_cannot_be_used_is_named_in_the_status(open_outbox: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "unknown://127.0.0.1")
+    made = add(open_outbox(), [1])
+    assert not made.flush(0.5)
+    assert "proxy" in (made.status().problem or "")
