@@ -1,7 +1,6 @@
 """Accounts and their API keys: contract, section 12. Only the SHA-256 of a key is stored; the key is shown once."""
 
 import re
-from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from secrets import token_urlsafe
@@ -21,8 +20,7 @@ SCOPES = {
 ALL_SCOPES = tuple(SCOPES)
 
 
-@dataclass(frozen=True, slots=True)
-class ApiKey:
+class ApiKey(NamedTuple):
     """The stored data of a key. Dates are ISO 8601 in UTC. `scopes` are in the order of SCOPES."""
 
     id: str

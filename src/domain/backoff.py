@@ -7,10 +7,7 @@ LONGEST_SECONDS = 0.4
 
 
 def backoff(longest: float = 0.02, limit: float = LONGEST_SECONDS) -> Iterator[float]:
-    """Yield the seconds to wait before each further attempt: exponential with full jitter. A deadline ends it.
-
-    The first is `longest` at most, and none is more than `limit`.
-    """
+    """Yield the seconds to wait before each attempt, without end: at most `longest`, which doubles up to `limit`."""
     while True:
         # By the system, because functions that start from one snapshot have the same random state in their memory.
         yield SystemRandom().uniform(0, longest)

@@ -1,9 +1,8 @@
 """Decide whether a user agent declares itself a crawler: contract, section 4.
 
-The list of `crawleruseragents` has a pattern for each crawler. The patterns also match models of phones, numbers of
-builds and names of apps. So an agent that looks like a browser, a phone or an app counts as a person. It is compared
-with the list only if its name has a word of automation or an address. Its name is the agent without the brackets that
-describe the device.
+The list of `crawleruseragents` has a pattern for each crawler. The patterns also match phones, builds and apps. So an
+agent that looks like a browser, a phone or an app counts as a person. It is compared with the list only if its name has
+a word of automation or an address. Its name is the agent without the brackets that describe the device.
 """
 
 import re

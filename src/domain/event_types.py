@@ -1,15 +1,13 @@
 """The event types: contract, section 3. Each class declares one type: its fields, restriction and changes.
 
-The class name in lower case is the type's name on the wire, and the docstring is its documentation. Each field's type
-has the text of its 400. Fields that a class does not name are stored unchanged. No code outside this module asks which
-type an event has.
+The class name in lower case is the type's name on the wire, and the docstring is its documentation. A field's type has
+the text of its 400. Other fields are stored unchanged. No code outside this module asks which type an event has.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, WithJsonSchema, model_validator
 
@@ -50,9 +48,7 @@ def _are_items(value: object) -> bool:
     return value is None or (isinstance(value, list) and all(isinstance(item, dict) for item in value))
 
 
-TAGS_FAULT = (
-    f"must be a list of strings, or one string with ; between tags, of {MAX_TAG_LENGTH} characters at most each"
-)
+TAGS_FAULT = f"must be a list of strings or one string with ; between tags, of {MAX_TAG_LENGTH} characters at most each"
 TAGS_SCHEMA = {
     "anyOf": [
         {"type": "array", "items": {"type": "string", "maxLength": MAX_TAG_LENGTH}},
@@ -114,27 +110,19 @@ ITEMS = [{"itemId": "SHOE-42-RED", "quantity": 1, "price": 55.0}]  # of the exam
 
 
 class EventType(BaseModel):
-    """The base of every event type: an object whose other fields are stored unchanged.
-
-    Defining a subclass adds it to the catalogue.
-    """
+    """The base of every event type, which keeps other fields unchanged. A subclass adds itself to the catalogue."""
 
     # A validator is compiled when the first event of its type comes: most starts see one type.
     model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
 
     aliases: ClassVar[tuple[str, ...]] = ()
     may_be_empty: ClassVar[bool] = True
-    under_generic: ClassVar[tuple[str, ...]] = ()
-    """The fields that servers nest under `generic` and browsers send flat: both are read."""
+    under_generic: ClassVar[tuple[str, ...]] = ()  # fields that servers nest under `generic`: both forms are read
+    # The optional fields that change the profile, each with its names in other systems. If the field is missing, such a
+    # name or a similar one causes a warning.
     counted: ClassVar[Mapping[str, tuple[str, ...]]] = {}
-    """The optional fields that change the profile, each with its names in other systems.
-
-    If the field is missing, such a name or a similar one causes a warning.
-    """
-    maintains: ClassVar[Maintained | None] = None
-    """The attributes of the profile that the system maintains for events of this type."""
-    restriction: ClassVar[Restriction | None] = None
-    """The rule that discards an event of this type: OnceForEachValue or OnceInWindow."""
+    maintains: ClassVar[Maintained | None] = None  # the attributes of the profile that the system sets
+    restriction: ClassVar[OnceForEachValue | OnceInWindow | None] = None  # the rule that discards events
 
     @classmethod
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
@@ -170,10 +158,8 @@ class EventType(BaseModel):
         return None
 
 
-CATALOGUE: dict[str, type[EventType]] = {}
-"""The event types by their names."""
-WIRE_NAMES: dict[str, type[EventType]] = {}
-"""The event types by every name that callers may use."""
+CATALOGUE: dict[str, type[EventType]] = {}  # by the names of the types
+WIRE_NAMES: dict[str, type[EventType]] = {}  # by every name that callers may use
 
 
 class Update(EventType):
@@ -222,13 +208,9 @@ class Confirmation(EventType):
     orderId: OrderId = Field(description="The shop's unique id of the order.", examples=["A-1001"])
     total: OneValue = Field(None, description="The amount of the order, a number or a numeric string.", examples=[59.9])
     status: OneValue = Field(None, description="The state of the order, in the shop's words.", examples=["paid"])
-    currency: OneValue = Field(
-        None, description="The currency of the amounts. The API does not convert amounts.", examples=["EUR"]
-    )
+    currency: OneValue = Field(None, description="The currency of the amounts, never converted.", examples=["EUR"])
     coupons: OneValue = Field(None, description="The coupon codes of the order.", examples=["SUMMER10"])
-    total_shipping: OneValue = Field(
-        None, description="The shipping costs, which `total` usually includes.", examples=[4.9]
-    )
+    total_shipping: OneValue = Field(None, description="The shipping costs, usually part of `total`.", examples=[4.9])
     phone: OneValue = Field(None, description="The customer's telephone number.")
     items: Items = Field([], description="The products of the order.", examples=[ITEMS])
 
@@ -326,20 +308,16 @@ def restrictions() -> dict[str, Restriction]:
 # --- Parsing --------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ParsedEvent:
+class ParsedEvent(NamedTuple):
     """A valid event. `payload` is the object that was sent, `model` is its type's view of it."""
 
     type: str
     payload: dict[str, Any]
     model: EventType
     warnings: tuple[Notice, ...]
-    claims: str | None
-    """The address, in its normal form, by which the event identifies an anonymous user."""
-    once_value: str | None
-    """The value that only one event of this type may have. None if the type has no such field."""
-    window: timedelta | None
-    """The minimum interval between two events of this type of one user. None if the type has none."""
+    claims: str | None  # the address, in its normal form, by which the event identifies an anonymous user
+    once_value: str | None  # that only one event of this type may have; None if the type has no such field
+    window: timedelta | None  # the minimum interval between two events of this type of one user, if it has one
 
 
 def parse_event(wire_name: str, payload: object) -> ParsedEvent | tuple[Problem, ...]:
@@ -376,9 +354,8 @@ def parse_event(wire_name: str, payload: object) -> ParsedEvent | tuple[Problem,
 
 def known_type(body: object) -> str | None:
     """Return the event type of a refused body, if the API has such a type."""
-    event = body.get("event") if isinstance(body, Mapping) else None
-    name = next(iter(event), None) if isinstance(event, Mapping) and len(event) == 1 else None
-    event_type = WIRE_NAMES.get(name) if isinstance(name, str) else None
+    event = body.get("event") if isinstance(body, dict) else None
+    event_type = WIRE_NAMES.get(next(iter(event))) if isinstance(event, dict) and len(event) == 1 else None
     return event_type.type_name() if event_type else None
 
 

@@ -1,10 +1,9 @@
 """The messages of the live feed, for new events and erased users."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import simplejson
 
@@ -23,13 +22,11 @@ VERSION = 1  # of the details: another one where a field means something else
 json_text = partial(simplejson.dumps, use_decimal=True, ensure_ascii=False, separators=(",", ":"))
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """The parts of an EventBridge event that this service sets."""
 
     detail_type: str
-    detail: str
-    """JSON."""
+    detail: str  # JSON
 
     @property
     def size(self) -> int:

@@ -1,9 +1,8 @@
 """Stored events, and the results of requests: contract, sections 2, 4, 7 and 8."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from domain.problems import Notice
 from domain.restrictions import Restriction
@@ -14,8 +13,7 @@ MAX_KEY_LENGTH = 255
 Status = Literal["created", "duplicate", "discarded"]
 
 
-@dataclass(frozen=True, slots=True)
-class StoredEvent:
+class StoredEvent(NamedTuple):
     """An event in the table. `uuid` is the UUID in its sort key."""
 
     id: str
@@ -28,12 +26,8 @@ class StoredEvent:
     warnings: tuple[Notice, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class First:
-    """The stored event that caused another one to be discarded.
-
-    `same_payload` is None if 1.0 stored it. `uuid` is the UUID in its sort key.
-    """
+class First(NamedTuple):
+    """The event for which another one is discarded. `same_payload` is None if 1.0 stored it; `uuid` is in its key."""
 
     event_id: str
     created_on: str
@@ -41,8 +35,7 @@ class First:
     uuid: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(NamedTuple):
     """The result of an event that is settled.
 
     A created event is stored now, or was stored when its Idempotency-Key was first used (`replayed`). A duplicate was
@@ -63,8 +56,7 @@ class Outcome:
     """Whether the request created the user. `user_id` is "" if the event was discarded before there was a user."""
 
 
-@dataclass(frozen=True, slots=True)
-class IdempotencyKey:
+class IdempotencyKey(NamedTuple):
     """Both parts are SHA-256 in hexadecimal, so that neither the key nor the body is stored."""
 
     key_hash: str

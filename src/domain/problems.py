@@ -5,14 +5,13 @@ that was sent. No code outside this module creates one.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from itertools import starmap
+from typing import NamedTuple, TypeVar
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """A problem: `message`, `description` (what to do), `field` (a dotted path) and `code` (for programs).
 
     `hint` says what to do if the documented description says too little. `in_batch` is the field that is named only for
@@ -30,11 +29,10 @@ class Problem:
     def under(self, place: str) -> "Problem":
         """Return the same problem for an event of a batch, which is at `place`."""
         field = self.field or self.in_batch
-        return replace(self, field=f"{place}.{field}" if field else place, as_documented=False)
+        return self._replace(field=f"{place}.{field}" if field else place, as_documented=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(NamedTuple):
     """A part of an accepted request that was dropped or changed: an entry of `warnings`. 1.1 stored it without code."""
 
     field: str
@@ -91,10 +89,7 @@ class KeyReused(Refused):  # the Idempotency-Key was used with a different body
 
 
 class Unavailable(Refused):
-    """The store throttles or does not answer.
-
-    `reason` is DynamoDB's code, NoAnswer or OutOfTime. It is logged and never returned to callers.
-    """
+    """The store throttles or does not answer. `reason`, DynamoDB's code, NoAnswer or OutOfTime, is only logged."""
 
     status = 503
 
@@ -179,8 +174,8 @@ IDENTIFIERS_DISAGREE = Problem(
     "email and _id belong to different users. Send one of them.",
     "user",
 )
-NO_USER_WITH_ID = replace(
-    IDENTIFIERS_DISAGREE, description="The email belongs to a user, but no user has this _id. Send one of them."
+NO_USER_WITH_ID = IDENTIFIERS_DISAGREE._replace(
+    description="The email belongs to a user, but no user has this _id. Send one of them."
 )
 INVALID_USER_ID = Problem(
     "invalid_id", "Invalid _id", "Send _id as a string, exactly as a response contained it.", "user._id"
@@ -198,15 +193,14 @@ OTHERS_EMAIL = Problem("email_taken", "Email taken", "Another user has this emai
 ERASED = Problem(
     "user_erased", "User was erased", "An _id that was erased never comes back. Create a user without it.", "_id"
 )
-ERASED_USER = replace(ERASED, field="user._id")
+ERASED_USER = ERASED._replace(field="user._id")
 SYSTEM_ATTRIBUTE = Problem(
     "system_attribute",
     "Attribute kept by the system",
     "The system maintains this attribute, so it cannot be removed.",
     "name",
 )
-EMAIL_STAYS = replace(
-    SYSTEM_ATTRIBUTE,
+EMAIL_STAYS = SYSTEM_ATTRIBUTE._replace(
     description="The email identifies the user and cannot be removed. To change it, use PUT /v1/user/{id}/email.",
 )
 MISSING_EVENT_ID = Problem(
@@ -242,7 +236,7 @@ MISSING_EVENTS = Problem(
     "Send events, a list of 1 to 100 events; a single event goes to POST /v1/event/.",
     "events",
 )
-INVALID_EVENTS = replace(MISSING_EVENTS, code="invalid_events", message="Invalid events")
+INVALID_EVENTS = MISSING_EVENTS._replace(code="invalid_events", message="Invalid events")
 TOO_MANY_EVENTS = Problem(
     "too_many_events", "Too many events", "A batch has at most 100 events. Send several batches.", "events"
 )
@@ -283,7 +277,7 @@ SEND_THE_BATCH_AGAIN = {
 
 def of_a_batch(problem: Problem) -> Problem:
     """Return a failure with the text for an event of a batch."""
-    return replace(problem, description=SEND_THE_BATCH_AGAIN.get(problem, problem.description))
+    return problem._replace(description=SEND_THE_BATCH_AGAIN.get(problem, problem.description))
 
 
 def unavailable(reason: str) -> Unavailable:
@@ -293,7 +287,7 @@ def unavailable(reason: str) -> Unavailable:
 def wrong_method(method: str, form: str, others: Sequence[str]) -> Problem:
     """`form` is that of the path, such as /user/{id}; `others` are its methods."""
     do = "does" if len(others) == 1 else "do"
-    return replace(UNKNOWN_PATH, description=f"{method} /v1{form} does not exist; {', '.join(others)} {do}.")
+    return UNKNOWN_PATH._replace(description=f"{method} /v1{form} does not exist; {', '.join(others)} {do}.")
 
 
 def forbidden(scope: str) -> Problem:
@@ -338,18 +332,18 @@ def invalid_payload(wire_name: str, needs: str, field: str) -> Problem:
 
 def missing_identifier(similar: Mapping[str, str]) -> Problem:
     """Return the problem of a user without email and _id. `similar` has similar names that were sent."""
-    hints = [
-        f"It has {sent[:MAX_PLACE]}; did you mean {name}? Names are case-sensitive." for sent, name in similar.items()
-    ]
-    return replace(MISSING_IDENTIFIER, hint=hints[0] if hints else None)
+    return MISSING_IDENTIFIER._replace(hint=next(starmap(_did_you_mean, similar.items()), None))
 
 
 def missing_field(name: str, place: str, about: str, similar: str | None) -> Problem:
     """Return the problem of a missing field, described by `about`. `similar` is a similar name that was sent."""
     description = f"Add {name} to {place}: {about[:1].lower()}{about[1:]}"
-    if similar:
-        description += f" It has {similar[:MAX_PLACE]}; did you mean {name}? Names are case-sensitive."
+    description += f" {_did_you_mean(similar, name)}" if similar else ""
     return Problem("missing_field", f"Missing {name}", description, f"{place}.{name}")
+
+
+def _did_you_mean(sent: str, name: str) -> str:
+    return f"It has {sent[:MAX_PLACE]}; did you mean {name}? Names are case-sensitive."
 
 
 def invalid_field(name: str, description: str, field: str) -> Problem:

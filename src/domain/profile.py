@@ -1,11 +1,10 @@
 """A user's profile, and how events change it: contract, sections 5, 6 and 9."""
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from operator import attrgetter
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from domain import problems
 from domain.email import normal_email
@@ -24,8 +23,7 @@ TOLERANCE = timedelta(minutes=5)
 TOLERANCE_MS = TOLERANCE // timedelta(milliseconds=1)
 
 
-@dataclass(frozen=True, slots=True)
-class Profile:
+class Profile(NamedTuple):
     """A user as stored. `system` holds those of SYSTEM_ATTRIBUTES that are set.
 
     `changed_at` is when the newest event happened that changed the attributes, in milliseconds. `size` bounds the bytes
@@ -34,8 +32,8 @@ class Profile:
 
     id: str
     email: str | None = None
-    system: Mapping[str, Any] = field(default_factory=dict)
-    attributes: Mapping[str, Any] = field(default_factory=dict)
+    system: Mapping[str, Any] = {}
+    attributes: Mapping[str, Any] = {}
     tags: frozenset[str] = frozenset()
     cursor_key: str = ""  # signs the cursors of this user's timeline; goes with the user
     changed_at: int | None = None
@@ -51,16 +49,14 @@ class Profile:
         return {**identity, **self.system, **self.attributes, **self.system, **tags}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Latest:
+class Latest(NamedTuple):
     """A date attribute of the event with the latest time. `others` are set together with it (None: removed)."""
 
     date: str
-    others: Mapping[str, Any] = field(default_factory=dict)
+    others: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class Change(NamedTuple):
     """The change that an event makes to a profile. `at` is when it happened, in milliseconds since 1970.
 
     `attributes` and `system` are set; `latest` is set if the event is the latest one; `totals` are added. `places` has
@@ -68,13 +64,13 @@ class Change:
     """
 
     at: int = 0
-    attributes: Mapping[str, Any] = field(default_factory=dict)
-    places: Mapping[str, str] = field(default_factory=dict)
+    attributes: Mapping[str, Any] = {}
+    places: Mapping[str, str] = {}
     add_tags: frozenset[str] = frozenset()
     remove_tags: frozenset[str] = frozenset()
-    system: Mapping[str, Any] = field(default_factory=dict)
-    latest: Mapping[str, Latest] = field(default_factory=dict)
-    totals: Mapping[str, Decimal] = field(default_factory=dict)
+    system: Mapping[str, Any] = {}
+    latest: Mapping[str, Latest] = {}
+    totals: Mapping[str, Decimal] = {}
     warnings: tuple[Notice, ...] = ()
 
     def __bool__(self) -> bool:
@@ -83,6 +79,28 @@ class Change:
     @property
     def sets_attributes(self) -> bool:
         return bool(self.attributes or self.add_tags or self.remove_tags)
+
+    def is_late(self, changed_at: int) -> bool:
+        return self.sets_attributes and self.at + TOLERANCE_MS < changed_at
+
+    def as_late(self, attributes: Mapping[str, Any]) -> "Change":
+        """Return a late change to a profile with these attributes: it sets only missing ones and removes nothing."""
+        return self._without(attributes, self.add_tags, "older_than_profile")
+
+    def without_attributes(self) -> "Change":
+        """Return the change without its attributes and tags, which do not fit into the profile."""
+        return self._without(self.attributes, frozenset(), "profile_full")
+
+    def _without(self, names: Container[str], add_tags: frozenset[str], code: str) -> "Change":
+        """Return the change without the attributes of these names, and with no other tags than `add_tags` to add."""
+        left_out = [name for name in self.attributes if name in names]
+        left_out += ["tags"] if self.remove_tags or self.add_tags != add_tags else []
+        return self._replace(
+            attributes={name: value for name, value in self.attributes.items() if name not in names},
+            add_tags=add_tags,
+            remove_tags=frozenset(),
+            warnings=(*self.warnings, *problems.notices(code, [self.places.get(name, name) for name in left_out])),
+        )
 
 
 NO_CHANGE = Change()
@@ -119,11 +137,9 @@ def _joined(maps: Iterable[Mapping[str, T]]) -> dict[str, T]:
 
 def change_attributes(sent: Mapping[str, Any], email: str | None, prefix: str, at: int) -> Change:
     """Return the change that sets the attributes `sent` of the user with `email`. `prefix` begins their paths."""
-    warnings = problems.notices(
-        "system_attribute_ignored", [prefix + name for name in SYSTEM_ATTRIBUTES if name in sent]
-    )
+    found = problems.notices("system_attribute_ignored", [prefix + name for name in SYSTEM_ATTRIBUTES if name in sent])
     if "email" in sent and (normal_email(sent["email"]) or sent["email"]) != email:
-        warnings.append(problems.notice("email_ignored", f"{prefix}email"))
+        found.append(problems.notice("email_ignored", f"{prefix}email"))
     attributes = {name: value for name, value in sent.items() if is_attribute(name)}
     added, removed = change_tags(sent.get("tags", []))
     return Change(
@@ -132,7 +148,7 @@ def change_attributes(sent: Mapping[str, Any], email: str | None, prefix: str, a
         places={name: prefix + name for name in sent},
         add_tags=added,
         remove_tags=removed,
-        warnings=(*warnings, *_tag_warnings(sent.get("tags", []), f"{prefix}tags")),
+        warnings=(*found, *_tag_warnings(sent.get("tags", []), f"{prefix}tags")),
     )
 
 
@@ -164,12 +180,11 @@ def _tag_warnings(sent: str | list[str], place: str) -> list[Notice]:
     return [*problems.notices("tag_ignored", empty), *commas]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Maintained:
+class Maintained(NamedTuple):
     """The names of the attributes that the system maintains for the events of a type; "" for those that it does not.
 
-    `number` counts the events, `total` adds their totals, `last_date` and `last_total` are those of the latest event,
-    and `flag` is true after the first event.
+    `number` counts the events, `total` adds their totals, `flag` is true after the first event, and the others are
+    those of the latest event.
     """
 
     last_date: str
@@ -212,38 +227,11 @@ def countable(total: object) -> Decimal | None:
     return value if value == rounded else rounded
 
 
-def as_late(change: Change, attributes: Mapping[str, Any]) -> Change:
-    """Return a late change to a profile with these attributes: it sets only missing ones and removes nothing."""
-    return _without(change, attributes, change.add_tags, "older_than_profile")
-
-
-def without_attributes(change: Change) -> Change:
-    """Return a change without its attributes and tags, which do not fit into the profile."""
-    return _without(change, change.attributes, frozenset(), "profile_full")
-
-
-def _without(change: Change, names: Container[str], add_tags: frozenset[str], code: str) -> Change:
-    """Return a change without the attributes of these names, and with no other tags than `add_tags` to add."""
-    left_out = [name for name in change.attributes if name in names]
-    left_out += ["tags"] if change.remove_tags or change.add_tags != add_tags else []
-    return replace(
-        change,
-        attributes={name: value for name, value in change.attributes.items() if name not in names},
-        add_tags=add_tags,
-        remove_tags=frozenset(),
-        warnings=(*change.warnings, *problems.notices(code, [change.places.get(name, name) for name in left_out])),
-    )
-
-
-def is_late(change: Change, changed_at: int) -> bool:
-    return change.sets_attributes and change.at + TOLERANCE_MS < changed_at
-
-
 def are_in_order(changes: Sequence[Change]) -> bool:
     """Return whether no change is late because of an earlier one in the list."""
     newest = 0
     for change in changes:
-        if is_late(change, newest):
+        if change.is_late(newest):
             return False
         newest = max(newest, change.at) if change.sets_attributes else newest
     return True

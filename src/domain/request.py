@@ -2,16 +2,16 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from domain import problems
 from domain.email import normal_email
 from domain.event_types import ParsedEvent, parse_event
 from domain.ids import is_uuid7, new_id, time_of
-from domain.problems import Failed, Invalid, Notice, Problem, Refused
+from domain.problems import Invalid, Notice, Problem, Refused, guarded
 from domain.profile import Change, change_attributes, merge
 from domain.times import fault_of_rfc_3339, milliseconds_of, parse_rfc_3339
 from domain.values import similar_names, unstorable
@@ -27,13 +27,12 @@ AHEAD, BACK = timedelta(minutes=5), timedelta(days=35)
 FIRST_MOMENT = datetime(2000, 1, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class UserReference:
+class UserReference(NamedTuple):
     """The user of a request, by `email` in its normal form, by `id`, or by both."""
 
     email: str | None = None
     id: str | None = None
-    attributes: Mapping[str, Any] = field(default_factory=dict)
+    attributes: Mapping[str, Any] = {}
     user_agent: str = ""
 
     def names_as(self, other: "UserReference") -> bool:
@@ -41,8 +40,7 @@ class UserReference:
         return (self.email, self.id) == (other.email, other.id)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventRequest:
+class EventRequest(NamedTuple):
     """A valid request with one event. `own_id` and `own_time`: the caller sent its id, or when it happened."""
 
     user: UserReference
@@ -77,7 +75,7 @@ def parse_request(
     event, found = _parse_event(body.get("event"))
     user, user_problems = _parse_user(body.get("user"))
     if problems.MISSING_USER in user_problems and "events" in body:
-        user_problems = (replace(problems.MISSING_USER, hint=problems.LIST_OF_EVENTS),)
+        user_problems = (problems.MISSING_USER._replace(hint=problems.LIST_OF_EVENTS),)
     identity, identity_problems = _parse_identity(body, received_at, imported)
     found = (*found, *user_problems, *identity_problems, *other_problems)
     if event is None or identity is None or found:
@@ -120,12 +118,7 @@ def _parse_entry(entry: object, received_at: datetime, *, imported: bool) -> Eve
     if not isinstance(entry, dict):
         return Invalid([problems.INVALID_ENTRY])
     missing = [problems.MISSING_EVENT_ID] if entry.get("eventId") is None else []
-    try:
-        return parse_request(entry, received_at, missing, imported=imported)
-    except Invalid as invalid:
-        return invalid
-    except Exception as error:  # noqa: BLE001 it fails this event only; the handler logs its cause
-        return Failed.by(error)
+    return guarded(partial(parse_request, entry, received_at, missing, imported=imported))
 
 
 def _parse_identity(

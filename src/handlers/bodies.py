@@ -56,10 +56,7 @@ Refuse = Callable[[object], Refused | None]
 
 
 def body_of(event: Event, limit: int = MAX_BODY_BYTES, too_large: Problem = problems.BODY_TOO_LARGE) -> bytes:
-    """Return the bytes of the body, decompressed if it is gzip.
-
-    Raise TooLarge, Invalid and UnsupportedEncoding.
-    """
+    """Return the bytes of the body, decompressed. Raise TooLarge, Invalid and UnsupportedEncoding."""
     body = event.get("body") or ""
     try:
         raw = base64.b64decode(body, validate=True) if event.get("isBase64Encoded") else body.encode()

@@ -3,7 +3,6 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from itertools import accumulate
 from typing import Any
 
@@ -79,7 +78,7 @@ def _check_events(event: rest.Event, account: Account) -> rest.Response:
     """Process a batch on a table that is not written."""
     from table.overlay import Overlay
 
-    return _post_events(event, replace(account, table=Overlay.over(account.table)), stored=False)
+    return _post_events(event, account._replace(table=Overlay.over(account.table)), stored=False)
 
 
 def _post_events(event: rest.Event, account: Account, *, stored: bool = True) -> rest.Response:

@@ -60,5 +60,4 @@ def _publish(records: Sequence[dict[str, Any]], deadline: float) -> dict[str, st
 
 
 def _number(each: dict[str, Any]) -> str:
-    number: str = each["dynamodb"]["SequenceNumber"]
-    return number
+    return str(each["dynamodb"]["SequenceNumber"])

@@ -29,15 +29,13 @@ ALLOWED_SCOPES = f"scopes is a list with one or more of {', '.join(ALL_SCOPES)}.
 @observed
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     try:
-        answer = _answer(event, datetime.now(UTC))
+        found = _answer(event, datetime.now(UTC))
     except Refused as refused:
         problems = [problem.message for problem in refused.problems]
         logger.info("answered", outcome="refused", refused=type(refused).__name__, problems=problems)
         return errors_of(refused.problems)
-    logger.info(
-        "answered", outcome="done", action=event["action"], account=event["account"], key_id=answer.get("keyId")
-    )
-    return {"account": event["account"], **answer}
+    logger.info("answered", outcome="done", action=event["action"], account=event["account"], key_id=found.get("keyId"))
+    return {"account": event["account"], **found}
 
 
 def _answer(event: dict[str, Any], now: datetime) -> dict[str, Any]:

@@ -131,8 +131,7 @@ def publish() -> None:
 def _print(kinds: Mapping[str, str], values: Mapping[str, list[float]]) -> None:
     """Print a line with the dimension service and, if it has another one, with both.
 
-    Powertools applies each set of dimensions to all metrics of a line. The format allows a list of metrics for each, so
-    latency is not counted for each type and reason.
+    Powertools applies each set of dimensions to all metrics of a line. Here each set has its own list of metrics.
     """
     for name, listed in values.items():
         for value in listed:

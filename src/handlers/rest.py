@@ -21,13 +21,13 @@ from table.calls import code_of
 
 Event = dict[str, Any]
 Response = dict[str, Any]
+Headers = Mapping[str, str]
 
 
 class Route(NamedTuple):
     """One route: the scope that a key needs, and the function that answers or raises Refused.
 
-    A `read_only` route does not count its refusals, because it changes nothing at all. Only an unknown path needs no
-    scope.
+    A `read_only` route changes nothing, so it does not count its refusals. Only an unknown path needs no scope.
     """
 
     scope: str
@@ -37,7 +37,7 @@ class Route(NamedTuple):
 
 RETRY_AFTER = {"Retry-After": "1"}  # seconds
 # The headers that responses to some kinds of refusal have in addition.
-HEADERS: Mapping[type[Refused], Mapping[str, str]] = {
+HEADERS: Mapping[type[Refused], Headers] = {
     Unavailable: RETRY_AFTER,
     problems.UnsupportedEncoding: {"Accept-Encoding": "gzip"},
     Unauthorized: {"WWW-Authenticate": "Bearer"},
@@ -47,8 +47,7 @@ HEADERS: Mapping[type[Refused], Mapping[str, str]] = {
 def endpoint(routes: Mapping[str, Route], elsewhere: Iterable[str] = ()) -> Callable[[Event, Any], Response]:
     """Return the Lambda handler for some routes, by their names: "POST /event". `elsewhere` has other functions' names.
 
-    It logs one line with the fields that this module and the routes add. The line contains no paths, field names or
-    values, because they can identify a person.
+    It logs one line, without paths, names of fields and values, because they can identify a person.
     """
     unknown = Route("", partial(_unknown_path, [*routes, *elsewhere]))
 
@@ -125,13 +124,11 @@ def present(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def ok(
-    body: Mapping[str, Any], headers: Mapping[str, str] | None = None, dumps: Callable[..., str] = json.dumps
-) -> Response:
+def ok(body: Mapping[str, Any], headers: Headers | None = None, dumps: Callable[..., str] = json.dumps) -> Response:
     return response(200, dumps(body), headers or {})
 
 
-def response(status: int, body: str, headers: Mapping[str, str]) -> Response:
+def response(status: int, body: str, headers: Headers) -> Response:
     """Return a response. Its body ends with a line feed, so that a terminal's prompt is on a new line."""
     return {"statusCode": status, "headers": {"Content-Type": "application/json", **headers}, "body": f"{body}\n"}
 
@@ -195,10 +192,7 @@ def log_failure(error: BaseException) -> None:
 
 
 def _check_scope(scope: str, event: Event) -> None:
-    """Raise Forbidden if the key does not have the scope.
-
-    The gateway caches the authorizer's response, so right after the update from 1.1 it can have no scopes.
-    """
+    """Raise Forbidden if the key lacks the scope. An authorizer's response of 1.1, still cached, names no scopes."""
     scopes = _authorizer(event).get("scopes")
     if scope and scope not in (ALL_SCOPES if scopes is None else str(scopes).split(" ")):
         raise Forbidden([problems.forbidden(scope)])
@@ -226,7 +220,7 @@ def _refusal(refused: Refused, event: Event) -> Response:
     return _errors(refused, event, HEADERS.get(type(refused), {}))
 
 
-def _errors(refused: Refused, event: Event, headers: Mapping[str, str]) -> Response:
+def _errors(refused: Refused, event: Event, headers: Headers) -> Response:
     body = errors_of(refused.problems, gateway_id(event) if refused.is_server_error else "")
     return response(refused.status, json.dumps(body), {"X-Error-Code": refused.problems[0].code, **headers})
 

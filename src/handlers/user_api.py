@@ -1,7 +1,7 @@
 """/v1/user/..., /v1/erasures/... and /v1/refusals, with one function for each route."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from domain.outcomes import StoredEvent
 from domain.profile import Profile
@@ -10,6 +10,9 @@ from handlers import bodies, rest
 from handlers.metrics import record
 from table import Account
 from use_cases import users
+
+if TYPE_CHECKING:
+    from table.refusal_counts import Refusal
 
 
 def _get(event: rest.Event, account: Account) -> rest.Response:
@@ -63,18 +66,12 @@ def _get_refusals(event: rest.Event, account: Account) -> rest.Response:
     from use_cases import refusals  # rarely used
 
     page, cursor = refusals.newest(rest.query(event), account, rest.now())
-    listed = [
-        {
-            "hour": each.hour,
-            "code": each.reason.code,
-            "type": each.reason.type or None,
-            "field": each.reason.field or None,
-            "count": each.count,
-            "lastRequestId": each.last_request_id,
-        }
-        for each in page
-    ]
-    return rest.ok(rest.present({"refusals": list(map(rest.present, listed)), "cursor": cursor}))
+    return rest.ok(rest.present({"refusals": list(map(_counted, page)), "cursor": cursor}))
+
+
+def _counted(refusal: "Refusal") -> dict[str, Any]:
+    reason = {name: value for name, value in refusal.reason._asdict().items() if value}
+    return {"hour": refusal.hour, **reason, "count": refusal.count, "lastRequestId": refusal.last_request_id}
 
 
 def _shown(event: StoredEvent) -> dict[str, Any]:

@@ -96,12 +96,9 @@ def new_client(config: Config | None = None) -> "DynamoDBClient":
 class Reasons:
     """Why a transaction was cancelled, by the index of its actions."""
 
-    failed: dict[int, Item] = field(default_factory=dict)
-    """Actions whose condition failed, with the existing item ({}: there is none)."""
-    too_large: set[int] = field(default_factory=set)
-    """Actions whose item would exceed 400 KB."""
-    busy: dict[int, str] = field(default_factory=dict)
-    """Actions that conflict with another transaction or are throttled, with DynamoDB's code."""
+    failed: dict[int, Item] = field(default_factory=dict)  # its condition failed; the existing item ({}: there is none)
+    too_large: set[int] = field(default_factory=set)  # its item would exceed 400 KB
+    busy: dict[int, str] = field(default_factory=dict)  # a conflict, or throttled; DynamoDB's code
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +113,7 @@ class Store:
     name: str
     deadline: float
 
-    threads: ClassVar[int] = THREADS
-    """How many threads may use the table at the same time."""
+    threads: ClassVar[int] = THREADS  # that may use the table at the same time
 
     def get(self, key: Key) -> Item | None:
         [found] = self.get_all([key])
@@ -227,14 +223,12 @@ class Store:
             raise
 
 
-@dataclass(frozen=True, slots=True)
 class Table(Store):
     """A table that can be written."""
 
     def write_one(self, action: Put | Update, *, field: str = "") -> Item | None:
         """Do it without a transaction, for half of the units. A client that makes one attempt counts nothing twice."""
-        # botocore may make two attempts. If the first one stored the item, the second one stores it again, or its
-        # condition fails and returns the same item.
+        # A second attempt of botocore stores the same item again, or its condition fails and returns that item.
         operation = "put_item" if isinstance(action, Put) else "update_item"
         for pause in backoff():
             try:

@@ -11,20 +11,18 @@ reply stored under its Idempotency-Key. If no item is left, `end` deletes the to
 each event once, before it is deleted:
 
     erasedAt        when the erasure was requested; a restored table keeps the first request
-    eventsDeleted   the number of counted events, without those that had ended when the erasure was requested; absent if
-                    an older version may have deleted some
+    eventsDeleted   the number of counted events that had not ended then; absent if 1.0 or 1.1 may have deleted some
     countedTo       until the erasure is finished: the sort key of the last counted event
     finishedOn      when the last item was deleted
 
-Erasures may run at the same time and may stop at any point. An erased id is never used again, so every item under it
-belongs to the erased user.
+Erasures may overlap and may stop at any point. An erased id is never used again: its items are all the user's.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from secrets import token_hex
+from typing import NamedTuple
 
 from domain.profile import Profile
 from domain.times import iso
@@ -37,12 +35,8 @@ STEP = 100  # items that a step reads
 LAST = "~"  # sorts after each sort key
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """The receipt of an erasure. Dates are ISO 8601 in UTC.
-
-    `finished_on` and `events_deleted` can be None if 1.1 finished the erasure.
-    """
+class Receipt(NamedTuple):
+    """The receipt of an erasure. Dates are ISO 8601 in UTC. If 1.1 finished it, the last two can be None."""
 
     requested_on: str
     is_finished: bool
@@ -50,8 +44,7 @@ class Receipt:
     events_deleted: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Erasure:
+class Erasure(NamedTuple):
     """An unfinished erasure. `id` is unique. It is None if 1.0 began the erasure."""
 
     account: str
@@ -96,8 +89,7 @@ def begin(account: Account, profile: Profile, now: datetime) -> str | None:
 def receipt(account: Account, user_id: str) -> Receipt | None:
     """Return the receipt of the erasure of an id. None if it was not erased.
 
-    The mark is read before the note. If there is no note, the mark is read again: the erasure may have begun and ended
-    between the two reads.
+    The mark is read before the note. Without a note it is read again: the erasure may have ended between the two reads.
     """
     mark = account.table.get(keys.erased(account.name, user_id))
     if mark is None or "finishedOn" not in mark:

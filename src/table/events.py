@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property, partial
 from secrets import token_hex
-from typing import Any
+from typing import Any, NamedTuple
 
 from domain.ids import time_of
 from domain.outcomes import First, IdempotencyKey, Outcome, Status, StoredEvent
@@ -35,15 +35,11 @@ class Entry:
     user_id: str = ""
     email: str | None = None
     outcome: Outcome | Refused | None = None
-    is_new: bool = False
-    """Whether the user does not exist yet."""
-    creates: bool = False
-    """Whether the user is to be created with this event, or with the next one of its run if this one is discarded."""
-    claimed: str | None = None
-    """The email that the event would give to a user without one."""
+    is_new: bool = False  # the user does not exist yet
+    creates: bool = False  # the user is created with this event, or with the next one of the run if it is discarded
+    claimed: str | None = None  # the email that the event would give to a user without one
     touches_user: bool = False
-    is_plain: bool = False
-    """Whether the event is the only item that is written."""
+    is_plain: bool = False  # the event is the only item that is written
     replaces: Item | None = None
 
     def __post_init__(self) -> None:
@@ -177,16 +173,13 @@ def find(account: Account, user_id: str, uuid: str, now: datetime) -> Item | Non
     return None if found is None or has_ended(found, now) else found
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(NamedTuple):
     """The part of a timeline that a caller asks for."""
 
     limit: int
-    before: str | None = None
-    """The UUID of the event before which the page starts."""
+    before: str | None = None  # the UUID of the event before which the page starts
     type: str | None = None
-    within: tuple[datetime | None, datetime | None] = (None, None)
-    """The first moment, and the end, which is excluded."""
+    within: tuple[datetime | None, datetime | None] = (None, None)  # the first moment, and the end, which is excluded
 
 
 def timeline(account: Account, user_id: str, wanted: Wanted, now: datetime) -> tuple[list[StoredEvent], str | None]:

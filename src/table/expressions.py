@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Context, Decimal
 from operator import gt, le
-from typing import Any
+from typing import Any, NamedTuple
 
 from table.attribute_values import serialize, serialized
 from table.primary_keys import Key
@@ -21,13 +21,11 @@ SUMS = Context(prec=38)  # DynamoDB's digits
 ORDERS: Mapping[str, Callable[[Any, Any], bool]] = {"<=": le, ">": gt}
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
+class Condition(NamedTuple):
     """A condition on the existing item. It has no truth value, so that `if condition` is never written for `holds`."""
 
     operator: str
-    operands: tuple[Any, ...]
-    """An attribute's name and, for a comparison, a value; or two conditions."""
+    operands: tuple[Any, ...]  # an attribute's name and, for a comparison, a value; or two conditions
 
     def __and__(self, other: "Condition") -> "Condition":
         return Condition("AND", (self, other))
@@ -126,8 +124,7 @@ class Changes:
         return changed
 
 
-@dataclass(frozen=True, slots=True)
-class Put:
+class Put(NamedTuple):
     key: Key
     attributes: Item
     condition: Condition | None = None
@@ -140,8 +137,7 @@ class Put:
         return self.item
 
 
-@dataclass(frozen=True, slots=True)
-class Update:
+class Update(NamedTuple):
     key: Key
     changes: Changes
     condition: Condition | None = None
@@ -150,8 +146,7 @@ class Update:
         return self.changes.applied(item or self.key._asdict())
 
 
-@dataclass(frozen=True, slots=True)
-class Delete:
+class Delete(NamedTuple):
     key: Key
     condition: Condition | None = None
 
@@ -159,8 +154,7 @@ class Delete:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(NamedTuple):
     """An action that changes nothing and fails if its condition is false."""
 
     key: Key

@@ -26,27 +26,21 @@ class RunEnds(Exception):
 class Known:
     """A cache of items that were read, written, or returned by a failed condition. {}: there is no item.
 
-    The cache can be out of date. It decides what to write, and the conditions of the write detect a difference. `now`
-    decides which events and replies have ended.
+    The cache can be out of date: it decides what to write, and the conditions of the write detect a difference. Items
+    that have ended at `now` count as absent.
     """
 
     def __init__(self, account: Account, now: datetime) -> None:
         self.account, self.now = account, now
-        self.ahead: dict[Key, Item | Unavailable] = {}
-        """Items that another thread read for this lane, which uses them in its next run."""
+        self.ahead: dict[Key, Item | Unavailable] = {}  # that another thread read for the lane's next run
         self.forget(())
 
     def forget(self, written: Iterable[Action]) -> None:
         """Forget all items, except those that a write put."""
-        self.items: dict[Key, Item | Unavailable] = {
-            action.key: action.item for action in written if isinstance(action, Put)
-        }
-        self.profiles: dict[str, Profile] = {}
-        """By user id."""
-        self.stale_profiles: dict[str, Profile | None] = {}
-        """Profiles that were read with eventual consistency."""
-        self.ranges: list[tuple[datetime, datetime, list[Item]]] = []
-        """Ranges of the user's timeline: first moment, last moment, items."""
+        self.items: dict[Key, Item | Unavailable] = {each.key: each.item for each in written if isinstance(each, Put)}
+        self.profiles: dict[str, Profile] = {}  # by user id
+        self.stale_profiles: dict[str, Profile | None] = {}  # that were read with eventual consistency
+        self.ranges: list[tuple[datetime, datetime, list[Item]]] = []  # of the timeline: first and last moment, items
         self.has_read = False
 
     def forget_absent_events(self) -> None:

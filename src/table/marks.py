@@ -66,15 +66,14 @@ class Window:
         earlier                         discarded if the timeline has an event within a window; otherwise created, on
                                         condition that the lock has not changed since before the timeline was read
 
-    `lock` is read with eventual consistency. An event that it discards is certainly too close to a stored one. For all
-    others the condition of the write decides.
+    `lock` is read with eventual consistency. It discards only events that are certainly too close to a stored one. For
+    all others the condition of the write decides.
     """
 
     lock: Item
     length: timedelta
     accepted: list[Entry] = field(default_factory=list)
-    is_late: bool = False
-    """Whether one of the accepted events is before another stored or accepted one."""
+    is_late: bool = False  # one of the accepted events is before another stored or accepted one
 
     def too_close(self, entry: Entry, timeline: Callable[[datetime, datetime], Iterable[StoredEvent]]) -> First | None:
         """Return the event that is too close to this one, if there is one. `timeline` reads the events of a range."""
@@ -122,8 +121,7 @@ class Window:
     def _is_behind(self, entry: Entry) -> bool:
         """Return whether the event is after the window of every stored event of its type.
 
-        Without a lock, this is true of an event that happens now: TTL deletes a lock only after its end. It is unknown
-        for an earlier event.
+        Without a lock it is true of an event that happens now, because TTL deletes a lock after its end.
         """
         if not (self.lock or self.accepted):
             return entry.happened_at >= entry.received_at

@@ -17,10 +17,7 @@ from table.primary_keys import Key
 
 @dataclass(frozen=True, slots=True)
 class Overlay(Store):
-    """A table that reads what is stored and never writes.
-
-    `written` has the items as a write would leave them. None: it would delete the item.
-    """
+    """A table that is never written. `written` has the items as writes would leave them (None: deleted)."""
 
     threads: ClassVar[int] = 1
     written: dict[Key, Item | None] = field(default_factory=dict)

@@ -17,8 +17,7 @@
 
 The UUID of an event begins with the millisecond at which it happened, so a partition lists a user's events by time. If
 the event's id is a UUIDv7 of that time, as all of 1.0 are, it is the UUID. Otherwise the item has the id, and the UUID
-is a UUIDv8 made from the time and a digest of user and id. So the pair of time and id is the key, and a repeated event
-finds its first copy.
+is a UUIDv8 made from the time and a digest of user and id. So a repeated event finds its first copy.
 
 Account names are lower case (accounts.py), so the keys of different accounts, and those in upper case, are distinct.
 TTL deletes days late. So the stored time decides whether an item has expired, and never its presence.

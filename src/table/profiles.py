@@ -12,26 +12,15 @@ requires that the profile is unchanged. All other changes read nothing.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
 from secrets import token_hex
-from typing import Any
+from typing import Any, NamedTuple
 
 from domain.ids import new_id
 from domain.problems import Notice, Refused, guarded, too_large
-from domain.profile import (
-    SYSTEM_ATTRIBUTES,
-    TOLERANCE_MS,
-    Change,
-    Profile,
-    are_in_order,
-    as_late,
-    is_late,
-    merge,
-    without_attributes,
-)
+from domain.profile import SYSTEM_ATTRIBUTES, TOLERANCE_MS, Change, Profile, are_in_order, merge
 from domain.times import iso, milliseconds_of
 from table import Account
 from table import primary_keys as keys
@@ -50,10 +39,7 @@ EXISTS = Exists("createdOn")
 def look_up(
     account: Account, emails: Sequence[str], ids: Sequence[str]
 ) -> tuple[dict[str, str | Refused | None], dict[str, Profile | Refused | None]]:
-    """Return the user id of each email and the profile of each id, with one call.
-
-    None: there is no such user. Refused: the item could not be read.
-    """
+    """Return the user id of each email and the profile of each id. None: there is no such user. Refused: not read."""
     wanted = [keys.email(account.name, email) for email in emails] + [keys.profile(account.name, each) for each in ids]
     found = account.table.get_all(wanted)
     owners = [item["userId"] if isinstance(item, dict) else item for item in found[: len(emails)]]
@@ -89,10 +75,7 @@ def profile_of(user_id: str, item: Item) -> Profile | None:
 
 
 def create(account: Account, chosen_id: str | None, email: str | None, change: Change, now: datetime) -> Profile | None:
-    """Create a user and return the profile. Raise TooLarge.
-
-    Return None if a user has the email or the chosen id, or if that id was erased.
-    """
+    """Create a user. Return None if a user has the email or the chosen id, or if that was erased. Raise TooLarge."""
     user_id = chosen_id or new_id(now)
     item = new_item(email, change, now)
     if item["attributeBytes"] > MAX_ATTRIBUTE_BYTES:
@@ -108,7 +91,7 @@ def create(account: Account, chosen_id: str | None, email: str | None, change: C
 def change(account: Account, user_id: str, change: Change, seen: Profile) -> Profile | None:
     """Change a user whose profile was read as `seen`. Return the new profile, or None if the user does not exist."""
     while True:
-        now = replace(change, at=max(change.at, seen.changed_at or 0))  # this change is never late
+        now = change._replace(at=max(change.at, seen.changed_at or 0))  # this change is never late
         planned = plan(keys.profile(account.name, user_id), [now], None, seen)
         assert planned, "the profile is known"
         if planned.too_large:
@@ -171,8 +154,7 @@ def claim(account: Account, email: str, user_id: str) -> Put:
 # --- Changes --------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """The action that writes changes of one user, and the warnings of each change.
 
     `too_large` has the indexes of changes that do not fit. If there are any, plan the other changes again.
@@ -221,7 +203,7 @@ def _is_plain(changes: Sequence[Change], merged: Change, most: int, seen: Profil
         return True
     if seen.changed_at is None or seen.size is None or seen.size + most > MAX_ATTRIBUTE_BYTES:
         return False
-    return not any(is_late(change, seen.changed_at) for change in changes)
+    return not any(change.is_late(seen.changed_at) for change in changes)
 
 
 def _exact(key: Key, changes: Sequence[Change], claims_email: str | None, seen: Profile) -> Plan:
@@ -232,12 +214,12 @@ def _exact(key: Key, changes: Sequence[Change], claims_email: str | None, seen: 
     done: list[Change] = []
     too_large = set()
     for index, each in enumerate(changes):
-        late = is_late(each, changed_at)
-        change = as_late(each, attributes) if late else each
+        late = each.is_late(changed_at)
+        change = each.as_late(attributes) if late else each
         grown = _growth(change, attributes, tags)
         if change.sets_attributes and size + grown > max(MAX_ATTRIBUTE_BYTES, size):
             if change.totals or change.latest:  # a full profile does not refuse a purchase or an open
-                change = without_attributes(change)
+                change = change.without_attributes()
             else:
                 too_large.add(index)
         else:

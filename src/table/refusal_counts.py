@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from hashlib import sha256
 from itertools import groupby, islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from domain.times import iso
 from table import Account
@@ -30,8 +30,7 @@ LAST = "~"  # sorts after all keys of an hour
 HOUR = "%Y-%m-%dT%H:00:00.000Z"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Reason:
+class Reason(NamedTuple):
     """The reason of a refusal. `type` is a known event type, `field` consists of names of the contract."""
 
     code: str

@@ -1,12 +1,10 @@
 """Responses that are returned again for an Idempotency-Key: contract, section 7.
 
-One transaction writes the item of a key and the event. The item contains the user id only if there is such an event,
-because an erasure finds the item through the event. For a discarded event or a duplicate, the item contains neither the
-user id nor an id that a caller chose. A repeated request has these ids in its body, and the id of the first event is
-read again.
+One transaction writes the item of a key and the event. An erasure finds the item through the event. So for a discarded
+event or a duplicate, the item contains neither the user id nor an id that a caller chose. A repeated request has these
+ids in its body, and the id of the first event is read again.
 """
 
-from dataclasses import asdict
 from typing import Any
 
 from domain.event_types import restrictions
@@ -55,7 +53,7 @@ def remember(entry: Entry, key: IdempotencyKey, outcome: Outcome) -> Put:
     if outcome.first:
         item["first"] = {
             name: value
-            for name, value in asdict(outcome.first).items()
+            for name, value in outcome.first._asdict().items()
             if value is not None and (name != "event_id" or is_uuid7(value))
         }
     is_free = Free(entry.received_at)
@@ -65,10 +63,7 @@ def remember(entry: Entry, key: IdempotencyKey, outcome: Outcome) -> Put:
 
 
 def replayed(entry: Entry, key: IdempotencyKey, item: Item) -> Outcome | None:
-    """Return the stored outcome of a key. Raise KeyReused if the body differs.
-
-    Return None if its user was erased: then the entry `replaces` the item.
-    """
+    """Return the stored outcome of a key, or None if its user was erased: the entry `replaces` it. Raise KeyReused."""
     user_id = item.get("userId", "" if entry.is_new else entry.user_id)
     if user_id not in ("", entry.user_id) and profiles.read(entry.account, user_id) is None:
         entry.replaces = item

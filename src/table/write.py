@@ -1,8 +1,7 @@
 """The write path: decide and store the events of one user.
 
-One call writes everything that an event changes, so an event is stored completely or not at all. The rules are
-conditions of that call. Items that were read before it decide what to write, and the conditions verify them. An event
-has up to six actions:
+One call writes everything that an event changes, so an event is stored completely or not at all. Items that were read
+decide what to write, and the conditions of the call verify them. An event has up to six actions:
 
     event    the event, under a key made from its time and id   if there is no item
     key      the reply stored under an Idempotency-Key          if there is none, or it has expired
@@ -19,13 +18,11 @@ Other events are written in runs: the longest sequence of a user's events that f
 decided in memory, one event after the other, with the items in `Known`. A duplicate or discarded event needs no write.
 Then the transaction writes the run, on condition that these items are unchanged.
 
-If a condition fails, the transaction returns the existing item, and the run is decided again, until the time is up. If
-an action is too large or throttled, the run is cut before its event. If the event is unknown, the run is halved until
-one event is left.
+If a condition fails, the run is decided again with the item that the transaction returns, until the time is up. If an
+action is too large or throttled, the run is cut before its event or, if that is unknown, halved until one is left.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from functools import cached_property, partial
 from typing import NamedTuple
@@ -72,11 +69,9 @@ class _Run:
             known.profiles[self.user_id] = blank
         self.outcomes: dict[Entry, Outcome | Refused] = {}
         self.steps: list[_Step] = []
-        self.created: dict[str, Entry] = {}
-        """The events to store, by UUID."""
+        self.created: dict[str, Entry] = {}  # the events to store, by UUID
         self.changes: list[Change] = []
-        self.repeats: list[tuple[Entry, Entry]] = []
-        """Events that repeat an event of the same run, each with that event."""
+        self.repeats: list[tuple[Entry, Entry]] = []  # each with the event of the run that it repeats
         self.values: dict[Key, Entry] = {}
         self.windows: dict[str, marks.Window] = {}
 
@@ -107,7 +102,7 @@ class _Run:
             if found := self.known.get(entry.event_key):
                 return events.duplicate(entry, found)
         discarded = entry.settled("discarded", restriction=restriction, first=first)
-        return replace(discarded, user_id="") if self.creates and not self.created else discarded
+        return discarded._replace(user_id="") if self.creates and not self.created else discarded
 
     def _first(self, entry: Entry) -> First | None:
         """Return the event for which a restriction discards this one, if there is one."""
@@ -258,8 +253,7 @@ class Writer:
     def __init__(self, account: Account, now: datetime) -> None:
         self.account, self.known = account, Known(account, now)
         self.limit = MAX_ACTIONS  # of events in a run
-        self.failed_together = 0
-        """The number of next events that failed together: an unknown one of them caused it."""
+        self.failed_together = 0  # the number of next events that failed together: an unknown one of them caused it
 
     def write(self, entries: Sequence[Entry]) -> Iterator[float]:
         """Settle at least the first of some events of one user. Yield seconds to wait. Raise what fails them."""
@@ -272,10 +266,7 @@ class Writer:
             entries[0].outcome = self._put(entries[0])
 
     def _put(self, entry: Entry) -> Outcome:
-        """Store a single event without a check of the user.
-
-        If the user was erased after the look-up, the event is not visible, and the erasure's last sweep deletes it.
-        """
+        """Store an event without a check of the user. If the user was erased since the look-up, a sweep deletes it."""
         outcome, item = events.creation(entry, entry.change(entry.email).warnings)
         if not entry.own_id:
             self.account.table.write_one(Put(entry.event_key, item), field="event")

@@ -22,7 +22,7 @@ from table import Account
 from table.events import Entry
 from table.known import Known, UserChanged, read_ahead
 from table.write import Writer
-from use_cases.users import People, User
+from use_cases.people import People, User
 
 ATTEMPTS = 5  # another request changed the user or the email each time
 
@@ -123,8 +123,7 @@ class _Lane:
 
     def __init__(self, account: Account, people: People, entries: list[Entry]) -> None:
         self.people, self.waiting, self.writer = people, entries, Writer(account, entries[0].received_at)
-        self.failed: set[str] = set()
-        """Ids and emails of users with a failed change."""
+        self.failed: set[str] = set()  # ids and emails of users with a failed change
         self.look_ups = 0
         self.steps = self._settle()
 

@@ -23,8 +23,7 @@ STEP_SECONDS = 10
 def erase_leftovers(table: Store, now: datetime) -> list[str]:
     """Continue all erasures until `table.deadline`: one step of each, the oldest first, then the next step of each.
 
-    An erasure that is throttled or fails does not stop the others. Return when each unfinished erasure began. Raise the
-    first failure at the end.
+    Return when each unfinished erasure began. A failure does not stop the others: the first one is raised at the end.
     """
     run = time.monotonic()
     waiting = deque(erasures.pending(table))

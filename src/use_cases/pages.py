@@ -12,8 +12,7 @@ DEFAULT_LIMIT, MAX_LIMIT = 50, 100
 LIMIT = f"limit must be a whole number from 1 to {MAX_LIMIT}."
 SIGNATURE_BYTES = 16
 
-Sign = Callable[[bytes], bytes]
-"""A function that returns SIGNATURE_BYTES, the signature of a position in a list."""
+Sign = Callable[[bytes], bytes]  # returns the signature of a position in a list, of SIGNATURE_BYTES
 
 
 def parameter(

@@ -6,7 +6,6 @@ The shape of answers: contract, section 1. docs/codes.md has other texts: tests/
 import json
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -53,7 +52,7 @@ def test_each_code_has_a_kind_with_its_status_and_each_problem_a_code_and_a_text
     assert all(re.search(rf'Problem\(\s*"{code}"', source) for code in CODES)
     assert {problem.code for problem in PROBLEMS.values()} <= CODES.keys()
     for name, problem in PROBLEMS.items():
-        [shown] = errors_of([replace(problem, as_documented=False)])["errors"]
+        [shown] = errors_of([problem._replace(as_documented=False)])["errors"]
         assert all(shown.values()), name
         assert shown["message"] != shown["description"]
         assert list(shown)[:2] == ["message", "description"]

@@ -5,7 +5,6 @@ import json
 import random
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import count
@@ -104,7 +103,7 @@ def test_events_are_exported_as_the_api_returns_them_to_the_last_digit(account: 
 def test_an_event_that_has_ended_by_the_time_of_the_query_is_in_no_view(account: Account, export: Export) -> None:
     a_user(account)
     for days, order in ((41, "ended"), (39, "there")):
-        send(replace(account, event_days=40), an_order(order, 1), a_moment() - timedelta(days=days))
+        send(account._replace(event_days=40), an_order(order, 1), a_moment() - timedelta(days=days))
     assert ask(export(), "SELECT orderId FROM orders") == [{"orderId": "there"}]
 
 

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import product
 from typing import Any
@@ -44,7 +43,7 @@ def test_a_plain_event_of_1_kb_costs_one_look_up_and_one_write(account: Account,
     """Also with a limit of days."""
     for days in (0, 40):
         with bill(account.table) as it:
-            assert send(replace(account, event_days=days), filled(event_type)).restriction is None
+            assert send(account._replace(event_days=days), filled(event_type)).restriction is None
         assert it == BILLS["plain"]
 
 
@@ -66,7 +65,7 @@ BOT = {"email": ANA, "userAgent": "Googlebot/2.1"}
 def test_an_event_costs_its_bill(account: Account, kind: str, event: dict[str, Any], more: dict[str, Any]) -> None:
     """An event of a bot costs no write; an Idempotency-Key makes a transaction of a plain event."""
     with bill(account.table) as it:
-        assert (send(replace(account, event_days=40), event, **more).restriction is not None) == (kind == "bot")
+        assert (send(account._replace(event_days=40), event, **more).restriction is not None) == (kind == "bot")
     assert it == BILLS[kind]
 
 
@@ -85,7 +84,7 @@ def test_a_restricted_event_costs_six_writes_at_most(account: Account, kind: Onc
     created, discarded = ("confirmation",) * 2 if isinstance(kind, Once) else ("emailopen", "emailopen-discarded")
     for name in (created, discarded)[: 1 if days else 2]:
         with bill(account.table) as it:
-            send(replace(account, event_days=days), kind.event())
+            send(account._replace(event_days=days), kind.event())
         assert it == BILLS[name]
 
 

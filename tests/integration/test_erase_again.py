@@ -1,7 +1,6 @@
 """After a restore, users who were erased after the backup are erased again, and later changes of keys are copied."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -78,7 +77,7 @@ def test_the_receipt_of_an_erasure_survives_the_restore(old: Table, table: Table
     erase_leftovers(table, a_moment() + 2 * IN_FLIGHT)
     again(old, table)
     after = users.receipt(ana.id, account)
-    assert after == replace(first, finished_on=after.finished_on)
+    assert after == first._replace(finished_on=after.finished_on)
     assert str(after.finished_on) > str(first.finished_on)
 
 

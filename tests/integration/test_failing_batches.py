@@ -83,7 +83,7 @@ def test_a_repeat_is_known_although_the_profile_is_full_now(account: Account, an
     assert labels(send_batch(account, batch)) == ["duplicate", "item_too_large"]
     late = an_entry({"update": {"c": MOST}}, eventTime=a_moment() - timedelta(hours=1))
     assert labels(send_batch(account, [late])) == ["item_too_large"]
-    assert send(account, {"update": {"a": HALF}}, key=key, _id=user_id) == replace(kept, replayed=True)
+    assert send(account, {"update": {"a": HALF}}, key=key, _id=user_id) == kept._replace(replayed=True)
 
 
 def throttling(account: Account, entry: dict[str, Any]) -> AbstractContextManager[list[str]]:
@@ -171,7 +171,7 @@ def clock(account: Account, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
 
 
 def send_in(seconds: float, account: Account, clock: Clock, batch: list[dict[str, Any]]) -> list[str]:
-    return labels(send_batch(replace(account, table=replace(account.table, deadline=clock.now + seconds)), batch))
+    return labels(send_batch(account._replace(table=replace(account.table, deadline=clock.now + seconds)), batch))
 
 
 def of_two_users(account: Account) -> list[dict[str, Any]]:

@@ -8,7 +8,6 @@ import itertools
 from bisect import bisect_left
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -76,7 +75,7 @@ def buy(account: Account, order_id: object, **more: Any) -> None:
 
 def overlaid(account: Account) -> Account:
     """The account as a check has it."""
-    return replace(account, table=Overlay.over(account.table))
+    return account._replace(table=Overlay.over(account.table))
 
 
 def open_and_buy(account: Account, times: int = 3) -> None:

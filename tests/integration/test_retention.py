@@ -1,6 +1,5 @@
 """Contract section 13: an event ends at its stored time, whether or not TTL has deleted it."""
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -28,7 +27,7 @@ ORDER: dict[str, Any] = {"confirmation": {"orderId": "A-1", "total": 1}}
 
 @pytest.fixture
 def account(account: Account) -> Account:
-    return replace(account, event_days=DAYS.days)
+    return account._replace(event_days=DAYS.days)
 
 
 @pytest.fixture
@@ -90,8 +89,8 @@ def test_an_event_ends_by_its_time_or_by_that_of_its_arrival_if_it_is_later(acco
 
 
 def test_another_limit_is_for_the_events_that_are_stored_from_then_on(account: Account, now: datetime) -> None:
-    unlimited = replace(account, event_days=0)
-    for each in (account, unlimited, replace(account, event_days=50)):
+    unlimited = account._replace(event_days=0)
+    for each in (account, unlimited, account._replace(event_days=50)):
         sent(each, an_entry(SEARCH, eventId=f"for-{each.event_days}", eventTime=now), now)
     for each in (account, unlimited):
         assert set(timeline(each, now + DAYS)) == {"for-0", "for-50"}
@@ -114,7 +113,7 @@ def test_what_an_event_caused_outlives_it(account: Account, now: datetime) -> No
 def test_a_discarded_order_names_the_stored_first_one(account: Account, now: datetime, own_id: str | None) -> None:
     first = sent(account, an_entry(ORDER, eventId=own_id, eventTime=now), now)
     other = {"confirmation": {"orderId": "A-1", "total": 2}}
-    unlimited = replace(account, event_days=0)  # after a change of the setting
+    unlimited = account._replace(event_days=0)  # after a change of the setting
     for limit, event, is_same in ((account, ORDER, True), (account, other, False), (unlimited, ORDER, True)):
         met = send(limit, event, now + DAYS - A_MOMENT).first
         assert met

@@ -81,7 +81,7 @@ def test_a_type_is_known_by_its_names_and_by_nothing_like_them() -> None:
     ("reviews", "review"),
 ])  # fmt: skip
 def test_the_error_of_an_unknown_type_lists_the_types_the_nearest_first(wire_name: str, nearest: str) -> None:
-    [problem] = [each for each in parse_event(wire_name, {}) if isinstance(each, Problem)]  # type: ignore[union-attr]
+    [problem] = [each for each in parse_event(wire_name, {}) if isinstance(each, Problem)]
     assert f"Closest: {nearest}. All types: {nearest}, " in problem.description
     assert all(name in problem.description for name in CONTRACT)
     assert problem.description.endswith("use generic.")

@@ -17,7 +17,7 @@ from botocore.awsrequest import AWSPreparedRequest
 from builders import ANA, a_moment, an_entry, as_sent, parsed
 from domain.email import MAX_LENGTH, normal_email
 from domain.problems import Refused
-from domain.profile import Profile, as_late, change_attributes, countable
+from domain.profile import Profile, change_attributes, countable
 from domain.request import EventRequest, parse_batch
 from domain.restrictions import is_bot
 from faults import answers
@@ -164,7 +164,7 @@ def test_the_warnings_of_the_largest_batch_fit_into_an_answer() -> None:
     names = {f"{'é' * 45}{number:02}": 1 for number in range(100)}
     body = {"user": {"email": ANA}, "event": {"update": {**names, "tags": [*(["-"] * 101), "-x"]}}}
     assert 100 * len(json.dumps(body, ensure_ascii=False).encode()) < 1.1 * 1024 * 1024
-    late = as_late(parsed(body).change(ANA), names)
+    late = parsed(body).change(ANA).as_late(names)
     assert 100 * len(json.dumps(json.dumps(warnings_of(late.warnings, "events.99.")))) <= MAX_ANSWER_BYTES
 
 

@@ -5,7 +5,6 @@ docs/codes.md shows a request for each code of a warning, which tests/unit/test_
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import fields, replace
 from datetime import datetime, timedelta, timezone
 from decimal import ROUND_HALF_EVEN, Decimal
 from functools import reduce
@@ -23,12 +22,10 @@ from domain.profile import (
     Latest,
     Maintained,
     Profile,
-    as_late,
     change_attributes,
     change_by_event,
     change_tags,
     merge,
-    without_attributes,
 )
 from domain.request import EVENT_FIELDS, USER_ATTRIBUTES, USER_FIELDS
 from domain.times import iso, milliseconds_of
@@ -131,7 +128,7 @@ def done(change: Change, state: dict[str, Any]) -> dict[str, Any]:
 @given(st.lists(changes, max_size=4), tag_sets)
 def test_changes_merged_do_what_they_do_one_after_the_other(listed: list[Change], tags: frozenset[str]) -> None:
     """Each field: a new one has to be put into `done` and into the strategy, or this fails."""
-    assert {each.name for each in fields(Change)} == {
+    assert set(Change._fields) == {
         "at", "attributes", "places", "add_tags", "remove_tags", "system", "latest", "totals", "warnings",
     }  # fmt: skip
     maps: dict[str, Any] = {name: {} for name in ("attributes", "places", "system", "latest", "totals")}
@@ -219,7 +216,7 @@ def test_what_does_not_fit_into_a_full_profile_is_refused_but_a_purchase_only_lo
     full = Profile("ana", attributes={"a": "x" * profiles.MAX_ATTRIBUTE_BYTES}, tags=frozenset({"vip"}), changed_at=5)
     update, order, smaller = (
         Change(at=5, attributes={"b": "x"}),
-        replace(by_purchase(Decimal(5)), attributes={"city": "Vigo"}, places={"city": "user.city"}),
+        by_purchase(Decimal(5))._replace(attributes={"city": "Vigo"}, places={"city": "user.city"}),
         Change(at=5, attributes={"a": "y"}, add_tags=frozenset({"new"})),
     )
     plan = profiles.plan(Key("pk", "PROFILE"), [update, order, smaller, update], None, full)
@@ -352,7 +349,7 @@ def test_each_part_of_a_request_is_used_named_in_a_warning_or_refused(
             assert_counted_or_named(event_type, payload, change, said)
         else:
             assert_set_or_named(payload, f"event.{event_type}.", change, said)
-        for less in (as_late(change, dict.fromkeys(there)), without_attributes(change)):
+        for less in (change.as_late(dict.fromkeys(there)), change.without_attributes()):
             lost = {change.places[name] for name in change.attributes.keys() - less.attributes.keys()}
             if change.add_tags - less.add_tags or less.remove_tags < change.remove_tags:
                 lost.add(change.places["tags"])
