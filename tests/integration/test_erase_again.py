@@ -66,10 +66,12 @@ def test_users_erased_after_the_backup_are_erased_again_once(old: Table, table: 
 
 def test_the_receipt_of_an_erasure_survives_the_restore(old: Table, table: Table, account: Account) -> None:
     """It keeps the first request and its count. It is in progress again until nothing is left in the restored table."""
-    ana, gone = a_user(account), new_id(a_moment())
-    send(account, {"search": {"query": "x"}})
+    ana, bob, gone = a_user(account), a_user(account, "bob@example.com"), new_id(a_moment())
+    for user in (ana, bob):
+        send(account, {"search": {"query": "x"}}, _id=user.id)
     for user_id in (ana.id, gone):
         remember_erasure(old, user_id, finishedOn="2026-11-24T10:05:00.000Z", eventsDeleted=7)
+    remember_erasure(old, bob.id, eventsDeleted=7)
     again(old, table)
     first = Receipt("2026-11-24T10:00:00.000Z", True, "2026-11-24T10:05:00.000Z", 7)
     assert users.receipt(gone, account) == first
@@ -79,6 +81,7 @@ def test_the_receipt_of_an_erasure_survives_the_restore(old: Table, table: Table
     after = users.receipt(ana.id, account)
     assert after == first._replace(finished_on=after.finished_on)
     assert str(after.finished_on) > str(first.finished_on)
+    assert users.receipt(bob.id, account).events_deleted == 1, "not finished before, so it counts from the start"
 
 
 # --- Keys -------------------------------------------------------------------------------------------
