@@ -17,7 +17,7 @@ from moto import mock_aws
 from docs.openapi import EMAIL, EVENT_ID, GATEWAY_ID, OF_STATUS, TIME, TOO_MANY_REQUESTS, USER_ID
 from domain.event_types import CATALOGUE, restrictions
 from domain.problems import INTERNAL_ERROR, STORE_UNAVAILABLE, Problem, notice
-from domain.restrictions import OnceForEachValue, OnceInWindow, Restriction
+from domain.restrictions import Restriction
 from domain.times import iso
 from handlers import event_api, keys, user_api
 from handlers.rest import errors_of, warnings_of
@@ -185,9 +185,9 @@ WARNED: dict[str, About] = {
 def about(restriction: Restriction) -> About:
     """Return the description of a restriction's code. An event type declares its restriction."""
     means = "The user agent of the visitor says that it is a crawler."
-    if isinstance(restriction, OnceForEachValue):
+    if restriction.field:
         means = f"An event with this `{restriction.field}` was received before; `first` names it."
-    elif isinstance(restriction, OnceInWindow):
+    elif restriction.window:
         minutes = restriction.window // timedelta(minutes=1)
         means = f"The user has such an event less than {minutes} minutes before or after it; `first` names that one."
     return About(means, "Do nothing; do not send this event again.")

@@ -15,7 +15,7 @@ import pytest
 from pydantic import Field
 
 from domain.event_types import CATALOGUE, WIRE_NAMES, EventType, OrderId
-from domain.restrictions import OnceForEachValue, OnceInWindow, Restriction
+from domain.restrictions import Restriction
 
 
 def declare() -> tuple[type[EventType], ...]:
@@ -24,7 +24,7 @@ def declare() -> tuple[type[EventType], ...]:
     class Review(EventType):
         """A product was reviewed. Stored once for each `reviewId`."""
 
-        restriction: ClassVar = OnceForEachValue(
+        restriction: ClassVar = Restriction(
             "review_id_seen", "A review with this reviewId was already received", field="reviewId"
         )
 
@@ -35,7 +35,7 @@ def declare() -> tuple[type[EventType], ...]:
         """A link in an email was clicked. Stored once in 10 minutes for each user."""
 
         aliases: ClassVar = ("emailClick",)
-        restriction: ClassVar = OnceInWindow(
+        restriction: ClassVar = Restriction(
             "email_click_in_window",
             "An email click was already received in the last 10 minutes",
             window=timedelta(minutes=10),

@@ -15,7 +15,7 @@ from domain import problems
 from domain.email import normal_email
 from domain.problems import Notice, Problem
 from domain.profile import NO_CHANGE, SYSTEM_ATTRIBUTES, Change, Maintained, change_attributes, change_by_event
-from domain.restrictions import BOT, OnceForEachValue, OnceInWindow, Restriction
+from domain.restrictions import BOT, Restriction
 from domain.times import milliseconds_of
 from domain.values import MAX_NAME_SHOWN, as_number, as_text, letters_of, unstorable
 
@@ -122,7 +122,7 @@ class EventType(BaseModel):
     # name or a similar one causes a warning.
     counted: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     maintains: ClassVar[Maintained | None] = None  # the attributes of the profile that the system sets
-    restriction: ClassVar[OnceForEachValue | OnceInWindow | None] = None  # the rule that discards events
+    restriction: ClassVar[Restriction | None] = None  # the rule that discards events
 
     @classmethod
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
@@ -201,7 +201,7 @@ class Confirmation(EventType):
         last_total="lastPurchaseValue",
         last_date="lastPurchaseDate",
     )
-    restriction: ClassVar = OnceForEachValue(
+    restriction: ClassVar = Restriction(
         "order_id_seen", "A confirmation with this orderId was already received", field="orderId"
     )
 
@@ -221,7 +221,7 @@ class Refund(EventType):
     under_generic: ClassVar = ("refundId", "orderId", "total", "currency", "reason")
     counted: ClassVar = {"total": NAMES_OF_TOTAL}
     maintains: ClassVar = Maintained(number="numberOfRefunds", total="totalRefundsValue", last_date="lastRefundDate")
-    restriction: ClassVar = OnceForEachValue(
+    restriction: ClassVar = Restriction(
         "refund_id_seen", "A refund with this refundId was already received", field="refundId"
     )
 
@@ -238,7 +238,7 @@ class EmailOpen(EventType):
 
     aliases: ClassVar = ("emailOpen", "email_open")
     maintains: ClassVar = Maintained(last_date="lastEmailOpenDate")
-    restriction: ClassVar = OnceInWindow(
+    restriction: ClassVar = Restriction(
         "email_open_in_window",
         "This user already has an email open within 20 minutes of this one",
         window=timedelta(minutes=20),
@@ -347,8 +347,8 @@ def parse_event(wire_name: str, payload: object) -> ParsedEvent | tuple[Problem,
         model=model,
         warnings=tuple(warnings),
         claims=model.claims(),
-        once_value=as_text(getattr(model, rule.field)) if isinstance(rule, OnceForEachValue) else None,
-        window=rule.window if isinstance(rule, OnceInWindow) else None,
+        once_value=as_text(getattr(model, rule.field)) if rule and rule.field else None,
+        window=rule.window if rule else None,
     )
 
 

@@ -3,32 +3,23 @@
 A restriction is data. An event type names its restriction, and the table makes the condition of a write from it.
 """
 
-from dataclasses import dataclass
 from datetime import timedelta
+from typing import NamedTuple
 
 MAX_USER_AGENT_LENGTH = 1024  # more is not searched: real ones are far shorter
 
 
-@dataclass(frozen=True, slots=True)
-class Restriction:
-    """A rule that discards events. `code` is its name for programs, logs and metrics; callers read `text`."""
+class Restriction(NamedTuple):
+    """A rule that discards events. `code` is its name for programs, logs and metrics; callers read `text`.
+
+    `field`: one event for each value of this field in an account, without a time limit. `window`: no two events of a
+    user are closer, by the times when they happened.
+    """
 
     code: str
     text: str
-
-
-@dataclass(frozen=True, slots=True)
-class OnceForEachValue(Restriction):
-    """One event for each value of a field in an account, without a time limit."""
-
-    field: str
-
-
-@dataclass(frozen=True, slots=True)
-class OnceInWindow(Restriction):
-    """No two events of a user are closer than the window, by the times when they happened."""
-
-    window: timedelta
+    field: str = ""
+    window: timedelta | None = None
 
 
 BOT = Restriction("bot", "An event from a bot")
