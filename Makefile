@@ -88,7 +88,7 @@ smoke: $(VENV)/running ## Test a deployed API from outside (API_URL= API_KEY=, B
 
 ##@ Develop
 
-test: $(VENV)/installed node_modules/.package-lock.json ## Run all tests, as many at a time as there are cores
+test: $(VENV)/installed node_modules/.package-lock.json ## Run all tests, three at a time for two cores
 	@$(PY) -m pytest --numprocesses auto --maxprocesses 6 --dist loadfile --no-loadscope-reorder $(TEST)
 
 quick: $(VENV)/installed ## Run the tests of behaviour on moto, without random inputs

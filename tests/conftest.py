@@ -33,6 +33,11 @@ REPOSITORY = {"test_analytics", "test_development", "test_documents", "test_grow
 }
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Return three workers for two cores: the tests of pages and programs wait for a part of their time."""
+    return (os.cpu_count() or 1) * 3 // 2
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if "MUTANT_UNDER_TEST" not in os.environ:  # mutmut runs the fastest tests first
         items.sort(key=lambda item: FOLDERS.index(item.path.parent.name))
