@@ -1,14 +1,16 @@
 """Compare the functions with a bare one that makes the same DynamoDB calls: `make bench`. For Linux.
 
 All functions run in AWS's runtime interface emulator with AWS's runtime client, on Python 3.13 if it is installed. They
-reach DynamoDB Local over TLS. They run alternately, so that a noisy machine disturbs all alike. Compare the ratios; the
-times are this machine's. A third function, benchmark/powertools.py, is what a team usually writes.
+reach DynamoDB Local over TLS. They run alternately and in random order, so that a noisy machine disturbs all alike.
+Compare the ratios; the times are this machine's. A third function, benchmark/powertools.py, is what a team usually
+writes. With --before, the function of events of another checkout is a fourth one.
 """
 
 import argparse
 import contextlib
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -30,7 +32,7 @@ from benchmark.cpu_share import NotAllowed
 from benchmark.environment import Function, Start, execution_environment
 from local import aws, dynamodb, stack
 
-BARE, POWERTOOLS, NOT_COMPILED = "bare", "Powertools", "EventFunction, not compiled"
+BARE, POWERTOOLS, BEFORE, NOT_COMPILED = "bare", "Powertools", "before", "EventFunction, not compiled"
 EVENT_FUNCTION = "EventFunction"
 OURS = (EVENT_FUNCTION, "UserFunction", "AuthorizerFunction")  # what a caller may wait for
 FUNCTIONS = (*OURS, "KeyFunction")
@@ -71,9 +73,10 @@ def main() -> int:
     parser.add_argument("--starts", type=int, default=15, help="cold starts of each function")
     parser.add_argument("--rounds", type=int, default=50, help="bursts of requests of each event type")
     parser.add_argument("--requests", type=int, default=20, help="requests in a burst")
+    parser.add_argument("--before", type=Path, help="a folder with another version of the project")
     arguments = parser.parse_args()
     try:
-        with prepared() as bench:
+        with prepared(arguments.before) as bench:
             print(f"{python_version(bench.python)}; bare is boto3 and the same DynamoDB calls; medians.\n")
             print("\n".join(bench.comparison(arguments.starts, arguments.rounds, arguments.requests)), flush=True)
             print("\n".join(["", *bench.memory_curve(arguments.starts, arguments.requests)]), flush=True)
@@ -87,7 +90,7 @@ def main() -> int:
 
 
 @contextlib.contextmanager
-def prepared() -> Iterator["Bench"]:
+def prepared(before: Path | None) -> Iterator["Bench"]:
     """Install the functions, and start DynamoDB Local with an API key and the user of the requests."""
     authority, python = trustme.CA(), runtime_python()
     with (
@@ -96,7 +99,7 @@ def prepared() -> Iterator["Bench"]:
         tls.in_front_of(plain, authority) as endpoint,
     ):
         dynamodb.create_table(aws.client("dynamodb", plain), TABLE_NAME)
-        bench = Bench(python, variables(endpoint), install(python, Path(folder), authority))
+        bench = Bench(python, variables(endpoint), install(python, Path(folder), authority, before))
         bench.first_events["AuthorizerFunction"] = event_file("authorizer") | {"authorizationToken": bench.new_key()}
         user = event_file("user-post") | {"body": json.dumps({"email": "ana@example.com"})}
         for account in (ACCOUNT, RIVALS_ACCOUNT):
@@ -117,19 +120,21 @@ def python_version(python: str) -> str:
     return subprocess.run([python, "-V"], capture_output=True, text=True, check=True).stdout.strip()
 
 
-def install(python: str, folder: Path, authority: trustme.CA) -> dict[str, Subject]:
+def install(python: str, folder: Path, authority: trustme.CA, before: Path | None) -> dict[str, Subject]:
     """Package each function as for a deployment, with the packages of Lambda's runtime."""
-    names = ("runtime", "package", "source", BARE, POWERTOOLS)
-    runtime, package, source, bare, powertools = (folder / name for name in names)
+    names = ("runtime", "package", "source", BEFORE, BARE, POWERTOOLS)
+    runtime, package, source, earlier, bare, powertools = (folder / name for name in names)
     uv_install(python, runtime, "awslambdaric", "boto3", "--constraint", "requirements-dev.txt")
-    uv_install(python, package, "--requirement", "src/requirements.txt")
-    shutil.copytree(stack.ROOT / "src", package, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    packages = {package: stack.ROOT} | ({earlier: before} if before else {})
+    for target, project in packages.items():
+        uv_install(python, target, "--requirement", str(project / "src" / "requirements.txt"))
+        shutil.copytree(project / "src", target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(package, source)
     uv_install(python, powertools, "aws-lambda-powertools[parser,tracer]", "--constraint", "requirements-dev.txt")
     for one in (bare, powertools):
         one.mkdir(exist_ok=True)
         shutil.copy(stack.ROOT / "benchmark" / f"{one.name.lower()}.py", one)
-    for each in (runtime, package, bare, powertools):
+    for each in (runtime, *packages, bare, powertools):
         subprocess.run([python, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", each], check=True)
     all_roots = trusting(runtime / "botocore" / "cacert.pem", authority, folder / "all.pem")
     few_roots = trusting(package / "amazon-roots.pem", authority, folder / "few.pem")
@@ -137,6 +142,8 @@ def install(python: str, folder: Path, authority: trustme.CA) -> dict[str, Subje
     ours = {
         name: Subject([package, runtime], resources[name]["Properties"]["Handler"], few_roots) for name in FUNCTIONS
     }
+    if before:
+        ours[BEFORE] = Subject([earlier, runtime], ours[EVENT_FUNCTION].handler, few_roots)
     return {
         BARE: Subject([bare, runtime], "bare.handler", all_roots),
         POWERTOOLS: Subject([powertools, runtime], "powertools.handler", all_roots | IN_LAMBDA),
@@ -219,29 +226,32 @@ class Bench:
             return key
 
     def comparison(self, starts: int, rounds: int, requests: int) -> Iterator[str]:
-        yield from ("| what | ours | bare | ours / bare | Powertools / bare |", "| --- | --- | --- | --- | --- |")
+        others = [name for name in (POWERTOOLS, BEFORE) if name in self.subjects]
+        titles = ["what", "ours", "bare", *(f"{name} / bare" for name in ("ours", *others))]
+        yield from (f"| {' | '.join(titles)} |", "| --- " * len(titles) + "|")
         found = self.starts(starts)
         for name in (*OURS, NOT_COMPILED):
-            rivals = [found[BARE], found[POWERTOOLS]] if name == EVENT_FUNCTION else [found[BARE]]
             for what, measure in MEASURES.items():
-                yield row(
-                    f"{what}, {name}", "ms", *([measure(start) for start in each] for each in (found[name], *rivals))
-                )
+                compared = [found[each] if name == EVENT_FUNCTION else [] for each in others]
+                values = ([measure(start) for start in each] for each in (found[name], found[BARE], *compared))
+                yield row(f"{what}, {name}", "ms", *values)
         bursts, memory = self.bursts(rounds, requests)
+        subjects = (EVENT_FUNCTION, BARE, *others)
         for what in ("cpu_milliseconds", "milliseconds"):
             for event_type in EVENT_TYPES:
-                subjects = [name for name in (EVENT_FUNCTION, BARE, POWERTOOLS) if (name, event_type) in bursts]
-                values = ([getattr(burst, what) for burst in bursts[name, event_type]] for name in subjects)
+                each_burst = (bursts.get((name, event_type), ()) for name in subjects)
+                values = ([getattr(burst, what) for burst in each] for each in each_burst)
                 yield row(f"warm {'time' if what == 'milliseconds' else 'CPU'}, {event_type}", "ms", *values)
-        yield row("peak memory", "MB", *([memory[name]] for name in (EVENT_FUNCTION, BARE, POWERTOOLS)))
-        yield f"| package, unzipped | {megabytes(self.subjects[EVENT_FUNCTION].folders[0]):.1f} MB | | | |"
+        yield row("peak memory", "MB", *([memory[name]] for name in subjects))
+        size = megabytes(self.subjects[EVENT_FUNCTION].folders[0])
+        yield f"| package, unzipped | {size:.1f} MB |{' |' * len(titles[2:])}"
 
     def starts(self, times: int) -> dict[str, list[Start]]:
         """Measure how long new execution environments need to answer their first event."""
-        names = (*OURS, BARE, POWERTOOLS, NOT_COMPILED)
+        names = [name for name in self.subjects if name != "KeyFunction"]
         found: dict[str, list[Start]] = {name: [] for name in names}
         for _ in range(times):
-            for name in names:
+            for name in random.sample(names, len(names)):
                 with self.started(name) as function:
                     assert_answered(function.start.answer)
                     found[name].append(function.start)
@@ -251,13 +261,13 @@ class Bench:
         """Bursts of requests by function and event type, and the function's peak memory after them."""
         found: dict[tuple[str, str], list[Burst]] = {}
         with contextlib.ExitStack() as environments:
-            names = (BARE, EVENT_FUNCTION, POWERTOOLS)
+            names = [name for name in (BARE, EVENT_FUNCTION, POWERTOOLS, BEFORE) if name in self.subjects]
             functions = {name: environments.enter_context(self.started(name)) for name in names}
             pairs = [(name, each) for each in EVENT_TYPES for name in names if name != POWERTOOLS or each == PLAIN]
             for name, event_type in pairs:
                 burst(functions[name], [request(event_type, name) for _ in range(WARM_UP)])
             for _ in range(rounds):
-                for name, event_type in pairs:
+                for name, event_type in random.sample(pairs, len(pairs)):
                     events = [request(event_type, name) for _ in range(requests)]
                     found.setdefault((name, event_type), []).append(burst(functions[name], events))
             return found, {name: function.peak_megabytes() for name, function in functions.items()}
@@ -313,8 +323,8 @@ MEASURES: Mapping[str, Callable[[Start], float]] = {
 def row(what: str, unit: str, ours: Sequence[float], bare: Sequence[float], *others: Sequence[float]) -> str:
     values = f"{median(ours):.1f} {unit} | {median(bare):.1f} {unit}"
     # Ratios of consecutive runs, so that a slow minute counts for both.
-    ratios = " | ".join(f"{median(map(truediv, each, bare)):.2f}" for each in (ours, *others))
-    return f"| {what} | {values} | {ratios} |{'' if others else ' |'}"
+    ratios = [f"{median(map(truediv, each, bare)):.2f} |" if each else "|" for each in (ours, *others)]
+    return f"| {what} | {values} | {' '.join(ratios)}"
 
 
 if __name__ == "__main__":
