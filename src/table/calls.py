@@ -68,7 +68,8 @@ class DynamoDBLoader(Loader):
     The default loader lists the folders of all services and reads their endpoints in all regions. DynamoDB's endpoint
     rules, which botocore reads anyway, contain its endpoints.
 
-    Attribute values are documents: botocore passes them on, instead of walking each value of each item.
+    Attribute values are documents: botocore passes them on, instead of walking each value of each item. It does not
+    search the parameters for the table's ARN, which could name another account, because all calls name the table.
     """
 
     def list_available_services(self, type_name: str) -> list[str]:  # noqa: ARG002 botocore's
@@ -80,6 +81,8 @@ class DynamoDBLoader(Loader):
         data, path = super().load_data_with_path(name)
         if "AttributeValue" in data.get("shapes", ()):
             data["shapes"]["AttributeValue"]["document"] = True
+            for operation in data["operations"].values():
+                operation.pop("operationContextParams", None)
         return data, path
 
 

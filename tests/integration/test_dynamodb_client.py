@@ -36,8 +36,8 @@ def where_it_asks(session: Session) -> tuple[str, str]:
         sent.append(request)
         no_connection(request)
 
-    with faults(client, "ListTables", stop), pytest.raises(ConnectTimeoutError):
-        client.list_tables()
+    with faults(client, "TransactWriteItems", stop), pytest.raises(ConnectTimeoutError):
+        client.transact_write_items(TransactItems=[{"Put": {"TableName": "Table", "Item": {"pk": {"S": "any"}}}}])
     authorization = sent[0].headers["Authorization"].decode()
     return sent[0].url, authorization.split("/", 2)[2].split(",")[0]
 
