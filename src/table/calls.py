@@ -13,8 +13,9 @@ import botocore
 from botocore.config import Config
 from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as ConnectError
+from botocore.handlers import BUILTIN_HANDLERS
 from botocore.loaders import Loader
-from botocore.session import get_session
+from botocore.session import Session
 
 from domain.backoff import backoff
 from domain.problems import Unavailable, too_large, unavailable
@@ -88,7 +89,10 @@ class DynamoDBLoader(Loader):
 
 def new_client(config: Config | None = None) -> "DynamoDBClient":
     """Return botocore's client of DynamoDB. boto3 would wrap the same client and start slower."""
-    session = get_session()
+    session = Session(include_builtin_handlers=False)
+    for event, handler, *_ in BUILTIN_HANDLERS:
+        if "." not in event or ".dynamodb" in event:  # 118 of 127 are for other services
+            session.register(event, handler)
     session.register_component("data_loader", DynamoDBLoader())
     client = session.create_client("dynamodb", config=config or CLIENT_CONFIG)
     client.meta.events.register("before-parse.dynamodb", _check_body)

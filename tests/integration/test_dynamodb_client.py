@@ -1,6 +1,7 @@
 """DynamoDB's client: it reads less of botocore's data, asks the same endpoints, and starts well from a snapshot."""
 
 import gc
+import json
 import random
 import socket
 import time
@@ -18,7 +19,8 @@ from mypy_boto3_dynamodb import DynamoDBClient
 from benchmark import tls
 from engines import aws_engine_only
 from faults import cancelled, faults, no_connection
-from table.calls import DynamoDBLoader, Table, new_client
+from table import calls
+from table.calls import FAIL_FAST_CONFIG, DynamoDBLoader, Table, new_client
 from table.expressions import Put
 from table.primary_keys import Key
 from tools import roots
@@ -27,9 +29,8 @@ PARTITIONS = Session().get_available_partitions()
 REGIONS = sorted(region for each in PARTITIONS for region in Session().get_available_regions("dynamodb", each))
 
 
-def where_it_asks(session: Session) -> tuple[str, str]:
-    """The address that a request goes to, and the scope of its signature."""
-    client: Any = session.create_client("dynamodb")
+def request_of(client: Any) -> tuple[str, str, bytes, set[str]]:
+    """The address of a request, the scope of its signature, its body, and the names of its headers."""
     sent: list[Any] = []
 
     def stop(request: AWSPreparedRequest) -> None:
@@ -38,23 +39,25 @@ def where_it_asks(session: Session) -> tuple[str, str]:
 
     with faults(client, "TransactWriteItems", stop), pytest.raises(ConnectTimeoutError):
         client.transact_write_items(TransactItems=[{"Put": {"TableName": "Table", "Item": {"pk": {"S": "any"}}}}])
-    authorization = sent[0].headers["Authorization"].decode()
-    return sent[0].url, authorization.split("/", 2)[2].split(",")[0]
+    [request] = sent
+    scope = request.headers["Authorization"].decode().split("/", 2)[2].split(",")[0]
+    token = json.loads(request.body).pop("ClientRequestToken")
+    return request.url, scope, request.body.replace(token.encode(), b""), set(request.headers)
 
 
 @pytest.mark.parametrize("fips", ["false", "true"])
-def test_it_asks_the_same_endpoint_in_every_region(monkeypatch: pytest.MonkeyPatch, fips: str) -> None:
+def test_it_sends_the_same_request_in_every_region(monkeypatch: pytest.MonkeyPatch, fips: str) -> None:
     monkeypatch.setenv("AWS_USE_FIPS_ENDPOINT", fips)
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     monkeypatch.setenv("AWS_ACCOUNT_ID", "123456789012")
     stock_loader, loader = get_session().get_component("data_loader"), DynamoDBLoader()
+    monkeypatch.setattr(calls, "DynamoDBLoader", lambda: loader)
     assert "cn-north-1" in REGIONS
     for region in REGIONS:
         monkeypatch.setenv("AWS_DEFAULT_REGION", region)
-        stock, lean = get_session(), get_session()
+        stock = get_session()
         stock.register_component("data_loader", stock_loader)
-        lean.register_component("data_loader", loader)
-        assert where_it_asks(lean) == where_it_asks(stock)
+        assert request_of(new_client(FAIL_FAST_CONFIG)) == request_of(stock.create_client("dynamodb"))
 
 
 @aws_engine_only
