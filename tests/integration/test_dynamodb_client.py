@@ -52,6 +52,8 @@ def test_it_sends_the_same_request_in_every_region(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("AWS_ACCOUNT_ID", "123456789012")
     stock_loader, loader = get_session().get_component("data_loader"), DynamoDBLoader()
     monkeypatch.setattr(calls, "DynamoDBLoader", lambda: loader)
+    values: Any = new_client(FAIL_FAST_CONFIG).meta.service_model.shape_for("AttributeValue")
+    assert values.is_document_type, "botocore does not walk them"
     assert "cn-north-1" in REGIONS
     for region in REGIONS:
         monkeypatch.setenv("AWS_DEFAULT_REGION", region)

@@ -130,6 +130,16 @@ def test_a_login_is_a_duplicate_although_its_user_has_got_another_address_since(
 
 
 @aws_engine_only
+def test_a_login_and_a_later_event_with_its_id_and_time_are_settled_in_order(account: Account) -> None:
+    """The login is an event of the owner of the address, so the later event repeats it."""
+    same, anonymous = {"eventId": "e-1", "eventTime": a_moment()}, a_user(account, None).id
+    login = an_entry({"login": {"email": ANA, "a": 1}}, _id=anonymous, **same)
+    batch, conflict = [login, an_entry({"search": {"query": "x"}}, **same)], cancelled("TransactionConflict", "None")
+    with faults(account.table.client, "TransactWriteItems", conflict, conflict):
+        assert labels(send_batch(account, batch)) == ["created", "duplicate"]
+
+
+@aws_engine_only
 def test_later_changes_wait_for_a_login_whose_user_is_unknown(account: Account, ana: Profile) -> None:
     anonymous = a_user(account, None).id
     batch = [
