@@ -22,12 +22,13 @@ from unittest.mock import patch
 from uuid import uuid4
 
 import pytest
+from botocore.config import Config
 from moto import mock_aws
 from moto.core.botocore_stubber import BotocoreStubber
 from mypy_boto3_dynamodb import DynamoDBClient
 
 from local import aws, dynamodb, stack
-from table.calls import Table
+from table.calls import CLIENT_CONFIG, Table, new_client
 
 ALL = [pytest.param(name, marks=getattr(pytest.mark, name)) for name in ("moto", "dynamodb_local", "ministack")]
 LANE_SKIPPED = "lane skipped: "
@@ -36,6 +37,12 @@ both_engines = pytest.mark.both_engines
 aws_engine_only = not_on_moto = pytest.mark.parametrize("engine", ALL[1:2], indirect=True)
 every_engine = pytest.mark.parametrize("engine", ALL, indirect=True)
 every_engine_but_moto = pytest.mark.parametrize("engine", ALL[1:], indirect=True)
+
+
+def client_of(endpoint: str) -> DynamoDBClient:
+    """Return the functions' client for an engine. It waits longer, so that a slow machine gets the same answers."""
+    with patch.dict(os.environ, AWS_ENDPOINT_URL_DYNAMODB=endpoint):
+        return new_client(CLIENT_CONFIG.merge(Config(connect_timeout=60, read_timeout=60)))
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +54,7 @@ def moto_client() -> Iterator[DynamoDBClient]:
             return process(*arguments)
 
     with mock_aws(), patch.object(BotocoreStubber, "process_request", process_alone):
-        yield aws.client("dynamodb", f"https://dynamodb.{aws.REGION}.amazonaws.com")
+        yield client_of(f"https://dynamodb.{aws.REGION}.amazonaws.com")
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +64,7 @@ def dynamodb_local_client() -> Iterator[DynamoDBClient]:
     except dynamodb.ToolMissing as missing:
         skip_lane(str(missing))
     with dynamodb.running() as endpoint:
-        yield aws.client("dynamodb", endpoint)
+        yield client_of(endpoint)
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,6 @@ from typing import Any, ClassVar, NamedTuple
 from uuid import uuid4
 
 import pytest
-from botocore.config import Config
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -40,7 +39,7 @@ from stored import as_text, everything
 from stream import Bus, Pump, as_lambda_has_it
 from table import Account
 from table import primary_keys as keys
-from table.calls import CLIENT_CONFIG, Table, new_client
+from table.calls import Table
 from use_cases.erasure import erase_leftovers
 
 EXAMPLES = 15 * STRESS
@@ -542,8 +541,7 @@ def compare(sent: Sent, expected: Expected, result: dict[str, Any]) -> None:
 def test_a_batch_means_what_its_events_mean_one_after_the_other(
     dynamodb_local_client: DynamoDBClient, monkeypatch: pytest.MonkeyPatch, figures: Figures
 ) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", dynamodb_local_client.meta.endpoint_url)
-    Shop.client = new_client(CLIENT_CONFIG.merge(Config(connect_timeout=60, read_timeout=60)))
+    Shop.client = dynamodb_local_client
     monkeypatch.setattr(runtime, "client", Shop.client)
     monkeypatch.setattr(runtime, "_fail_fast_client", lambda: Shop.client)  # a slow machine loses no count
     Shop.streams = aws.client("dynamodbstreams", dynamodb_local_client.meta.endpoint_url)
