@@ -2,6 +2,9 @@
 
 import os
 import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -17,6 +20,10 @@ pytest_plugins = ["clone", "declared", "engines", "figures", "releases"]
 # A shell's background job ignores Ctrl-C, and so would all that the tests start and stop.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Some containers set it. Then each of the hundreds of processes that the tests start would compile its modules again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 # Before the handlers are imported: they read their environment once.
 for name in [name for name in os.environ if name.startswith("AWS_")]:
     del os.environ[name]
@@ -25,8 +32,7 @@ os.environ |= {"AWS_ACCESS_KEY_ID": aws.ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": aws
 os.environ |= {"AWS_DEFAULT_REGION": aws.REGION, "AWS_EC2_METADATA_DISABLED": "true"}
 os.environ |= dict.fromkeys(("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"), os.devnull)
 
-# Where the files that take longest are comes first: the last ones of a run are short, and no worker waits for another.
-FOLDERS = ["e2e", "tests", "api", "integration", "unit"]
+FOLDERS = ["e2e", "integration", "tests", "api", "unit"]
 # Not about behaviour: CI and `make test` run them, `make quick` does not.
 REPOSITORY = {"test_analytics", "test_development", "test_documents", "test_growth", "test_openapi", "test_release"} | {
     *("test_replay_feed", "test_start")
@@ -40,7 +46,20 @@ def pytest_xdist_auto_num_workers() -> int:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if "MUTANT_UNDER_TEST" not in os.environ:  # mutmut runs the fastest tests first
-        items.sort(key=lambda item: FOLDERS.index(item.path.parent.name))
+        items.sort(key=turns(items))
     for item in items:
         if item.path.stem in REPOSITORY:
             item.add_marker(pytest.mark.repository)
+
+
+def turns(items: list[pytest.Item]) -> Callable[[pytest.Item], tuple[int, Path]]:
+    """Let the files of tests that wait take turns with those that compute, so that both cores have work.
+
+    Long files come first, so that in the end no worker waits for another.
+    """
+    paths = {item.path for item in items}
+    files = sorted(paths, key=lambda path: (FOLDERS.index(path.parent.name), -path.stat().st_size))
+    waiting = [path for path in files if path.parent.name == "e2e"]
+    computing = [path for path in files if path not in waiting]
+    turn = {path: number for group in (waiting, computing) for number, path in enumerate(group)}
+    return lambda item: (turn[item.path], item.path)

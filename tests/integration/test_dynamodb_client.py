@@ -25,8 +25,10 @@ from table.expressions import Put
 from table.primary_keys import Key
 from tools import roots
 
-PARTITIONS = Session().get_available_partitions()
-REGIONS = sorted(region for each in PARTITIONS for region in Session().get_available_regions("dynamodb", each))
+
+def regions() -> list[str]:
+    partitions = Session().get_available_partitions()
+    return sorted(region for each in partitions for region in Session().get_available_regions("dynamodb", each))
 
 
 def request_of(client: Any) -> tuple[str, str, bytes, set[str]]:
@@ -54,8 +56,8 @@ def test_it_sends_the_same_request_in_every_region(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(calls, "DynamoDBLoader", lambda: loader)
     values: Any = new_client(FAIL_FAST_CONFIG).meta.service_model.shape_for("AttributeValue")
     assert values.is_document_type, "botocore does not walk them"
-    assert "cn-north-1" in REGIONS
-    for region in REGIONS:
+    assert "cn-north-1" in regions()
+    for region in regions():
         monkeypatch.setenv("AWS_DEFAULT_REGION", region)
         stock = get_session()
         stock.register_component("data_loader", stock_loader)
