@@ -13,9 +13,12 @@ from api.gateway import Answer
 from domain.ids import derived_id
 from domain.times import iso
 from engines import aws_engine_only
+from faults import at_each_call
 from releases import VERSION_1_0, VERSION_1_1, Release, Releases, entry, ok
 from stored import as_text, everything
 from table.calls import Table
+from table.erasures import pending
+from use_cases.erasure import erase_leftovers
 
 pytestmark = [pytest.mark.long, aws_engine_only]  # it starts processes
 ANA, BO, CLEO, DORA, EVE, NEW_BO = (f"{name}@example.com" for name in ("ana", "bo", "cleo", "dora", "eve", "new-bo"))
@@ -336,3 +339,33 @@ def test_the_old_version_erases_what_this_one_wrote(
     if version == VERSION_1_1 or begun_by == "this version":
         found = receipt(new, user_id, EVENING + DAY)
         assert ("eventsDeleted" in found, found["status"]) == (False, "finished")
+
+
+# --- Both at once, during a deployment ------------------------------------------------------------
+
+
+def test_a_user_to_whom_1_0_gives_an_erased_id_at_any_call_of_the_erasure_keeps_everything(
+    table: Table, releases: Releases
+) -> None:
+    """1.0 ends the erasure and then takes an id for a new one. This version would refuse it."""
+    old, new = releases.of(table, VERSION_1_0)
+
+    def erased(name: str) -> str:
+        user_id: str = ok(old.call("POST", "/user", {"email": f"{name}@example.com"}, at=MORNING))["object"]["_id"]
+        for event in (OPEN, SEARCH, ORDER):
+            ok(old.send(event, MORNING, user={"_id": user_id}, key=f"{name} {event}"))
+        ok(old.user(user_id, NOON, "DELETE"))
+        return user_id
+
+    def created_again(user_id: str) -> list[dict[str, Any]]:
+        old.erase_leftovers(EVENING)
+        ok(old.user(user_id, EVENING, "PUT", {"city": "Faro"}, **UPSERT))
+        assert status_of(old.send(OPEN, EVENING, user={"_id": user_id}, key=user_id)) == "created"
+        return old.events(user_id, EVENING)
+
+    runs = at_each_call(table.client, erased, lambda _: erase_leftovers(table, EVENING), created_again)
+    for user_id, events, _ in runs:
+        assert pending(table) == []
+        assert (ok(new.user(user_id, EVENING))["city"], old.events(user_id, EVENING)) == ("Faro", events)
+        assert status_of(old.send(OPEN, EVENING, user={"_id": user_id}, key=user_id)) == "created"
+        assert status_of(old.send(OPEN, EVENING + MINUTE, user={"_id": user_id})) == "discarded"
