@@ -307,13 +307,14 @@ class Shop(RuleBasedStateMachine):
         self.refuses(*self.compare_all(sent, answer, self.model, imported, upsert))
         self.earlier += sent
         if check:
-            body, results = check.body, answer.body["results"]
-            creates = any("userCreated" in result for result in results)
-            for result, checked in zip(results, body["results"], strict=True):
+            body, unforeseen = check.body, dict[str, str]()
+            for each, result, checked in zip(sent, answer.body["results"], body["results"], strict=True):
                 if result.get("userId") not in {None, *known}:  # a check cannot foretell the id of a new user
+                    ours, theirs = (keys.event_uuid(found["userId"], each.id, each.at) for found in (result, checked))
+                    unforeseen[theirs] = ours  # nor the UUID of that user's event, which is made from it
                     checked["userId"] = result["userId"]
-                if creates and self.model.event_days and "first" in result:  # nor the UUID of the new user's event
-                    checked["first"]["eventId"] = result["first"]["eventId"]
+                if first := checked.get("first"):
+                    first["eventId"] = unforeseen.get(first["eventId"], first["eventId"])
             assert (check.status, body) == (answer.status, {"stored": False, **answer.body})
         Shop.tried["events"] += len(sent)
 
