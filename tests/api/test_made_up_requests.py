@@ -29,6 +29,7 @@ from engines import new_table
 from figures import STRESS, VIOLATION
 from table import Account
 from use_cases import users
+from use_cases.erasure import IN_FLIGHT, erase_leftovers
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -100,6 +101,7 @@ class Parts:
     right: list["Case[Any]"]
     wrong: list["Case[Any]"]
     values: list[Any]
+    identifiers: list[str] = field(default_factory=lambda: KNOWN)
     random: Random = field(default_factory=lambda: Random(SEED))
 
     def case(self) -> "Case[Any]":
@@ -129,7 +131,7 @@ class Parts:
     def path(self) -> dict[str, str]:
         parameters = {name: str(value) for name, value in self.case().path_parameters.items()}
         if "id" in parameters and self.random.random() < 0.7:
-            parameters["id"] = self.random.choice(KNOWN)
+            parameters["id"] = self.random.choice(self.identifiers)
         return parameters
 
     def query(self) -> dict[str, str]:
@@ -200,6 +202,8 @@ def test_requests_of_any_parts_are_answered_as_documented(
     parts = Parts(right, wrong, [value for case in cases for _, value, _ in places(case.body)])
     for known in KNOWN:
         users.change(known, {}, True, account, a_moment())
+    if path.startswith("/erasures/"):
+        parts.identifiers = erased(account)
     for number in range(REQUESTS):
         if number % 100 == 0:  # the logs of so many requests would fill a gigabyte
             capsys.readouterr()
@@ -220,6 +224,14 @@ def test_requests_of_any_parts_are_answered_as_documented(
         if allowed:
             agrees(allowed, body, answer, is_batch=path.startswith("/events/"))
         outcomes[VIOLATION] -= 1
+
+
+def erased(account: Account) -> list[str]:
+    """Erase the known users and return their ids. Every second erasure ends."""
+    times = [a_moment() - IN_FLIGHT * (number % 2) for number in range(len(KNOWN))]
+    ids = [users.erase(known, account, time)[0].id for known, time in zip(KNOWN, times, strict=True)]
+    assert len(erase_leftovers(account.table, a_moment())) == len(ids) // 2
+    return ids
 
 
 def place(error: dict[str, Any]) -> str:
