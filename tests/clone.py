@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import programs
 from local.stack import ROOT
 
 IS_CLONE = (ROOT / ".git").exists()
@@ -35,19 +36,18 @@ def copy_to(folder: Path) -> Path:
 
 
 def repository(folder: Path) -> Path:
-    """A clone with one commit, where `make deploy` works. Its `aws` is aws_cli.py. Its `sam` builds nothing, because
-    the emulator runs the functions with the packages of this Python."""
+    """Return a clone with one commit, where `make deploy` works.
+
+    Its `sam` builds nothing, because the emulator runs the functions with the packages of this Python.
+    """
     copy_to(folder)
-    programs = {
+    commands = {
         "python": f'exec {sys.executable} "$@"',
-        "sam": f'[ "$1" = build ] || exec {sys.prefix}/bin/sam "$@"',
-        "aws": f'exec {sys.executable} {ROOT}/tests/aws_cli.py "$@"',
+        "sam": f'[ "$1" = build ] || exec {programs.folder()}/sam "$@"',
+        "aws": f'exec {programs.folder()}/aws "$@"',
     }
-    programs_folder = folder / ".venv" / "bin"
-    programs_folder.mkdir(parents=True)
-    for name, program in programs.items():
-        (programs_folder / name).write_text(f"#!/bin/sh\n{program}\n")
-        (programs_folder / name).chmod(0o755)
+    (folder / ".venv").mkdir()
+    programs.write(folder / ".venv" / "bin", commands)
     for stamp in ("running", "installed"):
         (folder / ".venv" / stamp).touch()
     git(folder, "init", "--quiet")

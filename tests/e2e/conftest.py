@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from uuid import uuid4
 
 import pytest
 
+import programs
 from engines import LANE_SKIPPED, skip_lane
 from local import aws, stack
 
@@ -135,8 +137,9 @@ def shell(commands: str, endpoint: str, folder: Path, **variables: str) -> str:
     """Run commands of the documents in a folder, with the emulator instead of AWS; return what they print."""
     if "curl " in commands and shutil.which("curl") is None:
         skip_lane("the documents' commands need curl")
+    path = [str(programs.folder())] if re.search(r"\b(sam|aws) ", commands) else []
     settings = {
-        "PATH": f"{sys.prefix}/bin:{os.environ['PATH']}",
+        "PATH": os.pathsep.join([*path, f"{sys.prefix}/bin", os.environ["PATH"]]),
         "SAM_CLI_TELEMETRY": "0",
         "SAM_CLI_POLL_DELAY": "0.5",
         "STACK": stack.STACK_NAME,

@@ -251,15 +251,10 @@ def test_make_dynamodb_serves_sam_local_and_reports_a_port_in_use() -> None:
 
 
 @pytest.fixture
-def moto_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
+def moto_server() -> Iterator[str]:
     from moto.moto_server.threaded_moto_server import ThreadedMotoServer  # slow to import
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    command = tmp_path / "bin" / "aws"
-    command.parent.mkdir()
-    command.write_text(f'#!/bin/sh\nexec {sys.executable} {ROOT}/tests/aws_cli.py "$@"\n')
-    command.chmod(0o755)
-    monkeypatch.setenv("PATH", str(command.parent), prepend=":")
     server = ThreadedMotoServer(aws.HOST, port=0, verbose=False)
     server.start()
     yield "http://{}:{}".format(*server.get_host_and_port())
