@@ -88,8 +88,9 @@ smoke: $(VENV)/running ## Test a deployed API from outside (API_URL= API_KEY=, B
 
 ##@ Develop
 
-test: $(VENV)/installed node_modules/.package-lock.json ## Run all tests, three at a time for two cores
-	@$(PY) -m pytest --numprocesses auto --maxprocesses 6 --dist loadfile --no-loadscope-reorder $(TEST)
+test: $(VENV)/installed node_modules/.package-lock.json ## Run all tests, of both engines those on DynamoDB Local
+	@$(PY) -m pytest --numprocesses auto --maxprocesses 6 --dist loadfile --no-loadscope-reorder -m "$(IS_TEST)" $(TEST)
+IS_TEST = not (both_engines and moto)
 
 quick: $(VENV)/installed ## Run the tests of behaviour on moto, without random inputs
 	@$(PY) -m pytest --numprocesses auto -m "$(IS_QUICK)" $(QUICK)

@@ -2,7 +2,7 @@
 
     def test_...(table): ...                 runs on moto
     @both_engines
-    def test_...(table): ...                 runs on moto and on DynamoDB Local; as `pytestmark`, for a whole file
+    def test_...(table): ...                 runs on moto (`make quick`) and on DynamoDB Local (`make test`)
     @aws_engine_only
     def test_...(table): ...                 runs on DynamoDB Local: what moto lacks, or what concerns engine or SDK
     @every_engine

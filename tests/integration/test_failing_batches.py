@@ -18,12 +18,12 @@ from domain.outcomes import IdempotencyKey, Outcome
 from domain.problems import Refused
 from domain.profile import Profile
 from domain.request import EventRequest, parse_batch
-from engines import aws_engine_only, both_engines
+from engines import aws_engine_only, both_engines, client_of
 from faults import Clock, Fault, at_call, cancelled, error, faults, hooked, on_text, text_of, throttled, unanswered
 from stored import profile_key, put
 from table import Account, calls, profiles
 from table import primary_keys as keys
-from table.calls import Table, new_client
+from table.calls import Table
 from table.events import Entry
 from table.known import read_ahead
 from table.write import Writer
@@ -38,10 +38,9 @@ SECOND_FAILS: list[Fault] = [lambda _: None, *[throttled] * MANY]
 
 
 @pytest.fixture
-def account(table: Table, monkeypatch: pytest.MonkeyPatch) -> Account:
-    """With the client that the functions use: its time limits and its few retries."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", table.client.meta.endpoint_url)
-    return Account(Table(new_client(), table.name, time.monotonic() + 600), "shop")
+def account(table: Table) -> Account:
+    """With the client that the functions use, and its few retries. A test injects faults into it alone."""
+    return Account(Table(client_of(table.client.meta.endpoint_url), table.name, time.monotonic() + 600), "shop")
 
 
 def labels(outcomes: list[Outcome | Refused]) -> list[str]:

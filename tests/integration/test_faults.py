@@ -11,10 +11,10 @@ from domain.ids import new_id
 from domain.outcomes import IdempotencyKey
 from domain.problems import NotFound, Unavailable
 from domain.times import milliseconds_of
-from engines import aws_engine_only
+from engines import aws_engine_only, client_of
 from faults import Fault, cancelled, done_then, error, faults, lost_answer, no_connection, raw, throttled, without_token
 from table import Account
-from table.calls import Table, new_client
+from table.calls import Table
 from use_cases import users
 
 pytestmark = [aws_engine_only, with_declared_types, pytest.mark.usefixtures("ana")]
@@ -33,10 +33,9 @@ with_and_without_token = pytest.mark.parametrize(
 
 
 @pytest.fixture
-def account(table: Table, monkeypatch: pytest.MonkeyPatch) -> Account:
-    """With the client that the functions use: its time limits and its retries."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", table.client.meta.endpoint_url)
-    return Account(Table(new_client(), table.name, time.monotonic() + 600), "shop")
+def account(table: Table) -> Account:
+    """With the client that the functions use, and its retries. A test injects faults into it alone."""
+    return Account(Table(client_of(table.client.meta.endpoint_url), table.name, time.monotonic() + 600), "shop")
 
 
 def write_of(event: dict[str, Any], key: IdempotencyKey | None) -> str:

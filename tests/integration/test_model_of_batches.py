@@ -8,6 +8,7 @@ runs many more of them, `--hypothesis-seed` others.
 import contextlib
 import copy
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -158,7 +159,9 @@ class Shop(RuleBasedStateMachine):
         self.patched = self.resources.enter_context(pytest.MonkeyPatch.context())
         self.patched.setattr(runtime, "TABLE_NAME", self.table.name)
         self.patched.setattr(rest, "now", lambda: self.now)
-        self.patched.setattr(rest, "table", lambda: self.table)  # without a deadline, for a slow machine
+        # Without time limits, for a slow machine.
+        self.patched.setattr(rest, "table", lambda: self.table)
+        self.patched.setattr("use_cases.erasure.STEP_SECONDS", math.inf)
         self.model = Contract()
         self.told: dict[str, tuple[dict[str, Any], list[StoredEvent]]] = {}
         self.counted: list[dict[str, Any]] | None = None
