@@ -1,5 +1,6 @@
 """A user's profile, and how events change it: contract, sections 5, 6 and 9."""
 
+import re
 from collections.abc import Container, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -169,7 +170,7 @@ def _parts(sent: str | list[str]) -> list[str]:
 
 
 def _tag(part: str) -> str:
-    return "".join(letter for letter in part.lower() if letter.isalnum() or letter == "_")
+    return re.sub(r"\W", "", part.lower())
 
 
 def _tag_warnings(sent: str | list[str], place: str) -> list[Notice]:

@@ -22,7 +22,9 @@ sys.exit(not gc.isenabled() or gc.get_freeze_count() < 10_000 or "botocore" not 
 def test_a_started_function_collects_garbage_but_looks_at_nothing_that_it_started_with(name: str) -> None:
     module = FUNCTIONS[name].rpartition(".")[0]
     program = LEAVES_THE_COLLECTOR_ON.format(module=module)
-    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT / "src", check=False).returncode == 0
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=ROOT / "src", capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_roots_are_those_of_botocores_bundle() -> None:
