@@ -5,6 +5,7 @@ python tests/programs.py SOCKET serves run_program.py, until its standard input 
 
 import atexit
 import importlib
+import logging
 import os
 import select
 import shutil
@@ -71,6 +72,8 @@ def answer(connection: socket.socket) -> None:
     (program, *arguments), working_folder, *variables = told[: int(number)], *told[int(number) :]
     for stream, opened in enumerate(streams):
         os.dup2(opened, stream)
+    # What Python knows of the old ones does not hold: whether they can seek, for example.
+    sys.stdin, sys.stdout, sys.stderr = os.fdopen(0), os.fdopen(1, "w"), os.fdopen(2, "w", 1)
     os.chdir(working_folder)
     os.environ.clear()
     os.environ.update({name: value for name, _, value in (variable.partition("=") for variable in variables)})
@@ -90,6 +93,7 @@ def run(program: str, arguments: list[str]) -> int:
     if program == "aws":
         import aws_cli
 
+        logging.disable()  # sam logs what botocore does
         return aws_cli.main(*arguments)
     from samcli.cli.main import cli
 
