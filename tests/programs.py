@@ -20,11 +20,8 @@ from pathlib import Path
 
 import run_program
 
-SAM = [
-    *("samcli.commands.deploy.command", "samcli.commands.deploy.deploy_context"),
-    *("samcli.commands.package.package_context", "samcli.commands.remote.invoke.cli"),
-    *("samcli.commands.remote.remote_invoke_context", "samcli.cli.main"),
-]
+COMMANDS = "deploy.command deploy.deploy_context package.package_context remote.invoke.cli remote.remote_invoke_context"
+MODULES = ["aws_cli", "samcli.cli.main", *(f"samcli.commands.{name}" for name in COMMANDS.split())]
 
 
 @cache
@@ -51,9 +48,9 @@ def write(folder: Path, commands: Mapping[str, str]) -> None:
 
 
 def serve(address: str) -> None:
-    for name in ("aws_cli", *SAM):
+    for name in MODULES:
         importlib.import_module(name)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for a fork
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # this process does not wait for its forks
     with socket.create_server(address, family=socket.AF_UNIX) as listening:
         print("ready", flush=True)
         while listening in select.select([listening, sys.stdin], [], [])[0]:
@@ -72,7 +69,7 @@ def answer(connection: socket.socket) -> None:
     (program, *arguments), working_folder, *variables = told[: int(number)], *told[int(number) :]
     for stream, opened in enumerate(streams):
         os.dup2(opened, stream)
-    # What Python knows of the old ones does not hold: whether they can seek, for example.
+    # The old objects belong to other streams, and remember whether those could seek.
     sys.stdin, sys.stdout, sys.stderr = os.fdopen(0), os.fdopen(1, "w"), os.fdopen(2, "w", 1)
     os.chdir(working_folder)
     os.environ.clear()

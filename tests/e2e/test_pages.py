@@ -1,8 +1,8 @@
 """Each state of the pages on a phone in light, and on a desktop in dark: it fits, and axe finds nothing.
 
-No colour depends on the width and no layout on the scheme, so the other two would show nothing else. axe looks at the
-whole page, or at the part by which a state differs from another one. `make screenshots` runs this with
-SCREENSHOTS=folder, and keeps a picture of each.
+No colour depends on the width and no layout on the scheme, so the other two would show nothing else.
+If a state changes only a part of a page, axe looks at that part. `make screenshots` runs this with SCREENSHOTS=folder,
+and keeps a picture of each.
 """
 
 import json
