@@ -162,6 +162,8 @@ class Shop(RuleBasedStateMachine):
         # Without time limits, for a slow machine.
         self.patched.setattr(rest, "table", lambda: self.table)
         self.patched.setattr("use_cases.erasure.STEP_SECONDS", math.inf)
+        # Without combinations of reasons that share a place: test_refusals.py has those.
+        self.patched.setattr("table.refusal_counts.COMBINATIONS", 10**18)
         self.model = Contract()
         self.told: dict[str, tuple[dict[str, Any], list[StoredEvent]]] = {}
         self.counted: list[dict[str, Any]] | None = None
