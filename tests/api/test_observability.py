@@ -57,6 +57,7 @@ class Printed:
 
 @pytest.fixture
 def printed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Printed:
+    monkeypatch.setattr("handlers.metrics._recorded", [])  # other tests call DynamoDB, but answer no request
     monkeypatch.setattr(logger.registered_handler, "stream", made := Printed(capsys))
     return made
 
