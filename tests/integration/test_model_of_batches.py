@@ -159,10 +159,9 @@ class Shop(RuleBasedStateMachine):
         self.patched = self.resources.enter_context(pytest.MonkeyPatch.context())
         self.patched.setattr(runtime, "TABLE_NAME", self.table.name)
         self.patched.setattr(rest, "now", lambda: self.now)
-        # Without time limits, for a slow machine.
+        # Without time limits, for a slow machine, and without combinations of reasons that share a place.
         self.patched.setattr(rest, "table", lambda: self.table)
         self.patched.setattr("use_cases.erasure.STEP_SECONDS", math.inf)
-        # Without combinations of reasons that share a place: test_refusals.py has those.
         self.patched.setattr("table.refusal_counts.COMBINATIONS", 10**18)
         self.model = Contract()
         self.told: dict[str, tuple[dict[str, Any], list[StoredEvent]]] = {}

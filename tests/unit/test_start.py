@@ -21,8 +21,7 @@ sys.exit(not gc.isenabled() or gc.get_freeze_count() < 10_000 or "botocore" not 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_started_function_collects_garbage_but_looks_at_nothing_that_it_started_with(name: str) -> None:
     module = FUNCTIONS[name].rpartition(".")[0]
-    program = LEAVES_THE_COLLECTOR_ON.format(module=module)
-    command = [sys.executable, "-c", program]
+    command = [sys.executable, "-c", LEAVES_THE_COLLECTOR_ON.format(module=module)]
     done = subprocess.run(command, cwd=ROOT / "src", capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
