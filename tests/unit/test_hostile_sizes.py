@@ -132,7 +132,7 @@ def test_the_work_for_a_batch_depends_on_its_bytes_and_not_on_its_number_of_even
     """Nothing walks through the payloads of a run again for each event that joins it."""
 
     def batch(number: int) -> Sequence[EventRequest | Refused]:
-        payload = {"query": "x", "n": list(range(40_000 // number))}
+        payload = {"query": "x", "n": list(range(120_000 // number))}
         begin, hour = a_moment() - timedelta(days=9), timedelta(hours=1)
         orders = [{event: {**payload, "orderId": each}} for each in range(number)]
         entries = [an_entry(order, eventTime=begin + each * hour) for each, order in enumerate(orders)]
